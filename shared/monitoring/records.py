@@ -1,0 +1,74 @@
+"""What production monitoring writes down: what a window showed, and the alerts that follow."""
+
+from typing import ClassVar, Literal
+
+import msgspec
+
+from shared.documents import Document
+
+
+class FeatureDrift(msgspec.Struct, frozen=True, kw_only=True):
+    """One column against the reference. `distance`: Jensen-Shannon, base 2, in [0, 1]; `p_value` of the same bins."""
+
+    name: str
+    distance: float
+    p_value: float
+    drifted: bool
+    reference_rows: int
+    rows: int
+
+
+class WatchedKpi(msgspec.Struct, frozen=True, kw_only=True):
+    """A KPI on the window's labelled rows. `met` is None where there were too few labels to say."""
+
+    metric: str
+    value: float | None
+    target: float
+    met: bool | None
+    labelled_rows: int
+
+
+class ServiceFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """One line on the service itself: requests, server errors, latency in ms, resident memory in MB."""
+
+    requests: int
+    errors: int
+    latency_p50_ms: float | None
+    latency_p99_ms: float | None
+    memory_mb: float | None
+
+
+class WindowReport(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What monitoring saw of one model in one window [start, end), epoch s."""
+
+    FORMAT: ClassVar[tuple[str, int]] = ("window", 1)
+
+    usecase: str
+    model: int
+    window: str
+    start: float
+    end: float
+    rows: int
+    labelled_rows: int
+    covariate: tuple[FeatureDrift, ...]
+    prior: FeatureDrift | None
+    kpis: tuple[WatchedKpi, ...]
+    service: ServiceFigures
+    alerts: tuple[str, ...]
+    reason: str = ""
+    """Why a test was not made ("12 rows, minimum_rows is 200"), else empty."""
+
+
+class Alert(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An entry of an alert's own ledger: raised first, then perhaps resolved. The id is deterministic."""
+
+    FORMAT: ClassVar[tuple[str, int]] = ("alert", 1)
+
+    usecase: str
+    alert: str
+    state: Literal["raised", "resolved"]
+    kind: Literal["drift", "performance"]
+    model: int
+    window: str
+    summary: str
+    remedy: str
