@@ -135,6 +135,17 @@ class PayloadTooLarge(InvalidInput):
     title = "Payload too large"
 
 
+class MethodNotAllowed(InvalidInput):
+    """The address exists, but not for this HTTP method; `allow` holds those that it has."""
+
+    http_status = 405
+    title = "Method not allowed"
+
+    def __init__(self, message: str, *, allow: tuple[str, ...]) -> None:
+        super().__init__(message, field="method", expected=" or ".join(allow))
+        self.allow = allow
+
+
 class DataRefused(InvalidInput):
     """Content was read and judged unfit (bad rows, a gate not passed): the caller's data, not the call, is wrong."""
 

@@ -198,6 +198,21 @@ ACTS = Family(
     "acts", "system", "acts/{function}/{key}/{attempt}.json", "document", "Outward acts, with a lease and a fence."
 )
 HINTS = Family("hints", "system", "hints/{ledger}/{usecase}.json", "hint", "Where a ledger's tail was; stale is fine.")
+INTENTS = Family(
+    "intents",
+    "system",
+    "intents/{ledger}/{usecase}/{key}.json",
+    "document",
+    "Where a ledger's tail was when a piece of work first looked: a repetition reads on from there.",
+)
+REFUSALS = Family(
+    "refusals",
+    "system",
+    "runs/{usecase}/{key}/refusal.json",
+    "document",
+    "Why register refused to number a result.",
+    ("results",),
+)
 PREDICTIONS = Family(
     "predictions",
     "capture",
@@ -233,6 +248,8 @@ FAMILIES: tuple[Family, ...] = (
     EDGES,
     ACTS,
     HINTS,
+    INTENTS,
+    REFUSALS,
     PREDICTIONS,
     LABELS,
 )
@@ -245,7 +262,12 @@ def blob_key(digest_hex: str) -> str:
 
 def family_of(store: StoreName, key: str) -> Family | None:
     """Return the family that a key belongs to, or None for a key that no family has."""
-    for family in FAMILIES:
-        if family.store == store and family.parse(key) is not None:
+    for family in _BY_ROOM.get((store, key.partition("/")[0]), ()):
+        if family.parse(key) is not None:
             return family
     return None
+
+
+_BY_ROOM: dict[tuple[str, str], list[Family]] = {}
+for _family in FAMILIES:
+    _BY_ROOM.setdefault((_family.store, _family.pattern.partition("/")[0]), []).append(_family)

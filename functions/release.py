@@ -1,0 +1,150 @@
+"""release: gates decide whether a new model serves; a person may promote one, or roll back with one request.
+
+Each decision is one entry of the stages ledger, so that it and the champion it was taken against cannot part: where
+the stage moved on in between, the gates are asked again against the new champion.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from shared import layout
+from shared.documents import digest_of_parts
+from shared.errors import InvalidInput, InvalidTransition, NotFound
+from shared.events import Event, ModelRegistered, payload
+from shared.pipeline.records import Evaluation, TrainingResult
+from shared.platform import Outcome, Platform
+from shared.ports import ObjectStore
+from shared.registry.blob import get_document_blob, read_document
+from shared.registry.edges import link
+from shared.registry.ledger import Entry, Ledger
+from shared.serving.gates import decide
+from shared.serving.http import Call, json_response
+from shared.serving.records import GateDecision, ModelManifest, ModelVersion, Stage
+from shared.serving.stages import rollback_target
+from shared.usecase.effective import effective_charter
+
+
+class ReleaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a person asks for: `rollback` to the champion before, or `promote` a model by number. With a reason."""
+
+    action: Literal["rollback", "promote"]
+    reason: str
+    model: int | None = None
+
+
+def handle(event: Event | Call, platform: Platform) -> Outcome:
+    """Decide on the model that a ModelRegistered names, or carry out a person's request."""
+    if isinstance(event, Call):
+        return _on_request(event, platform)
+    model = payload(event, ModelRegistered).number
+    usecase = event.usecase
+    cause = f"model.{model}"
+    entry = stages(platform.system, usecase).append_once(
+        digest_of_parts("release", cause),
+        lambda stage: stage.cause == cause,
+        lambda tail: _gated(usecase, model, cause, tail, platform.system),
+    )
+    link(platform.system, usecase, cause, entry.document.action, f"stage.{entry.number}")
+    return Outcome()
+
+
+def stages(store: ObjectStore, usecase: str) -> Ledger[Stage]:
+    """Return the use case's ledger of stages."""
+    return Ledger(store, layout.STAGES, usecase, Stage)
+
+
+def transition(usecase: str, asked: ReleaseRequest, by: str, cause: str, store: ObjectStore) -> Entry[Stage]:
+    """Carry out a person's request once per `cause`, and return the stage that follows.
+
+    Raises: InvalidTransition: nothing to roll back to, or the model serves already. NotFound: no such model.
+    """
+    ledger = stages(store, usecase)
+    make = _rolled_back if asked.action == "rollback" else _promoted
+    entry = ledger.append_once(
+        digest_of_parts("request", cause),
+        lambda stage: stage.cause == cause,
+        lambda tail: make(usecase, asked, by, cause, tail, store),
+    )
+    if entry.document.champion is not None:
+        link(store, usecase, f"model.{entry.document.champion}", entry.document.action, f"stage.{entry.number}")
+    return entry
+
+
+def _gated(usecase: str, model: int, cause: str, tail: Entry[Stage] | None, store: ObjectStore) -> Stage:
+    champion = tail.document.champion if tail else None
+    decision = _decision(usecase, model, champion, store)
+    failed = [gate.name for gate in decision.gates if not gate.passed]
+    return Stage(
+        usecase=usecase,
+        champion=model if decision.passed else champion,
+        action="release" if decision.passed else "refuse",
+        reason="every gate passed" if decision.passed else f"did not pass: {', '.join(failed)}",
+        by="release",
+        cause=cause,
+        decision=decision,
+    )
+
+
+def _decision(usecase: str, model: int, champion: int | None, store: ObjectStore) -> GateDecision:
+    charter = effective_charter(store, usecase)
+    version = Ledger(store, layout.MODELS, usecase, ModelVersion).get(model).document
+    manifest = get_document_blob(store, version.manifest_digest, ModelManifest)
+    result = read_document(store, layout.RESULTS.key(usecase=usecase, key=version.training_key), TrainingResult)
+    if charter is None or result is None:
+        raise NotFound(f"model {model} has no charter in effect or no training result", resource=usecase)
+    return decide(
+        model,
+        manifest.metrics,
+        result.baselines,
+        get_document_blob(store, manifest.evaluation_digest, Evaluation),
+        champion,
+        charter.document.charter,
+        threshold=manifest.threshold,
+    )
+
+
+def _rolled_back(
+    usecase: str, asked: ReleaseRequest, by: str, cause: str, tail: Entry[Stage] | None, store: ObjectStore
+) -> Stage:
+    target = rollback_target([entry.document for entry in stages(store, usecase).entries()])
+    if target is None:
+        raise InvalidTransition(
+            "there is no earlier champion to roll back to; promote a model by number instead", resource=usecase
+        )
+    return Stage(
+        usecase=usecase, champion=target, action="rollback", reason=asked.reason, by=by, cause=cause
+    )
+
+
+def _promoted(
+    usecase: str, asked: ReleaseRequest, by: str, cause: str, tail: Entry[Stage] | None, store: ObjectStore
+) -> Stage:
+    if asked.model is None:
+        raise InvalidInput("promote needs the number of a model", field="model", expected="a number from 1")
+    if tail is not None and tail.document.champion == asked.model:
+        raise InvalidTransition(f"model {asked.model} is the champion already", resource=usecase)
+    try:
+        Ledger(store, layout.MODELS, usecase, ModelVersion).get(asked.model)
+    except NotFound as error:
+        raise NotFound(f"{usecase} has no model {asked.model}", resource=usecase) from error
+    return Stage(
+        usecase=usecase, champion=asked.model, action="promote", reason=asked.reason, by=by, cause=cause
+    )
+
+
+def _on_request(call: Call, platform: Platform) -> Outcome:
+    try:
+        asked = msgspec.json.decode(call.request.body, type=ReleaseRequest)
+    except msgspec.DecodeError as error:
+        raise InvalidInput(
+            f"the body is not a release request: {error}",
+            field="body",
+            expected='{"action": "rollback" or "promote", "reason": "...", "model": number}',
+        ) from error
+    if not asked.reason.strip():
+        raise InvalidInput("say why: the reason goes on record", field="reason", expected="some text")
+    entry = transition(
+        call.names["usecase"], asked, call.subject, f"request.{call.request.id}", platform.system
+    )
+    return Outcome(response=json_response(200, {"epoch": entry.number, "stage": entry.document}))

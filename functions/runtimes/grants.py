@@ -1,0 +1,183 @@
+"""Least privilege, enforced: a platform narrowed to what the topology grants one function.
+
+The same grants become IAM statements on clouds; here each port operation is checked before it happens.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Literal, NoReturn
+
+from shared.errors import PermissionDenied
+from shared.layout import StoreName, family_of
+from shared.platform import Platform
+from shared.ports import DEFAULT_TIMEOUT_S, Created, Exists, JobSpec, Jobs, JobStatus, Object, ObjectInfo
+from shared.ports import ObjectStore, Queue, Secrets
+from shared.topology import Access, Function, Grant, subscribers
+
+
+def narrowed(platform: Platform, function: Function) -> Platform:
+    """Return the platform with its stores, queues, jobs and secrets limited to the function's grants."""
+    heard = {name for event_type in function.sends for name in subscribers(event_type)}
+    return replace(
+        platform,
+        landing=GrantedStore(platform.landing, "landing", function),
+        system=GrantedStore(platform.system, "system", function),
+        capture=GrantedStore(platform.capture, "capture", function),
+        queues=GrantedQueues(platform.queues, heard, function.name),
+        jobs=GrantedJobs(platform.jobs, function),
+        secrets=GrantedSecrets(platform.secrets, function),
+    )
+
+
+class GrantedStore:
+    """An object store that allows what `function.grants` names and refuses the rest with PermissionDenied."""
+
+    def __init__(self, store: ObjectStore, name: StoreName, function: Function) -> None:
+        self._store = store
+        self._name = name
+        self._function = function
+        self._grants = tuple(grant for grant in function.grants if grant.store == name)
+
+    def get(self, key: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Object:
+        """As the store does, if the key may be read."""
+        self._check(key, "read", "create")
+        return self._store.get(key, timeout_s=timeout_s)
+
+    def get_range(self, key: str, start: int, length: int, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> bytes:
+        """As the store does, if the key may be read."""
+        self._check(key, "read", "create")
+        return self._store.get_range(key, start, length, timeout_s=timeout_s)
+
+    def head(self, key: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> ObjectInfo | None:
+        """As the store does, if the key may be read."""
+        self._check(key, "read", "create")
+        return self._store.head(key, timeout_s=timeout_s)
+
+    def put_new(self, key: str, body: bytes, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Created | Exists:
+        """As the store does, if the key may be created."""
+        self._check(key, "create")
+        return self._store.put_new(key, body, timeout_s=timeout_s)
+
+    def put(self, key: str, body: bytes, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> str:
+        """As the store does, if the key may be created and is a hint: nothing else is ever replaced."""
+        grant = self._check(key, "create")
+        if grant.family.kind != "hint":
+            self._refuse("replace", key)
+        return self._store.put(key, body, timeout_s=timeout_s)
+
+    def list(
+        self, prefix: str = "", after: str = "", *, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> Iterator[ObjectInfo]:
+        """As the store does, for what may be read and lies below the prefix; refused where nothing there may be."""
+        readable = [grant for grant in self._grants if grant.access == "read" and _overlaps(grant, prefix)]
+        if not readable:
+            self._refuse("list", prefix or "/")
+        for info in self._store.list(prefix, after, timeout_s=timeout_s):
+            if any(grant.family.parse(info.key) is not None for grant in readable):
+                yield info
+
+    def delete(self, key: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        """Refused: no function deletes."""
+        self._refuse("delete", key)
+
+    def presign(
+        self, key: str, method: Literal["GET", "PUT"], expires_s: int, *, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> str:
+        """As the store does, if the key may be read (GET) or created (PUT)."""
+        self._check(key, "read" if method == "GET" else "create")
+        return self._store.presign(key, method, expires_s, timeout_s=timeout_s)
+
+    def _check(self, key: str, *enough: Access) -> Grant:
+        for grant in self._grants:
+            if grant.access in enough and grant.family.parse(key) is not None:
+                return grant
+        self._refuse(enough[0], key)
+
+    def _refuse(self, action: str, key: str) -> NoReturn:
+        family = family_of(self._name, key)
+        where = f"{self._name}/{family.name}" if family else f"{self._name} (a key of no family)"
+        raise PermissionDenied(
+            f"function {self._function.name} may not {action} {where}; shared/topology.py grants it",
+            operation=action,
+            resource=key,
+        )
+
+
+class GrantedQueues(Mapping[str, Queue]):
+    """The queues that hear the events which a function may send."""
+
+    def __init__(self, queues: Mapping[str, Queue], allowed: set[str], function: str) -> None:
+        self._queues = queues
+        self._allowed = allowed
+        self._function = function
+
+    def __getitem__(self, name: str) -> Queue:
+        if name not in self._allowed:
+            raise PermissionDenied(
+                f"function {self._function} may not send to queue {name}", operation="send", resource=name
+            )
+        return self._queues[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._allowed))
+
+    def __len__(self) -> int:
+        return len(self._allowed)
+
+
+class GrantedJobs:
+    """Jobs limited to the functions that a function may submit."""
+
+    def __init__(self, jobs: Jobs, function: Function) -> None:
+        self._jobs = jobs
+        self._function = function
+
+    def submit(self, spec: JobSpec, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> str:
+        """As jobs do, if this function may submit that one."""
+        self._check(spec.function, "submit")
+        return self._jobs.submit(spec, timeout_s=timeout_s)
+
+    def status(self, job_id: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> JobStatus:
+        """As jobs do, if this function may submit any."""
+        self._check(None, "status")
+        return self._jobs.status(job_id, timeout_s=timeout_s)
+
+    def cancel(self, job_id: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        """As jobs do, if this function may submit any."""
+        self._check(None, "cancel")
+        self._jobs.cancel(job_id, timeout_s=timeout_s)
+
+    def logs(self, job_id: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> str:
+        """As jobs do, if this function may submit any."""
+        self._check(None, "logs")
+        return self._jobs.logs(job_id, timeout_s=timeout_s)
+
+    def _check(self, submitted: str | None, operation: str) -> None:
+        allowed = self._function.submits
+        if not allowed or (submitted is not None and submitted not in allowed):
+            raise PermissionDenied(
+                f"function {self._function.name} may not {operation} jobs of {submitted or 'any function'}",
+                operation=operation,
+                resource=submitted or "",
+            )
+
+
+class GrantedSecrets:
+    """The secrets that a function was granted by name."""
+
+    def __init__(self, secrets: Secrets, function: Function) -> None:
+        self._secrets = secrets
+        self._function = function
+
+    def get(self, name: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> bytes:
+        """As the secrets do, if the name was granted."""
+        if name not in self._function.secrets:
+            raise PermissionDenied(
+                f"function {self._function.name} may not read secret {name}", operation="get", resource=name
+            )
+        return self._secrets.get(name, timeout_s=timeout_s)
+
+
+def _overlaps(grant: Grant, prefix: str) -> bool:
+    fixed = grant.family.prefix()
+    return fixed.startswith(prefix) or prefix.startswith(fixed)

@@ -1,0 +1,92 @@
+"""sweep: finds what was missed, whoever missed it, and says it again; all that hears it stands being told twice.
+
+Uploads without a receipt (an object event that never came, a file dropped by hand), grants whose job never claimed
+them or died, results that were never registered.
+"""
+
+from collections.abc import Iterator
+
+from shared import layout
+from shared.documents import digest_of_parts
+from shared.events import Event, ScheduleTicked, TrainingFinished, TrainingGranted, UploadReceived, payload
+from shared.layout import attempt_name
+from shared.pipeline.records import Claim, TrainingDecision, TrainingResult
+from shared.platform import Emit, Outcome, Platform
+from shared.registry.acts import Act
+from shared.registry.blob import read_document
+from shared.registry.ledger import Ledger
+from shared.serving.records import ModelVersion
+
+REPEAT_S = 30.0
+"""One process says the same again no sooner than this."""
+
+
+def handle(event: Event, platform: Platform) -> Outcome:
+    """Look everything over, and return the events that should have been there."""
+    payload(event, ScheduleTicked)
+    found = [*_uploads(platform), *(emit for usecase in _usecases(platform) for emit in _trainings(usecase, platform))]
+    return Outcome([emit for emit in found if _due(emit.origin, platform)])
+
+
+def _uploads(platform: Platform) -> Iterator[Emit]:
+    for family in (layout.UPLOADS, layout.DROPS):
+        for info in platform.landing.list(family.prefix()):
+            names = family.parse(info.key)
+            if names is None or platform.clock.now() - info.modified < platform.settings.settle_s:
+                continue
+            usecase, receipt = names["usecase"], digest_of_parts(info.key, info.etag)
+            if platform.system.head(layout.RECEIPTS.key(usecase=usecase, receipt=receipt)) is None:
+                yield Emit(UploadReceived(key=info.key, etag=info.etag), usecase, f"upload {receipt}", info.modified)
+
+
+def _usecases(platform: Platform) -> Iterator[str]:
+    for info in platform.system.list(layout.TRAININGS.prefix()):
+        names = layout.TRAININGS.parse(info.key)
+        if names is not None and names["number"] == layout.number_name(1):
+            yield names["usecase"]
+
+
+def _trainings(usecase: str, platform: Platform) -> Iterator[Emit]:
+    system = platform.system
+    registered = {
+        entry.document.training_key for entry in Ledger(system, layout.MODELS, usecase, ModelVersion).entries()
+    }
+    for entry in Ledger(system, layout.TRAININGS, usecase, TrainingDecision).entries():
+        key = entry.document.key
+        if key is None or key in registered:
+            continue
+        at = entry.document.data_end or 0.0
+        result = read_document(system, layout.RESULTS.key(usecase=usecase, key=key), TrainingResult)
+        if result is None and not _in_hand(usecase, key, platform):
+            yield Emit(TrainingGranted(number=entry.number, key=key), usecase, f"granted {key}", at)
+        if result is not None and result.state == "succeeded" and not _refused(usecase, key, platform):
+            yield Emit(TrainingFinished(number=entry.number, key=key), usecase, f"finished {key}", at)
+
+
+def _in_hand(usecase: str, key: str, platform: Platform) -> bool:
+    """Whether a job was submitted or claimed so lately that it may be at work."""
+    now = platform.clock.now()
+    attempt = 1
+    while True:
+        name = attempt_name(attempt)
+        act = read_document(platform.system, layout.ACTS.key(function="trigger", key=key, attempt=name), Act)
+        claim = read_document(platform.system, layout.CLAIMS.key(usecase=usecase, key=key, attempt=name), Claim)
+        if act is None and claim is None:
+            return False
+        if any(lease is not None and lease.leased_until > now for lease in (act, claim)):
+            return True
+        attempt += 1
+
+
+def _refused(usecase: str, key: str, platform: Platform) -> bool:
+    return platform.system.head(layout.REFUSALS.key(usecase=usecase, key=key)) is not None
+
+
+def _due(origin: str, platform: Platform) -> bool:
+    """Whether this process has not said this within REPEAT_S; the cache may be lost, then it is said once more."""
+    said = platform.cache.setdefault("sweep", {})
+    now = platform.clock.now()
+    if now - said.get(origin, float("-inf")) < REPEAT_S:
+        return False
+    said[origin] = now
+    return True

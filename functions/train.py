@@ -1,0 +1,159 @@
+"""train: the job that searches, tests and exports a model, and proposes it as a result.
+
+It runs users' choices of algorithms and so holds no signing key and writes neither models nor stages. A key is
+claimed before work begins; a second copy of the job finds the claim alive and ends at once.
+"""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from shared import layout
+from shared.data.examine import read_table
+from shared.data.records import Contract, DataFile, DatasetVersion
+from shared.documents import digest_of, encode, hex_of
+from shared.errors import InsufficientData, IntegrityError, InvalidInput
+from shared.events import Event, TrainingFinished, TrainingGranted, payload
+from shared.layout import attempt_name
+from shared.pipeline.records import Claim, DatasetRef, TrainingDecision, TrainingResult, TrainingSpec, Trial
+from shared.pipeline.training import ChampionModel, train
+from shared.platform import Emit, Outcome, Platform
+from shared.ports import ObjectStore
+from shared.registry.blob import create_document, get_blob, get_document_blob, put_blob, put_document_blob, read_document
+from shared.registry.edges import link
+from shared.registry.ledger import Ledger
+from shared.serving.records import ModelManifest, ModelVersion
+from shared.usecase.charter import CharterVersion
+from shared.usecase.effective import charters
+
+
+def handle(event: Event, platform: Platform) -> Outcome:
+    """Train what `event` (TrainingGranted) grants, unless it is done or somebody is at it."""
+    granted = payload(event, TrainingGranted)
+    usecase = event.usecase
+    decision = Ledger(platform.system, layout.TRAININGS, usecase, TrainingDecision).get(granted.number).document
+    spec = decision.spec
+    if spec is None or hex_of(digest_of(encode(spec))) != granted.key:
+        raise IntegrityError(f"training {granted.number} does not grant key {granted.key[:12]}", resource=granted.key)
+    place = layout.RESULTS.key(usecase=usecase, key=granted.key)
+    result = read_document(platform.system, place, TrainingResult)
+    if result is None:
+        charter = _charter(platform.system, spec)
+        if not claim(usecase, granted.key, charter.charter.training.timeout_s, platform):
+            return Outcome()
+        result = create_document(platform.system, place, _result(granted.key, spec, charter, platform))
+    for dataset in spec.datasets:
+        link(platform.system, usecase, f"dataset.{dataset.number}", "data", f"run.{granted.key}")
+    return Outcome([Emit(TrainingFinished(number=granted.number, key=granted.key))])
+
+
+def claim(usecase: str, key: str, lease_s: float, platform: Platform) -> bool:
+    """Return whether this execution may train the key: it holds the first claim, or the first whose lease lapsed."""
+    attempt = 1
+    while True:
+        place = layout.CLAIMS.key(usecase=usecase, key=key, attempt=attempt_name(attempt))
+        wanted = Claim(
+            usecase=usecase,
+            key=key,
+            attempt=attempt,
+            holder=platform.instance,
+            leased_until=platform.clock.now() + lease_s,
+        )
+        standing = read_document(platform.system, place, Claim) or create_document(platform.system, place, wanted)
+        if standing.holder == platform.instance:
+            return True
+        if standing.leased_until > platform.clock.now():
+            return False
+        attempt += 1
+
+
+def _result(key: str, spec: TrainingSpec, charter: CharterVersion, platform: Platform) -> TrainingResult:
+    """Train, store what came of it as blobs, and return the proposal; data that cannot be learnt from fails it."""
+    store = platform.system
+    failed = TrainingResult(usecase=spec.usecase, key=key, state="failed")
+    try:
+        table = read_snapshot(store, spec, charter)
+        output = train(table, charter.charter, spec, _champion(store, spec), lambda trial: _keep(trial, key, spec, store))
+    except (InvalidInput, InsufficientData, IntegrityError) as error:
+        return TrainingResult(usecase=failed.usecase, key=key, state="failed", reason=error.message)
+    return TrainingResult(
+        usecase=spec.usecase,
+        key=key,
+        state="succeeded",
+        model_digest=put_blob(store, output.model),
+        algorithm=output.algorithm,
+        parameters=output.parameters,
+        metrics=output.metrics,
+        baselines=output.baselines,
+        threshold=output.threshold,
+        evaluation_digest=put_document_blob(store, output.evaluation),
+        sample_digest=put_document_blob(store, output.sample),
+        reference_digest=put_document_blob(store, output.reference),
+        interface=output.interface,
+        parity=output.parity,
+        rows_trained=output.rows_trained,
+        rows_tested=output.rows_tested,
+        champion=spec.champion,
+    )
+
+
+def read_snapshot(store: ObjectStore, spec: TrainingSpec, charter: CharterVersion) -> pa.Table:
+    """Return the rows of the snapshot's datasets, typed by its contract; a row uploaded again counts once, the last.
+
+    Raises: IntegrityError: a ledger entry is not the one that the spec names by digest.
+    """
+    contract = Ledger(store, layout.CONTRACTS, spec.usecase, Contract)
+    if digest_of(contract.raw(spec.contract)) != spec.contract_digest:
+        raise IntegrityError(f"contract {spec.contract} is not the one that was granted")
+    rules = contract.get(spec.contract).document
+    tables = [
+        read_table(pa.BufferReader(get_blob(store, file.digest)), file.media_type, rules)
+        for file in _files(store, spec.usecase, spec.datasets)
+    ]
+    return _last_of_each(pa.concat_tables(tables), charter.charter.id_columns)
+
+
+def _files(store: ObjectStore, usecase: str, datasets: Sequence[DatasetRef]) -> list[DataFile]:
+    ledger = Ledger(store, layout.DATASETS, usecase, DatasetVersion)
+    files: list[DataFile] = []
+    for ref in datasets:
+        if digest_of(ledger.raw(ref.number)) != ref.digest:
+            raise IntegrityError(f"dataset {ref.number} is not the one that was granted")
+        files.extend(ledger.get(ref.number).document.files)
+    return files
+
+
+def _last_of_each(table: pa.Table, id_columns: Sequence[str]) -> pa.Table:
+    if not id_columns:
+        return table
+    numbered = table.append_column("__row", pa.array(range(table.num_rows), pa.int64()))
+    last = numbered.group_by(list(id_columns), use_threads=False).aggregate([("__row", "max")])
+    if last.num_rows == table.num_rows:
+        return table
+    return table.take(last["__row_max"].combine_chunks().sort())
+
+
+def _charter(store: ObjectStore, spec: TrainingSpec) -> CharterVersion:
+    for entry in charters(store, spec.usecase).entries():
+        if entry.document.digest == spec.charter_digest:
+            return entry.document
+    raise IntegrityError("the charter that was granted is not in the ledger", resource=spec.charter_digest)
+
+
+def _champion(store: ObjectStore, spec: TrainingSpec) -> ChampionModel | None:
+    if spec.champion is None:
+        return None
+    version = Ledger(store, layout.MODELS, spec.usecase, ModelVersion).get(spec.champion).document
+    manifest = get_document_blob(store, version.manifest_digest, ModelManifest)
+    return ChampionModel(
+        number=spec.champion,
+        model=get_blob(store, manifest.model_digest),
+        interface=manifest.interface,
+        threshold=manifest.threshold,
+    )
+
+
+def _keep(trial: Trial, key: str, spec: TrainingSpec, store: ObjectStore) -> None:
+    create_document(
+        store, layout.TRIALS.key(usecase=spec.usecase, key=key, trial=attempt_name(trial.number)), trial
+    )

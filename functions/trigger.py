@@ -1,0 +1,160 @@
+"""trigger: a request to train is granted or refused, on record; what is granted is submitted as a job."""
+
+from collections.abc import Sequence
+
+from shared import layout
+from shared.data.records import Contract, DatasetVersion
+from shared.documents import digest_of, digest_of_parts, encode, hex_of
+from shared.events import Event, TrainingGranted, TrainingRequested, payload
+from shared.monitoring.windows import bounds, windows_between
+from shared.pipeline.code import PIPELINE_CODE
+from shared.pipeline.policy import training_allowed
+from shared.pipeline.records import DatasetRef, PipelineVersion, TrainingDecision, TrainingSpec
+from shared.platform import Emit, Outcome, Platform, unexpected
+from shared.ports import JobSpec, ObjectStore
+from shared.registry.acts import perform
+from shared.registry.edges import link
+from shared.registry.ledger import Entry, Ledger
+from shared.serving.records import Stage
+from shared.usecase.charter import Charter, CharterVersion
+from shared.usecase.effective import effective_charter
+
+SUBMIT_LEASE_S = 120.0
+"""How long a submitted job has to claim its key before another copy may be submitted."""
+
+
+def handle(event: Event, platform: Platform) -> Outcome:
+    """Decide a TrainingRequested, or submit the job of a TrainingGranted."""
+    if event.type == TrainingRequested.TYPE:
+        return _decide(event.usecase, payload(event, TrainingRequested), platform)
+    if event.type == TrainingGranted.TYPE:
+        _submit(event, payload(event, TrainingGranted), platform)
+        return Outcome()
+    raise unexpected(event, "trigger")
+
+
+def _decide(usecase: str, asked: TrainingRequested, platform: Platform) -> Outcome:
+    trainings = Ledger(platform.system, layout.TRAININGS, usecase, TrainingDecision)
+    entry = trainings.append_once(
+        digest_of_parts("training", asked.cause),
+        lambda decision: decision.cause == asked.cause,
+        lambda _: _decision(usecase, asked, trainings, platform),
+    )
+    link(platform.system, usecase, asked.cause, "cause", f"training.{entry.number}")
+    decision = entry.document
+    if not decision.granted or decision.key is None:
+        return Outcome()
+    link(platform.system, usecase, f"training.{entry.number}", "granted", f"run.{decision.key}")
+    return Outcome([Emit(TrainingGranted(number=entry.number, key=decision.key))])
+
+
+def _decision(
+    usecase: str, asked: TrainingRequested, trainings: Ledger[TrainingDecision], platform: Platform
+) -> TrainingDecision:
+    charter = effective_charter(platform.system, usecase)
+    datasets = list(Ledger(platform.system, layout.DATASETS, usecase, DatasetVersion).entries())
+    contract = Ledger(platform.system, layout.CONTRACTS, usecase, Contract).tail()
+    if charter is None or contract is None or not datasets:
+        return TrainingDecision(
+            usecase=usecase, cause=asked.cause, granted=False, reason="there is no signed charter or no dataset yet"
+        )
+    rules = charter.document.charter
+    data_end = max(entry.document.time_end for entry in datasets)
+    windows = windows_between(
+        min(entry.document.time_start for entry in datasets), data_end, rules.monitoring.window
+    )
+    earlier = [entry.document for entry in trainings.entries()]
+    allowed, reason = training_allowed(rules, asked.kind, earlier, data_end, len(windows))
+    refusal = TrainingDecision(
+        usecase=usecase, cause=asked.cause, granted=False, reason=reason, data_end=data_end
+    )
+    if not allowed:
+        return refusal
+    spec = _spec(charter.document, contract, datasets, windows, platform)
+    key = hex_of(digest_of(encode(spec)))
+    if any(decision.key == key for decision in earlier):
+        return TrainingDecision(
+            usecase=usecase,
+            cause=asked.cause,
+            granted=False,
+            reason="exactly this training was granted before: same data, charter, pipeline and code",
+            data_end=data_end,
+        )
+    return TrainingDecision(
+        usecase=usecase, cause=asked.cause, granted=True, reason=reason, key=key, spec=spec, data_end=data_end
+    )
+
+
+def _spec(
+    charter: CharterVersion,
+    contract: Entry[Contract],
+    datasets: Sequence[Entry[DatasetVersion]],
+    windows: Sequence[str],
+    platform: Platform,
+) -> TrainingSpec:
+    """Resolve the charter's snapshot policy to datasets and a window: the newest window tests, those before train."""
+    rules = charter.charter
+    chosen = windows[-rules.training.windows :] if rules.training.windows else windows
+    start, end = bounds(chosen[0])[0], bounds(chosen[-1])[1]
+    pipeline = _pipeline(rules, platform.system)
+    stage = Ledger(platform.system, layout.STAGES, rules.usecase, Stage).tail()
+    return TrainingSpec(
+        usecase=rules.usecase,
+        datasets=tuple(
+            DatasetRef(entry.number, digest_of(encode(entry.document)))
+            for entry in datasets
+            if entry.document.time_start < end and entry.document.time_end >= start
+        ),
+        start=start,
+        test_start=bounds(chosen[-1])[0],
+        end=end,
+        charter_digest=charter.digest,
+        contract=contract.number,
+        contract_digest=digest_of(encode(contract.document)),
+        pipeline=pipeline.number,
+        pipeline_digest=digest_of(encode(pipeline.document)),
+        seed=rules.training.seed,
+        trials=rules.training.trials,
+        unit_digest=platform.settings.train_unit,
+        lock_digest=platform.settings.train_lock,
+        champion=stage.document.champion if stage else None,
+    )
+
+
+def _pipeline(rules: Charter, store: ObjectStore) -> Entry[PipelineVersion]:
+    """Return the pipeline version that the charter asks for, appended to its ledger where it is a new one."""
+    version = PipelineVersion(
+        usecase=rules.usecase,
+        algorithms=rules.training.algorithms,
+        trials=rules.training.trials,
+        features=rules.features,
+        seed=rules.training.seed,
+        code=PIPELINE_CODE,
+    )
+    pipelines = Ledger(store, layout.PIPELINES, rules.usecase, PipelineVersion)
+    appended = pipelines.append(lambda tail: None if tail and tail.document == version else version)
+    if appended is not None:
+        return appended
+    tail = pipelines.tail()
+    return tail if tail is not None else _pipeline(rules, store)
+
+
+def _submit(event: Event, granted: TrainingGranted, platform: Platform) -> None:
+    charter = effective_charter(platform.system, event.usecase)
+    needs = charter.document.charter.training if charter else None
+    spec = JobSpec(
+        name=f"train-{event.usecase}-{granted.key[:12]}",
+        function="train",
+        event=encode(event),
+        memory_mb=needs.memory_mb if needs else 4096,
+        timeout_s=needs.timeout_s if needs else 3600,
+    )
+    perform(
+        platform.system,
+        platform.clock,
+        function="trigger",
+        key=granted.key,
+        holder=event.id,
+        lease_s=SUBMIT_LEASE_S,
+        act=lambda: platform.jobs.submit(spec),
+    )

@@ -1,0 +1,172 @@
+"""validate: an upload becomes a dataset version, or is quarantined with what is wrong; either way it gets one receipt."""
+
+import io
+
+import msgspec
+
+from shared import layout
+from shared.data.examine import Examination, examine
+from shared.data.records import VALIDATOR_VERSION, Anomaly, Contract, DataFile, DatasetVersion, Receipt, Verdict
+from shared.documents import digest_of, digest_of_parts, hex_of
+from shared.errors import NotFound
+from shared.events import Event, TrainingRequested, UploadReceived, payload
+from shared.layout import number_name
+from shared.platform import Emit, Outcome, Platform
+from shared.ports import ObjectStore
+from shared.registry.blob import create, create_document, put_blob, put_document_blob, read_document
+from shared.registry.edges import link
+from shared.registry.ledger import Entry, Ledger
+from shared.usecase.charter import CharterVersion
+from shared.usecase.effective import effective_charter
+
+
+def handle(event: Event, platform: Platform) -> Outcome:
+    """Judge the object that `event` (UploadReceived) names. Returns TrainingRequested where it was accepted."""
+    upload = payload(event, UploadReceived)
+    usecase, receipt_id = usecase_of(upload.key), receipt_id_of(upload.key, upload.etag)
+    place = layout.RECEIPTS.key(usecase=usecase, receipt=receipt_id)
+    receipt = read_document(platform.system, place, Receipt)
+    if receipt is None:
+        receipt = create_document(platform.system, place, _judge(usecase, upload, receipt_id, platform))
+    if receipt.state != "accepted":
+        return Outcome()
+    link(platform.system, usecase, f"upload.{receipt_id}", "source", f"dataset.{receipt.dataset}")
+    return Outcome([Emit(TrainingRequested(cause=f"dataset.{receipt.dataset}", kind="new_data"))])
+
+
+def receipt_id_of(key: str, etag: str) -> str:
+    """Return the upload's id: the same object content at the same key is the same upload."""
+    return digest_of_parts(key, etag)
+
+
+def usecase_of(key: str) -> str:
+    """Return the use case that a landing key belongs to. Raises: InvalidInput: no such key."""
+    names = layout.UPLOADS.parse(key) or layout.DROPS.parse(key)
+    if names is None:
+        layout.check_name("name", key, field="key")
+        raise NotFound("not a key of uploads/ or drops/", resource=key)
+    return names["usecase"]
+
+
+def _judge(usecase: str, upload: UploadReceived, receipt_id: str, platform: Platform) -> Receipt:
+    base = Receipt(usecase=usecase, receipt=receipt_id, source_key=upload.key, etag=upload.etag, state="vanished")
+    try:
+        found = platform.landing.get(upload.key)
+    except NotFound:
+        return base
+    if found.etag != upload.etag:
+        return _replaced(base, state="superseded")
+    file_digest = digest_of(found.body)
+    base = _replaced(base, file_digest=file_digest)
+    charter = effective_charter(platform.system, usecase)
+    if charter is None:
+        create(platform.system, layout.QUARANTINE.key(usecase=usecase, receipt=receipt_id), found.body)
+        return _replaced(base, state="quarantined", anomalies=(_no_charter(usecase),))
+    name = upload.key.rpartition("/")[2]
+    examination, contract = _examine(usecase, found.body, name, file_digest, charter.document, platform.system)
+    verdict_key = layout.VERDICTS.key(
+        usecase=usecase,
+        digest=hex_of(file_digest),
+        checker=f"{number_name(contract.number if contract else 0)}-{VALIDATOR_VERSION}",
+    )
+    profile_digest = put_document_blob(platform.system, examination.profile) if examination.profile else None
+    create_document(
+        platform.system,
+        verdict_key,
+        Verdict(
+            usecase=usecase,
+            file_digest=file_digest,
+            contract=contract.number if contract else 0,
+            accepted=examination.accepted,
+            rows=examination.rows,
+            anomalies=examination.anomalies,
+            profile_digest=profile_digest,
+            time_start=examination.time_start,
+            time_end=examination.time_end,
+        ),
+    )
+    base = _replaced(base, verdict_key=verdict_key, anomalies=examination.anomalies)
+    if not examination.accepted or contract is None or profile_digest is None:
+        create(platform.system, layout.QUARANTINE.key(usecase=usecase, receipt=receipt_id), found.body)
+        return _replaced(base, state="quarantined")
+    put_blob(platform.system, found.body)
+    entry = _append_dataset(base, examination, contract.number, profile_digest, name, len(found.body), platform.system)
+    return _replaced(base, state="accepted", dataset=entry.number)
+
+
+def _examine(
+    usecase: str, body: bytes, name: str, file_digest: str, charter: CharterVersion, store: ObjectStore
+) -> tuple[Examination, Entry[Contract] | None]:
+    """Return the examination under the contract in force, inferring one for a charter that has none yet."""
+    contracts = Ledger(store, layout.CONTRACTS, usecase, Contract)
+    contract = contracts.tail()
+    if contract is not None and contract.document.charter_digest == charter.digest:
+        return _examined(body, name, file_digest, charter, contract.document), contract
+    first = _examined(body, name, file_digest, charter, None)
+    if not first.accepted or first.contract is None:
+        return first, None
+    inferred = first.contract
+    contract = contracts.append_once(
+        digest_of_parts("contract", charter.digest),
+        lambda existing: existing.charter_digest == charter.digest,
+        lambda _: inferred,
+    )
+    return _examined(body, name, file_digest, charter, contract.document), contract
+
+
+def _examined(
+    body: bytes, name: str, file_digest: str, charter: CharterVersion, contract: Contract | None
+) -> Examination:
+    return examine(io.BytesIO(body), name, file_digest, charter.charter, charter.digest, contract)
+
+
+def _append_dataset(
+    receipt: Receipt,
+    examination: Examination,
+    contract: int,
+    profile_digest: str,
+    name: str,
+    size_bytes: int,
+    store: ObjectStore,
+) -> Entry[DatasetVersion]:
+    """Append the dataset version; the same file, uploaded again under any name, is the version that it already is."""
+    file_digest, verdict_key = receipt.file_digest or "", receipt.verdict_key or ""
+    version = DatasetVersion(
+        usecase=receipt.usecase,
+        files=(
+            DataFile(
+                name=name,
+                digest=file_digest,
+                media_type=examination.media_type or "text/csv",
+                size_bytes=size_bytes,
+                rows=examination.rows,
+            ),
+        ),
+        rows=examination.rows,
+        time_start=examination.time_start or 0.0,
+        time_end=examination.time_end or 0.0,
+        profile_digest=profile_digest,
+        contract=contract,
+        verdict_key=verdict_key,
+        receipt=receipt.receipt,
+    )
+    return Ledger(store, layout.DATASETS, receipt.usecase, DatasetVersion).append_once(
+        digest_of_parts("dataset", file_digest),
+        lambda existing: existing.files[0].digest == file_digest,
+        lambda _: version,
+    )
+
+
+def _no_charter(usecase: str) -> Anomaly:
+    return Anomaly(
+        column="",
+        kind="unreadable",
+        severity="error",
+        count=0,
+        message=f"use case {usecase!r} has no charter in effect, so nothing says what good data is",
+        remedy="apply a charter (`tidegate apply`), have every role sign it off, then upload the file again",
+    )
+
+
+def _replaced(receipt: Receipt, **changes: object) -> Receipt:
+    return msgspec.structs.replace(receipt, **changes)

@@ -1,0 +1,257 @@
+"""From cells as a file holds them to columns of one kind each, cell by cell: what does not parse is counted, not fatal.
+
+number -> float64 (never NaN nor infinite), text -> string, boolean -> bool, time -> timestamp("us", "UTC"). The fast
+way converts a whole column at once. Where it fails, each distinct value is parsed alone. Both accept the same
+values, so that what a cell becomes never depends on its neighbours.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from shared.data.arrays import UTC_MICROSECONDS, from_numpy, is_text, strings, to_numpy
+from shared.data.records import ColumnKind
+
+MAX_EXAMPLES = 5
+MAX_EXAMPLE_CHARACTERS = 40
+"""Examples may show personal data: enough to find the cell, no more."""
+MISSING_WORDS = frozenset({"", "na", "n/a", "nan", "null", "none"})
+"""What stands for a missing value in any column but text, whatever its case."""
+ARROW_TYPES: dict[ColumnKind, Any] = {
+    "number": pa.float64(),
+    "text": pa.string(),
+    "boolean": pa.bool_(),
+    "time": UTC_MICROSECONDS,
+}
+
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_TIME = re.compile(
+    r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d(?::\d\d(?::\d\d(?:\.\d{1,12})?)?)?)(Z|[+-]\d\d(?::?\d\d)?)?)?", re.ASCII
+)
+_BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
+_EXACT_MISSING_WORDS = strings(["NA", "NaN", "nan", "null", "NULL", "None"])
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_US = -62_135_596_800_000_000
+"""0001-01-01: Arrow's year 0 is none to Python."""
+
+
+class Unparsable(msgspec.Struct, frozen=True):
+    """Cells that are not of their column's kind: how many, and the first few distinct ones, shortened."""
+
+    count: int = 0
+    examples: tuple[str, ...] = ()
+
+
+class TypedRows(msgspec.Struct, frozen=True):
+    """A pyarrow.RecordBatch with ARROW_TYPES by kind, null where missing or unparsable; and the latter, by column."""
+
+    batch: Any
+    unparsable: dict[str, Unparsable]
+
+
+def typed_rows(batch: Any, kinds: Mapping[str, ColumnKind]) -> TypedRows:
+    """Return the columns of `batch` that have a kind, in the batch's order, each as that kind."""
+    names, arrays, unparsable = [], [], {}
+    for name, cells in zip(batch.schema.names, batch.columns, strict=True):
+        if name in kinds:
+            array, bad = typed(cells, kinds[name])
+            names.append(name)
+            arrays.append(array)
+            if bad.count:
+                unparsable[name] = bad
+    return TypedRows(pa.RecordBatch.from_arrays(arrays, names=names), unparsable)
+
+
+def typed(cells: Any, kind: ColumnKind) -> tuple[Any, Unparsable]:
+    """Return cells (an Arrow array of any flat type) as a column of `kind`, and what could not be.
+
+    >>> values, bad = typed(strings(["1", " 2.5", "NA", "x"]), "number")
+    >>> values.to_pylist(), bad.count, bad.examples
+    ([1.0, 2.5, None, None], 1, ('x',))
+    """
+    if pa.types.is_null(cells.type):
+        return pa.nulls(len(cells), ARROW_TYPES[kind]), Unparsable()
+    if is_text(cells.type):
+        return _from_text(cells, kind)
+    if kind == "text":
+        text = _empty_to_null(_as_text(cells))
+        if pa.types.is_floating(cells.type):
+            text = pc.if_else(pc.is_nan(cells), pa.scalar(None, pa.string()), text)
+        return text, Unparsable()
+    direct = _from_native(cells, kind)
+    if direct is None:
+        return pa.nulls(len(cells), ARROW_TYPES[kind]), _bad(_as_text(cells), pc.is_valid(cells))
+    bad = pc.and_(pc.is_valid(cells), pc.is_null(direct))
+    if pa.types.is_floating(cells.type):
+        bad = pc.and_(bad, pc.invert(pc.is_nan(cells)))
+    bad = pc.fill_null(bad, False)
+    return direct, _bad(_as_text(cells), bad) if pc.any(bad).as_py() else Unparsable()
+
+
+def examples_of(cells: Any) -> tuple[str, ...]:
+    """Return the first few distinct values of an Arrow array as text, shortened."""
+    found: list[str] = []
+    for value in pc.unique(_as_text(cells)).slice(0, 4 * MAX_EXAMPLES).to_pylist():
+        if value is not None and shorten(value) not in found:
+            found.append(shorten(value))
+    return tuple(found[:MAX_EXAMPLES])
+
+
+def shorten(value: str) -> str:
+    """Return `value` in at most MAX_EXAMPLE_CHARACTERS printable characters.
+
+    >>> shorten("x" * 50) == "x" * 39 + "…"
+    True
+    """
+    plain = "".join(character if character.isprintable() else "·" for character in value[:MAX_EXAMPLE_CHARACTERS])
+    return plain if len(value) <= MAX_EXAMPLE_CHARACTERS else plain[:-1] + "…"
+
+
+def _from_text(cells: Any, kind: ColumnKind) -> tuple[Any, Unparsable]:
+    if kind == "text":
+        return _empty_to_null(_as_text(cells)), Unparsable()
+    if kind == "number":
+        fast = _fast(cells, _fast_numbers)
+        return (fast, Unparsable()) if fast is not None else _each_distinct(cells, _number, kind)
+    if kind == "time":
+        fast = _fast(cells, _fast_times)
+        return (fast, Unparsable()) if fast is not None else _each_distinct(cells, _microseconds, kind)
+    return _each_distinct(cells, _boolean, kind)
+
+
+def _fast(cells: Any, convert: Callable[[Any], Any]) -> Any:
+    """Return the converted column, or None where some cell needs to be looked at alone."""
+    if pa.types.is_dictionary(cells.type):
+        return None  # few distinct values: each is looked at once anyway
+    converted = convert(cells)
+    if converted is not None:
+        return converted
+    words = pc.is_in(cells, value_set=_EXACT_MISSING_WORDS)
+    if not pc.any(words).as_py():
+        return None
+    return convert(pc.if_else(words, pa.scalar(None, cells.type), cells))
+
+
+def _fast_numbers(cells: Any) -> Any:
+    try:
+        numbers = pc.cast(cells, pa.float64())
+    except pa.ArrowInvalid:
+        return None
+    return numbers if np.isfinite(to_numpy(numbers)).all() else None
+
+
+def _fast_times(cells: Any) -> Any:
+    for target in (UTC_MICROSECONDS, pa.timestamp("us")):
+        try:
+            times = pc.cast(cells, target)
+        except pa.ArrowInvalid:
+            continue
+        values = to_numpy(times)
+        return None if len(values) and values.min() < _FIRST_US else pc.cast(times, UTC_MICROSECONDS)
+    return None
+
+
+def _each_distinct(cells: Any, parse: Callable[[str], Any], kind: ColumnKind) -> tuple[Any, Unparsable]:
+    """Convert value by value, each distinct one once; `parse` raises ValueError where a value is not of the kind."""
+    encoded = cells if pa.types.is_dictionary(cells.type) else cells.dictionary_encode()
+    distinct = encoded.dictionary.to_pylist()
+    size = len(distinct)
+    dtype = {"number": np.float64, "time": np.int64}.get(kind, np.uint8)
+    values, valid, wrong = np.zeros(size, dtype), np.zeros(size, np.bool_), np.zeros(size, np.bool_)
+    for position, value in enumerate(distinct):
+        word = (value or "").strip()
+        if word.lower() in MISSING_WORDS:
+            continue
+        try:
+            values[position] = parse(word)
+            valid[position] = True
+        except (ValueError, OverflowError):
+            wrong[position] = True
+    if kind == "boolean":
+        parsed = pc.cast(from_numpy(values, valid, pa.uint8()), pa.bool_())
+    else:
+        parsed = from_numpy(values, valid, ARROW_TYPES[kind])
+    column = pc.take(parsed, encoded.indices)
+    if not wrong.any():
+        return column, Unparsable()
+    mask = pc.cast(from_numpy(wrong.view(np.uint8), np.ones(size, np.bool_), pa.uint8()), pa.bool_())
+    return column, _bad(_as_text(cells), pc.fill_null(pc.take(mask, encoded.indices), False))
+
+
+def _number(word: str) -> float:
+    number = float(word) if _NUMBER.fullmatch(word) else math.inf
+    if not math.isfinite(number):
+        raise ValueError("not a finite number")
+    return number
+
+
+def _microseconds(word: str) -> int:
+    match = _TIME.fullmatch(word)
+    if match is None:
+        raise ValueError("not an ISO 8601 time")
+    day, clock, zone = match.groups()
+    clock = (clock or "00") + ("" if ":" in (clock or "") else ":00")
+    time = datetime.fromisoformat(f"{day}T{clock}{zone or 'Z'}")
+    microseconds = (time - _EPOCH) // timedelta(microseconds=1)
+    if microseconds < _FIRST_US:
+        raise ValueError("before the year 1")
+    return microseconds
+
+
+def _boolean(word: str) -> bool:
+    if word.lower() not in _BOOLEANS:
+        raise ValueError("neither true nor false")
+    return _BOOLEANS[word.lower()]
+
+
+def _from_native(cells: Any, kind: ColumnKind) -> Any:
+    """Return cells of a number, boolean or time type as `kind`, None where no cell can be."""
+    types = pa.types
+    numeric = types.is_integer(cells.type) or types.is_floating(cells.type) or types.is_decimal(cells.type)
+    if kind == "number" and (numeric or types.is_boolean(cells.type)):
+        small = pc.cast(cells, pa.uint8()) if types.is_boolean(cells.type) else cells
+        numbers = pc.cast(small, pa.float64(), safe=False)
+        finite = pc.is_finite(numbers)
+        return numbers if pc.all(finite).as_py() else pc.if_else(finite, numbers, pa.scalar(None, pa.float64()))
+    if kind == "boolean" and types.is_boolean(cells.type):
+        return cells
+    if kind == "boolean" and numeric:
+        numbers = pc.cast(cells, pa.float64(), safe=False)
+        neither = pc.and_(pc.not_equal(numbers, pa.scalar(0.0)), pc.not_equal(numbers, pa.scalar(1.0)))
+        return pc.if_else(neither, pa.scalar(None, pa.bool_()), pc.equal(numbers, pa.scalar(1.0)))
+    if kind == "time" and (types.is_timestamp(cells.type) or types.is_date(cells.type)):
+        naive = pc.cast(cells, pa.timestamp("us"), safe=False) if types.is_date(cells.type) else cells
+        times = pc.cast(naive, UTC_MICROSECONDS, safe=False)
+        values = to_numpy(times)
+        if len(values) and values.min() < _FIRST_US:
+            early = pc.less(pc.cast(times, pa.int64()), pa.scalar(_FIRST_US))
+            return pc.if_else(early, pa.scalar(None, UTC_MICROSECONDS), times)
+        return times
+    return None
+
+
+def _as_text(cells: Any) -> Any:
+    if pa.types.is_string(cells.type):
+        return cells
+    try:
+        return pc.cast(cells, pa.string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        # Bytes that are no text, or a type that has none: every cell is shown as what it is.
+        shown = pa.scalar(f"<{cells.type}>"[:MAX_EXAMPLE_CHARACTERS])
+        return pc.if_else(pc.is_valid(cells), shown, pa.scalar(None, pa.string()))
+
+
+def _empty_to_null(text: Any) -> Any:
+    empty = pc.equal(text, pa.scalar(""))
+    return pc.if_else(empty, pa.scalar(None, pa.string()), text) if pc.any(empty).as_py() else text
+
+
+def _bad(text: Any, mask: Any) -> Unparsable:
+    return Unparsable(int(pc.sum(mask).as_py() or 0), examples_of(pc.filter(text, mask)))

@@ -1,0 +1,232 @@
+"""The checks: where a file breaks its contract, as anomalies that a person can act on.
+
+Source: Breck, Polyzotis, Roy, Whang, Zinkevich 2019, "Data validation for machine learning" (SysML), section 3 and
+its table of anomaly categories: missing and new columns, types, domains and ranges, presence; each with how many rows,
+examples and what to do. More bad rows than the contract's max_bad_rate is an error and quarantines the file, fewer a
+warning. A column that the model does not need never causes more than a warning.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from shared.data.arrays import strings
+from shared.data.cells import MAX_EXAMPLES, TypedRows, Unparsable, examples_of
+from shared.data.outcome import outcomes
+from shared.data.profile import ColumnProfile, Profile
+from shared.data.records import Anomaly, AnomalyKind, ColumnRule, Contract, Severity
+
+MIN_ROWS_FOR_CONSTANT_TARGET = 30
+"""In fewer rows one class alone is no surprise: none among n rows leaves 3 / n possible (Hanley 1983)."""
+
+_KIND_WORDS = {"number": "number", "text": "text", "boolean": "true or false", "time": "ISO 8601 time"}
+_KIND_REMEDIES = {
+    "number": "write digits with a decimal point, no units or thousands separators; leave the cell empty if missing",
+    "text": "write plain text",
+    "boolean": "write true or false; leave the cell empty if missing",
+    "time": "write times as ISO 8601, such as 2013-01-31T17:00:00Z (without a zone: UTC)",
+}
+
+
+class Findings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the rows showed that a profile does not hold; each by column: rows, and the first few distinct examples."""
+
+    unparsable: dict[str, Unparsable] = {}
+    fractional: dict[str, Unparsable] = {}
+    outside: dict[str, Unparsable] = {}
+    unknown: dict[str, Unparsable] = {}
+    positives: int = 0
+    negatives: int = 0
+
+
+def check_rows(rows: TypedRows, rules: Mapping[str, ColumnRule], target: str, positive: str) -> Findings:
+    """Return what one batch shows under these rules (none: only what does not parse, and the target)."""
+    fractional, outside, unknown = {}, {}, {}
+    positives = negatives = 0
+    for name, cells in zip(rows.batch.schema.names, rows.batch.columns, strict=True):
+        rule = rules.get(name)
+        if rule is not None and pa.types.is_float64(cells.type):
+            fractional[name] = _fractional(cells) if rule.integer else Unparsable()
+            outside[name] = _outside(cells, rule.minimum, rule.maximum)
+        if rule is not None and rule.domain is not None and pa.types.is_string(cells.type):
+            known = pc.is_in(cells, value_set=strings(rule.domain))
+            unknown[name] = _found(cells, pc.and_(pc.is_valid(cells), pc.invert(known)))
+        if name == target:
+            happened = outcomes(cells, positive)
+            positives = int(pc.sum(happened).as_py() or 0)
+            negatives = len(cells) - cells.null_count - positives
+    return Findings(
+        unparsable=dict(rows.unparsable),
+        fractional=_only_found(fractional),
+        outside=_only_found(outside),
+        unknown=_only_found(unknown),
+        positives=positives,
+        negatives=negatives,
+    )
+
+
+def merge_findings(a: Findings, b: Findings) -> Findings:
+    """Return the findings of `a`'s rows followed by `b`'s; associative (the examples are the first ones seen)."""
+    return Findings(
+        unparsable=_merge(a.unparsable, b.unparsable),
+        fractional=_merge(a.fractional, b.fractional),
+        outside=_merge(a.outside, b.outside),
+        unknown=_merge(a.unknown, b.unknown),
+        positives=a.positives + b.positives,
+        negatives=a.negatives + b.negatives,
+    )
+
+
+def anomalies(contract: Contract, columns: Iterable[str], profile: Profile, findings: Findings) -> tuple[Anomaly, ...]:
+    """Return what is wrong with a file of these columns, in the contract's order, new columns last."""
+    present = set(columns)
+    if profile.rows == 0:
+        message = "the file has a header but no rows"
+        return (_anomaly("", "empty", "error", 0, message, "upload a table with at least one row"),)
+    found: list[Anomaly] = []
+    for rule in contract.columns:
+        if rule.name not in present:
+            found.append(_missing_column(rule, contract, present))
+            continue
+        column = profile.column(rule.name)
+        found += _bad_values(rule, contract, profile.rows, findings)
+        found += _missing_values(rule, contract, profile.rows, column)
+    found += _constant_target(contract, profile.rows, present, findings)
+    ruled = {rule.name for rule in contract.columns}
+    for name in sorted(present - ruled):
+        message = f"column {name!r} is new: the contract does not know it"
+        remedy = "nothing, if it is not needed: it is not read; to use it, add it to the charter's features"
+        found.append(_anomaly(name, "new_column", "warning", 0, message, remedy))
+    return tuple(found)
+
+
+def _missing_column(rule: ColumnRule, contract: Contract, present: set[str]) -> Anomaly:
+    severity: Severity = "error" if rule.required else "warning"
+    similar = [name for name in sorted(present) if _folded(name) == _folded(rule.name)]
+    remedy = f"rename {similar[0]!r} to {rule.name!r}" if similar else f"add the column {rule.name!r} to the file"
+    if rule.name == contract.target_column:
+        message = f"the target column {rule.name!r} is missing: there is nothing to learn from"
+        return _anomaly(rule.name, "target", severity, 0, message, remedy)
+    return _anomaly(rule.name, "missing_column", severity, 0, f"column {rule.name!r} is missing", remedy)
+
+
+def _bad_values(rule: ColumnRule, contract: Contract, rows: int, findings: Findings) -> list[Anomaly]:
+    name = rule.name
+    found: list[Anomaly] = []
+
+    def add(kind: AnomalyKind, bad: Unparsable | None, is_not: str, remedy: str) -> None:
+        if bad is None or bad.count == 0:
+            return
+        too_many = rule.required and bad.count > contract.max_bad_rate * rows
+        message = f"{name!r}: {_of(bad.count, rows)} {is_not}"
+        found.append(_anomaly(name, kind, "error" if too_many else "warning", bad.count, message, remedy, bad.examples))
+
+    add("type", findings.unparsable.get(name), f"not a {_KIND_WORDS[rule.kind]}", _KIND_REMEDIES[rule.kind])
+    remedy = "round them, or check the unit; if fractions are right, accept a new contract"
+    add("type", findings.fractional.get(name), "not a whole number, as all values were before", remedy)
+    within = f"outside the contract's {_bound(rule.minimum)} to {_bound(rule.maximum)}"
+    add("range", findings.outside.get(name), within, "check the unit and the source; if right, accept a new contract")
+    unknown = findings.unknown.get(name)
+    add("domain", unknown, "not among the contract's values", _domain_remedy(unknown, rule.domain or ()))
+    return found
+
+
+def _missing_values(rule: ColumnRule, contract: Contract, rows: int, column: ColumnProfile) -> list[Anomaly]:
+    missing = column.missing
+    role = {contract.target_column: "target", contract.time_column: "time"}.get(rule.name, "")
+    too_many = missing > rule.max_missing_rate * rows
+    if missing == 0 or not (too_many or role):
+        return []
+    severity: Severity = "error" if too_many and rule.required else "warning"
+    kind: AnomalyKind = "target" if role == "target" else "missing_rate"
+    message = f"{rule.name!r}: {_of(missing, rows)} missing; at most {rule.max_missing_rate:.1%} may be"
+    if role:
+        remedy = f"fill in the {role} column, or leave out the rows without it (they are never trained on)"
+    else:
+        remedy = "check the source and the join; if it is right, accept a new contract"
+    return [_anomaly(rule.name, kind, severity, missing, message, remedy)]
+
+
+def _constant_target(contract: Contract, rows: int, present: set[str], findings: Findings) -> list[Anomaly]:
+    name = contract.target_column
+    labelled = findings.positives + findings.negatives
+    if name not in present or labelled < MIN_ROWS_FOR_CONSTANT_TARGET or (findings.positives and findings.negatives):
+        return []
+    if findings.positives:
+        message = f"the target {name!r} is {contract.target_positive!r} in all {labelled:,} rows: nothing to learn from"
+    else:
+        message = f"the target {name!r} is never {contract.target_positive!r}, in {labelled:,} rows"
+    remedy = "check the target column and the charter's target.positive; both outcomes must occur"
+    return [_anomaly(name, "target", "error", labelled, message, remedy)]
+
+
+def _fractional(cells: Any) -> Unparsable:
+    return _found(cells, pc.not_equal(pc.floor(cells), cells))
+
+
+def _outside(cells: Any, minimum: float | None, maximum: float | None) -> Unparsable:
+    extremes = pc.min_max(cells)
+    low, high = extremes["min"].as_py(), extremes["max"].as_py()
+    below = minimum is not None and low is not None and low < minimum
+    above = maximum is not None and high is not None and high > maximum
+    if not below and not above:
+        return Unparsable()
+    least = minimum if minimum is not None else float("-inf")
+    most = maximum if maximum is not None else float("inf")
+    return _found(cells, pc.or_(pc.less(cells, pa.scalar(least)), pc.greater(cells, pa.scalar(most))))
+
+
+def _found(cells: Any, mask: Any) -> Unparsable:
+    count = int(pc.sum(mask).as_py() or 0)
+    return Unparsable(count, examples_of(pc.filter(cells, mask))) if count else Unparsable()
+
+
+def _only_found(found: Mapping[str, Unparsable]) -> dict[str, Unparsable]:
+    return {name: bad for name, bad in found.items() if bad.count}
+
+
+def _merge(a: Mapping[str, Unparsable], b: Mapping[str, Unparsable]) -> dict[str, Unparsable]:
+    merged = dict(a)
+    for name, bad in b.items():
+        before = merged.get(name, Unparsable())
+        examples = tuple(dict.fromkeys((*before.examples, *bad.examples)))[:MAX_EXAMPLES]
+        merged[name] = Unparsable(before.count + bad.count, examples)
+    return merged
+
+
+def _domain_remedy(unknown: Unparsable | None, domain: Iterable[str]) -> str:
+    known = {_folded(value): value for value in domain}
+    for example in unknown.examples if unknown is not None else ():
+        if _folded(example) in known:
+            return f"{example!r} looks like {known[_folded(example)]!r}: write it as the contract does"
+    return "check the spelling and the source; if the new values are right, accept a new contract"
+
+
+def _folded(value: str) -> str:
+    return " ".join(value.casefold().split())
+
+
+def _of(count: int, rows: int) -> str:
+    share = count / rows
+    return f"{count:,} of {rows:,} rows ({share:.1%})" + (" is" if count == 1 else " are")
+
+
+def _bound(value: float | None) -> str:
+    return "any" if value is None else f"{value:.6g}"
+
+
+def _anomaly(
+    column: str,
+    kind: AnomalyKind,
+    severity: Severity,
+    count: int,
+    message: str,
+    remedy: str,
+    examples: tuple[str, ...] = (),
+) -> Anomaly:
+    return Anomaly(
+        column=column, kind=kind, severity=severity, count=count, message=message, remedy=remedy, examples=examples
+    )

@@ -1,0 +1,211 @@
+"""CSV in Arrow batches: every cell as text first, so that one bad cell never decides about its column or the file.
+
+Arrow splits lines and cells (RFC 4180: commas, double quotes, line breaks inside quotes); the bytes pass a check for
+NUL and for UTF-8 on their way in, which knows the line that Arrow's own messages do not.
+"""
+
+import codecs
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO, NoReturn, cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from shared.data.formats import CSV, EXPORT_REMEDY, Limits, check_columns, refuse
+from shared.data.records import ColumnKind
+from shared.errors import DataRefused
+
+_LOCATE_ROWS = 2_000_000
+"""Up to here a bad row's line is looked for with Python's own reader (about a second per million rows)."""
+
+
+class CsvTable:
+    """A CSV file with a header line (see formats.TableReader)."""
+
+    def __init__(self, file: BinaryIO | io.IOBase, name: str, limits: Limits) -> None:
+        self.media_type = CSV
+        self.declared: dict[str, ColumnKind] = {}
+        self._file = file
+        self._name = name
+        self._limits = limits
+        self.columns = _header(file, name, limits)
+
+    def batches(self, columns: Sequence[str]) -> Iterator[Any]:
+        """Yield RecordBatches of string columns, null where a cell is empty. Raises: DataRefused."""
+        source = _CheckedText(self._file, self._name)
+        ragged: list[Any] = []
+        rows = 0
+        last: Any = None
+
+        def note_ragged(row: Any) -> str:
+            ragged.append(row)
+            return "error"
+
+        try:
+            reader = pyarrow.csv.open_csv(
+                cast("BinaryIO", source),
+                read_options=pyarrow.csv.ReadOptions(block_size=self._limits.block_bytes, use_threads=False),
+                parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=note_ragged),
+                convert_options=_convert_options(columns),
+            )
+            for batch in reader:
+                if batch.num_rows == 0:
+                    continue
+                self._check(batch, rows)
+                rows += batch.num_rows
+                last = batch
+                yield batch
+        except pa.ArrowInvalid as error:
+            self._explain(error, ragged, source)
+        if last is not None and source.quotes % 2 and _ends_inside_quotes(last):
+            remedy = 'close the quote, or double quotes inside values ("")'
+            refuse(self._name, "the file ends inside a quoted value: a quote is opened and never closed", remedy)
+
+    def _check(self, batch: Any, rows_before: int) -> None:
+        if rows_before + batch.num_rows > self._limits.max_rows:
+            remedy = "split the file, or raise data.max_rows in the charter"
+            refuse(self._name, f"more than {self._limits.max_rows:,} rows", remedy)
+        for column, cells in zip(batch.schema.names, batch.columns, strict=True):
+            lengths = pc.binary_length(cells)
+            if (pc.max(lengths).as_py() or 0) > self._limits.max_field_bytes:
+                row = (
+                    rows_before
+                    + 1
+                    + pc.index(pc.greater(lengths, pa.scalar(self._limits.max_field_bytes)), pa.scalar(True)).as_py()
+                )
+                problem = f"row {row:,} holds a value of more than {self._limits.max_field_bytes:,} bytes in {column!r}"
+                refuse(self._name, problem, "shorten it, or check for a quote that is opened and never closed")
+
+    def _explain(self, error: Exception, ragged: list[Any], source: "_CheckedText") -> NoReturn:
+        """Raise what is wrong in our words: Arrow's would name neither the line nor the remedy."""
+        try:
+            if ragged:
+                row = ragged[0]
+                where = _line_of(self._file, row.number, row.actual_columns, source)
+                values = f"{row.actual_columns} value{'s' if row.actual_columns != 1 else ''}"
+                problem = f"{where} has {values} where the header has {row.expected_columns} columns"
+                refuse(self._name, problem, "quote values that hold commas or line breaks, or repair the line")
+            if "straddl" in str(error):
+                problem = f"a line is longer than {self._limits.block_bytes:,} bytes"
+                refuse(self._name, problem, "check for a quote that is opened and never closed; " + EXPORT_REMEDY)
+            refuse(self._name, "the text cannot be read as CSV", EXPORT_REMEDY)
+        except DataRefused as refused:
+            raise refused from error
+
+
+class _CheckedText(io.RawIOBase):
+    """The file's bytes on their way to Arrow; raises DataRefused at the first NUL or byte that is not UTF-8."""
+
+    def __init__(self, file: BinaryIO | io.IOBase, name: str) -> None:
+        super().__init__()
+        file.seek(0)
+        self._file = file
+        self._name = name
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._line = 1
+        self._ended = False
+        self.quotes = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data: bytes = self._file.read(size)
+        if self._ended:
+            return data
+        self._ended = not data
+        nul = data.find(b"\0")
+        try:
+            self._decoder.decode(data if nul < 0 else data[:nul], final=not data)
+        except UnicodeDecodeError as error:
+            self._refuse_encoding(error)
+        if nul >= 0:
+            line = self._line + data.count(b"\n", 0, nul)
+            remedy = "remove it; if the file is not plain text, " + EXPORT_REMEDY
+            refuse(self._name, f"line {line:,} holds a NUL byte", remedy)
+        self._line += data.count(b"\n")
+        self.quotes += data.count(b'"')
+        return data
+
+    def _refuse_encoding(self, error: UnicodeDecodeError) -> NoReturn:
+        bad = error.object[error.start]
+        line = self._line + error.object[: error.start].count(b"\n")
+        problem = f"line {line:,} is not UTF-8 (byte 0x{bad:02X}"
+        if bad >= 0xA0:
+            problem += f"; in Latin-1 it would be {chr(bad)!r}"
+        refuse(self._name, problem + ")", "save the file as UTF-8")
+
+
+def _header(file: BinaryIO | io.IOBase, name: str, limits: Limits) -> tuple[str, ...]:
+    """Return the column names on the first line that is not empty."""
+    file.seek(0)
+    head: bytes = file.read(limits.block_bytes)
+    line = _first_line(head.removeprefix(codecs.BOM_UTF8))
+    if b"\0" in line:
+        refuse(name, "line 1 holds a NUL byte", "remove it; if the file is not plain text, " + EXPORT_REMEDY)
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        bad = f"line 1 is not UTF-8 (byte 0x{line[error.start]:02X})"
+        refuse(name, bad, "save the file as UTF-8; if it is not plain text, " + EXPORT_REMEDY)
+    if len(line) == len(head) == limits.block_bytes:
+        refuse(name, f"the first line is longer than {limits.block_bytes:,} bytes", EXPORT_REMEDY)
+    try:
+        names = next(csv.reader([text], strict=True))
+    except csv.Error:
+        refuse(name, "the header holds a quote that is never closed", "name columns without quotes and line breaks")
+    if len(names) == 1:
+        for separator, what in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+            if separator in text:
+                refuse(name, f"the first line is separated by {what}", "separate values by commas")
+        problem = "this is not a table: the first line names one column only"
+        refuse(name, problem, "upload a header line of column names, separated by commas, and the rows below it")
+    check_columns(names, name, limits)
+    return tuple(names)
+
+
+def _first_line(head: bytes) -> bytes:
+    start = len(head) - len(head.lstrip(b"\r\n"))
+    ends = [end for end in (head.find(b"\n", start), head.find(b"\r", start)) if end >= 0]
+    return head[start : min(ends)] if ends else head[start:]
+
+
+def _convert_options(columns: Sequence[str]) -> Any:
+    return pyarrow.csv.ConvertOptions(
+        check_utf8=False,  # checked on the way in
+        column_types={column: pa.string() for column in columns},
+        include_columns=list(columns),
+        null_values=[""],
+        strings_can_be_null=True,
+    )
+
+
+def _ends_inside_quotes(batch: Any) -> bool:
+    last = batch.slice(batch.num_rows - 1)
+    return any("\n" in (cells[0].as_py() or "") for cells in last.columns)
+
+
+def _line_of(file: BinaryIO | io.IOBase, row: int, values: int, source: _CheckedText) -> str:
+    """Return where the row'th record (the header is 1) stands: empty lines and quoted breaks shift lines."""
+    if row <= _LOCATE_ROWS:
+        file.seek(0)
+        text = io.TextIOWrapper(io.BufferedReader(file), encoding="utf-8-sig", newline="")  # type: ignore[type-var]
+        reader = csv.reader(text)
+        number = 0
+        before = 0
+        try:
+            for record in reader:
+                number += bool(record)
+                if number == row and len(record) == values:
+                    return f"line {before + 1:,}"
+                if number >= row:
+                    break
+                before = reader.line_num
+        except (csv.Error, UnicodeDecodeError):
+            pass  # a later part of the file is worse still; the row's number stands
+        finally:
+            text.detach().detach()  # the file belongs to our caller: it stays open
+    return f"row {row - 1:,} below the header"

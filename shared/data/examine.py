@@ -1,0 +1,157 @@
+"""Examining a file: one streaming pass that gives its verdict, profile and time range; two where no contract is known.
+
+This is all that the validate function needs of data engineering. Content is judged and never raises; only the store
+that the file comes from may.
+"""
+
+import io
+from typing import Any, BinaryIO
+
+import msgspec
+import pyarrow as pa
+
+from shared.data.cells import ARROW_TYPES, typed_rows
+from shared.data.checks import Findings, anomalies, check_rows, merge_findings
+from shared.data.contract import infer_contract, infer_kinds, rules_by_name
+from shared.data.formats import NO_BYTES, Limits
+from shared.data.profile import Profile, merge, profile_batch
+from shared.data.reading import open_table
+from shared.data.records import Anomaly, AnomalyKind, ColumnKind, Contract
+from shared.errors import DataRefused
+from shared.usecase.charter import Charter
+
+_MICROSECONDS = 1_000_000
+
+
+class Examination(msgspec.Struct, frozen=True, kw_only=True):
+    """What a file is and what is wrong with it. Accepted: no anomaly is an error.
+
+    `contract` is the one given, or (`inferred`) the one that an accepted file would set; None with `profile` where
+    the file could not be read. Times in epoch seconds, of the first and last row; None where no row has one.
+    """
+
+    accepted: bool
+    rows: int
+    anomalies: tuple[Anomaly, ...]
+    profile: Profile | None
+    contract: Contract | None
+    inferred: bool
+    time_start: float | None
+    time_end: float | None
+    media_type: str | None
+
+
+def examine(
+    file: BinaryIO | io.IOBase,
+    name: str,
+    file_digest: str,
+    charter: Charter,
+    charter_digest: str,
+    contract: Contract | None,
+    *,
+    limits: Limits | None = None,
+) -> Examination:
+    """Return what the file holds under the contract, or under the one that it implies where `contract` is None.
+
+    Args: file: seekable and binary; read from its start. name: for messages. limits: its max_rows is the contract's
+    (or the charter's) unless lower.
+    Raises: nothing for content, however bad; what reading `file` itself raises (Unavailable and the like).
+    """
+    allowed = contract.max_rows if contract is not None else charter.data.max_rows
+    bounds = limits or Limits()
+    bounds = msgspec.structs.replace(bounds, max_rows=min(bounds.max_rows, allowed))
+    media_type: str | None = None
+    try:
+        table = open_table(file, name, bounds)
+        media_type = table.media_type
+        if contract is None:
+            kinds = infer_kinds(table, charter)
+        else:
+            kinds = {rule.name: rule.kind for rule in contract.columns if rule.name in table.columns}
+        rules = rules_by_name(contract) if contract is not None else {}
+        profile = Profile(rows=0, columns=())
+        findings = Findings()
+        kinds = kinds or {table.columns[0]: "text"}  # nothing that the contract knows: still count the rows
+        for batch in table.batches(tuple(kinds)):
+            rows = typed_rows(batch, kinds)
+            unparsable = {column: bad.count for column, bad in rows.unparsable.items()}
+            profile = merge(profile, profile_batch(rows.batch, unparsable))
+            seen = check_rows(rows, rules, charter.target.column, charter.target.positive)
+            findings = merge_findings(findings, seen)
+    except DataRefused as refused:
+        return _unreadable(refused, contract, media_type)
+    agreed = contract or infer_contract(profile, charter, file_digest, charter_digest)
+    found = anomalies(agreed, table.columns, profile, findings)
+    start, end = _time_range(profile, agreed.time_column)
+    return Examination(
+        accepted=not any(anomaly.severity == "error" for anomaly in found),
+        rows=profile.rows,
+        anomalies=found,
+        profile=profile,
+        contract=agreed,
+        inferred=contract is None,
+        time_start=start,
+        time_end=end,
+        media_type=media_type,
+    )
+
+
+def read_table(file: BinaryIO | io.IOBase, name: str, contract: Contract, *, limits: Limits | None = None) -> Any:
+    """Return the file as a pyarrow.Table with the contract's columns, in its order, each of its kind, for training.
+
+    Rows without target or time are left out; cells that do not parse, and columns that the file lacks and that are
+    not required, are null.
+    Raises: DataRefused: unreadable, or a required column is missing.
+    """
+    bounds = limits or Limits()
+    table = open_table(file, name, msgspec.structs.replace(bounds, max_rows=min(bounds.max_rows, contract.max_rows)))
+    for rule in contract.columns:
+        if rule.required and rule.name not in table.columns:
+            remedy = "upload the file again with it; it cannot have been accepted under this contract"
+            problem = f"the required column {rule.name!r} is missing"
+            raise DataRefused(f"{name}: {problem}; {remedy}", field=name, got=problem, expected=remedy)
+    kinds: dict[str, ColumnKind] = {rule.name: rule.kind for rule in contract.columns}
+    columns = [column for column in kinds if column in table.columns]
+    schema = pa.schema([pa.field(column, ARROW_TYPES[kind]) for column, kind in kinds.items()])
+    kept = []
+    for batch in table.batches(columns):
+        rows = typed_rows(batch, kinds).batch
+        arrays = [
+            rows.column(column) if column in columns else pa.nulls(rows.num_rows, ARROW_TYPES[kind])
+            for column, kind in kinds.items()
+        ]
+        kept.append(_with_outcome(pa.RecordBatch.from_arrays(arrays, schema=schema), contract))
+    return pa.Table.from_batches(kept, schema=schema)
+
+
+def _with_outcome(batch: Any, contract: Contract) -> Any:
+    for column in (contract.target_column, contract.time_column):
+        cells = batch.column(column)
+        if cells.null_count:
+            batch = batch.filter(cells.is_valid())
+    return batch
+
+
+def _unreadable(refused: DataRefused, contract: Contract | None, media_type: str | None) -> Examination:
+    kind: AnomalyKind = "empty" if refused.got == NO_BYTES else "unreadable"
+    anomaly = Anomaly(column="", kind=kind, severity="error", count=0, message=refused.got, remedy=refused.expected)
+    return Examination(
+        accepted=False,
+        rows=0,
+        anomalies=(anomaly,),
+        profile=None,
+        contract=contract,
+        inferred=False,
+        time_start=None,
+        time_end=None,
+        media_type=media_type,
+    )
+
+
+def _time_range(profile: Profile, column: str) -> tuple[float | None, float | None]:
+    if column not in profile.names():
+        return None, None
+    time = profile.column(column).time
+    if time is None or time.earliest_us is None or time.latest_us is None:
+        return None, None
+    return time.earliest_us / _MICROSECONDS, time.latest_us / _MICROSECONDS

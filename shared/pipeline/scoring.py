@@ -1,0 +1,229 @@
+"""Score rows with an ONNX model: columns to tensors in one way for training and serving, and a bounded session.
+
+Numpy and ONNX Runtime only: the serve unit imports this. The model is trusted to be what it claims only so far as its
+inputs and outputs are compared with the interface; whoever loads a model that was not signed does it in a limited
+child process, for a session may allocate memory while it loads.
+"""
+
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime  # type: ignore[import-untyped]
+
+from shared.errors import DeadlineExceeded, IntegrityError, InvalidInput, Unsupported
+from shared.pipeline.records import ModelInterface, Tensor
+from shared.usecase.charter import Features
+
+MISSING = "missing"
+"""What a missing text becomes, in training and in serving alike, since a BYTES tensor has no null."""
+PROBABILITY = "probability"
+LABEL = "label"
+CHUNK_ROWS = 65_536
+"""Rows that go through a session at once: the one-hot matrix of more would cost more memory than it saves time."""
+
+Feeds = dict[str, npt.NDArray[Any]]
+_ELEMENT_TYPES = {"FP32": "tensor(float)", "BYTES": "tensor(string)", "INT64": "tensor(int64)"}
+_QUIET = 4
+
+
+def interface_of(features: Features) -> ModelInterface:
+    """Return the interface of every model that we train: FP32 per numeric feature, BYTES per categorical one.
+
+    Outputs: the probability of the positive class, and 1 where it reaches the model's threshold.
+    """
+    numbers = tuple(Tensor(name=name, datatype="FP32", shape=(-1, 1)) for name in features.numeric)
+    texts = tuple(Tensor(name=name, datatype="BYTES", shape=(-1, 1)) for name in features.categorical)
+    probability = Tensor(name=PROBABILITY, datatype="FP32", shape=(-1,))
+    return ModelInterface(
+        inputs=numbers + texts, outputs=(probability, Tensor(name=LABEL, datatype="INT64", shape=(-1,)))
+    )
+
+
+def columns_to_feeds(columns: Mapping[str, Sequence[Any] | npt.NDArray[Any]], interface: ModelInterface) -> Feeds:
+    """Return the tensors that a session takes: one of shape (rows, 1) per input of the interface.
+
+    FP32: None and NaN are missing (NaN). BYTES: None and "" are missing (MISSING); numbers and booleans become text
+    as `text_of` says. Columns that the interface does not name are left out.
+    Raises: InvalidInput: a column is absent, differs in length, or holds a value that does not fit; names the field.
+
+    >>> from shared.pipeline.records import Tensor
+    >>> one = ModelInterface(inputs=(Tensor(name="x", datatype="FP32", shape=(-1, 1)),), outputs=())
+    >>> columns_to_feeds({"x": [1.5, None]}, one)["x"].tolist()
+    [[1.5], [nan]]
+    """
+    feeds: Feeds = {}
+    rows: int | None = None
+    for tensor in interface.inputs:
+        if tensor.name not in columns:
+            raise InvalidInput(
+                f"input {tensor.name!r} is missing; the model takes {_listed(interface)}", field=tensor.name
+            )
+        column = columns[tensor.name]
+        rows = len(column) if rows is None else rows
+        if len(column) != rows:
+            raise InvalidInput(
+                f"input {tensor.name!r} has {len(column)} rows where {interface.inputs[0].name!r} has {rows}",
+                field=tensor.name,
+                got=f"{len(column)} rows",
+                expected=f"{rows} rows",
+            )
+        feeds[tensor.name] = (_numbers if tensor.datatype == "FP32" else _texts)(tensor, column)
+    return feeds
+
+
+def text_of(value: object) -> str:
+    """Return a categorical value as the model's text: "" and None are MISSING, whole numbers have no decimal point.
+
+    >>> [text_of(v) for v in ("UA", 3.0, 2.5, True, None)]
+    ['UA', '3', '2.5', 'true', 'missing']
+    """
+    if isinstance(value, str):
+        return value or MISSING
+    if value is None or value != value:
+        return MISSING
+    if isinstance(value, bool | np.bool_):
+        return "true" if value else "false"
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace") or MISSING
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def rows_of(feeds: Feeds) -> int:
+    """Return how many rows the tensors hold (0 where there is no tensor)."""
+    return min((len(array) for array in feeds.values()), default=0)
+
+
+class Scorer:
+    """A loaded model. Safe to share between threads.
+
+    Args:
+        model: the bytes of a self-contained ONNX model.
+        interface: what it must take and give; compared when it is loaded.
+        threads: threads for one call; 1 is best where many calls run side by side.
+    Raises: IntegrityError: not a model that ONNX Runtime loads, or not with this interface.
+    """
+
+    def __init__(self, model: bytes, interface: ModelInterface, *, threads: int = 1) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _QUIET
+        # An arena never gives memory back: one large batch would be held for the life of the process.
+        options.enable_cpu_mem_arena = False
+        options.enable_mem_pattern = False
+        try:
+            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime raises a dozen unrelated classes for a bad model
+            raise IntegrityError(f"the model cannot be loaded: {_first_line(error)}") from error
+        self.interface = interface
+        _check("input", interface.inputs, self._session.get_inputs())
+        _check("output", interface.outputs, self._session.get_outputs())
+        self._outputs = [tensor.name for tensor in interface.outputs]
+
+    def run(self, feeds: Feeds, *, deadline_s: float | None = None) -> Feeds:
+        """Return every output of the interface by name, each of shape (rows,).
+
+        Args: deadline_s: stop the model after so many seconds. It costs a thread, so leave it out for signed models.
+        Raises: DeadlineExceeded: stopped. IntegrityError: the model failed, or gave another shape than (rows,).
+        """
+        rows = rows_of(feeds)
+        starts = range(0, max(rows, 1), CHUNK_ROWS)
+        with _deadline(deadline_s) as run_options:
+            parts = [
+                self._run({name: array[start : start + CHUNK_ROWS] for name, array in feeds.items()}, run_options)
+                for start in starts
+            ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in self._outputs}
+
+    def score(self, feeds: Feeds, *, deadline_s: float | None = None) -> npt.NDArray[np.float32]:
+        """Return the probability of the positive class, float32 of shape (rows,). Raises: as `run`."""
+        return self.run(feeds, deadline_s=deadline_s)[PROBABILITY].astype(np.float32, copy=False)
+
+    def _run(self, feeds: Feeds, run_options: Any) -> Feeds:
+        try:
+            outputs = self._session.run(self._outputs, feeds, run_options)
+        except Exception as error:
+            if run_options is not None and run_options.terminate:
+                raise DeadlineExceeded("the model was stopped: it did not answer within its deadline") from error
+            raise IntegrityError(f"the model failed on {rows_of(feeds)} rows: {_first_line(error)}") from error
+        for name, output in zip(self._outputs, outputs, strict=True):
+            if np.shape(output) != (rows_of(feeds),):
+                raise IntegrityError(
+                    f"output {name!r} of the model has shape {np.shape(output)}; expected ({rows_of(feeds)},)"
+                )
+        return dict(zip(self._outputs, outputs, strict=True))
+
+
+@contextlib.contextmanager
+def _deadline(deadline_s: float | None) -> Iterator[Any]:
+    if deadline_s is None:
+        yield None
+        return
+    run_options = onnxruntime.RunOptions()
+    run_options.log_severity_level = _QUIET
+    timer = threading.Timer(deadline_s, setattr, (run_options, "terminate", True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield run_options
+    finally:
+        timer.cancel()
+
+
+def _numbers(tensor: Tensor, column: Sequence[Any] | npt.NDArray[Any]) -> npt.NDArray[Any]:
+    with np.errstate(over="ignore"):
+        try:
+            array = np.asarray(column)
+            if array.dtype.kind not in "fiub":
+                if any(isinstance(value, str | bytes) for value in column):
+                    raise ValueError("text")
+                array = np.asarray(column, dtype=np.float64)
+            array = array.astype(np.float32)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InvalidInput(
+                f"input {tensor.name!r} takes numbers, or null where one is missing",
+                field=tensor.name,
+                got="text" if "text" in str(error) else "another type",
+                expected="a number that float32 can hold, or null",
+            ) from error
+    if np.isinf(array).any():
+        raise InvalidInput(
+            f"input {tensor.name!r} holds a number beyond float32 (3.4e38); send null where it is not known",
+            field=tensor.name,
+            got="a number out of range",
+            expected="a number that float32 can hold, or null",
+        )
+    return array.reshape(-1, 1)
+
+
+def _texts(tensor: Tensor, column: Sequence[Any] | npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if tensor.datatype != "BYTES":
+        raise Unsupported(f"input {tensor.name!r}: datatype {tensor.datatype} is not served; use FP32 or BYTES")
+    array = np.empty((len(column), 1), dtype=object)
+    array[:, 0] = [text_of(value) for value in column]
+    return array
+
+
+def _check(what: str, declared: Sequence[Tensor], found: Sequence[Any]) -> None:
+    wanted = {tensor.name: _ELEMENT_TYPES.get(tensor.datatype, tensor.datatype) for tensor in declared}
+    got = {node.name: node.type for node in found}
+    if wanted != got:
+        name = sorted(set(wanted.items()) ^ set(got.items()))[0][0]
+        raise IntegrityError(
+            f"{what} {name!r} of the model is {got.get(name, 'absent')}; "
+            f"its interface says {wanted.get(name, 'absent')}"
+        )
+
+
+def _listed(interface: ModelInterface) -> str:
+    return ", ".join(tensor.name for tensor in interface.inputs)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,131 @@
+"""From an Arrow table to what models take: tensors, outcomes and times, by the very rules that serving applies.
+
+Arrow and numpy only, without pandas: batch scoring in the data unit reads with this too.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from shared.data.arrays import is_text, to_numpy
+from shared.errors import DataRefused
+from shared.pipeline.records import ModelInterface
+from shared.pipeline.scoring import Feeds, columns_to_feeds, text_of
+from shared.usecase.charter import Target
+
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+
+
+def table_to_feeds(table: Any, interface: ModelInterface) -> Feeds:
+    """Return the tensors of a table's rows, each of shape (rows, 1), exactly as `columns_to_feeds` would.
+
+    FP32 inputs: number or boolean columns (true is 1). BYTES inputs: text, number or boolean columns.
+    Raises: DataRefused: a column is absent, or its kind does not fit; names it. InvalidInput: beyond float32.
+    """
+    columns: dict[str, npt.NDArray[Any]] = {}
+    for tensor in interface.inputs:
+        column = column_of(table, tensor.name, f"the model's input {tensor.name!r}")
+        if tensor.datatype == "FP32":
+            columns[tensor.name] = _numbers(column, tensor.name)
+        else:
+            columns[tensor.name] = _texts(column, tensor.name)
+    return columns_to_feeds(columns, interface)
+
+
+def outcomes_of(table: Any, target: Target) -> npt.NDArray[np.int8]:
+    """Return 1 where the target column holds `target.positive` and 0 elsewhere, shape (rows,).
+
+    Text is compared as it stands, numbers by value ("1" is 1.0), booleans with true, false, 1 or 0.
+    Raises: DataRefused: no such column, missing values in it, or a `positive` that it cannot hold.
+    """
+    column = column_of(table, target.column, "the target")
+    if column.null_count:
+        raise DataRefused(
+            f"target {target.column!r} is missing in {column.null_count} rows; remove them or fill them in",
+            field=target.column,
+        )
+    if is_text(column.type):
+        return _as_outcomes(pc.equal(column, pa.scalar(target.positive)))
+    if pa.types.is_boolean(column.type):
+        positive = _BOOLEANS.get(target.positive.lower())
+        if positive is not None:
+            return _as_outcomes(column if positive else pc.invert(column))
+        expected = "true or false"
+    elif _is_number(column.type):
+        number = _as_number(target.positive)
+        if number is not None:
+            return _as_outcomes(pc.equal(pc.cast(column, pa.float64()), pa.scalar(number)))
+        expected = "a number"
+    else:
+        raise DataRefused(
+            f"target {target.column!r} is {column.type}; a target is text, a number or a boolean", field=target.column
+        )
+    raise DataRefused(
+        f"target.positive is {target.positive!r}, which column {target.column!r} ({column.type}) cannot hold; "
+        f"write {expected} in the charter",
+        field="target.positive",
+        expected=expected,
+    )
+
+
+def times_of(table: Any, column: str) -> npt.NDArray[np.float64]:
+    """Return a time column as seconds since the epoch, float64 of shape (rows,).
+
+    Raises: DataRefused: no such column, not a time, or missing values in it.
+    """
+    cells = column_of(table, column, "the time column")
+    if not pa.types.is_timestamp(cells.type):
+        raise DataRefused(f"time column {column!r} is {cells.type}; it must hold times (ISO 8601)", field=column)
+    if cells.null_count:
+        raise DataRefused(f"time column {column!r} is missing in {cells.null_count} rows; remove them", field=column)
+    return to_numpy(pc.cast(cells, pa.timestamp("us", "UTC"))).astype(np.float64) / 1e6
+
+
+def column_of(table: Any, name: str, what: str) -> Any:
+    """Return a table's column as one array. Raises: DataRefused: absent; `what` says for whom it was wanted."""
+    if name not in table.column_names:
+        shown = ", ".join(sorted(table.column_names))[:300]
+        raise DataRefused(f"{what} needs column {name!r}, which the data do not have; they have {shown}", field=name)
+    column = table.column(name)
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _numbers(column: Any, name: str) -> npt.NDArray[np.float64]:
+    if not _is_number(column.type) and not pa.types.is_boolean(column.type) and not pa.types.is_null(column.type):
+        raise DataRefused(
+            f"feature {name!r} is {column.type}, and the charter lists it as numeric; list it under "
+            "features.categorical, or repair the column",
+            field=name,
+            got=str(column.type),
+            expected="numbers",
+        )
+    return to_numpy(pc.fill_null(pc.cast(column, pa.float64()), pa.scalar(float("nan")))).astype(np.float64, copy=False)
+
+
+def _texts(column: Any, name: str) -> npt.NDArray[np.object_]:
+    if pa.types.is_timestamp(column.type):
+        raise DataRefused(
+            f"feature {name!r} is a time; derive a category from it (its weekday, say)", field=name, got="a time"
+        )
+    encoded = column if pa.types.is_dictionary(column.type) else pc.dictionary_encode(column)
+    names = np.array([*map(text_of, encoded.dictionary.to_pylist()), text_of(None)], dtype=object)
+    places = to_numpy(pc.fill_null(pc.cast(encoded.indices, pa.float64()), pa.scalar(-1.0))).astype(np.intp)
+    return names[places]
+
+
+def _as_outcomes(mask: Any) -> npt.NDArray[np.int8]:
+    return to_numpy(pc.cast(mask, pa.float64())).astype(np.int8)
+
+
+def _is_number(kind: Any) -> bool:
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
+
+
+def _as_number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

@@ -1,0 +1,161 @@
+"""One training, from a snapshot's table to everything that a result proposes: the entry of the `train` function.
+
+A pure function of its arguments: the same table, charter and spec give the same bytes. It reads no clock and writes
+nothing; the handler stores what it returns.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from shared.data.arrays import from_numpy
+from shared.data.profile import Profile, profile_batches
+from shared.errors import DataRefused, InsufficientData
+from shared.pipeline.algorithms import fit, frame_of, probabilities
+from shared.pipeline.export import export, parity
+from shared.pipeline.metrics import ALWAYS, NEVER, block_bootstrap, evaluate, interval
+from shared.pipeline.records import (
+    Evaluation,
+    MetricValue,
+    ModelInterface,
+    Parity,
+    SampleRows,
+    TrainingSpec,
+    Trial,
+)
+from shared.pipeline.scoring import LABEL, PROBABILITY, Feeds, Scorer, interface_of
+from shared.pipeline.search import search
+from shared.pipeline.split import DAY_S, Split, check_split, hold_out, split_by_time
+from shared.pipeline.tables import column_of, outcomes_of, table_to_feeds, times_of
+from shared.usecase.charter import Algorithm, Charter, Metric
+
+METRICS: tuple[Metric, ...] = ("roc_auc", "log_loss", "accuracy", "payoff_per_1000")
+SAMPLE_ROWS = 20
+_SAMPLE_WITH_MISSING = 5
+
+
+class ChampionModel(msgspec.Struct, frozen=True, kw_only=True):
+    """The model that serves, to be scored on the same test rows; its threshold is the one in its manifest."""
+
+    number: int
+    model: bytes
+    interface: ModelInterface
+    threshold: float
+
+
+class TrainingOutput(msgspec.Struct, frozen=True, kw_only=True):
+    """What a training gives. Figures are of the test rows, scored by the ONNX model that will serve.
+
+    `metrics` has all of METRICS, `baselines` "never.payoff_per_1000" and "always.payoff_per_1000", each with the
+    interval of the charter's confidence. `reference` profiles the features and the target, as 0 and 1, of training
+    and test rows.
+    """
+
+    model: bytes
+    algorithm: Algorithm
+    parameters: dict[str, float | int | str]
+    trials: tuple[Trial, ...]
+    metrics: dict[str, MetricValue]
+    baselines: dict[str, MetricValue]
+    threshold: float
+    evaluation: Evaluation
+    sample: SampleRows
+    interface: ModelInterface
+    parity: Parity
+    reference: Profile
+    rows_trained: int
+    rows_tested: int
+    champion: int | None
+
+
+def train(
+    table: Any,
+    charter: Charter,
+    spec: TrainingSpec,
+    champion: ChampionModel | None,
+    on_trial: Callable[[Trial], None],
+    *,
+    threads: int = 1,
+) -> TrainingOutput:
+    """Return the model that the charter's search finds in the snapshot, with its evidence.
+
+    The threshold is chosen on the last days of the training rows, with scores of the winning trial, which was fitted
+    without them: chosen on rows that a model was fitted on it would be too bold, and on the test rows it would
+    flatter the payoff that they are to judge. The winner is then fitted again on all training rows.
+    Args:
+        table: a pyarrow.Table as `shared.data.examine.read_table` gives it: number, text, boolean and time columns.
+        on_trial: hears of each trial when it is done, for progress and for `runs/.../trials/`.
+        threads: threads for one fit. More than 1 pays only where nothing else wants the cores: with a neighbour,
+            OpenMP's spinning makes two threads ten times slower than one.
+    Raises: DataRefused: a column is missing or of another kind than the charter says. InsufficientData: too few
+        rows, days or rows of one outcome. IntegrityError: the exported model is not the trained one.
+    """
+    times = times_of(table, charter.time_column)
+    inside = (times >= spec.start) & (times < spec.end)
+    if not inside.all():
+        table, times = table.filter(pa.array(inside)), times[inside]
+    outcomes = outcomes_of(table, charter.target)
+    split = split_by_time(times, spec)
+    check_split(split, outcomes)
+    interface = interface_of(charter.features)
+    feeds = table_to_feeds(table, interface)
+    frame = frame_of(feeds, charter.features)
+    trained, tested = frame[split.train], frame[split.test]
+
+    found = search(
+        trained,
+        outcomes[split.train],
+        hold_out(times[split.train], outcomes[split.train]),
+        charter,
+        trials=spec.trials,
+        seed=spec.seed,
+        threads=threads,
+        on_trial=on_trial,
+    )
+    pipeline = fit(
+        found.algorithm,
+        found.parameters,
+        charter.features,
+        trained,
+        outcomes[split.train],
+        seed=spec.seed,
+        threads=threads,
+    )
+    model = export(pipeline, interface, found.threshold)
+    test_feeds = _rows(feeds, split.test)
+    outputs = Scorer(model, interface, threads=threads).run(test_feeds)
+    agreement = parity(probabilities(pipeline, tested, threads=threads), outputs, found.threshold)
+
+    scores = outputs[PROBABILITY]
+    blocks = _blocks(times[split.test], charter)
+    judge = _Judge(charter, outcomes[split.test], blocks, spec.seed)
+    return TrainingOutput(
+        model=model,
+        algorithm=found.algorithm,
+        parameters=found.parameters,
+        trials=found.trials,
+        metrics={metric: judge(metric, scores, found.threshold) for metric in METRICS},
+        baselines={
+            f"{name}.payoff_per_1000": judge("payoff_per_1000", scores, threshold)
+            for name, threshold in (("never", NEVER), ("always", ALWAYS))
+        },
+        threshold=found.threshold,
+        evaluation=Evaluation(
+            outcomes=tuple(outcomes[split.test].tolist()),
+            blocks=tuple(blocks.tolist()),
+            scores=tuple(scores.tolist()),
+            champion=champion.number if champion else None,
+            champion_scores=_champion_scores(champion, table, split, threads),
+        ),
+        sample=_sample(test_feeds, scores),
+        interface=interface,
+        parity=agreement,
+        reference=_reference(table, charter, outcomes),
+        rows_trained=int(split.train.sum()),
+        rows_tested=int(split.test.sum()),
+        champion=champion.number if champion else None,
+    )

@@ -1,0 +1,50 @@
+"""Outward acts: what cannot be written twice to the same bytes (submit a job) is leased first, then done.
+
+The attempt number is the fence: one holder per attempt, the next attempt only once the lease has lapsed. An act may
+still happen twice (its holder died after it), so what it starts must stand that; the lease keeps it from being usual.
+"""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from shared.documents import Document
+from shared.layout import ACTS, attempt_name
+from shared.ports import Clock, ObjectStore
+from shared.registry.blob import create_document, read_document
+
+
+class Act(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A lease on an act: who does it, until when (epoch s)."""
+
+    FORMAT: ClassVar[tuple[str, int]] = ("act", 1)
+
+    holder: str
+    leased_until: float
+
+
+def perform(
+    store: ObjectStore,
+    clock: Clock,
+    *,
+    function: str,
+    key: str,
+    holder: str,
+    lease_s: float,
+    act: Callable[[], object],
+) -> bool:
+    """Do `act` under the next lease, unless somebody else's lease is alive. Returns whether it was done now.
+
+    Args: key: 64 hexadecimal digits that name the act; holder: who asks, the same for a redelivery.
+    """
+    attempt = 1
+    while True:
+        place = ACTS.key(function=function, key=key, attempt=attempt_name(attempt))
+        leased = read_document(store, place, Act)
+        if leased is None:
+            leased = create_document(store, place, Act(holder=holder, leased_until=clock.now() + lease_s))
+        if leased.holder == holder:
+            act()
+            return True
+        if leased.leased_until > clock.now():
+            return False
+        attempt += 1

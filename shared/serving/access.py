@@ -1,0 +1,276 @@
+"""Who is calling, and what they may do: bearer tokens of trusted issuers, with one scope per use case and action.
+
+A scope is "flights:infer", exactly; there is no wildcard, so that a token never grows with the stack. What concerns
+the stack as a whole (its metrics) has the scope "_stack:read", which no use case can be named like.
+The algorithm follows from the issuer's key and not from the token's header, so neither "none" nor HS256 with a public
+key can pass. Sources: RFC 7519 (claims), RFC 8725 (what goes wrong), RFC 9068 (the scope claim), RFC 6750 (bearer).
+"""
+
+import base64
+import binascii
+import math
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Any
+
+import jwt
+import msgspec
+from jwt import PyJWK
+
+from shared.errors import ConfigurationError, PermissionDenied, Unauthenticated
+from shared.registry.signatures import key_id, load_private, load_public
+
+STACK = "_stack"
+"""Stands for the use case where an action concerns the whole stack."""
+ACTIONS = ("infer", "label", "upload", "release", "read")
+MAX_TOKEN_BYTES = 8192
+MAX_LIFETIME_S = 24 * 3600
+LEEWAY_S = 30.0
+_MAX_REMEMBERED = 1024
+_ALGORITHMS = {("OKP", "Ed25519"): "EdDSA", ("EC", "P-256"): "ES256", ("RSA", ""): "RS256"}
+_MIN_RSA_BITS = 2048
+
+
+class TrustedIssuer(msgspec.Struct, frozen=True):
+    """An issuer whose tokens count, its audience, and its public keys by key id; made by `trusted_issuer`."""
+
+    issuer: str
+    audience: str
+    keys: Mapping[str, PyJWK]
+    algorithms: tuple[str, ...]
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who a token speaks for, and its scopes."""
+
+    subject: str
+    scopes: frozenset[str]
+    issuer: str = ""
+
+
+class Claims(msgspec.Struct, frozen=True):
+    """The claims that we read; all but `nbf` and `scope` must be there."""
+
+    iss: str
+    sub: str
+    aud: str | list[str]
+    iat: float
+    exp: float
+    nbf: float | None = None
+    scope: str = ""
+
+
+class _Header(msgspec.Struct, frozen=True):
+    alg: str
+    kid: str
+    typ: str = "JWT"
+    crit: Any = None
+
+
+class _Issuer(msgspec.Struct, frozen=True):
+    iss: str
+
+
+def trusted_issuer(
+    issuer: str, audience: str, key_set: Mapping[str, Any], algorithms: Sequence[str] = ("EdDSA", "ES256", "RS256")
+) -> TrustedIssuer:
+    """Return an issuer with its keys parsed once.
+
+    Args: key_set: a JSON Web Key Set; each key needs a `kid`. algorithms: which of EdDSA, ES256, RS256 to accept.
+    Raises: ConfigurationError: a secret or unusable key, a key without id, no key at all.
+    """
+    keys: dict[str, PyJWK] = {}
+    for number, entry in enumerate(key_set.get("keys", ())):
+        algorithm = _ALGORITHMS.get((entry.get("kty"), entry.get("crv", "")))
+        kid = entry.get("kid")
+        if algorithm is None or not isinstance(kid, str) or not kid:
+            raise ConfigurationError(
+                f"keys[{number}] of issuer {issuer} is not a public key with a kid for EdDSA, ES256 or RS256"
+            )
+        if algorithm not in algorithms:
+            continue
+        try:
+            key = PyJWK(dict(entry), algorithm=algorithm)
+        except jwt.PyJWTError as error:
+            raise ConfigurationError(
+                f"keys[{number}] of issuer {issuer} cannot be read as a {algorithm} key"
+            ) from error
+        if algorithm == "RS256" and key.key.key_size < _MIN_RSA_BITS:
+            raise ConfigurationError(f"keys[{number}] of issuer {issuer} is shorter than {_MIN_RSA_BITS} bits")
+        keys[kid] = key
+    if not keys:
+        raise ConfigurationError(f"issuer {issuer} has no key for {', '.join(algorithms)}")
+    return TrustedIssuer(issuer, audience, keys, tuple(algorithms))
+
+
+def authenticate(
+    authorization: str | None,
+    issuers: Sequence[TrustedIssuer],
+    now: float,
+    remembered: MutableMapping[str, Claims] | None = None,
+) -> Caller:
+    """Return who is calling.
+
+    Args:
+        authorization: the header's value, None where there is none. now: epoch s.
+        remembered: tokens whose signature was verified before; verifying takes longer than all the rest. Keep one
+            mapping for one tuple of issuers. Times are checked on every call all the same.
+    Raises: Unauthenticated: no token, or one that does not hold; the message says why.
+    """
+    token = _token(authorization)
+    claims = remembered.get(token) if remembered is not None else None
+    if claims is None:
+        claims = _verified(token, issuers)
+        if remembered is not None:
+            if len(remembered) >= _MAX_REMEMBERED:
+                remembered.clear()
+            remembered[token] = claims
+    _check_times(claims, now)
+    return Caller(claims.sub, frozenset(claims.scope.split()), claims.iss)
+
+
+def authorize(caller: Caller, usecase: str, action: str) -> None:
+    """Return if the caller may do `action` on the use case (STACK for the stack itself).
+
+    Raises: PermissionDenied: the token lacks that very scope.
+    """
+    scope = f"{usecase}:{action}"
+    if scope not in caller.scopes:
+        raise PermissionDenied(f"This needs the scope {scope!r}, which the token lacks: {_remedy(usecase, action)}.")
+
+
+def issue(
+    private_pem: bytes,
+    issuer: str,
+    audience: str,
+    subject: str,
+    scopes: Sequence[str],
+    now: float,
+    lifetime_s: float,
+) -> str:
+    """Return a token signed with EdDSA, its key id that of the key (shared.registry.signatures.key_id).
+
+    Args: scopes: such as ("flights:infer", "flights:label"). now: epoch s. lifetime_s: above 0, at most 24 h.
+    Raises: ConfigurationError: a lifetime or a scope that `authenticate` or `authorize` would never accept, or no key.
+    """
+    if not 0 < lifetime_s <= MAX_LIFETIME_S:
+        raise ConfigurationError(f"a token lives for up to {MAX_LIFETIME_S} s; {lifetime_s:g} s is outside of that")
+    if not subject:
+        raise ConfigurationError("a token needs a subject: say whom or what it is for")
+    for scope in scopes:
+        usecase, _, action = scope.partition(":")
+        if not usecase or action not in ACTIONS or len(scope.split()) != 1:
+            raise ConfigurationError(f"scope {scope!r} is none: write <use case>:<{' | '.join(ACTIONS)}>")
+    private = load_private(private_pem)
+    kid = key_id(private.public_key().public_bytes_raw())
+    claims = {
+        "iss": issuer,
+        "aud": audience,
+        "sub": subject,
+        "scope": " ".join(scopes),
+        "iat": int(now),
+        "exp": int(now) + math.ceil(lifetime_s),
+    }
+    return jwt.encode(claims, private, algorithm="EdDSA", headers={"kid": kid})
+
+
+def jwks(public_keys: Sequence[bytes]) -> dict[str, Any]:
+    """Return the JSON Web Key Set of Ed25519 public keys (raw or PEM), as /.well-known/jwks.json gives it (RFC 8037).
+
+    Raises: ConfigurationError: not such a key.
+    """
+    raws = [load_public(public).public_bytes_raw() for public in public_keys]
+    return {
+        "keys": [
+            {
+                "kty": "OKP",
+                "crv": "Ed25519",
+                "x": base64.urlsafe_b64encode(raw).rstrip(b"=").decode(),
+                "kid": key_id(raw),
+                "alg": "EdDSA",
+                "use": "sig",
+            }
+            for raw in raws
+        ]
+    }
+
+
+def discovery(issuer: str) -> dict[str, Any]:
+    """Return what /.well-known/openid-configuration says of a stack that issues its own tokens.
+
+    Tokens are issued on the command line, by whoever holds the key: there is no endpoint for that.
+    """
+    return {
+        "issuer": issuer,
+        "jwks_uri": issuer.rstrip("/") + "/.well-known/jwks.json",
+        "id_token_signing_alg_values_supported": ["EdDSA"],
+        "subject_types_supported": ["public"],
+        "response_types_supported": [],
+    }
+
+
+def _token(authorization: str | None) -> str:
+    if not authorization:
+        raise Unauthenticated(f"Send a token in the header Authorization: Bearer <token>; {_remedy()}.")
+    scheme, _, token = authorization.partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthenticated(f"The header Authorization must read: Bearer <token>; {_remedy()}.")
+    if len(token) > MAX_TOKEN_BYTES or not token.isascii():
+        raise Unauthenticated(f"The token is longer than {MAX_TOKEN_BYTES} bytes, or not ASCII; {_remedy()}.")
+    return token
+
+
+def _verified(token: str, issuers: Sequence[TrustedIssuer]) -> Claims:
+    """Return the claims of a token whose signature, issuer and audience hold; its times are yet to be checked."""
+    signed, _, signature = token.rpartition(".")
+    head, _, body = signed.partition(".")
+    try:
+        header = msgspec.json.decode(_unpadded(head), type=_Header)
+        payload = _unpadded(body)
+        named = msgspec.json.decode(payload, type=_Issuer).iss
+        sealed = _unpadded(signature)
+    except (ValueError, RecursionError) as error:  # msgspec's, binascii's and UTF-8's errors are ValueErrors
+        raise Unauthenticated(f"The token is not a signed JWT with alg, kid and iss; {_remedy()}.") from error
+    if header.crit is not None or header.typ.lower() not in ("jwt", "at+jwt"):
+        raise Unauthenticated(f"The token asks for extensions that are not known here; {_remedy()}.")
+    issuer = next((candidate for candidate in issuers if candidate.issuer == named), None)
+    if issuer is None:
+        raise Unauthenticated(f"The token's issuer is not trusted here; {_remedy()}.")
+    key = issuer.keys.get(header.kid)
+    if key is None or header.alg != key.algorithm_name or header.alg not in issuer.algorithms:
+        raise Unauthenticated(f"The token's key and algorithm are not among its issuer's; {_remedy()}.")
+    if not key.Algorithm.verify(signed.encode(), key.key, sealed):
+        raise Unauthenticated(f"The token's signature does not verify; {_remedy()}.")
+    try:
+        claims = msgspec.json.decode(payload, type=Claims)
+    except (ValueError, RecursionError) as error:
+        raise Unauthenticated(f"The token needs the claims iss, sub, aud, iat and exp; {_remedy()}.") from error
+    audiences = [claims.aud] if isinstance(claims.aud, str) else claims.aud
+    if issuer.audience not in audiences:
+        raise Unauthenticated(f"The token is meant for another audience; {_remedy()}.")
+    if not claims.sub or len(claims.sub) > 256:
+        raise Unauthenticated(f"The token's subject is empty or too long; {_remedy()}.")
+    return claims
+
+
+def _check_times(claims: Claims, now: float) -> None:
+    """Raise unless now is within the token's times and those are not too far apart. Finite: JSON has no NaN."""
+    if claims.exp - claims.iat > MAX_LIFETIME_S:
+        raise Unauthenticated(f"The token lives longer than the {MAX_LIFETIME_S // 3600} h allowed; {_remedy()}.")
+    if claims.exp <= now - LEEWAY_S:
+        raise Unauthenticated(f"The token has expired; {_remedy()}.")
+    if max(claims.iat, claims.nbf if claims.nbf is not None else claims.iat) > now + LEEWAY_S:
+        raise Unauthenticated(f"The token is not valid yet: compare the clocks, or {_remedy()}.")
+
+
+def _remedy(usecase: str = "X", action: str = "infer") -> str:
+    if usecase == STACK:
+        return f"get one with `tidegate token --stack --allow {action}`"
+    return f"get one with `tidegate token --usecase {usecase} --allow {action}`"
+
+
+def _unpadded(part: str) -> bytes:
+    """Return what base64url without padding stands for (RFC 7515, 2). Raises: ValueError."""
+    if not part or "=" in part:
+        raise binascii.Error("empty, or padded")
+    return base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)

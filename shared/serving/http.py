@@ -1,0 +1,69 @@
+"""An HTTP request and a response as plain records, so that every platform's own shape ends at its runtime.
+
+Runtimes translate to and from these; handlers and the modules beside this one know nothing else of HTTP.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+JSON = "application/json"
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """A request as it came in, its body whole.
+
+    Args:
+        method: upper case.
+        path: the raw path, still percent-encoded, without the query: routes.match judges it.
+        query: decoded; of a repeated name the last value.
+        headers: names in lower case.
+        received_at: when it came in, epoch s.
+        id: unique, given by the runtime; it stands in logs and in the header x-request-id of the answer.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str] = {}
+    headers: Mapping[str, str] = {}
+    body: bytes = b""
+    received_at: float
+    id: str
+
+
+class Response(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer. Header names are in lower case; content-length is the runtime's business."""
+
+    status: int
+    headers: Mapping[str, str] = {}
+    body: bytes = b""
+
+
+def json_response(status: int, value: object, headers: Mapping[str, str] | None = None) -> Response:
+    """Return `value` (anything msgspec can encode) as JSON, not to be cached by anyone on the way.
+
+    >>> json_response(200, {"live": True}).body
+    b'{"live":true}'
+    """
+    return Response(
+        status=status,
+        headers={"content-type": JSON, "cache-control": "no-store", **(headers or {})},
+        body=msgspec.json.encode(value),
+    )
+
+
+def bytes_response(status: int, body: bytes, content_type: str) -> Response:
+    """Return bytes of a given type (metrics as text, a page)."""
+    return Response(status=status, headers={"content-type": content_type, "cache-control": "no-store"}, body=body)
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that was let in: its route's operation, the names in its path, and who called.
+
+    Handlers of HTTP functions get this; routing and access control are behind them.
+    """
+
+    request: Request
+    operation: str
+    names: Mapping[str, str]
+    subject: str

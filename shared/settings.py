@@ -1,0 +1,58 @@
+"""Settings of one stack: what differs between two installations of the same code. Read by the runtimes, held here."""
+
+from typing import ClassVar
+
+import msgspec
+
+from shared.documents import Document
+from shared.errors import ConfigurationError
+
+
+class Stores(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the three logical stores are, as URLs ("file:///var/lib/tidegate/system")."""
+
+    landing: str
+    system: str
+    capture: str
+
+
+class Settings(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One stack's settings.
+
+    `issuer` and `audience`: whose tokens are accepted, and for whom they must be made. `trust_roots`: key id to
+    public signing key (base64url of the raw 32 bytes): only models signed by one of them are loaded, whatever the
+    store says. `token_keys`: the same for tokens. Sizes in bytes, times in seconds.
+    """
+
+    FORMAT: ClassVar[tuple[str, int]] = ("settings", 1)
+
+    stack: str
+    stores: Stores
+    queues: str
+    issuer: str
+    audience: str
+    trust_roots: dict[str, str]
+    token_keys: dict[str, str]
+    host: str = "127.0.0.1"
+    port: int = 8080
+    train_unit: str = ""
+    """Digest of the train unit that jobs run, and of the versions of the libraries in it; the runtime fills them in."""
+    train_lock: str = ""
+    max_upload_bytes: int = 1 << 30
+    max_request_bytes: int = 6 * 1024 * 1024
+    max_rows: int = 10_000
+    stage_age_s: float = 5.0
+    settle_s: float = 2.0
+    """How long a file dropped by hand must be unchanged before it is read."""
+    watch_every_s: float = 60.0
+    sweep_every_s: float = 5.0
+    check_memory_mb: int = 2048
+    check_timeout_s: float = 30.0
+
+
+def read_settings(body: bytes) -> Settings:
+    """Return the settings that a file holds. Raises: ConfigurationError: it names the key that is wrong."""
+    try:
+        return msgspec.json.decode(body, type=Settings)
+    except msgspec.DecodeError as error:
+        raise ConfigurationError(f"settings: {error}") from error

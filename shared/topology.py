@@ -1,0 +1,225 @@
+"""The topology: every function as data, and all that is derived from it.
+
+Local wiring, grants (the local runtime enforces the same ones that become cloud policies), schedules, queues and the
+documentation's tables are read from FUNCTIONS; nothing about a function is declared anywhere else.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from shared import events, layout
+from shared.errors import ConfigurationError
+from shared.layout import Family, StoreName
+
+Access = Literal["read", "create"]
+Unit = Literal["serve", "data", "train"]
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """One function's access to one family of keys.
+
+    "read" is get, head and list. "create" is create-if-absent and what settles it: get and head, but not list; for
+    hints it is also put. Nothing is ever granted to replace or to delete.
+    """
+
+    access: Access
+    family: Family
+
+    @property
+    def store(self) -> StoreName:
+        """The logical store that it concerns."""
+        return self.family.store
+
+
+class Function(msgspec.Struct, frozen=True, kw_only=True):
+    """One function. `queue`: it hears the events in `subscribes` through the queue of its own name.
+
+    `http`: it answers the routes that name it. `schedule`: the setting that says how often it is called, in seconds.
+    `sends`: the event types it may return. `visibility_s` of its queue is six times `timeout_s` on clouds.
+    """
+
+    name: str
+    unit: Unit
+    about: str
+    subscribes: tuple[str, ...] = ()
+    sends: tuple[str, ...] = ()
+    http: bool = False
+    schedule: str = ""
+    job: bool = False
+    submits: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    grants: tuple[Grant, ...] = ()
+    memory_mb: int = 512
+    timeout_s: int = 60
+    concurrency: int = 1
+
+
+def _read(*families: Family) -> tuple[Grant, ...]:
+    return tuple(Grant("read", family) for family in families)
+
+
+def _create(*families: Family) -> tuple[Grant, ...]:
+    return tuple(Grant("create", family) for family in families)
+
+
+_APPEND = _create(layout.HINTS, layout.INTENTS)
+"""What appending to any ledger needs beside the ledger itself."""
+
+MAX_RECEIVES = 5
+"""After so many deliveries a message becomes a dead letter."""
+
+FUNCTIONS: tuple[Function, ...] = (
+    Function(
+        name="validate",
+        unit="data",
+        about="Profiles an upload, judges it under the contract, and makes it a dataset version or quarantines it.",
+        subscribes=(events.UploadReceived.TYPE,),
+        sends=(events.TrainingRequested.TYPE,),
+        memory_mb=2048,
+        timeout_s=300,
+        concurrency=2,
+        grants=(
+            *_read(layout.UPLOADS, layout.DROPS, layout.CHARTERS),
+            *_APPEND,
+            *_create(layout.CONTRACTS, layout.DATASETS, layout.RECEIPTS, layout.VERDICTS),
+            *_create(layout.BLOBS, layout.QUARANTINE, layout.EDGES, layout.EVENTS),
+        ),
+    ),
+    Function(
+        name="trigger",
+        unit="serve",
+        about="Grants or refuses a training by policy, cooldown and budget; submits the job.",
+        subscribes=(events.TrainingRequested.TYPE, events.TrainingGranted.TYPE),
+        sends=(events.TrainingGranted.TYPE,),
+        submits=("train",),
+        grants=(
+            *_read(layout.CHARTERS, layout.CONTRACTS, layout.DATASETS, layout.STAGES),
+            *_APPEND,
+            *_create(layout.PIPELINES, layout.TRAININGS, layout.ACTS, layout.EDGES, layout.EVENTS),
+        ),
+    ),
+    Function(
+        name="train",
+        unit="train",
+        about="Searches, tests and exports a model in a job; proposes a result. Holds no signing key.",
+        job=True,
+        sends=(events.TrainingFinished.TYPE,),
+        memory_mb=4096,
+        timeout_s=3600,
+        grants=(
+            *_read(layout.TRAININGS, layout.CHARTERS, layout.CONTRACTS, layout.DATASETS, layout.MODELS),
+            *_create(layout.CLAIMS, layout.TRIALS, layout.BLOBS, layout.RESULTS, layout.EDGES, layout.EVENTS),
+        ),
+    ),
+    Function(
+        name="register",
+        unit="serve",
+        about="Checks a result in a limited child, signs it, and gives the model its number.",
+        subscribes=(events.TrainingFinished.TYPE,),
+        sends=(events.ModelRegistered.TYPE,),
+        secrets=("signing-key",),
+        memory_mb=1024,
+        timeout_s=120,
+        grants=(
+            *_read(layout.TRAININGS, layout.RESULTS),
+            *_APPEND,
+            *_create(layout.BLOBS, layout.MODELS, layout.REFUSALS, layout.EDGES, layout.EVENTS),
+        ),
+    ),
+    Function(
+        name="release",
+        unit="serve",
+        about="Decides by gates who serves; promotes and rolls back on request.",
+        subscribes=(events.ModelRegistered.TYPE,),
+        http=True,
+        grants=(
+            *_read(layout.CHARTERS, layout.RESULTS, layout.MODELS, layout.BLOBS),
+            *_APPEND,
+            *_create(layout.STAGES, layout.EDGES),
+        ),
+    ),
+    Function(
+        name="infer",
+        unit="serve",
+        about="Answers predictions with the champion, and sends each one to be kept before it answers.",
+        http=True,
+        sends=(events.PredictionsCaptured.TYPE,),
+        concurrency=16,
+        timeout_s=30,
+        grants=(*_read(layout.CHARTERS, layout.STAGES, layout.MODELS, layout.BLOBS, layout.HINTS),),
+    ),
+    Function(
+        name="uploads",
+        unit="serve",
+        about="Takes a data file over HTTPS into the landing store, and tells what became of one.",
+        http=True,
+        sends=(events.UploadReceived.TYPE,),
+        grants=(
+            *_read(layout.CHARTERS, layout.HINTS, layout.RECEIPTS),
+            *_create(layout.UPLOADS, layout.EVENTS),
+        ),
+    ),
+    Function(
+        name="labels",
+        unit="serve",
+        about="Accepts outcomes over HTTPS.",
+        http=True,
+        grants=(*_read(layout.CHARTERS, layout.HINTS), *_create(layout.LABELS)),
+    ),
+    Function(
+        name="collect",
+        unit="data",
+        about="Writes captured predictions to capture files.",
+        subscribes=(events.PredictionsCaptured.TYPE,),
+        grants=_create(layout.PREDICTIONS),
+    ),
+    Function(
+        name="monitor",
+        unit="data",
+        about="Judges a window of production data: drift, performance, service; raises alerts and asks for training.",
+        subscribes=(events.WindowDue.TYPE, events.ScheduleTicked.TYPE),
+        sends=(events.WindowDue.TYPE, events.TrainingRequested.TYPE),
+        schedule="watch_every_s",
+        memory_mb=1024,
+        timeout_s=300,
+        grants=(
+            *_read(layout.CHARTERS, layout.DATASETS, layout.MODELS, layout.STAGES, layout.BLOBS, layout.HINTS),
+            *_read(layout.PREDICTIONS, layout.LABELS),
+            *_create(layout.WINDOWS, layout.ALERTS, layout.EDGES, layout.EVENTS),
+        ),
+    ),
+    Function(
+        name="sweep",
+        unit="data",
+        about="Finds what was missed: uploads without a receipt, grants without a result, results without a model.",
+        subscribes=(events.ScheduleTicked.TYPE,),
+        sends=(events.UploadReceived.TYPE, events.TrainingGranted.TYPE, events.TrainingFinished.TYPE),
+        schedule="sweep_every_s",
+        grants=(
+            *_read(layout.UPLOADS, layout.DROPS, layout.RECEIPTS, layout.TRAININGS, layout.MODELS),
+            *_read(layout.ACTS, layout.CLAIMS, layout.RESULTS, layout.REFUSALS),
+            *_create(layout.EVENTS),
+        ),
+    ),
+)
+
+BY_NAME: dict[str, Function] = {function.name: function for function in FUNCTIONS}
+
+
+def function_named(name: str) -> Function:
+    """Return one function. Raises: ConfigurationError: there is none of this name; the message lists them."""
+    try:
+        return BY_NAME[name]
+    except KeyError:
+        raise ConfigurationError(f"no function {name!r}; there are: {', '.join(sorted(BY_NAME))}") from None
+
+
+def subscribers(event_type: str) -> tuple[str, ...]:
+    """Return the functions whose queues an event of this type goes to; a tick goes to the function that it names."""
+    return tuple(function.name for function in FUNCTIONS if event_type in function.subscribes)
+
+
+def queue_names() -> tuple[str, ...]:
+    """Return the queues there are: one for each function that subscribes to anything."""
+    return tuple(function.name for function in FUNCTIONS if function.subscribes)
