@@ -101,7 +101,15 @@ def _decision(usecase: str, model: int, champion: int | None, store: ObjectStore
         champion,
         charter.document.charter,
         threshold=manifest.threshold,
+        champion_threshold=_threshold(usecase, champion, store),
     )
+
+
+def _threshold(usecase: str, model: int | None, store: ObjectStore) -> float | None:
+    if model is None:
+        return None
+    version = Ledger(store, layout.MODELS, usecase, ModelVersion).get(model).document
+    return get_document_blob(store, version.manifest_digest, ModelManifest).threshold
 
 
 def _rolled_back(

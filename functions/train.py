@@ -4,6 +4,7 @@ It runs users' choices of algorithms and so holds no signing key and writes neit
 claimed before work begins; a second copy of the job finds the claim alive and ends at once.
 """
 
+import io
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -107,7 +108,7 @@ def read_snapshot(store: ObjectStore, spec: TrainingSpec, charter: CharterVersio
         raise IntegrityError(f"contract {spec.contract} is not the one that was granted")
     rules = contract.get(spec.contract).document
     tables = [
-        read_table(pa.BufferReader(get_blob(store, file.digest)), file.media_type, rules)
+        read_table(io.BytesIO(get_blob(store, file.digest)), file.name, rules)
         for file in _files(store, spec.usecase, spec.datasets)
     ]
     return _last_of_each(pa.concat_tables(tables), charter.charter.id_columns)

@@ -6,9 +6,19 @@ import msgspec
 
 from shared import layout
 from shared.data.examine import Examination, examine
-from shared.data.records import VALIDATOR_VERSION, Anomaly, Contract, DataFile, DatasetVersion, Receipt, Verdict
+from shared.data.records import (
+    MEDIA_TYPES,
+    VALIDATOR_VERSION,
+    Anomaly,
+    Contract,
+    DataFile,
+    DatasetVersion,
+    MediaType,
+    Receipt,
+    Verdict,
+)
 from shared.documents import digest_of, digest_of_parts, hex_of
-from shared.errors import NotFound
+from shared.errors import IntegrityError, NotFound
 from shared.events import Event, TrainingRequested, UploadReceived, payload
 from shared.layout import number_name
 from shared.platform import Emit, Outcome, Platform
@@ -137,7 +147,7 @@ def _append_dataset(
             DataFile(
                 name=name,
                 digest=file_digest,
-                media_type=examination.media_type or "text/csv",
+                media_type=_media_type(examination),
                 size_bytes=size_bytes,
                 rows=examination.rows,
             ),
@@ -155,6 +165,13 @@ def _append_dataset(
         lambda existing: existing.files[0].digest == file_digest,
         lambda _: version,
     )
+
+
+def _media_type(examination: Examination) -> MediaType:
+    for known in MEDIA_TYPES:
+        if examination.media_type == known:
+            return known
+    raise IntegrityError(f"an accepted file has the media type {examination.media_type!r}")
 
 
 def _no_charter(usecase: str) -> Anomaly:

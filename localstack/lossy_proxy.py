@@ -21,13 +21,14 @@ class LossyProxy:
     """Relays to `upstream`; after `lose(what, times)` the next `times` writes lose their request or their answer.
 
     `attempts` counts the writes that the client sent since then, lost or not: the client's own retries show in it.
-    With `http=False` (gRPC) every exchange counts as a write.
+    A write is an HTTP request by PUT or POST or, with a `marker`, any bytes that hold it: gRPC's frames cannot be told
+    apart from outside, but a body stands in them as it is.
     """
 
-    def __init__(self, upstream: str, *, http: bool = True) -> None:
+    def __init__(self, upstream: str, *, marker: bytes = b"") -> None:
         host, _, port = upstream.partition(":")
         self._upstream = (host, int(port))
-        self._http = http
+        self._marker = marker
         self._lock = threading.Lock()
         self._loss: Loss = "none"
         self._times = 0
@@ -61,10 +62,12 @@ class LossyProxy:
             threading.Thread(target=exchange.relay_requests, daemon=True).start()
             threading.Thread(target=exchange.relay_answers, daemon=True).start()
 
-    def next_loss(self, head: bytes) -> Loss:
-        """Return what happens to the request that begins with `head`."""
-        if self._http and not head.startswith(_WRITES):
-            return "none"
+    def is_write(self, data: bytes, *, first: bool) -> bool:
+        """Return whether a write begins with `data`; `first` says that it follows an answer."""
+        return self._marker in data if self._marker else first and data.startswith(_WRITES)
+
+    def next_loss(self) -> Loss:
+        """Return what happens to the write that has just begun."""
         with self._lock:
             self.attempts += 1
             if self._times == 0:
@@ -86,12 +89,12 @@ class _Exchange:
     def relay_requests(self) -> None:
         with suppress(OSError):
             while data := self._client.recv(_CHUNK_BYTES):
-                if self._between:
-                    loss = self._proxy.next_loss(data)
+                if self._proxy.is_write(data, first=self._between):
+                    loss = self._proxy.next_loss()
                     if loss == "request":
                         break
                     self._lose_answer = loss == "answer"
-                    self._between = False
+                self._between = False
                 self._server.sendall(data)
         self._end()
 
@@ -115,9 +118,9 @@ class _Exchange:
 
 
 @contextmanager
-def lossy_proxy(upstream: str, *, http: bool = True) -> Iterator[LossyProxy]:
+def lossy_proxy(upstream: str, *, marker: bytes = b"") -> Iterator[LossyProxy]:
     """Run a proxy before `upstream` ("host:port"); it loses nothing until it is told to."""
-    proxy = LossyProxy(upstream, http=http)
+    proxy = LossyProxy(upstream, marker=marker)
     try:
         yield proxy
     finally:

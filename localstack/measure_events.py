@@ -93,7 +93,12 @@ def _events(store: Store, drain: Callable[[], list[Seen]], way: str, *, by_prefi
     store.put(EVENT_KEYS[0], b"123456")
     store.delete("uploads/f/2/x.csv")
     seen: list[Seen] = []
-    until(lambda: bool(seen.extend(drain())) or len(seen) >= len(EVENT_KEYS) + 2 + (not by_prefix), 10.0)
+
+    def all_here() -> bool:
+        seen.extend(drain())
+        return len(seen) >= len(EVENT_KEYS) + 2 + (not by_prefix)
+
+    until(all_here, 10.0)
     time.sleep(QUIET_S)
     seen.extend(drain())
     plain = {each.key for each in seen}
@@ -107,7 +112,9 @@ def _events(store: Store, drain: Callable[[], list[Seen]], way: str, *, by_prefi
     others = [each for each in seen if each.key == OTHER_KEY]
     etag_text = f"event {etag!r}, put {etags[EVENT_KEYS[1]]!r}"
     return [
-        judge("event: one for every object", way, as_is or quoted, f"{len(seen)} events; {seen[0].name if seen else ''}"),
+        judge(
+            "event: one for every object", way, as_is or quoted, f"{len(seen)} events; {seen[0].name if seen else ''}"
+        ),
         judge("event: keys are plain", way, as_is, how),
         judge("event: etag is head's etag", way, etag == etags[EVENT_KEYS[1]], etag_text),
         judge(

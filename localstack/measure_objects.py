@@ -99,9 +99,7 @@ def lost_answers(make: Callable[..., Store], proxy: LossyProxy, direct: Store) -
     return findings
 
 
-def _lost(
-    store: Store, proxy: LossyProxy, direct: Store, key: str, lost: Loss, retries: bool, other: bool
-) -> Finding:
+def _lost(store: Store, proxy: LossyProxy, direct: Store, key: str, lost: Loss, retries: bool, other: bool) -> Finding:
     outcome: list[bool] = []
     proxy.lose(lost, 1)
     began = time.monotonic()

@@ -14,14 +14,14 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 from localstack import emulators, measure_events, measure_objects, measure_queues, stores
 from localstack.emulators import Running
-from localstack.findings import Finding, judge, table
+from localstack.findings import Finding, table
 from localstack.lossy_proxy import lossy_proxy
 from localstack.queues import PROJECT, AzureQueue, MeasuredQueue, PubSub, Sqs
 from localstack.stores import S3, Azure, Gcs, Store
@@ -40,13 +40,13 @@ def azure(folder: Path) -> Iterator[Finding]:
     with emulators.azure(folder) as running:
         yield from _objects(Azure, running)
         yield from _queues(AzureQueue, running, running.queue_host_port)
-        yield judge("event: one for every object", "azure", False, "not measured: Event Grid has no emulator")
+        yield Finding("event: one for every object", "azure", "info", "not measured: Event Grid has no emulator")
 
 
 def gcp(folder: Path) -> Iterator[Finding]:
     """Measure Cloud Storage, Pub/Sub, and events from one to the other."""
     with emulators.pubsub(folder) as broker:
-        yield from _queues(PubSub, broker, broker.host_port, http=False)
+        yield from _queues(PubSub, broker, broker.host_port, marker=measure_queues.LOST_BODY.encode())
         queue = PubSub(broker)
         topic = queue.topic.rpartition("/")[2]
         project = PROJECT.partition("/")[2]
@@ -72,11 +72,11 @@ def _objects(kind: type[S3] | type[Azure] | type[Gcs], running: Running) -> Iter
 
 
 def _queues(
-    kind: type[Sqs] | type[AzureQueue] | type[PubSub], running: Running, upstream: str, *, http: bool = True
+    kind: type[Sqs] | type[AzureQueue] | type[PubSub], running: Running, upstream: str, *, marker: bytes = b""
 ) -> Iterator[Finding]:
-    make: partial[MeasuredQueue] = partial(kind, running)
+    make: Callable[..., MeasuredQueue] = partial(kind, running)
     yield from measure_queues.measure(make)
-    with lossy_proxy(upstream, http=http) as proxy:
+    with lossy_proxy(upstream, marker=marker) as proxy:
         yield from measure_queues.lost_sends(make, proxy)
 
 

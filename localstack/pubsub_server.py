@@ -16,7 +16,9 @@ from typing import Any
 class LateAnnotations(importlib.machinery.SourceFileLoader):
     """The ordinary loader, except that the emulator's modules are compiled with late annotations."""
 
-    def source_to_code(self, data: Any, path: Any, *, _optimize: int = -1) -> CodeType:
+    def source_to_code(  # type: ignore[override]
+        self, data: Any, path: Any, *, _optimize: int = -1
+    ) -> CodeType:
         """Return the module's code, compiled late where the module is the emulator's."""
         late = __future__.annotations.compiler_flag if "/cloudbox/" in str(path) else 0
         code = compile(data, path, "exec", flags=late, dont_inherit=True, optimize=_optimize)

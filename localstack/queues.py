@@ -36,8 +36,8 @@ _PUBLISH_RETRY = Retry(
         exceptions.Unknown,
     ),
     initial=0.1,
-    maximum=5.0,
-    timeout=10.0,
+    maximum=1.0,
+    timeout=5.0,
 )
 _GRPC_OPTIONS = [("grpc.max_receive_message_length", 1 << 25), ("grpc.max_send_message_length", 1 << 25)]
 
@@ -192,7 +192,7 @@ class PubSub:
             (self.subscription, {"topic": self.topic, "deadLetterPolicy": policy}),
             (self.dead_subscription, {"topic": f"{self.topic}-dead"}),
         ):
-            body = {"name": subscription, "ackDeadlineSeconds": 10, **settings}
+            body: dict[str, Any] = {"name": subscription, "ackDeadlineSeconds": 10, **settings}
             requests.put(f"{rest}/{subscription}", json=body, timeout=10).raise_for_status()
         channel = grpc.insecure_channel(through or running.host_port, options=_GRPC_OPTIONS)
         self.publisher = PublisherClient(transport=PublisherGrpcTransport(channel=channel))

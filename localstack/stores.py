@@ -149,7 +149,7 @@ class Gcs:
         self._retry: dict[str, Any] = {} if retries else {"retry": None}
         self.client = storage.Client(
             project="measured",
-            credentials=AnonymousCredentials(),
+            credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
             client_options={"api_endpoint": f"http://{host_port}"},
         )
         self._bucket = self.client.bucket(BUCKET)

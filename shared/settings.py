@@ -46,6 +46,12 @@ class Settings(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long a file dropped by hand must be unchanged before it is read."""
     watch_every_s: float = 60.0
     sweep_every_s: float = 5.0
+    loan_s: float = 10.0
+    """How long a local worker borrows a message at a time; it is borrowed on while its handler runs."""
+    head_timeout_s: float = 10.0
+    """How long the local gateway waits for a request's head, and for the first bytes of its body."""
+    stop_s: float = 10.0
+    """How long a process that is asked to stop may finish what it has in hand."""
     check_memory_mb: int = 2048
     check_timeout_s: float = 30.0
 

@@ -147,7 +147,7 @@ FUNCTIONS: tuple[Function, ...] = (
         sends=(events.PredictionsCaptured.TYPE,),
         concurrency=16,
         timeout_s=30,
-        grants=(*_read(layout.CHARTERS, layout.STAGES, layout.MODELS, layout.BLOBS, layout.HINTS),),
+        grants=_read(layout.STAGES, layout.MODELS, layout.BLOBS, layout.HINTS),
     ),
     Function(
         name="uploads",

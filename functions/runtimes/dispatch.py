@@ -4,20 +4,46 @@ Whatever dies in between, the redelivered message does the same again, to the sa
 """
 
 import importlib
+import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from functions.runtimes.grants import narrowed
 from shared import layout
-from shared.documents import encode
+from shared.documents import decode, encode
 from shared.errors import ConfigurationError, OutcomeUnknown
-from shared.events import UNLOGGED, Event, first_event, next_event
+from shared.events import NO_USECASE, UNLOGGED, Event, Payload, first_event, next_event
 from shared.platform import Emit, Outcome, Platform
+from shared.ports import Message, QueueConsumer
 from shared.registry.blob import create
-from shared.serving.http import Request, Response
+from shared.serving.http import Call, Response
 from shared.topology import Function, function_named, subscribers
 
 Handler = Callable[[Any, Platform], Outcome]
+_TRACEPARENT = re.compile("00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+class RequestReceived(Payload, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What stands at the head of the chain of events that a request sets off; neither recorded nor sent itself."""
+
+    TYPE: ClassVar[str] = "io.tidegate.request.received"
+    operation: str
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A function ready to be called: its handler, and the platform narrowed to its grants, both found once."""
+
+    declared: Function
+    handle: Handler
+    platform: Platform
+
+
+def bind(function: str, platform: Platform) -> Bound:
+    """Return the function bound to its grants on a platform. Raises: ConfigurationError: no such function."""
+    declared = function_named(function)
+    return Bound(declared, handler_of(function), narrowed(platform, declared))
 
 
 def handler_of(function: str) -> Handler:
@@ -26,30 +52,54 @@ def handler_of(function: str) -> Handler:
     return handle
 
 
+def consume(function: str, message: Message, consumer: QueueConsumer, platform: Platform) -> bool:
+    """Handle one message to the end, and only then acknowledge it. Returns False where the loan had lapsed.
+
+    Raises: whatever the handler or a port raises: the message comes back by itself.
+    """
+    deliver(function, decode(message.body, Event), platform)
+    return consumer.ack(message.receipt)
+
+
 def deliver(function: str, event: Event, platform: Platform) -> None:
     """Let `function` handle one event to the end: when this returns, the message may be acknowledged.
 
     Raises: whatever the handler or a port raises: the message must not be acknowledged.
     """
-    declared = function_named(function)
-    granted = narrowed(platform, declared)
-    outcome = handler_of(function)(event, granted)
-    send_all(declared, outcome, event, granted)
+    bound = bind(function, platform)
+    outcome = bound.handle(event, bound.platform)
+    send_all(bound.declared, outcome, event, bound.platform)
 
 
-def respond(function: str, request: Request, platform: Platform) -> Response:
+def respond(function: str, call: Call, platform: Platform) -> Response:
     """Let `function` answer one request; its events are recorded and sent before the answer is returned.
 
     Raises: whatever the handler or a port raises.
     """
-    declared = function_named(function)
-    granted = narrowed(platform, declared)
-    outcome = handler_of(function)(request, granted)
+    return respond_bound(bind(function, platform), call)
+
+
+def respond_bound(bound: Bound, call: Call) -> Response:
+    """As `respond`, for a function that was bound once and answers many requests."""
+    outcome = bound.handle(call, bound.platform)
     if outcome.response is None:
-        raise ConfigurationError(f"{function} gave no response to {request.method} {request.path}")
+        raise ConfigurationError(f"{bound.declared.name} gave no response to operation {call.operation}")
     if outcome.emits:
-        send_all(declared, outcome, request.as_event(), granted)
+        send_all(bound.declared, outcome, cause_of(call), bound.platform)
     return outcome.response
+
+
+def cause_of(call: Call) -> Event:
+    """Return the event at the head of what a request sets off: named by the request's id, on the caller's trace."""
+    given = call.request.headers.get("traceparent", "")
+    return first_event(
+        RequestReceived(operation=call.operation),
+        usecase=call.names.get("usecase", NO_USECASE),
+        source="/http",
+        origin=f"request {call.request.id}",
+        at=call.request.received_at,
+        traceparent=given if _TRACEPARENT.fullmatch(given) else "",
+    )
 
 
 def send_all(function: Function, outcome: Outcome, cause: Event, platform: Platform) -> Sequence[Event]:
@@ -68,9 +118,7 @@ def send_all(function: Function, outcome: Outcome, cause: Event, platform: Platf
 def _event(emit: Emit, cause: Event, function: str, ordinal: int) -> Event:
     usecase = emit.usecase or cause.usecase
     if emit.origin:
-        return first_event(
-            emit.data, usecase=usecase, source=f"/functions/{function}", origin=emit.origin, at=emit.at
-        )
+        return first_event(emit.data, usecase=usecase, source=f"/functions/{function}", origin=emit.origin, at=emit.at)
     return next_event(emit.data, cause=cause, function=function, ordinal=ordinal, usecase=usecase)
 
 

@@ -5,13 +5,24 @@ The same grants become IAM statements on clouds; here each port operation is che
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Literal, NoReturn
+from typing import Literal
 
 from shared.errors import PermissionDenied
 from shared.layout import StoreName, family_of
 from shared.platform import Platform
-from shared.ports import DEFAULT_TIMEOUT_S, Created, Exists, JobSpec, Jobs, JobStatus, Object, ObjectInfo
-from shared.ports import ObjectStore, Queue, Secrets
+from shared.ports import (
+    DEFAULT_TIMEOUT_S,
+    Created,
+    Exists,
+    Jobs,
+    JobSpec,
+    JobStatus,
+    Object,
+    ObjectInfo,
+    ObjectStore,
+    Queue,
+    Secrets,
+)
 from shared.topology import Access, Function, Grant, subscribers
 
 
@@ -62,23 +73,21 @@ class GrantedStore:
         """As the store does, if the key may be created and is a hint: nothing else is ever replaced."""
         grant = self._check(key, "create")
         if grant.family.kind != "hint":
-            self._refuse("replace", key)
+            raise self._refusal("replace", key)
         return self._store.put(key, body, timeout_s=timeout_s)
 
-    def list(
-        self, prefix: str = "", after: str = "", *, timeout_s: float = DEFAULT_TIMEOUT_S
-    ) -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", after: str = "", *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Iterator[ObjectInfo]:
         """As the store does, for what may be read and lies below the prefix; refused where nothing there may be."""
         readable = [grant for grant in self._grants if grant.access == "read" and _overlaps(grant, prefix)]
         if not readable:
-            self._refuse("list", prefix or "/")
+            raise self._refusal("list", prefix or "/")
         for info in self._store.list(prefix, after, timeout_s=timeout_s):
             if any(grant.family.parse(info.key) is not None for grant in readable):
                 yield info
 
     def delete(self, key: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
         """Refused: no function deletes."""
-        self._refuse("delete", key)
+        raise self._refusal("delete", key)
 
     def presign(
         self, key: str, method: Literal["GET", "PUT"], expires_s: int, *, timeout_s: float = DEFAULT_TIMEOUT_S
@@ -91,12 +100,12 @@ class GrantedStore:
         for grant in self._grants:
             if grant.access in enough and grant.family.parse(key) is not None:
                 return grant
-        self._refuse(enough[0], key)
+        raise self._refusal(enough[0], key)
 
-    def _refuse(self, action: str, key: str) -> NoReturn:
+    def _refusal(self, action: str, key: str) -> PermissionDenied:
         family = family_of(self._name, key)
         where = f"{self._name}/{family.name}" if family else f"{self._name} (a key of no family)"
-        raise PermissionDenied(
+        return PermissionDenied(
             f"function {self._function.name} may not {action} {where}; shared/topology.py grants it",
             operation=action,
             resource=key,

@@ -1,5 +1,8 @@
-"""Between Arrow, numpy and Python without pandas: pyarrow imports pandas, where it is installed, in `pa.array(list)`
-and in `Array.to_numpy`; that would triple the memory and the cold start of the data unit, so nothing here calls them.
+"""Between Arrow, numpy and Python without pandas.
+
+Where pandas is installed, pyarrow imports it in `pa.array`, in `pa.scalar` (also on behalf of a compute function that
+is given a Python value) and in `Array.to_numpy`. That would add half to the memory and 0.4 s to the cold start of the
+data unit, so this room makes its arrays and scalars here.
 """
 
 from collections.abc import Iterable
@@ -25,10 +28,35 @@ def strings(values: Iterable[str | None]) -> Any:
     return builder.finish()
 
 
+def scalar(value: str | float | bool) -> Any:
+    """Return an Arrow scalar of type string, bool, int64 or float64.
+
+    >>> scalar(1.5).as_py(), scalar(True).as_py(), scalar(2).as_py(), scalar("a").as_py()
+    (1.5, True, 2, 'a')
+    """
+    if isinstance(value, str):
+        return strings([value])[0]
+    if isinstance(value, bool):
+        return booleans(np.array([value]))[0]
+    numbers = np.array([value])
+    return from_numpy(numbers, np.ones(1, np.bool_), pa.int64() if isinstance(value, int) else pa.float64())[0]
+
+
+def null(kind: Any) -> Any:
+    """Return the null of an Arrow type."""
+    return pa.nulls(1, kind)[0]
+
+
+def booleans(values: npt.NDArray[np.bool_]) -> Any:
+    """Return an Arrow boolean array without nulls; `values` of shape (rows,)."""
+    bits = pa.py_buffer(np.packbits(values, bitorder="little").tobytes())
+    return pa.Array.from_buffers(pa.bool_(), len(values), [None, bits])
+
+
 def from_numpy(values: npt.NDArray[Any], valid: npt.NDArray[np.bool_], kind: Any) -> Any:
     """Return an Arrow array of a type as wide as `values`' dtype, null where not `valid`; both of shape (rows,)."""
     validity = None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little").tobytes())
-    return pa.Array.from_buffers(kind, len(values), [validity, pa.py_buffer(np.ascontiguousarray(values))])
+    return pa.Array.from_buffers(kind, len(values), [validity, pa.py_buffer(values.tobytes())])
 
 
 def to_numpy(array: Any) -> npt.NDArray[Any]:

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shared.data.arrays import UTC_MICROSECONDS, from_numpy, is_text, strings, to_numpy
+from shared.data.arrays import UTC_MICROSECONDS, booleans, from_numpy, is_text, null, scalar, strings, to_numpy
 from shared.data.records import ColumnKind
 
 MAX_EXAMPLES = 5
@@ -37,6 +37,7 @@ _TIME = re.compile(
 )
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 _EXACT_MISSING_WORDS = strings(["NA", "NaN", "nan", "null", "NULL", "None"])
+_PROBES = 4
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_US = -62_135_596_800_000_000
 """0001-01-01: Arrow's year 0 is none to Python."""
@@ -83,7 +84,7 @@ def typed(cells: Any, kind: ColumnKind) -> tuple[Any, Unparsable]:
     if kind == "text":
         text = _empty_to_null(_as_text(cells))
         if pa.types.is_floating(cells.type):
-            text = pc.if_else(pc.is_nan(cells), pa.scalar(None, pa.string()), text)
+            text = pc.if_else(pc.is_nan(cells), null(pa.string()), text)
         return text, Unparsable()
     direct = _from_native(cells, kind)
     if direct is None:
@@ -91,7 +92,7 @@ def typed(cells: Any, kind: ColumnKind) -> tuple[Any, Unparsable]:
     bad = pc.and_(pc.is_valid(cells), pc.is_null(direct))
     if pa.types.is_floating(cells.type):
         bad = pc.and_(bad, pc.invert(pc.is_nan(cells)))
-    bad = pc.fill_null(bad, False)
+    bad = pc.fill_null(bad, scalar(False))
     return direct, _bad(_as_text(cells), bad) if pc.any(bad).as_py() else Unparsable()
 
 
@@ -114,29 +115,66 @@ def shorten(value: str) -> str:
     return plain if len(value) <= MAX_EXAMPLE_CHARACTERS else plain[:-1] + "…"
 
 
+def parse_number(word: str) -> float:
+    """Return the finite number that a cell's text says. Raises: ValueError: it says none."""
+    number = float(word) if _NUMBER.fullmatch(word) else math.inf
+    if not math.isfinite(number):
+        raise ValueError("not a finite number")
+    return number
+
+
+def parse_time(word: str) -> int:
+    """Return the microseconds since the epoch that an ISO 8601 text says. Raises: ValueError: it says none.
+
+    >>> parse_time("1970-01-01T01:00+01:00"), parse_time("1970-01-02")
+    (0, 86400000000)
+    """
+    match = _TIME.fullmatch(word)
+    if match is None:
+        raise ValueError("not an ISO 8601 time")
+    day, clock, zone = match.groups()
+    clock = (clock or "00") + ("" if ":" in (clock or "") else ":00")
+    time = datetime.fromisoformat(f"{day}T{clock}{zone or 'Z'}")
+    microseconds = (time - _EPOCH) // timedelta(microseconds=1)
+    if microseconds < _FIRST_US:
+        raise ValueError("before the year 1")
+    return microseconds
+
+
+def parse_boolean(word: str) -> bool:
+    """Return what true, false, 1 or 0 says, in any case. Raises: ValueError: it says none."""
+    if word.lower() not in _BOOLEANS:
+        raise ValueError("neither true nor false")
+    return _BOOLEANS[word.lower()]
+
+
 def _from_text(cells: Any, kind: ColumnKind) -> tuple[Any, Unparsable]:
     if kind == "text":
         return _empty_to_null(_as_text(cells)), Unparsable()
-    if kind == "number":
-        fast = _fast(cells, _fast_numbers)
-        return (fast, Unparsable()) if fast is not None else _each_distinct(cells, _number, kind)
-    if kind == "time":
-        fast = _fast(cells, _fast_times)
-        return (fast, Unparsable()) if fast is not None else _each_distinct(cells, _microseconds, kind)
-    return _each_distinct(cells, _boolean, kind)
+    if kind == "boolean":
+        return _each_distinct(cells, parse_boolean, kind)
+    parse: Callable[[str], Any] = parse_number if kind == "number" else parse_time
+    if not pa.types.is_dictionary(cells.type):
+        fast = _all_at_once(cells, parse, _fast_numbers if kind == "number" else _fast_times)
+        if fast is not None:
+            return fast, Unparsable()
+    return _each_distinct(cells, parse, kind)
 
 
-def _fast(cells: Any, convert: Callable[[Any], Any]) -> Any:
-    """Return the converted column, or None where some cell needs to be looked at alone."""
-    if pa.types.is_dictionary(cells.type):
-        return None  # few distinct values: each is looked at once anyway
-    converted = convert(cells)
-    if converted is not None:
-        return converted
+def _all_at_once(cells: Any, parse: Callable[[str], Any], convert: Callable[[Any], Any]) -> Any:
+    """Return the converted column, or None where some cell needs to be looked at alone.
+
+    Arrow's casts are fast when all cells parse and very slow when many do not: a few cells are tried first.
+    """
     words = pc.is_in(cells, value_set=_EXACT_MISSING_WORDS)
-    if not pc.any(words).as_py():
+    if pc.any(words).as_py():
+        cells = pc.if_else(words, null(cells.type), cells)
+    try:
+        for word in pc.drop_null(cells.slice(0, 4 * _PROBES)).slice(0, _PROBES).to_pylist():
+            parse(word)
+    except (ValueError, OverflowError):
         return None
-    return convert(pc.if_else(words, pa.scalar(None, cells.type), cells))
+    return convert(cells)
 
 
 def _fast_numbers(cells: Any) -> Any:
@@ -181,34 +219,8 @@ def _each_distinct(cells: Any, parse: Callable[[str], Any], kind: ColumnKind) ->
     column = pc.take(parsed, encoded.indices)
     if not wrong.any():
         return column, Unparsable()
-    mask = pc.cast(from_numpy(wrong.view(np.uint8), np.ones(size, np.bool_), pa.uint8()), pa.bool_())
-    return column, _bad(_as_text(cells), pc.fill_null(pc.take(mask, encoded.indices), False))
-
-
-def _number(word: str) -> float:
-    number = float(word) if _NUMBER.fullmatch(word) else math.inf
-    if not math.isfinite(number):
-        raise ValueError("not a finite number")
-    return number
-
-
-def _microseconds(word: str) -> int:
-    match = _TIME.fullmatch(word)
-    if match is None:
-        raise ValueError("not an ISO 8601 time")
-    day, clock, zone = match.groups()
-    clock = (clock or "00") + ("" if ":" in (clock or "") else ":00")
-    time = datetime.fromisoformat(f"{day}T{clock}{zone or 'Z'}")
-    microseconds = (time - _EPOCH) // timedelta(microseconds=1)
-    if microseconds < _FIRST_US:
-        raise ValueError("before the year 1")
-    return microseconds
-
-
-def _boolean(word: str) -> bool:
-    if word.lower() not in _BOOLEANS:
-        raise ValueError("neither true nor false")
-    return _BOOLEANS[word.lower()]
+    mask = pc.take(booleans(wrong), encoded.indices)
+    return column, _bad(_as_text(cells), pc.fill_null(mask, scalar(False)))
 
 
 def _from_native(cells: Any, kind: ColumnKind) -> Any:
@@ -219,20 +231,20 @@ def _from_native(cells: Any, kind: ColumnKind) -> Any:
         small = pc.cast(cells, pa.uint8()) if types.is_boolean(cells.type) else cells
         numbers = pc.cast(small, pa.float64(), safe=False)
         finite = pc.is_finite(numbers)
-        return numbers if pc.all(finite).as_py() else pc.if_else(finite, numbers, pa.scalar(None, pa.float64()))
+        return numbers if pc.all(finite).as_py() else pc.if_else(finite, numbers, null(pa.float64()))
     if kind == "boolean" and types.is_boolean(cells.type):
         return cells
     if kind == "boolean" and numeric:
         numbers = pc.cast(cells, pa.float64(), safe=False)
-        neither = pc.and_(pc.not_equal(numbers, pa.scalar(0.0)), pc.not_equal(numbers, pa.scalar(1.0)))
-        return pc.if_else(neither, pa.scalar(None, pa.bool_()), pc.equal(numbers, pa.scalar(1.0)))
+        neither = pc.and_(pc.not_equal(numbers, scalar(0.0)), pc.not_equal(numbers, scalar(1.0)))
+        return pc.if_else(neither, null(pa.bool_()), pc.equal(numbers, scalar(1.0)))
     if kind == "time" and (types.is_timestamp(cells.type) or types.is_date(cells.type)):
         naive = pc.cast(cells, pa.timestamp("us"), safe=False) if types.is_date(cells.type) else cells
         times = pc.cast(naive, UTC_MICROSECONDS, safe=False)
         values = to_numpy(times)
         if len(values) and values.min() < _FIRST_US:
-            early = pc.less(pc.cast(times, pa.int64()), pa.scalar(_FIRST_US))
-            return pc.if_else(early, pa.scalar(None, UTC_MICROSECONDS), times)
+            early = pc.less(pc.cast(times, pa.int64()), scalar(_FIRST_US))
+            return pc.if_else(early, null(UTC_MICROSECONDS), times)
         return times
     return None
 
@@ -244,13 +256,13 @@ def _as_text(cells: Any) -> Any:
         return pc.cast(cells, pa.string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         # Bytes that are no text, or a type that has none: every cell is shown as what it is.
-        shown = pa.scalar(f"<{cells.type}>"[:MAX_EXAMPLE_CHARACTERS])
-        return pc.if_else(pc.is_valid(cells), shown, pa.scalar(None, pa.string()))
+        shown = scalar(f"<{cells.type}>"[:MAX_EXAMPLE_CHARACTERS])
+        return pc.if_else(pc.is_valid(cells), shown, null(pa.string()))
 
 
 def _empty_to_null(text: Any) -> Any:
-    empty = pc.equal(text, pa.scalar(""))
-    return pc.if_else(empty, pa.scalar(None, pa.string()), text) if pc.any(empty).as_py() else text
+    empty = pc.equal(text, scalar(""))
+    return pc.if_else(empty, null(pa.string()), text) if pc.any(empty).as_py() else text
 
 
 def _bad(text: Any, mask: Any) -> Unparsable:

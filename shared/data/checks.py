@@ -13,7 +13,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shared.data.arrays import strings
+from shared.data.arrays import scalar, strings
 from shared.data.cells import MAX_EXAMPLES, TypedRows, Unparsable, examples_of
 from shared.data.outcome import outcomes
 from shared.data.profile import ColumnProfile, Profile
@@ -22,7 +22,7 @@ from shared.data.records import Anomaly, AnomalyKind, ColumnRule, Contract, Seve
 MIN_ROWS_FOR_CONSTANT_TARGET = 30
 """In fewer rows one class alone is no surprise: none among n rows leaves 3 / n possible (Hanley 1983)."""
 
-_KIND_WORDS = {"number": "number", "text": "text", "boolean": "true or false", "time": "ISO 8601 time"}
+_KIND_WORDS = {"number": "a number", "text": "text", "boolean": "true or false", "time": "an ISO 8601 time"}
 _KIND_REMEDIES = {
     "number": "write digits with a decimal point, no units or thousands separators; leave the cell empty if missing",
     "text": "write plain text",
@@ -124,7 +124,7 @@ def _bad_values(rule: ColumnRule, contract: Contract, rows: int, findings: Findi
         message = f"{name!r}: {_of(bad.count, rows)} {is_not}"
         found.append(_anomaly(name, kind, "error" if too_many else "warning", bad.count, message, remedy, bad.examples))
 
-    add("type", findings.unparsable.get(name), f"not a {_KIND_WORDS[rule.kind]}", _KIND_REMEDIES[rule.kind])
+    add("type", findings.unparsable.get(name), f"not {_KIND_WORDS[rule.kind]}", _KIND_REMEDIES[rule.kind])
     remedy = "round them, or check the unit; if fractions are right, accept a new contract"
     add("type", findings.fractional.get(name), "not a whole number, as all values were before", remedy)
     within = f"outside the contract's {_bound(rule.minimum)} to {_bound(rule.maximum)}"
@@ -176,7 +176,7 @@ def _outside(cells: Any, minimum: float | None, maximum: float | None) -> Unpars
         return Unparsable()
     least = minimum if minimum is not None else float("-inf")
     most = maximum if maximum is not None else float("inf")
-    return _found(cells, pc.or_(pc.less(cells, pa.scalar(least)), pc.greater(cells, pa.scalar(most))))
+    return _found(cells, pc.or_(pc.less(cells, scalar(least)), pc.greater(cells, scalar(most))))
 
 
 def _found(cells: Any, mask: Any) -> Unparsable:

@@ -4,14 +4,15 @@ Kinds come from the charter for the columns it names (a feature is a number beca
 the first file holds), and for all others from the cells.
 """
 
-from collections.abc import Iterable, Mapping
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 import pyarrow.compute as pc
 
-from shared.data.arrays import is_text
-from shared.data.cells import typed
+from shared.data.cells import MISSING_WORDS, parse_number, parse_time
 from shared.data.formats import TableReader
 from shared.data.profile import ColumnProfile, Profile
 from shared.data.records import ColumnKind, ColumnRule, Contract
@@ -23,7 +24,7 @@ MAX_DOMAIN = 200
 MIN_ROWS_PER_VALUE = 2
 """A text column whose values hardly repeat is open, too."""
 
-_LEADING_ZERO = r"^\s*[+-]?0[0-9]"
+_LEADING_ZERO = re.compile(r"[+-]?0[0-9]")
 
 
 class KindCounts(msgspec.Struct, frozen=True):
@@ -170,24 +171,34 @@ def _domain(column: ColumnProfile) -> tuple[str, ...] | None:
 
 
 def _count(cells: Any) -> KindCounts:
-    numbers, not_numbers = typed(cells, "number")
-    found = len(numbers) - numbers.null_count
-    values = found + not_numbers.count
-    codes = 0
-    if found and is_text(cells.type):
-        text = cells.dictionary_decode() if hasattr(cells, "dictionary_decode") else cells
-        codes = pc.sum(pc.match_substring_regex(text, _LEADING_ZERO)).as_py() or 0
-    if values == found:
-        return KindCounts(values=values, numbers=found, codes=codes)
-    booleans, _ = typed(cells, "boolean")
-    times, _ = typed(cells, "time")
-    flags = len(booleans) - booleans.null_count - _digits(cells)
-    return KindCounts(values, found, codes, flags, len(times) - times.null_count)
+    """Return what the cells of a text array parse as; each distinct one is looked at once."""
+    found = pc.value_counts(pc.drop_null(cells))
+    total = KindCounts()
+    pairs = zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True)
+    tally = Counter[tuple[bool, bool, bool, bool]]()
+    for value, count in pairs:
+        word = value.strip()
+        if word.lower() not in MISSING_WORDS:
+            tally[_reading(word)] += count
+    for (number, code, boolean, time), count in tally.items():
+        counts = KindCounts(count, count * number, count * code, count * boolean, count * time)
+        total = _add(total, counts)
+    return total
 
 
-def _digits(cells: Any) -> int:
-    """Return how many cells are a bare 0 or 1: booleans if the contract says so, but no sign of one."""
-    return int(pc.sum(pc.match_substring_regex(cells, r"^\s*[01]\s*$")).as_py() or 0)
+def _reading(word: str) -> tuple[bool, bool, bool, bool]:
+    """Return whether a word is a number, a code, a boolean (a bare 0 or 1 is not taken for one), a time."""
+    number = _parses(parse_number, word)
+    code = number and _LEADING_ZERO.match(word) is not None
+    return number, code, word.lower() in ("true", "false"), not number and _parses(parse_time, word)
+
+
+def _parses(parse: Callable[[str], object], word: str) -> bool:
+    try:
+        parse(word)
+    except (ValueError, OverflowError):
+        return False
+    return True
 
 
 def _add(a: KindCounts, b: KindCounts) -> KindCounts:

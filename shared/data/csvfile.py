@@ -8,12 +8,13 @@ import codecs
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO, NoReturn, cast
+from typing import Any, BinaryIO, Literal, NoReturn, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from shared.data.arrays import scalar
 from shared.data.formats import CSV, EXPORT_REMEDY, Limits, check_columns, refuse
 from shared.data.records import ColumnKind
 from shared.errors import DataRefused
@@ -31,16 +32,18 @@ class CsvTable:
         self._file = file
         self._name = name
         self._limits = limits
-        self.columns = _header(file, name, limits)
+        self.columns, self._has_rows = _header(file, name, limits)
 
     def batches(self, columns: Sequence[str]) -> Iterator[Any]:
         """Yield RecordBatches of string columns, null where a cell is empty. Raises: DataRefused."""
+        if not self._has_rows:
+            return
         source = _CheckedText(self._file, self._name)
         ragged: list[Any] = []
         rows = 0
         last: Any = None
 
-        def note_ragged(row: Any) -> str:
+        def note_ragged(row: Any) -> Literal["skip", "error"]:
             ragged.append(row)
             return "error"
 
@@ -58,8 +61,9 @@ class CsvTable:
                 rows += batch.num_rows
                 last = batch
                 yield batch
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowInvalid, pa.ArrowKeyError, pa.ArrowCapacityError) as error:
             self._explain(error, ragged, source)
+        source.raise_fault()
         if last is not None and source.quotes % 2 and _ends_inside_quotes(last):
             remedy = 'close the quote, or double quotes inside values ("")'
             refuse(self._name, "the file ends inside a quoted value: a quote is opened and never closed", remedy)
@@ -74,7 +78,7 @@ class CsvTable:
                 row = (
                     rows_before
                     + 1
-                    + pc.index(pc.greater(lengths, pa.scalar(self._limits.max_field_bytes)), pa.scalar(True)).as_py()
+                    + pc.index(pc.greater(lengths, scalar(self._limits.max_field_bytes)), scalar(True)).as_py()
                 )
                 problem = f"row {row:,} holds a value of more than {self._limits.max_field_bytes:,} bytes in {column!r}"
                 refuse(self._name, problem, "shorten it, or check for a quote that is opened and never closed")
@@ -82,9 +86,10 @@ class CsvTable:
     def _explain(self, error: Exception, ragged: list[Any], source: "_CheckedText") -> NoReturn:
         """Raise what is wrong in our words: Arrow's would name neither the line nor the remedy."""
         try:
+            source.raise_fault(read_on=self._limits.block_bytes)
             if ragged:
                 row = ragged[0]
-                where = _line_of(self._file, row.number, row.actual_columns, source)
+                where = _line_of(self._file, row.number, row.actual_columns)
                 values = f"{row.actual_columns} value{'s' if row.actual_columns != 1 else ''}"
                 problem = f"{where} has {values} where the header has {row.expected_columns} columns"
                 refuse(self._name, problem, "quote values that hold commas or line breaks, or repair the line")
@@ -97,7 +102,10 @@ class CsvTable:
 
 
 class _CheckedText(io.RawIOBase):
-    """The file's bytes on their way to Arrow; raises DataRefused at the first NUL or byte that is not UTF-8."""
+    """The file's bytes on their way to Arrow, which end before the first block with a NUL or with bad UTF-8.
+
+    The fault is kept instead of raised: Arrow reads ahead, and which of two faults is told must not depend on how far.
+    """
 
     def __init__(self, file: BinaryIO | io.IOBase, name: str) -> None:
         super().__init__()
@@ -107,43 +115,57 @@ class _CheckedText(io.RawIOBase):
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._line = 1
         self._ended = False
+        self._fault: DataRefused | None = None
         self.quotes = 0
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
-        data: bytes = self._file.read(size)
         if self._ended:
-            return data
+            return b""
+        data: bytes = self._file.read(size)
         self._ended = not data
-        nul = data.find(b"\0")
         try:
-            self._decoder.decode(data if nul < 0 else data[:nul], final=not data)
-        except UnicodeDecodeError as error:
-            self._refuse_encoding(error)
-        if nul >= 0:
-            line = self._line + data.count(b"\n", 0, nul)
-            remedy = "remove it; if the file is not plain text, " + EXPORT_REMEDY
-            refuse(self._name, f"line {line:,} holds a NUL byte", remedy)
+            self._check(data)
+        except DataRefused as fault:
+            self._fault, self._ended = fault, True
+            return b""
         self._line += data.count(b"\n")
         self.quotes += data.count(b'"')
         return data
 
-    def _refuse_encoding(self, error: UnicodeDecodeError) -> NoReturn:
-        bad = error.object[error.start]
-        line = self._line + error.object[: error.start].count(b"\n")
-        problem = f"line {line:,} is not UTF-8 (byte 0x{bad:02X}"
-        if bad >= 0xA0:
-            problem += f"; in Latin-1 it would be {chr(bad)!r}"
-        refuse(self._name, problem + ")", "save the file as UTF-8")
+    def raise_fault(self, read_on: int = 0) -> None:
+        """Raise DataRefused for the fault that ended the text, if one did; `read_on` > 0 looks through the rest."""
+        while read_on and self.read(read_on):
+            pass
+        if self._fault is not None:
+            raise self._fault
+
+    def _check(self, data: bytes) -> None:
+        nul = data.find(b"\0")
+        try:
+            self._decoder.decode(data if nul < 0 else data[:nul], final=not data)
+        except UnicodeDecodeError as error:
+            bad = error.object[error.start]
+            line = self._line + error.object[: error.start].count(b"\n")
+            problem = f"line {line:,} is not UTF-8 (byte 0x{bad:02X}"
+            if bad >= 0xA0:
+                problem += f"; in Latin-1 it would be {chr(bad)!r}"
+            refuse(self._name, problem + ")", "save the file as UTF-8")
+        if nul >= 0:
+            line = self._line + data.count(b"\n", 0, nul)
+            remedy = "remove it; if the file is not plain text, " + EXPORT_REMEDY
+            refuse(self._name, f"line {line:,} holds a NUL byte", remedy)
 
 
-def _header(file: BinaryIO | io.IOBase, name: str, limits: Limits) -> tuple[str, ...]:
-    """Return the column names on the first line that is not empty."""
+def _header(file: BinaryIO | io.IOBase, name: str, limits: Limits) -> tuple[tuple[str, ...], bool]:
+    """Return the column names on the first line that is not empty, and whether anything follows it."""
     file.seek(0)
     head: bytes = file.read(limits.block_bytes)
     line = _first_line(head.removeprefix(codecs.BOM_UTF8))
+    if len(line) == len(head) == limits.block_bytes:
+        refuse(name, f"the first line is longer than {limits.block_bytes:,} bytes", EXPORT_REMEDY)
     if b"\0" in line:
         refuse(name, "line 1 holds a NUL byte", "remove it; if the file is not plain text, " + EXPORT_REMEDY)
     try:
@@ -151,12 +173,10 @@ def _header(file: BinaryIO | io.IOBase, name: str, limits: Limits) -> tuple[str,
     except UnicodeDecodeError as error:
         bad = f"line 1 is not UTF-8 (byte 0x{line[error.start]:02X})"
         refuse(name, bad, "save the file as UTF-8; if it is not plain text, " + EXPORT_REMEDY)
-    if len(line) == len(head) == limits.block_bytes:
-        refuse(name, f"the first line is longer than {limits.block_bytes:,} bytes", EXPORT_REMEDY)
     try:
         names = next(csv.reader([text], strict=True))
     except csv.Error:
-        refuse(name, "the header holds a quote that is never closed", "name columns without quotes and line breaks")
+        refuse(name, "the first line cannot be read as column names", "name columns without quotes and line breaks")
     if len(names) == 1:
         for separator, what in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
             if separator in text:
@@ -164,7 +184,8 @@ def _header(file: BinaryIO | io.IOBase, name: str, limits: Limits) -> tuple[str,
         problem = "this is not a table: the first line names one column only"
         refuse(name, problem, "upload a header line of column names, separated by commas, and the rows below it")
     check_columns(names, name, limits)
-    return tuple(names)
+    rest = head[head.index(line) + len(line) :].strip(b"\r\n")
+    return tuple(names), bool(rest or file.read(1))
 
 
 def _first_line(head: bytes) -> bytes:
@@ -175,7 +196,6 @@ def _first_line(head: bytes) -> bytes:
 
 def _convert_options(columns: Sequence[str]) -> Any:
     return pyarrow.csv.ConvertOptions(
-        check_utf8=False,  # checked on the way in
         column_types={column: pa.string() for column in columns},
         include_columns=list(columns),
         null_values=[""],
@@ -188,7 +208,7 @@ def _ends_inside_quotes(batch: Any) -> bool:
     return any("\n" in (cells[0].as_py() or "") for cells in last.columns)
 
 
-def _line_of(file: BinaryIO | io.IOBase, row: int, values: int, source: _CheckedText) -> str:
+def _line_of(file: BinaryIO | io.IOBase, row: int, values: int) -> str:
     """Return where the row'th record (the header is 1) stands: empty lines and quoted breaks shift lines."""
     if row <= _LOCATE_ROWS:
         file.seek(0)

@@ -5,6 +5,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from shared.data.arrays import null, scalar
+
 _TRUE = frozenset({"1", "true", "yes"})
 
 
@@ -21,7 +23,7 @@ def outcomes(cells: Any, positive: str) -> Any:
         return cells if positive.strip().lower() in _TRUE else pc.invert(cells)
     if pa.types.is_floating(cells.type):
         try:
-            return pc.equal(cells, pa.scalar(float(positive)))
+            return pc.equal(cells, scalar(float(positive)))
         except ValueError:
-            return pc.if_else(pc.is_valid(cells), pa.scalar(False), pa.scalar(None, pa.bool_()))
-    return pc.equal(pc.cast(cells, pa.string()), pa.scalar(positive))
+            return pc.if_else(pc.is_valid(cells), scalar(False), null(pa.bool_()))
+    return pc.equal(pc.cast(cells, pa.string()), scalar(positive))

@@ -6,6 +6,7 @@ read as dictionaries, because one long value repeated a million times is small t
 
 import io
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
@@ -15,7 +16,7 @@ import pyarrow.parquet
 from shared.data.arrays import is_text
 from shared.data.formats import NO_BYTES, PARQUET, Limits, check_columns, refuse
 from shared.data.records import ColumnKind
-from shared.errors import TidegateError
+from shared.errors import DataRefused, TidegateError
 
 _MAGIC = b"PAR1"
 _BYTES_PER_CELL = 8
@@ -30,12 +31,13 @@ class ParquetTable:
         self._source = _Remembering(file)
         self._name = name
         self._limits = limits
-        _check_footer(file, name, limits)
-        self._file = self._open()
-        _check_declared(self._file.metadata, name, limits)
-        schema = self._file.schema_arrow
-        _check_flat(self._file, name)
-        check_columns(schema.names, name, limits)
+        with self._damage_refused():
+            _check_footer(file, name, limits)
+            self._file = self._open()
+            _check_declared(self._file.metadata, name, limits)
+            schema = self._file.schema_arrow
+            _check_flat(schema, name)
+            check_columns(schema.names, name, limits)
         self.columns: tuple[str, ...] = tuple(schema.names)
         kinds = {field.name: _declared_kind(field.type) for field in schema}
         self.declared: dict[str, ColumnKind] = {column: kind for column, kind in kinds.items() if kind is not None}
@@ -45,19 +47,17 @@ class ParquetTable:
         text = [field.name for field in self._file.schema_arrow if is_text(field.type)]
         rows = 0
         decoded_bytes = 0
-        try:
+        with self._damage_refused():
             file = self._open(read_dictionary=[column for column in columns if column in text])
             for batch in file.iter_batches(self._limits.batch_rows, columns=list(columns), use_threads=False):
                 if batch.num_rows == 0:
                     continue
+                batch.validate(full=True)  # Arrow believes a file that its text is UTF-8
                 rows += batch.num_rows
                 decoded_bytes += self._measure(batch)
                 if rows > self._limits.max_rows or decoded_bytes > self._limits.max_decoded_bytes:
                     refuse(self._name, "it holds more than its own footer declares", _REPAIR)
-                yield batch
-        except (pa.ArrowException, OSError) as error:
-            self._source.raise_failure()
-            _refuse_damaged(self._name, error)
+                yield batch.select(list(columns))
 
     def _measure(self, batch: Any) -> int:
         """Return the batch's size once text is no longer a dictionary, bytes, without ever making it so large."""
@@ -78,18 +78,26 @@ class ParquetTable:
 
     def _open(self, read_dictionary: list[str] | None = None) -> Any:
         self._source.seek(0)
+        return pyarrow.parquet.ParquetFile(
+            cast("BinaryIO", self._source),
+            read_dictionary=read_dictionary,
+            pre_buffer=False,
+            buffer_size=1 << 20,  # stream column chunks; do not load them whole
+            thrift_string_size_limit=self._limits.max_footer_bytes,
+            thrift_container_size_limit=1_000_000,
+        )
+
+    @contextmanager
+    def _damage_refused(self) -> Iterator[None]:
+        """Turn what Arrow raises into DataRefused, unless the file itself had raised."""
         try:
-            return pyarrow.parquet.ParquetFile(
-                cast("BinaryIO", self._source),
-                read_dictionary=read_dictionary,
-                pre_buffer=False,
-                buffer_size=1 << 20,  # stream column chunks; do not load them whole
-                thrift_string_size_limit=self._limits.max_footer_bytes,
-                thrift_container_size_limit=1_000_000,
-            )
-        except (pa.ArrowException, OSError) as error:
+            yield
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             self._source.raise_failure()
-            _refuse_damaged(self._name, error)
+            problem = "the Parquet file is damaged"
+            raise DataRefused(
+                f"{self._name}: {problem}; {_REPAIR}", field=self._name, got=problem, expected=_REPAIR
+            ) from error
 
 
 class _Remembering(io.RawIOBase):
@@ -125,13 +133,6 @@ class _Remembering(io.RawIOBase):
             raise self._failure
 
 
-def _refuse_damaged(name: str, error: Exception) -> Any:
-    try:
-        refuse(name, "the Parquet file is damaged", _REPAIR)
-    except TidegateError as refused:
-        raise refused from error
-
-
 def _check_footer(file: BinaryIO | io.IOBase, name: str, limits: Limits) -> None:
     size = file.seek(0, io.SEEK_END)
     if size < 12:
@@ -163,8 +164,7 @@ def _check_declared(metadata: Any, name: str, limits: Limits) -> None:
         refuse(name, problem, "split the file into smaller ones")
 
 
-def _check_flat(file: Any, name: str) -> None:
-    schema = file.schema_arrow
+def _check_flat(schema: Any, name: str) -> None:
     for field in schema:
         kind = field.type.storage_type if isinstance(field.type, pa.BaseExtensionType) else field.type
         if pa.types.is_nested(kind):

@@ -10,6 +10,8 @@ VALIDATOR_VERSION = 1
 """Raised whenever the same file under the same contract could get another verdict; part of a verdict's key."""
 
 ColumnKind = Literal["number", "text", "boolean", "time"]
+MediaType = Literal["text/csv", "application/vnd.apache.parquet"]
+MEDIA_TYPES: tuple[MediaType, ...] = ("text/csv", "application/vnd.apache.parquet")
 Severity = Literal["error", "warning"]
 AnomalyKind = Literal[
     "missing_column", "new_column", "type", "range", "domain", "missing_rate", "unreadable", "target", "empty"
@@ -100,7 +102,7 @@ class DataFile(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     digest: str
-    media_type: Literal["text/csv", "application/vnd.apache.parquet"]
+    media_type: MediaType
     size_bytes: int
     rows: int
 

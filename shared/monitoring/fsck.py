@@ -210,8 +210,8 @@ def _ledgers(state: _State) -> Iterator[Finding]:
                 yield Finding(3, ledger, f"the ledger has no entry {missing[0]} and goes on to {max(found)}")
     for key, hint in state.documents["hints"].items():
         names = state.names[key]
-        family = next((family for family in FAMILIES if family.name == names["ledger"]), None)
-        if family is None or hint.number not in {0, *state.ledger(family, names["usecase"])}:
+        named = next((family for family in FAMILIES if family.name == names["ledger"]), None)
+        if named is None or hint.number not in {0, *state.ledger(named, names["usecase"])}:
             yield Finding(3, key, f"the hint points to entry {hint.number}, which is not there; delete the hint")
 
 

@@ -14,6 +14,7 @@ from skl2onnx import convert_sklearn  # type: ignore[import-untyped]
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType  # type: ignore[import-untyped]
 
 from shared.errors import IntegrityError
+from shared.pipeline.algorithms import column_names
 from shared.pipeline.records import ModelInterface, Parity
 from shared.pipeline.scoring import LABEL, PROBABILITY, Feeds
 
@@ -24,6 +25,8 @@ TOLERANCE = 1e-4
 """Largest difference in probability that float32 arithmetic may explain (measured: 3e-7)."""
 TIE = 1e-6
 """A row as near as this to the threshold may get either label."""
+_OURS = "tidegate/"
+"""Prefix of names inside the graph; no column's name may hold a slash, so that none can be the same."""
 
 
 def export(pipeline: Any, interface: ModelInterface, threshold: float) -> bytes:
@@ -31,26 +34,24 @@ def export(pipeline: Any, interface: ModelInterface, threshold: float) -> bytes:
 
     Outputs: `probability` of class 1, FP32 of shape (rows,); `label`, INT64 of shape (rows,): 1 where the
     probability, as a float32, is at least `threshold`.
-    Raises: IntegrityError: the converter left something out.
     """
-    inputs = [
-        (tensor.name, (FloatTensorType if tensor.datatype == "FP32" else StringTensorType)([None, 1]))
-        for tensor in interface.inputs
-    ]
+    inputs = {
+        name: (FloatTensorType if tensor.datatype == "FP32" else StringTensorType)([None, 1])
+        for name, tensor in column_names(interface).items()
+    }
     with warnings.catch_warnings():
         # The converter writes Python booleans into integer fields, which protobuf 6 takes and announces to refuse.
         warnings.filterwarnings("ignore", message="Field onnx.AttributeProto", category=DeprecationWarning)
         model = convert_sklearn(
             pipeline,
             name="tidegate",
-            initial_types=inputs,
+            initial_types=list(inputs.items()),
             target_opset=OPSETS,
             options={id(pipeline.named_steps["model"]): {"zipmap": False}},
         )
-    _rewire(model, threshold)
-    missing = {tensor.name for tensor in interface.inputs} - {node.name for node in model.graph.input}
-    if missing:
-        raise IntegrityError(f"the exported model lost its inputs {', '.join(sorted(missing))}")
+    _append_outputs(model, threshold)
+    _prune(model)
+    _declare(model, interface)
     return bytes(model.SerializeToString(deterministic=True))
 
 
@@ -78,32 +79,57 @@ def parity(expected: npt.NDArray[np.float64], outputs: Feeds, threshold: float) 
     )
 
 
-def _rewire(model: ModelProto, threshold: float) -> None:
-    """Put our two outputs in place of the converter's label and (rows, 2) probabilities, and drop what is unused."""
+def _append_outputs(model: ModelProto, threshold: float) -> None:
+    """Rename the graph's tensors, and compute our two outputs from the converter's (rows, 2) probabilities."""
     graph = model.graph
-    both = graph.output[1].name
+    both = _OURS + graph.output[1].name
+    for node in graph.node:
+        node.input[:] = [_OURS + name if name else "" for name in node.input]
+        node.output[:] = [_OURS + name if name else "" for name in node.output]
+    for tensor in graph.initializer:
+        tensor.name = _OURS + tensor.name
+    positive, limit, act = f"{_OURS}{_OURS}positive", f"{_OURS}{_OURS}threshold", f"{_OURS}{_OURS}act"
     graph.initializer.extend(
         [
-            numpy_helper.from_array(np.array(1, dtype=np.int64), "tidegate_positive"),
-            numpy_helper.from_array(np.array(threshold, dtype=np.float32), "tidegate_threshold"),
+            numpy_helper.from_array(np.array(1, dtype=np.int64), positive),
+            numpy_helper.from_array(np.array(threshold, dtype=np.float32), limit),
         ]
     )
     graph.node.extend(
         [
-            helper.make_node("Gather", [both, "tidegate_positive"], [PROBABILITY], name="tidegate_Gather", axis=1),
-            helper.make_node(
-                "GreaterOrEqual", [PROBABILITY, "tidegate_threshold"], ["tidegate_act"], name="tidegate_GreaterOrEqual"
-            ),
-            helper.make_node("Cast", ["tidegate_act"], [LABEL], name="tidegate_Cast", to=TensorProto.INT64),
+            helper.make_node("Gather", [both, positive], [PROBABILITY], axis=1),
+            helper.make_node("GreaterOrEqual", [PROBABILITY, limit], [act]),
+            helper.make_node("Cast", [act], [LABEL], to=TensorProto.INT64),
         ]
     )
-    del graph.output[:]
-    graph.output.extend(
-        [
-            helper.make_tensor_value_info(PROBABILITY, TensorProto.FLOAT, [None]),
-            helper.make_tensor_value_info(LABEL, TensorProto.INT64, [None]),
-        ]
-    )
+
+
+def _prune(model: ModelProto) -> None:
+    """Keep what the outputs depend on; nodes stand in the order of computation."""
+    needed = {PROBABILITY, LABEL}
+    kept = []
+    for node in reversed(model.graph.node):
+        if needed & set(node.output):
+            needed |= set(node.input)
+            kept.append(node)
+    initializers = [tensor for tensor in model.graph.initializer if tensor.name in needed]
+    del model.graph.node[:], model.graph.initializer[:]
+    model.graph.node.extend(reversed(kept))
+    model.graph.initializer.extend(initializers)
+
+
+def _declare(model: ModelProto, interface: ModelInterface) -> None:
+    """Give the graph exactly the interface's inputs (one that the pipeline left out is there, unused) and outputs."""
+    graph = model.graph
+    columns = {_OURS + name: tensor for name, tensor in column_names(interface).items()}
+    for node in graph.node:
+        node.input[:] = [columns[name].name if name in columns else name for name in node.input]
+    kinds = {"FP32": TensorProto.FLOAT, "BYTES": TensorProto.STRING, "INT64": TensorProto.INT64}
+    del graph.input[:], graph.output[:], graph.value_info[:]
+    for declared, tensors in ((graph.input, interface.inputs), (graph.output, interface.outputs)):
+        for tensor in tensors:
+            shape = [None if size == -1 else size for size in tensor.shape]
+            declared.append(helper.make_tensor_value_info(tensor.name, kinds[tensor.datatype], shape))
     model.ir_version = IR_VERSION
     del model.opset_import[:]
     model.opset_import.extend(helper.make_opsetid(domain, version) for domain, version in OPSETS.items())

@@ -34,7 +34,14 @@ def interface_of(features: Features) -> ModelInterface:
     """Return the interface of every model that we train: FP32 per numeric feature, BYTES per categorical one.
 
     Outputs: the probability of the positive class, and 1 where it reaches the model's threshold.
+    Raises: InvalidInput: a feature is called as an output is.
     """
+    for name in (PROBABILITY, LABEL):
+        if name in features.numeric + features.categorical:
+            raise InvalidInput(
+                f"feature {name!r} has the name of a model's output; rename the column, in the data and in the charter",
+                field="features",
+            )
     numbers = tuple(Tensor(name=name, datatype="FP32", shape=(-1, 1)) for name in features.numeric)
     texts = tuple(Tensor(name=name, datatype="BYTES", shape=(-1, 1)) for name in features.categorical)
     probability = Tensor(name=PROBABILITY, datatype="FP32", shape=(-1,))

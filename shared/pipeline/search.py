@@ -58,7 +58,7 @@ def search(
         algorithm, study = algorithms[number % len(algorithms)], studies[number % len(algorithms)]
         proposal = study.ask()
         parameters = suggest_parameters(algorithm, proposal, len(rows))
-        model = fit(algorithm, parameters, charter.features, fit_frame, fit_outcomes, seed=seed, threads=threads)
+        model = fit(algorithm, parameters, fit_frame, fit_outcomes, seed=seed, threads=threads)
         scores = probabilities(model, held_frame, threads=threads)
         thresholds.append(best_threshold(held_outcomes, scores, charter.payoff))
         score = _score(charter, held_outcomes, scores, thresholds[-1])

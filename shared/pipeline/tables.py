@@ -10,13 +10,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shared.data.arrays import is_text, to_numpy
+from shared.data.arrays import is_text, scalar, to_numpy
+from shared.data.outcome import outcomes
 from shared.errors import DataRefused
 from shared.pipeline.records import ModelInterface
 from shared.pipeline.scoring import Feeds, columns_to_feeds, text_of
 from shared.usecase.charter import Target
 
-_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+_BOOLEANS = frozenset({"true", "false", "yes", "no", "1", "0"})
 
 
 def table_to_feeds(table: Any, interface: ModelInterface) -> Feeds:
@@ -38,7 +39,7 @@ def table_to_feeds(table: Any, interface: ModelInterface) -> Feeds:
 def outcomes_of(table: Any, target: Target) -> npt.NDArray[np.int8]:
     """Return 1 where the target column holds `target.positive` and 0 elsewhere, shape (rows,).
 
-    Text is compared as it stands, numbers by value ("1" is 1.0), booleans with true, false, 1 or 0.
+    Compared as `shared.data.outcome` does: text as it stands, numbers by value ("1" is 1.0), booleans by truth.
     Raises: DataRefused: no such column, missing values in it, or a `positive` that it cannot hold.
     """
     column = column_of(table, target.column, "the target")
@@ -47,28 +48,24 @@ def outcomes_of(table: Any, target: Target) -> npt.NDArray[np.int8]:
             f"target {target.column!r} is missing in {column.null_count} rows; remove them or fill them in",
             field=target.column,
         )
-    if is_text(column.type):
-        return _as_outcomes(pc.equal(column, pa.scalar(target.positive)))
-    if pa.types.is_boolean(column.type):
-        positive = _BOOLEANS.get(target.positive.lower())
-        if positive is not None:
-            return _as_outcomes(column if positive else pc.invert(column))
-        expected = "true or false"
-    elif _is_number(column.type):
-        number = _as_number(target.positive)
-        if number is not None:
-            return _as_outcomes(pc.equal(pc.cast(column, pa.float64()), pa.scalar(number)))
-        expected = "a number"
+    if _is_number(column.type):
+        column, possible, expected = pc.cast(column, pa.float64()), _is_numeral(target.positive), "a number"
+    elif pa.types.is_boolean(column.type):
+        possible, expected = target.positive.strip().lower() in _BOOLEANS, "true or false"
+    elif is_text(column.type):
+        possible, expected = True, "text"
     else:
         raise DataRefused(
             f"target {target.column!r} is {column.type}; a target is text, a number or a boolean", field=target.column
         )
-    raise DataRefused(
-        f"target.positive is {target.positive!r}, which column {target.column!r} ({column.type}) cannot hold; "
-        f"write {expected} in the charter",
-        field="target.positive",
-        expected=expected,
-    )
+    if not possible:
+        raise DataRefused(
+            f"target.positive is {target.positive!r}, which column {target.column!r} ({column.type}) cannot hold; "
+            f"write {expected} in the charter",
+            field="target.positive",
+            expected=expected,
+        )
+    return to_numpy(pc.cast(outcomes(column, target.positive), pa.float64())).astype(np.int8)
 
 
 def times_of(table: Any, column: str) -> npt.NDArray[np.float64]:
@@ -102,7 +99,7 @@ def _numbers(column: Any, name: str) -> npt.NDArray[np.float64]:
             got=str(column.type),
             expected="numbers",
         )
-    return to_numpy(pc.fill_null(pc.cast(column, pa.float64()), pa.scalar(float("nan")))).astype(np.float64, copy=False)
+    return to_numpy(pc.fill_null(pc.cast(column, pa.float64()), scalar(float("nan")))).astype(np.float64, copy=False)
 
 
 def _texts(column: Any, name: str) -> npt.NDArray[np.object_]:
@@ -112,20 +109,17 @@ def _texts(column: Any, name: str) -> npt.NDArray[np.object_]:
         )
     encoded = column if pa.types.is_dictionary(column.type) else pc.dictionary_encode(column)
     names = np.array([*map(text_of, encoded.dictionary.to_pylist()), text_of(None)], dtype=object)
-    places = to_numpy(pc.fill_null(pc.cast(encoded.indices, pa.float64()), pa.scalar(-1.0))).astype(np.intp)
+    places = to_numpy(pc.fill_null(pc.cast(encoded.indices, pa.float64()), scalar(-1.0))).astype(np.intp)
     return names[places]
-
-
-def _as_outcomes(mask: Any) -> npt.NDArray[np.int8]:
-    return to_numpy(pc.cast(mask, pa.float64())).astype(np.int8)
 
 
 def _is_number(kind: Any) -> bool:
     return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
 
 
-def _as_number(text: str) -> float | None:
+def _is_numeral(text: str) -> bool:
     try:
-        return float(text)
+        float(text)
     except ValueError:
-        return None
+        return False
+    return True

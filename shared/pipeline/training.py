@@ -4,7 +4,7 @@ A pure function of its arguments: the same table, charter and spec give the same
 nothing; the handler stores what it returns.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -27,7 +27,7 @@ from shared.pipeline.records import (
     TrainingSpec,
     Trial,
 )
-from shared.pipeline.scoring import LABEL, PROBABILITY, Feeds, Scorer, interface_of
+from shared.pipeline.scoring import PROBABILITY, Feeds, Scorer, interface_of
 from shared.pipeline.search import search
 from shared.pipeline.split import DAY_S, Split, check_split, hold_out, split_by_time
 from shared.pipeline.tables import column_of, outcomes_of, table_to_feeds, times_of
@@ -103,7 +103,7 @@ def train(
     check_split(split, outcomes)
     interface = interface_of(charter.features)
     feeds = table_to_feeds(table, interface)
-    frame = frame_of(feeds, charter.features)
+    frame = frame_of(feeds, interface)
     trained, tested = frame[split.train], frame[split.test]
 
     found = search(
@@ -119,7 +119,6 @@ def train(
     pipeline = fit(
         found.algorithm,
         found.parameters,
-        charter.features,
         trained,
         outcomes[split.train],
         seed=spec.seed,
@@ -159,3 +158,87 @@ def train(
         rows_tested=int(split.test.sum()),
         champion=champion.number if champion else None,
     )
+
+
+class _Judge:
+    """Measures on the test rows, each metric with its interval from the same resamples."""
+
+    def __init__(
+        self, charter: Charter, outcomes: npt.NDArray[np.int8], blocks: npt.NDArray[np.int64], seed: int
+    ) -> None:
+        self.charter, self.outcomes, self.blocks, self.seed = charter, outcomes, blocks, seed
+
+    def __call__(self, metric: Metric, scores: npt.NDArray[Any], threshold: float) -> MetricValue:
+        release, payoff = self.charter.release, self.charter.payoff
+        (resampled,) = block_bootstrap(
+            metric,
+            self.outcomes,
+            [scores],
+            self.blocks,
+            thresholds=[threshold],
+            payoff=payoff,
+            resamples=release.resamples,
+            seed=self.seed,
+        )
+        low, high = interval(resampled, release.confidence)
+        return MetricValue(evaluate(metric, self.outcomes, scores, threshold, payoff), low, high)
+
+
+def _blocks(times: npt.NDArray[np.float64], charter: Charter) -> npt.NDArray[np.int64]:
+    """Return each test row's resampling block: its UTC day, counted from the epoch, or its own place."""
+    if charter.release.resample_by == "row":
+        return np.arange(len(times), dtype=np.int64)
+    days = np.floor(times / DAY_S).astype(np.int64)
+    if (days == days[0]).all():
+        raise InsufficientData(
+            "all test rows are of one day, and release.resample_by is day: there is nothing to resample. Test on a "
+            "longer window (monitoring.window: month), or set release.resample_by: row"
+        )
+    return days
+
+
+def _champion_scores(champion: ChampionModel | None, table: Any, split: Split, threads: int) -> tuple[float, ...]:
+    if champion is None:
+        return ()
+    absent = [tensor.name for tensor in champion.interface.inputs if tensor.name not in table.column_names]
+    if absent:
+        raise DataRefused(
+            f"model {champion.number} serves and must be compared with, but the data lack its inputs "
+            f"{', '.join(absent)}; keep these columns until a model without them serves",
+            field=absent[0],
+        )
+    tested = table.filter(pa.array(split.test))
+    scorer = Scorer(champion.model, champion.interface, threads=threads)
+    return tuple(scorer.score(table_to_feeds(tested, champion.interface)).tolist())
+
+
+def _sample(feeds: Feeds, scores: npt.NDArray[np.float32]) -> SampleRows:
+    """Return rows spread over the test rows, a few of them with missing values where there are any."""
+    absent = np.zeros(len(scores), dtype=bool)
+    for array in feeds.values():
+        if array.dtype.kind == "f":
+            absent |= np.isnan(array[:, 0])
+    spread = np.unique(np.linspace(0, len(scores) - 1, SAMPLE_ROWS - _SAMPLE_WITH_MISSING).astype(int)).tolist()
+    rows = sorted({*spread, *np.flatnonzero(absent)[:_SAMPLE_WITH_MISSING].tolist()})
+    return SampleRows(
+        rows=tuple({name: _value(array[row, 0]) for name, array in feeds.items()} for row in rows),
+        probabilities=tuple(float(scores[row]) for row in rows),
+    )
+
+
+def _value(cell: Any) -> float | str | None:
+    if isinstance(cell, str):
+        return cell
+    return None if np.isnan(cell) else float(cell)
+
+
+def _reference(table: Any, charter: Charter, outcomes: npt.NDArray[np.int8]) -> Profile:
+    """Return the profile of the features and of the target as 0 and 1, over all rows of the snapshot."""
+    names = [*charter.features.numeric, *charter.features.categorical]
+    target = from_numpy(outcomes.astype(np.float64), np.ones(len(outcomes), dtype=bool), pa.float64())
+    columns = {name: column_of(table, name, f"feature {name!r}") for name in names} | {charter.target.column: target}
+    return profile_batches(pa.table(columns).to_batches())
+
+
+def _rows(feeds: Mapping[str, npt.NDArray[Any]], mask: npt.NDArray[np.bool_]) -> Feeds:
+    return {name: array[mask] for name, array in feeds.items()}

@@ -66,7 +66,7 @@ def load_public(public: bytes) -> Ed25519PublicKey:
 
 def public_of(private_pem: bytes) -> bytes:
     """Return the 32 raw bytes of a private key's public part. Raises: ConfigurationError: not a private key."""
-    return load_private(private_pem).public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return load_private(private_pem).public_key().public_bytes_raw()
 
 
 def public_pem(public: bytes) -> bytes:
@@ -80,13 +80,40 @@ def key_id(public: bytes) -> str:
     >>> key_id(bytes(32))
     '66687aadf862bd77'
     """
-    raw = load_public(public).public_bytes(Encoding.Raw, PublicFormat.Raw)
+    raw = load_public(public).public_bytes_raw()
     return hashlib.sha256(raw).hexdigest()[:16]
 
 
 def key_id_of(private_pem: bytes) -> str:
     """Return the key id of a private key's public part. Raises: ConfigurationError: not a private key."""
     return key_id(public_of(private_pem))
+
+
+def public_text(public: bytes) -> str:
+    """Return a public key as it stands in settings: base64url of its 32 raw bytes, unpadded. Raises: ConfigurationError.
+
+    >>> public_text(bytes(32))
+    'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'
+    """
+    return base64.urlsafe_b64encode(load_public(public).public_bytes_raw()).rstrip(b"=").decode()
+
+
+def trusted_keys(texts: Mapping[str, str]) -> dict[str, bytes]:
+    """Return trust roots from settings: key id -> 32 raw bytes.
+
+    Args: texts: key id -> the public key as `public_text` writes it.
+    Raises: ConfigurationError: a text that is no key, or a key under another's id; the message names the id.
+    """
+    roots: dict[str, bytes] = {}
+    for name, text in texts.items():
+        try:
+            raw = base64.b64decode(text.encode("ascii") + b"=", altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise ConfigurationError(f"the public key of {name[:16]!r} is not base64url; copy it again") from error
+        if len(raw) != RAW_BYTES or key_id(raw) != name:
+            raise ConfigurationError(f"the public key of {name[:16]!r} is not the one of that id; copy both again")
+        roots[name] = raw
+    return roots
 
 
 def sign(body: bytes, private_pem: bytes) -> str:

@@ -247,7 +247,7 @@ def _places(names: list[str], interface: ModelInterface, field: str) -> dict[str
             raise InvalidInput(
                 f"{where}: {name[:60]!r} is not an input of this model; {hint}", field=where, got=repr(name[:60])
             )
-        if place_of[name] != place:
+        if name in names[:place]:
             raise InvalidInput(f"{where}: the input {name!r} is there twice; send it once.", field=where)
     missing = [name for name in wanted if name not in place_of]
     top = field.partition("[{}]")[0]

@@ -78,16 +78,18 @@ def load_model(
 
 
 def predict(model: LoadedModel, columns: Mapping[str, Sequence[Any]]) -> tuple[list[float], list[int]]:
-    """Return probability of the positive class and label of each row; label 1 where probability >= threshold.
+    """Return probability of the positive class and label of each row.
+
+    The label is 1 where the probability is at least the threshold, both as float32: as the model's own graph says it.
 
     Raises: IntegrityError: the model failed, or gave something that is no probability.
     """
-    scores = _score(model, columns).astype(np.float64)  # compared as evaluation compares them
+    scores = _score(model, columns)
     if not bool(np.all((scores >= 0.0) & (scores <= 1.0))):  # false for NaN as well
         raise IntegrityError(
             "the model gave a score that is no probability", resource=f"{model.usecase}/{model.number}"
         )
-    labels: list[int] = (scores >= model.manifest.threshold).astype(np.int64).tolist()
+    labels: list[int] = (scores >= np.float32(model.manifest.threshold)).astype(np.int64).tolist()
     probabilities: list[float] = scores.tolist()
     return probabilities, labels
 

@@ -1,0 +1,138 @@
+"""Files that survive a crash: written beside, synced, then linked or renamed into place, and their folder synced.
+
+A rename replaces what stands there and a link refuses to: those two are all the atomicity that this provider needs.
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+import time
+from pathlib import Path
+
+from shared.errors import DeadlineExceeded, InvalidInput, PermissionDenied, TidegateError, Unavailable
+
+PROVIDER = "local"
+PRIVATE_FILE = 0o600
+PRIVATE_FOLDER = 0o700
+_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_TOO_MANY = {errno.EMFILE, errno.ENFILE}
+
+
+class Deadline:
+    """The moment by which an operation must have ended, on the machine's monotonic clock."""
+
+    def __init__(self, timeout_s: float, operation: str, resource: str) -> None:
+        self._operation = operation
+        self._resource = resource
+        self._at = time.monotonic() + timeout_s
+        if not timeout_s > 0:
+            self.check()
+
+    def left_s(self) -> float:
+        """Return the seconds left, 0 where there are none."""
+        return max(0.0, self._at - time.monotonic())
+
+    def check(self) -> None:
+        """Raises: DeadlineExceeded: no time is left. Callers ask before an effect, never after."""
+        if self.left_s() == 0.0:
+            raise DeadlineExceeded(
+                "the disk was too slow; nothing was done",
+                provider=PROVIDER,
+                operation=self._operation,
+                resource=self._resource,
+            )
+
+
+def failure(error: OSError, operation: str, resource: str) -> TidegateError:
+    """Return our error for the system's: what to do about a full disk, a missing right, too many open files."""
+    reason = os.strerror(error.errno) if error.errno else type(error).__name__
+    if error.errno in _DENIED:
+        message = f"the local state may not be read or written ({reason}): run as its owner, on a writable disk"
+        return PermissionDenied(message, provider=PROVIDER, operation=operation, resource=resource)
+    if error.errno == errno.ENAMETOOLONG:
+        message = "a name in it is longer than the disk takes: use at most 255 bytes between two '/'"
+        return InvalidInput(message, field="key", provider=PROVIDER, operation=operation, resource=resource)
+    if error.errno in _FULL:
+        message = "the disk is full: make room, then it goes on by itself"
+    elif error.errno in _TOO_MANY:
+        message = "too many open files: raise the limit (ulimit -n), or do less at a time"
+    else:
+        message = f"the disk failed: {reason}"
+    return Unavailable(message, provider=PROVIDER, operation=operation, resource=resource)
+
+
+def write_synced(name: str, body: bytes, folder_fd: int) -> os.stat_result:
+    """Create a file in an open folder, write and sync it, and return what the disk knows of it.
+
+    Its time of writing is set to the nanosecond: with the inode it tells two writes apart even where the file
+    system's own clock ticks slowly. Raises: OSError; then no file is left.
+    """
+    fd = os.open(
+        name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE, dir_fd=folder_fd
+    )
+    try:
+        rest = memoryview(body)
+        while rest:
+            rest = rest[os.write(fd, rest) :]
+        now = time.time_ns()
+        os.utime(fd, ns=(now, now))
+        os.fsync(fd)
+        return os.fstat(fd)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(name, dir_fd=folder_fd)
+        raise
+    finally:
+        os.close(fd)
+
+
+def make_folder(path: Path) -> None:
+    """Create a private folder and those above it, durably; one that is there is left as it is. Raises: OSError."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=PRIVATE_FOLDER)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make what was created, renamed or removed in a folder durable. Raises: OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def replace_file(path: Path, body: bytes) -> None:
+    """Write a file whole, whether or not it exists, durably. Its folder must exist. Raises: OSError."""
+    _place(path, body, only_new=False)
+
+
+def create_file(path: Path, body: bytes) -> bool:
+    """Write a file whole unless one is there, durably; return whether it was made. Raises: OSError."""
+    return _place(path, body, only_new=True)
+
+
+def _place(path: Path, body: bytes, *, only_new: bool) -> bool:
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        beside = f".{path.name}.{secrets.token_hex(8)}"
+        write_synced(beside, body, folder)
+        try:
+            if only_new:
+                os.link(beside, path.name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+            else:
+                os.rename(beside, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+        except FileExistsError:
+            return False
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(beside, dir_fd=folder)
+        os.fsync(folder)
+        return True
+    finally:
+        os.close(folder)

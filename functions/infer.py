@@ -1,0 +1,150 @@
+"""infer: answers predictions with the champion; in sync capture each is sent to be kept before it is answered.
+
+Metadata and health come from here too, so that ready means that an inference ran.
+"""
+
+import base64
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
+
+import msgspec
+
+from shared import layout
+from shared.errors import NotFound, Unavailable
+from shared.events import PredictionsCaptured
+from shared.platform import Emit, Outcome, Platform
+from shared.registry.blob import get_blob
+from shared.registry.ledger import Ledger
+from shared.serving.capture import asked, messages, predictions_of
+from shared.serving.http import Call, json_response
+from shared.serving.invocations import invocation_response, parse_invocation
+from shared.serving.protocol import Limits, infer_response, model_metadata, parse_infer, server_metadata
+from shared.serving.records import ModelManifest, ModelVersion, Stage
+from shared.serving.sessions import LoadedModel, ModelCache, load_model, predict
+
+ENVELOPE_BYTES = 2048
+"""Room for the event around a batch of predictions in a queue's message."""
+
+
+def handle(call: Call, platform: Platform) -> Outcome:
+    """Answer one request of the routes that name this function."""
+    answer = _OPERATIONS[call.operation]
+    return answer(call, platform)
+
+
+def _infer(call: Call, platform: Platform) -> Outcome:
+    model = _model(call, platform)
+    limits = Limits(body_bytes=platform.settings.max_request_bytes, rows=platform.settings.max_rows)
+    invoked = call.operation == "invoke"
+    request = (parse_invocation if invoked else parse_infer)(call.request.body, model.interface, limits)
+    identity = asked(request, call.subject, call.request.id, call.request.received_at)
+    probabilities, labels = predict(model, request.columns)
+    captured = predictions_of(
+        request,
+        identity,
+        usecase=model.usecase,
+        model=model.number,
+        epoch=model.epoch,
+        probabilities=probabilities,
+        labels=labels,
+    )
+    ids = [prediction.id for prediction in captured]
+    if invoked:
+        response = invocation_response(model.usecase, model.number, probabilities, labels, ids)
+    else:
+        response = infer_response(model.usecase, model.number, request, probabilities, labels, ids)
+    room = platform.queues["collect"].max_body_bytes - ENVELOPE_BYTES
+    emits = [Emit(PredictionsCaptured(batch=msgspec.Raw(body)), model.usecase) for body in messages(captured, room)]
+    return Outcome(emits, response)
+
+
+def _model_metadata(call: Call, platform: Platform) -> Outcome:
+    model = _model(call, platform)
+    return Outcome(response=model_metadata(model.usecase, model.number, model.interface))
+
+
+def _model_ready(call: Call, platform: Platform) -> Outcome:
+    model = _model(call, platform)
+    return Outcome(response=json_response(200, {"name": model.usecase, "version": str(model.number), "ready": True}))
+
+
+def _server_metadata(call: Call, platform: Platform) -> Outcome:
+    return Outcome(response=server_metadata(version("tidegate")))
+
+
+def _server_live(call: Call, platform: Platform) -> Outcome:
+    return Outcome(response=json_response(200, {"live": True}))
+
+
+def _server_ready(call: Call, platform: Platform) -> Outcome:
+    """Ready when every use case that has a champion can answer with it; until then 503."""
+    for usecase in _released(platform):
+        try:
+            _champion(usecase, platform)
+        except NotFound:
+            continue
+    return Outcome(response=json_response(200, {"ready": True}))
+
+
+_OPERATIONS: dict[str, Callable[[Call, Platform], Outcome]] = {
+    "infer": _infer,
+    "inferVersion": _infer,
+    "invoke": _infer,
+    "modelMetadata": _model_metadata,
+    "versionMetadata": _model_metadata,
+    "modelReady": _model_ready,
+    "versionReady": _model_ready,
+    "serverMetadata": _server_metadata,
+    "serverLive": _server_live,
+    "serverReady": _server_ready,
+}
+
+
+def _model(call: Call, platform: Platform) -> LoadedModel:
+    usecase, number = call.names["usecase"], call.names.get("n")
+    if number is None:
+        return _champion(usecase, platform)
+    return _cache(platform).numbered(usecase, int(number), partial(_load, platform))
+
+
+def _champion(usecase: str, platform: Platform) -> LoadedModel:
+    return _cache(platform).current(
+        usecase, partial(_read_stage, platform), partial(_load, platform), platform.clock.monotonic()
+    )
+
+
+def _cache(platform: Platform) -> ModelCache:
+    cache: ModelCache = platform.cache.setdefault("models", ModelCache(ttl_s=platform.settings.stage_age_s))
+    return cache
+
+
+def _released(platform: Platform) -> list[str]:
+    first = layout.number_name(1)
+    found = (layout.STAGES.parse(info.key) for info in platform.system.list(layout.STAGES.prefix()))
+    return [names["usecase"] for names in found if names is not None and names["number"] == first]
+
+
+def _read_stage(platform: Platform, usecase: str) -> tuple[int, Stage] | None:
+    tail = Ledger(platform.system, layout.STAGES, usecase, Stage).tail()
+    return (tail.number, tail.document) if tail else None
+
+
+def _load(platform: Platform, usecase: str, number: int) -> LoadedModel:
+    entry = Ledger(platform.system, layout.MODELS, usecase, ModelVersion).get(number).document
+    manifest_body = get_blob(platform.system, entry.manifest_digest)
+    model_body = get_blob(platform.system, ModelManifest.decode(manifest_body).model_digest)
+    return load_model(number, entry, manifest_body, model_body, trust_roots(platform))
+
+
+def trust_roots(platform: Platform) -> dict[str, bytes]:
+    """Return the public keys that models must be signed by, key id to raw bytes, from the settings.
+
+    Raises: Unavailable: the settings name none, so nothing can be trusted.
+    """
+    if not platform.settings.trust_roots:
+        raise Unavailable("the settings name no trust root, so no model can be loaded; run `tidegate init`")
+    return {
+        key_id: base64.urlsafe_b64decode(key + "=" * (-len(key) % 4))
+        for key_id, key in platform.settings.trust_roots.items()
+    }

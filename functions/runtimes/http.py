@@ -1,0 +1,215 @@
+"""HTTP for every runtime: a request is routed, its caller is let in or not, its function answers, it is measured.
+
+Two steps, so that a server can refuse a caller before it has read a body: `admit` looks at the head only, `complete`
+needs the whole request. `answer` is both, for platforms that hand over whole requests.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import msgspec
+
+from functions.runtimes.dispatch import Bound, bind, respond_bound
+from functions.runtimes.log import Log, described, no_log
+from functions.runtimes.telemetry import Telemetry
+from shared.errors import (
+    ConfigurationError,
+    PayloadTooLarge,
+    PermissionDenied,
+)
+from shared.platform import Platform
+from shared.serving.access import (
+    STACK,
+    Claims,
+    TrustedIssuer,
+    authenticate,
+    authorize,
+    discovery,
+    jwks,
+    trusted_issuer,
+)
+from shared.serving.http import Call, Request, Response, bytes_response, json_response
+from shared.serving.openapi import openapi
+from shared.serving.problems import problem
+from shared.serving.routes import Match, Route, match
+from shared.settings import Settings
+from shared.topology import FUNCTIONS
+
+GATEWAY = "gateway"
+"""Stands for the function in measurements where none was reached."""
+NO_USECASE = "-"
+UPLOAD_OPERATIONS = frozenset({"upload", "uploadByPost"})
+EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """A request that may go on: its route, the names in its path, the caller's subject, the use case to count it to."""
+
+    match: Match
+    subject: str
+    usecase: str
+
+    @property
+    def route(self) -> Route:
+        """The route that it takes."""
+        return self.match.route
+
+
+class Service:
+    """One stack's HTTP side. Safe to share between threads; functions are imported when they are first asked.
+
+    Args:
+        platform: all of it; each function gets what it was granted.
+        telemetry: where requests are counted.
+        address: where clients reach the stack ("http://127.0.0.1:8080"), for discovery and the OpenAPI document.
+    Raises: ConfigurationError: the settings' token keys are unusable.
+    """
+
+    def __init__(self, platform: Platform, telemetry: Telemetry, *, address: str = "", log: Log = no_log) -> None:
+        self._platform = platform
+        self._telemetry = telemetry
+        self._address = address
+        self._log = log
+        self._issuers = (own_issuer(platform.settings),)
+        self._remembered: dict[str, Claims] = {}
+        self._bound: dict[str, Bound] = {}
+        self._own: dict[str, Callable[[], Response]] = {
+            "metrics": lambda: bytes_response(200, telemetry.exposition(), EXPOSITION),
+            "openapi": lambda: json_response(200, openapi(installed_version(), address or "/")),
+            "discovery": lambda: json_response(200, self._discovery()),
+            "keys": lambda: json_response(200, jwks(list(public_keys(platform.settings.token_keys).values()))),
+        }
+
+    def warm(self) -> None:
+        """Import every function that answers requests, so that the first request does not wait for it."""
+        for function in FUNCTIONS:
+            if function.http:
+                self._bind(function.name)
+
+    def admit(self, method: str, path: str, headers: Mapping[str, str]) -> Admitted:
+        """Return the request as one that may go on, judged by its head alone.
+
+        Args: path: as it was sent, without the query. headers: names in lower case.
+        Raises: NotFound, MethodNotAllowed, InvalidInput: no such address. Unauthenticated, PermissionDenied.
+        """
+        found = match(method, path)
+        action = found.route.action
+        if action is None:
+            return Admitted(found, "", NO_USECASE)
+        caller = authenticate(headers.get("authorization"), self._issuers, self._platform.clock.now(), self._remembered)
+        usecase = found.names.get("usecase", STACK)
+        authorize(caller, usecase, action)
+        return Admitted(found, caller.subject, usecase)
+
+    def limit(self, route: Route) -> int:
+        """Return how many bytes the body of a request on this route may have."""
+        settings = self._platform.settings
+        return settings.max_upload_bytes if route.operation in UPLOAD_OPERATIONS else settings.max_request_bytes
+
+    def complete(self, admitted: Admitted, request: Request) -> Response:
+        """Return the answer to an admitted request; whatever goes wrong inside is an answer, too."""
+        began = self._platform.clock.monotonic()
+        try:
+            check_size(len(request.body), self.limit(admitted.route))
+            response = self._respond(admitted, request)
+        except PermissionDenied as error:
+            # The caller was let in: this is a grant that the function lacks, and none of the caller's business.
+            return self._failed(ConfigurationError(error.message), request, admitted, began)
+        except Exception as error:
+            return self._failed(error, request, admitted, began)
+        return self._stamped(response, request, admitted, began)
+
+    def refuse(self, error: Exception, request: Request, admitted: Admitted | None = None) -> Response:
+        """Return the answer to a request that ended in `error` before it reached its function."""
+        return self._failed(error, request, admitted, self._platform.clock.monotonic())
+
+    def answer(self, request: Request) -> Response:
+        """Return the answer to a whole request. Raises nothing."""
+        try:
+            admitted = self.admit(request.method, request.path, request.headers)
+        except Exception as error:
+            return self.refuse(error, request)
+        return self.complete(admitted, request)
+
+    def _respond(self, admitted: Admitted, request: Request) -> Response:
+        route = admitted.route
+        own = self._own.get(route.operation)
+        if own is not None:
+            return own()
+        call = Call(request=request, operation=route.operation, names=admitted.match.names, subject=admitted.subject)
+        return respond_bound(self._bind(route.function), call)
+
+    def _bind(self, function: str) -> Bound:
+        bound = self._bound.get(function)
+        if bound is None:
+            bound = self._bound[function] = bind(function, self._platform)
+        return bound
+
+    def _failed(self, error: Exception, request: Request, admitted: Admitted | None, began: float) -> Response:
+        response = problem(error, request.path)
+        if response.status >= 500:
+            self._log(
+                "request failed",
+                request=request.id,
+                function=admitted.route.function if admitted else GATEWAY,
+                operation=admitted.route.operation if admitted else "",
+                status=response.status,
+                **described(error),
+            )
+        return self._stamped(response, request, admitted, began)
+
+    def _stamped(self, response: Response, request: Request, admitted: Admitted | None, began: float) -> Response:
+        self._telemetry.observe(
+            admitted.route.function if admitted else GATEWAY,
+            admitted.usecase if admitted else NO_USECASE,
+            response.status,
+            (self._platform.clock.monotonic() - began) * 1000,
+        )
+        return msgspec.structs.replace(response, headers={**response.headers, "x-request-id": request.id})
+
+    def _discovery(self) -> dict[str, Any]:
+        """Return the issuer's metadata; the issuer is a name that stays, the keys are where the stack is now."""
+        document = discovery(self._platform.settings.issuer)
+        if self._address:
+            document["jwks_uri"] = self._address + "/.well-known/jwks.json"
+        return document
+
+
+def own_issuer(settings: Settings) -> TrustedIssuer:
+    """Return the issuer that the settings trust. Raises: ConfigurationError: they hold no usable token key."""
+    keys = public_keys(settings.token_keys)
+    return trusted_issuer(settings.issuer, settings.audience, jwks(list(keys.values())))
+
+
+def public_keys(encoded: Mapping[str, str]) -> dict[str, bytes]:
+    """Return key id -> 32 raw bytes from base64url, padded or not. Raises: ConfigurationError: one is not that."""
+    try:
+        return {
+            name: base64.b64decode(key + "=" * (-len(key) % 4), b"-_", validate=True) for name, key in encoded.items()
+        }
+    except (binascii.Error, ValueError) as error:
+        raise ConfigurationError("settings: a key of trust_roots or token_keys is not base64url") from error
+
+
+def check_size(size_bytes: int, limit_bytes: int) -> None:
+    """Raises: PayloadTooLarge: a body of this size is over the limit."""
+    if size_bytes > limit_bytes:
+        raise PayloadTooLarge(
+            f"the body has more than {limit_bytes} bytes, the limit here; send it in parts",
+            field="body",
+            got=f"more than {limit_bytes} bytes",
+            expected=f"at most {limit_bytes} bytes",
+        )
+
+
+def installed_version() -> str:
+    """Return the version of Tidegate that runs, "0" where it runs from a folder that was never installed."""
+    try:
+        return version("tidegate")
+    except PackageNotFoundError:
+        return "0"

@@ -1,0 +1,156 @@
+"""The home folder: all the state of one local stack, and the only thing to back up, move or delete.
+
+    settings.json    what differs between stacks; written last, so that a home with it is whole
+    secrets/         0700, one file of 0600 per secret: signing-key and token-key (Ed25519, PEM)
+    landing/ system/ capture/    the three logical stores
+    queues.db        the queues      jobs/ jobs' folders      metrics/ limits/ logs/ run/ (who runs now)
+
+Addresses in the settings are relative to the home ("file:system"), so that a home that was moved or copied never
+reads or writes the one it came from.
+
+The issuer of the stack's tokens is a URL, as OpenID Connect asks, made of the port that the home was made for. It
+stays as it is when the gateway listens elsewhere: tokens compare it as a name, and where the keys are to be had is
+said by the discovery document's jwks_uri, which always has the present address.
+"""
+
+import base64
+import secrets
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from functions.runtimes.local.files import sync_folder, write_once
+from shared.documents import encode
+from shared.errors import ConfigurationError
+from shared.registry.signatures import generate, key_id_of, public_of
+from shared.settings import Settings, Stores, read_settings
+
+DEFAULT_HOME = ".tidegate"
+SETTINGS = "settings.json"
+SECRETS = "secrets"
+SIGNING_KEY = "signing-key"
+TOKEN_KEY = "token-key"  # noqa: S105 - the name of a file
+STORES = ("landing", "system", "capture")
+FOLDERS = (*STORES, "jobs", "limits", "metrics", "logs", "run")
+
+
+class Home(msgspec.Struct, frozen=True):
+    """An opened home: its absolute path, and its settings with addresses made absolute."""
+
+    path: Path
+    settings: Settings
+
+    @property
+    def run(self) -> Path:
+        """Where it stands who serves this home now."""
+        return self.path / "run"
+
+    @property
+    def logs(self) -> Path:
+        """Where processes write their logs."""
+        return self.path / "logs"
+
+    def secret(self, name: str) -> bytes:
+        """Return a secret of this home. Raises: ConfigurationError: it is not there, or not ours to read."""
+        try:
+            return (self.path / SECRETS / name).read_bytes()
+        except OSError as error:
+            raise ConfigurationError(
+                f"{SECRETS}/{name} of the home cannot be read; run `tidegate init` to complete the home"
+            ) from error
+
+
+def create_home(
+    path: Path,
+    *,
+    stack: str = "local",
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    entropy: Callable[[int], bytes] = secrets.token_bytes,
+) -> Home:
+    """Make the home, or complete one that was half made, and return it; a whole one stays exactly as it is.
+
+    Args: stack: its name; tokens are made for the audience "tidegate:<stack>". port: where it listens by default,
+        0 for any free one. entropy: n -> n random bytes, for the keys.
+    Raises: ConfigurationError: the place cannot be written, or is something else.
+    """
+    path = path.absolute()
+    try:
+        if (path / SETTINGS).exists():
+            return open_home(path)
+        path.mkdir(parents=True, exist_ok=True)
+        for folder in FOLDERS:
+            (path / folder).mkdir(exist_ok=True)
+        (path / SECRETS).mkdir(mode=0o700, exist_ok=True)
+        (path / SECRETS).chmod(0o700)
+        signing = write_once(path / SECRETS / SIGNING_KEY, generate(entropy(32)), mode=0o600)
+        token = write_once(path / SECRETS / TOKEN_KEY, generate(entropy(32)), mode=0o600)
+        settings = Settings(
+            stack=stack,
+            stores=Stores(landing="file:landing", system="file:system", capture="file:capture"),
+            queues="sqlite:queues.db",
+            issuer=f"http://{host}:{port}" if port else f"http://{host}",
+            audience=f"tidegate:{stack}",
+            trust_roots={key_id_of(signing): _public(signing)},
+            token_keys={key_id_of(token): _public(token)},
+            host=host,
+            port=port,
+        )
+        write_once(path / SETTINGS, msgspec.json.format(encode(settings), indent=2) + b"\n")
+        sync_folder(path.parent)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot make a home at {path}: {error.strerror}; choose another place with --home"
+        ) from error
+    return open_home(path)
+
+
+def open_home(path: Path) -> Home:
+    """Return the home at `path`. Raises: ConfigurationError: there is none, or its settings are wrong."""
+    path = path.absolute()
+    try:
+        settings = read_settings((path / SETTINGS).read_bytes())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ConfigurationError(f"no Tidegate home at {path}: run `tidegate init`") from error
+    except OSError as error:
+        raise ConfigurationError(f"the home at {path} cannot be read: {error.strerror}") from error
+    stores = settings.stores
+    return Home(
+        path,
+        msgspec.structs.replace(
+            settings,
+            stores=Stores(
+                landing=absolute(stores.landing, path),
+                system=absolute(stores.system, path),
+                capture=absolute(stores.capture, path),
+            ),
+            queues=absolute(settings.queues, path),
+        ),
+    )
+
+
+def absolute(url: str, home: Path) -> str:
+    """Return an address of the settings with its path made absolute; other addresses stay as they are.
+
+    >>> absolute("file:system", Path("/var/lib/tidegate"))
+    'file:///var/lib/tidegate/system'
+    >>> absolute("s3://bucket/system", Path("/var/lib/tidegate"))
+    's3://bucket/system'
+    """
+    scheme, _, place = url.partition(":")
+    if scheme in ("file", "sqlite") and place and not place.startswith("/"):
+        return f"{scheme}://{home / place}"
+    return url
+
+
+def issue_token(home: Home, subject: str, scopes: Sequence[str], now: float, lifetime_s: float) -> str:
+    """Return a token of this stack. Raises: ConfigurationError: as `access.issue` does, or the key is not there."""
+    from shared.serving.access import issue
+
+    settings = home.settings
+    return issue(home.secret(TOKEN_KEY), settings.issuer, settings.audience, subject, scopes, now, lifetime_s)
+
+
+def _public(private_pem: bytes) -> str:
+    return base64.urlsafe_b64encode(public_of(private_pem)).rstrip(b"=").decode()

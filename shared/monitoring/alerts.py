@@ -1,0 +1,95 @@
+"""Alerts: what a window showed that somebody, or a retraining, should act on. Their ids follow from the window.
+
+So a window that is judged twice raises the same alert once, and an alert can be the cause on record of a training.
+At most one of each kind is raised for a model and a window; it names every figure with the limit that it crossed.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from shared.layout import check_name
+from shared.monitoring.records import Alert, FeatureDrift, WatchedKpi
+from shared.usecase.charter import Charter
+from shared.usecase.kpis import bound_of
+
+AlertKind = Literal["drift", "performance"]
+
+SHOWN = 5
+"""Columns that a summary names; the window's report has them all."""
+
+
+def alert_id(kind: AlertKind, model: int, window: str) -> str:
+    """Return the alert's name in its ledger's key. Raises: InvalidInput: not a window's name.
+
+    >>> alert_id("drift", 2, "2013-04")
+    'drift-m2-2013-04'
+    """
+    return check_name("alert", f"{kind}-m{model}-{check_name('window', window)}")
+
+
+def alerts_for(
+    charter: Charter,
+    model: int,
+    window: str,
+    covariate: Sequence[FeatureDrift],
+    prior: FeatureDrift | None,
+    kpis: Sequence[WatchedKpi],
+) -> tuple[Alert, ...]:
+    """Return the alerts that a window's figures raise: drift if any column drifted, performance if a KPI is not met.
+
+    Args: covariate, prior, kpis: as they stand in the window's report; kpis in the order of the charter's watched ones.
+    Returns: none, one or two alerts in state "raised", drift first; the same figures give the same alerts.
+    """
+    tested = [*covariate, *([] if prior is None else [prior])]
+    drifted = sorted((one for one in tested if one.drifted), key=lambda one: (-one.distance, one.name))
+    watched = [kpi for kpi in charter.kpis if kpi.watched]
+    missed = [(kpi, figure) for kpi, figure in zip(watched, kpis, strict=True) if figure.met is False]
+    raised: list[tuple[AlertKind, str, str]] = []
+    if drifted:
+        raised.append(("drift", _drift_summary(charter, window, drifted, len(tested)), _remedy(charter, "drift")))
+    if missed:
+        shortfalls = "; ".join(
+            f"{figure.metric} is {figure.value:.4g}, agreed is {' '.join(map(str, bound_of(kpi)))}"
+            for kpi, figure in missed
+        )
+        rows = missed[0][1].labelled_rows
+        raised.append(
+            ("performance", f"{window}: {shortfalls} (on {rows} labelled rows)", _remedy(charter, "performance"))
+        )
+    return tuple(
+        Alert(
+            usecase=charter.usecase,
+            alert=alert_id(kind, model, window),
+            state="raised",
+            kind=kind,
+            model=model,
+            window=window,
+            summary=summary,
+            remedy=remedy,
+        )
+        for kind, summary, remedy in raised
+    )
+
+
+def _drift_summary(charter: Charter, window: str, drifted: Sequence[FeatureDrift], tested: int) -> str:
+    rules = charter.monitoring
+    named = ", ".join(f"{_named(one, charter)} {one.distance:.3f}" for one in drifted[:SHOWN])
+    more = f" and {len(drifted) - SHOWN} more" if len(drifted) > SHOWN else ""
+    return (
+        f"{window}: {len(drifted)} of {tested} columns drifted from the training data: {named}{more} "
+        f"(Jensen-Shannon distance, limit {rules.minimum_effect:g}; false alarms at most {rules.false_alarm_rate:g})"
+    )
+
+
+def _named(drift: FeatureDrift, charter: Charter) -> str:
+    return f"{drift.name} (the outcome)" if drift.name == charter.target.column else drift.name
+
+
+def _remedy(charter: Charter, kind: AlertKind) -> str:
+    look = {
+        "drift": "check whether the columns' sources changed or failed",
+        "performance": "compare with the drift of the same window, and check the labels",
+    }[kind]
+    if kind in charter.retraining.on:
+        return f"{look}; a retraining is requested, within the charter's cooldown and budget"
+    return f"{look}; the charter's retraining.on does not name {kind}: `tidegate train` asks for a retraining by hand"

@@ -1,0 +1,33 @@
+"""One line on the service itself, from the platform's own measurements."""
+
+from shared.monitoring.records import ServiceFigures
+from shared.ports import Metrics
+
+REQUESTS = "http_requests"
+ERRORS = "http_errors"
+LATENCY = "http_latency_ms"
+MEMORY = "memory_mb"
+LOOK_BACK_S = 86_400.0
+"""The service is judged by the last day of real time, whatever time the data are of."""
+
+
+def service_figures(metrics: Metrics, usecase: str, now: float) -> ServiceFigures:
+    """Return requests, server errors, latency in ms (median and 99th percentile) and memory in MB of the last day.
+
+    Percentiles are of the nearest rank. None where nothing was measured.
+    """
+    start, end = now - LOOK_BACK_S, now + 1.0
+    labels = {"usecase": usecase, "function": "infer"}
+    latencies = sorted(point.value for point in metrics.query(LATENCY, start, end, labels))
+    memory = metrics.query(MEMORY, start, end)
+    return ServiceFigures(
+        requests=round(sum(point.value for point in metrics.query(REQUESTS, start, end, labels))),
+        errors=round(sum(point.value for point in metrics.query(ERRORS, start, end, labels))),
+        latency_p50_ms=_rank(latencies, 0.5),
+        latency_p99_ms=_rank(latencies, 0.99),
+        memory_mb=max((point.value for point in memory), default=None),
+    )
+
+
+def _rank(ordered: list[float], share: float) -> float | None:
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None

@@ -1,0 +1,117 @@
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.errors import InvalidInput, MethodNotAllowed, NotFound
+from shared.layout import GRAMMAR, check_name
+from shared.serving.openapi import openapi
+from shared.serving.routes import ROUTES, Route, match
+
+EXAMPLES = {"usecase": "flights", "n": "12", "name": "jan 2013.csv", "receipt": "ab" * 32}
+OPEN = {"/v2", "/v2/health/live", "/v2/health/ready", "/openapi.json"}
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.operation)
+def test_every_route_is_found_at_its_address(route: Route) -> None:
+    path = route.path
+    for hole, example in EXAMPLES.items():
+        path = path.replace("{" + hole + "}", quote(example))
+    found = match(route.method, path)
+    assert found.route == route
+    assert found.names == {hole: example for hole, example in EXAMPLES.items() if "{" + hole + "}" in route.path}
+
+
+def test_only_health_keys_and_descriptions_are_open() -> None:
+    without = {route.path for route in ROUTES if route.action is None}
+    assert without - {"/.well-known/openid-configuration", "/.well-known/jwks.json"} == OPEN
+    assert all(route.method == "GET" for route in ROUTES if route.action is None)
+
+
+@pytest.mark.parametrize(
+    "segment",
+    [
+        "", ".", "..", "%2e%2e", "%2E%2e", ".%2e", "%2f", "a%2Fb", "a%5cb", "a\\b", "%00", "a%00b", "%0a", "%7f",
+        "%252e", "%25", "%", "%2", "%zz", "a\x00b", "a\nb", "%ff", "%c0%ae", "x" * 300, "file:", "Flights",
+        "fl%20ights",
+        "%EF%BC%8E%EF%BC%8E", "%e2%80%a5", "a;b", "*", "fl_ights", "-flights",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("template", ["/v2/models/{}/infer", "/v1/usecases/{}/labels"])
+def test_names_that_could_be_read_in_two_ways_are_refused(template: str, segment: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        match("POST", template.format(segment))
+    assert caught.value.field
+    assert caught.value.http_status == 400
+
+
+@pytest.mark.parametrize(
+    "segment", ["..", "%2e%2e%2fx", "a%2fb", "a/b", ".csv", "a%2ecsv", "%252e", "x" * 300, "a%5cb", "~"]
+)
+def test_names_of_files_are_checked_too(segment: str) -> None:
+    with pytest.raises((InvalidInput, NotFound)):
+        match("PUT", f"/v1/usecases/flights/uploads/{segment}")
+
+
+@pytest.mark.parametrize(
+    "path", ["v2", "", "//v2", "/v2/", "http://x/v2", "/v2/é", "/" + "x" * 3000, "/nothing/%2e%2e"]
+)
+def test_paths_that_are_none_are_refused(path: str) -> None:
+    with pytest.raises(InvalidInput):
+        match("GET", path)
+
+
+@pytest.mark.parametrize("number", ["0", "01", "-1", "1e3", "999999999", "latest", "+1"])
+def test_a_models_number_is_a_number(number: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        match("POST", f"/v2/models/flights/versions/{number}/infer")
+    assert caught.value.field == "n"
+
+
+def test_unknown_addresses_and_methods_differ() -> None:
+    for path in ("/", "/v3", "/v2/models", "/v2/models/flights/explain"):
+        with pytest.raises(NotFound):
+            match("GET", path)
+    with pytest.raises(MethodNotAllowed) as caught:
+        match("DELETE", "/v1/usecases/flights/uploads/a.csv")
+    assert caught.value.allow == ("GET", "POST", "PUT")
+
+
+@given(path=st.text(max_size=60), method=st.sampled_from(["GET", "POST", "PUT", "BREW"]))
+def test_any_path_is_matched_safely_or_refused(path: str, method: str) -> None:
+    try:
+        found = match(method, "/v1/usecases/" + path)
+    except (InvalidInput, NotFound):
+        return
+    for name, value in found.names.items():
+        assert check_name(name, value) == value
+
+
+@given(name=st.from_regex(GRAMMAR["name"][0], fullmatch=True))
+def test_every_good_file_name_arrives_as_it_was_sent(name: str) -> None:
+    assert match("PUT", "/v1/usecases/flights/uploads/" + quote(name)).names["name"] == name
+
+
+def test_the_description_covers_every_route_and_resolves() -> None:
+    document = openapi("0.1.0", "https://stack.example")
+    assert document["openapi"] == "3.1.0"
+    described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    assert described == {(route.method, route.path) for route in ROUTES}
+    operations = [operation for methods in document["paths"].values() for operation in methods.values()]
+    assert len({operation["operationId"] for operation in operations}) == len(ROUTES)
+    for reference in _references(document):
+        section, name = reference.removeprefix("#/components/").split("/")
+        assert name in document["components"][section]
+    infer = document["paths"]["/v2/models/{usecase}/infer"]["post"]
+    assert infer["security"] == [{"bearer": []}]
+    assert document["paths"]["/v2/health/live"]["get"]["security"] == []
+
+
+def _references(value: object) -> list[str]:
+    if isinstance(value, dict):
+        own = [value["$ref"]] if "$ref" in value else []
+        return own + [reference for part in value.values() for reference in _references(part)]
+    if isinstance(value, list):
+        return [reference for part in value for reference in _references(part)]
+    return []

@@ -1,0 +1,279 @@
+import threading
+from typing import Any
+
+import msgspec
+import pytest
+
+from shared.documents import digest_of, encode
+from shared.errors import IntegrityError, NotFound, TidegateError, Unavailable
+from shared.pipeline.records import ModelInterface
+from shared.registry.signatures import sign
+from shared.serving.records import Stage
+from shared.serving.sessions import MAX_NUMBERED, PAUSE_S, STAGE_TTL_S, LoadedModel, ModelCache, load_model, predict
+
+
+def load(signed: Any, number: int = 1, **changes: Any) -> LoadedModel:
+    parts = {"version": signed.version, "manifest": signed.manifest_body, "model": signed.model, "roots": signed.roots}
+    parts |= changes
+    return load_model(number, parts["version"], parts["manifest"], parts["model"], parts["roots"])
+
+
+def stage(champion: int | None) -> Stage:
+    return Stage(usecase="flights", champion=champion, action="release", reason="", by="release", cause="model.1")
+
+
+class World:
+    """A store with stages and models, which can be down."""
+
+    def __init__(self, signed: Any) -> None:
+        self.ready = load(signed)
+        self.newest: tuple[int, Stage] | None = (1, stage(1))
+        self.broken: set[int] = set()
+        self.down = False
+        self.reads = 0
+        self.loads: list[int] = []
+
+    def read_stage(self, usecase: str) -> tuple[int, Stage] | None:
+        self.reads += 1
+        if self.down:
+            raise Unavailable("down", provider="test")
+        return self.newest
+
+    def load(self, usecase: str, number: int) -> LoadedModel:
+        self.loads.append(number)
+        if number in self.broken:
+            raise IntegrityError("unsigned")
+        if number > 90:
+            raise NotFound("no such entry")
+        return msgspec.structs.replace(self.ready, number=number)
+
+    def serve(self, cache: ModelCache, now: float) -> tuple[int, int]:
+        model = cache.current("flights", self.read_stage, self.load, now)
+        return model.number, model.epoch
+
+
+@pytest.fixture
+def world(signed: Any) -> World:
+    return World(signed)
+
+
+def test_a_signed_model_is_loaded_and_predicts(signed: Any) -> None:
+    model = load(signed, 7)
+    assert (model.number, model.epoch, model.usecase) == (7, 0, "flights")
+    probabilities, labels = predict(model, {"x": [0.0, -2.0, None], "colour": ["red", "blue", None]})
+    assert probabilities == pytest.approx([0.7310586, 0.1192029, 0.5], abs=1e-6)
+    assert labels == [1, 0, 1]
+
+
+def test_what_does_not_hold_is_not_loaded(signed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: Any) -> None:
+        raise AssertionError("the model's bytes reached the runtime")
+
+    monkeypatch.setattr("shared.serving.sessions.Scorer", never)
+    changed = encode(msgspec.structs.replace(signed.manifest, threshold=0.9))
+    other = msgspec.structs.replace(signed.manifest, usecase="taxis")
+    elsewhere = msgspec.structs.replace(
+        signed.version, manifest_digest=digest_of(encode(other)), signature=sign(encode(other), signed.private)
+    )
+    for changes in (
+        {"manifest": changed},
+        {"manifest": changed, "version": msgspec.structs.replace(signed.version, manifest_digest=digest_of(changed))},
+        {"version": msgspec.structs.replace(signed.version, signature="A" * 86)},
+        {"roots": {}},
+        {"model": signed.model + b"\x00"},
+        {"model": bytes(len(signed.model))},
+        {"version": elsewhere, "manifest": encode(other)},
+    ):
+        with pytest.raises(IntegrityError):
+            load(signed, **changes)
+
+
+def test_a_signed_model_that_cannot_answer_is_not_loaded(signed: Any, interface: ModelInterface) -> None:
+    broken = type(signed)(b"\x08\x09 no model", interface)
+    with pytest.raises(IntegrityError):
+        load(broken)
+
+
+def test_a_score_that_is_no_probability_is_an_error(signed: Any) -> None:
+    with pytest.raises(IntegrityError, match="no probability"):
+        predict(_with_scorer(load(signed), float("nan")), {"x": [0.0], "colour": ["red"]})
+    with pytest.raises(IntegrityError, match="no probability"):
+        predict(_with_scorer(load(signed), 1.5), {"x": [0.0], "colour": ["red"]})
+
+
+def _with_scorer(model: LoadedModel, score: float) -> LoadedModel:
+    import numpy as np
+
+    class Odd:
+        def score(self, feeds: Any) -> Any:
+            return np.array([score], dtype=np.float32)
+
+    return msgspec.structs.replace(model, scorer=Odd())
+
+
+def test_a_stage_is_read_again_only_when_it_is_old(world: World) -> None:
+    cache = ModelCache()
+    assert not cache.ready("flights")
+    assert world.serve(cache, 0.0) == (1, 1)
+    assert cache.ready("flights")
+    world.newest = (2, stage(2))
+    assert world.serve(cache, STAGE_TTL_S - 0.01) == (1, 1)
+    assert world.reads == 1
+    assert world.serve(cache, STAGE_TTL_S) == (2, 2)
+    assert world.loads == [1, 2]
+
+
+def test_a_new_epoch_of_the_same_champion_loads_nothing(world: World) -> None:
+    cache = ModelCache()
+    world.serve(cache, 0.0)
+    world.newest = (2, stage(1))
+    assert world.serve(cache, 10.0) == (1, 2)
+    assert world.loads == [1]
+
+
+def test_a_stale_read_never_undoes_a_rollback(world: World) -> None:
+    cache = ModelCache()
+    world.newest = (5, stage(1))
+    world.serve(cache, 0.0)
+    world.newest = (4, stage(2))
+    assert world.serve(cache, 10.0) == (1, 5)
+    world.newest = None
+    assert world.serve(cache, 20.0) == (1, 5)
+
+
+def test_the_old_model_serves_while_the_store_is_down(world: World) -> None:
+    cache = ModelCache()
+    world.serve(cache, 0.0)
+    world.down = True
+    for now in (10.0, 11.0, 12.0, 20.0):
+        assert world.serve(cache, now) == (1, 1)
+    assert world.reads == 3
+    assert cache.failures("flights") == 2
+
+
+def test_a_model_that_does_not_load_keeps_the_old_one_and_is_tried_again(world: World) -> None:
+    cache = ModelCache()
+    world.serve(cache, 0.0)
+    world.newest, world.broken = (2, stage(2)), {2}
+    assert world.serve(cache, 10.0) == (1, 1)
+    world.newest = (1, stage(1))  # a stale read, after the newer one was seen
+    assert world.serve(cache, 20.0) == (1, 1)
+    world.newest, world.broken = (2, stage(2)), set()
+    assert world.serve(cache, 30.0) == (2, 2)
+    assert cache.failures("flights") == 1
+
+
+def test_before_a_first_inference_it_is_unavailable_and_says_when_to_come_back(world: World) -> None:
+    cache = ModelCache()
+    world.broken = {1}
+    with pytest.raises(Unavailable) as caught:
+        world.serve(cache, 0.0)
+    assert caught.value.retry_after_s
+    assert not caught.value.provider
+    with pytest.raises(Unavailable):
+        world.serve(cache, PAUSE_S / 2)
+    assert world.loads == [1]
+    world.broken = set()
+    assert world.serve(cache, PAUSE_S) == (1, 1)
+
+
+def test_where_nothing_is_released_there_is_no_model(world: World) -> None:
+    for newest in (None, (1, stage(None))):
+        world.newest = newest
+        with pytest.raises(NotFound, match="tidegate status"):
+            world.serve(ModelCache(), 0.0)
+    world.newest = (1, stage(95))
+    with pytest.raises(Unavailable):
+        world.serve(ModelCache(), 0.0)
+
+
+def test_models_by_number_are_kept_within_bounds(world: World) -> None:
+    cache = ModelCache()
+    world.serve(cache, 0.0)
+    assert cache.numbered("flights", 1, world.load).epoch == 1
+    for number in range(2, 4 + MAX_NUMBERED):
+        assert cache.numbered("flights", number, world.load).number == number
+    before = len(world.loads)
+    cache.numbered("flights", 3 + MAX_NUMBERED, world.load)
+    assert len(world.loads) == before
+    cache.numbered("flights", 2, world.load)
+    assert len(world.loads) == before + 1
+    with pytest.raises(NotFound, match="no model 99"):
+        cache.numbered("flights", 99, world.load)
+    world.broken = {50}
+    with pytest.raises(Unavailable):
+        cache.numbered("flights", 50, world.load)
+
+
+def test_requests_go_on_while_one_thread_swaps(world: World) -> None:
+    cache = ModelCache()
+    world.serve(cache, 0.0)
+    world.newest = (2, stage(2))
+    loading, go = threading.Event(), threading.Event()
+
+    def slow(usecase: str, number: int) -> LoadedModel:
+        loading.set()
+        assert go.wait(10)
+        return world.load(usecase, number)
+
+    swapped: list[int] = []
+    swapper = threading.Thread(
+        target=lambda: swapped.append(cache.current("flights", world.read_stage, slow, 10.0).number)
+    )
+    swapper.start()
+    assert loading.wait(10)
+    for _ in range(100):
+        assert world.serve(cache, 10.0) == (1, 1)
+    go.set()
+    swapper.join(10)
+    assert swapped == [2]
+    assert world.serve(cache, 10.0) == (2, 2)
+    assert world.loads == [1, 2]
+
+
+def test_first_requests_load_once_together(world: World) -> None:
+    cache = ModelCache()
+    barrier = threading.Barrier(8)
+    served: list[tuple[int, int]] = []
+    errors: list[TidegateError] = []
+
+    def call() -> None:
+        barrier.wait(10)
+        try:
+            served.append(world.serve(cache, 0.0))
+        except TidegateError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=call) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert served == [(1, 1)] * 8
+    assert not errors
+    assert world.loads == [1]
+
+
+def test_a_refresh_may_run_beside_the_requests(world: World) -> None:
+    waiting: list[Any] = []
+    cache = ModelCache(waiting.append)
+    world.serve(cache, 0.0)
+    world.newest = (2, stage(2))
+    assert world.serve(cache, 10.0) == (1, 1)
+    assert world.serve(cache, 20.0) == (1, 1)
+    assert len(waiting) == 1
+    waiting.pop()()
+    assert world.serve(cache, 20.0) == (2, 2)
+
+
+def test_memory_running_out_in_a_swap_drops_no_request(world: World) -> None:
+    cache = ModelCache()
+    world.serve(cache, 0.0)
+    world.newest = (2, stage(2))
+
+    def hungry(usecase: str, number: int) -> LoadedModel:
+        raise MemoryError
+
+    assert cache.current("flights", world.read_stage, hungry, 10.0).number == 1
+    assert cache.failures("flights") == 1
+    assert world.serve(cache, 20.0) == (2, 2)

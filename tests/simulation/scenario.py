@@ -1,0 +1,124 @@
+"""The story that every simulation tells: one use case, from its charter to a rollback, a stimulus at a time."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from shared.documents import digest_of, encode
+from shared.usecase.charter import CharterVersion, Signature
+from shared.usecase.effective import charters
+from tests.simulation.material import CHARTER, DAMAGED, DRIFTED, MONTHS, USECASE
+from tests.simulation.world import World, call
+
+MARCH = 1_362_096_000.0
+Step = Callable[[World], None]
+
+
+def begin(**arguments: Any) -> World:
+    """Return a world in which the charter is signed off."""
+    world = World(**arguments)
+    version = CharterVersion(
+        charter=CHARTER,
+        digest=digest_of(encode(CHARTER)),
+        signatures=(Signature("business", "Harbour", 0.0), Signature("data_science", "Gauges", 0.0)),
+    )
+    charters(world.system, USECASE).append(lambda _: version)
+    return world
+
+
+def upload(name: str, body: bytes, number: int) -> Step:
+    """Return the step in which a client uploads a file."""
+
+    def step(world: World) -> None:
+        response = world.request("uploads", call("upload", {"usecase": USECASE, "name": name}, body, number))
+        assert response.status == 202, response.body
+
+    return step
+
+
+def drop(world: World) -> None:
+    """A file that is known already is dropped by hand, under another name; sweep finds it."""
+    while world.attempt("outside", lambda: world.landing.put_new(f"drops/{USECASE}/again.csv", MONTHS["2013-01"])) is None:
+        world.clock.advance(1.0)
+    world.clock.advance(10.0)
+    world.tick("sweep")
+
+
+def predict(number: int, first: int, count: int) -> Step:
+    """Return the step in which a client asks for predictions on rows of March, a day for each batch."""
+
+    def step(world: World) -> None:
+        rows = DRIFTED[first : first + count]
+        body = {
+            "id": f"batch-{number}",
+            "parameters": {"at": MARCH + 1000.0 * number, "ids": {"row": [row["row"] for row in rows]}},
+            "inputs": [
+                {"name": name, "datatype": kind, "shape": [count], "data": [row[name] for row in rows]}
+                for name, kind in (("level", "FP32"), ("wind", "FP32"), ("moon", "BYTES"))
+            ],
+        }
+        response = world.request("infer", call("infer", {"usecase": USECASE}, body, number))
+        assert response.status == 200, response.body
+
+    return step
+
+
+def label(number: int) -> Step:
+    """Return the step in which the outcomes of March come in, by the charter's id column."""
+
+    def step(world: World) -> None:
+        labels = [{"ids": {"row": row["row"]}, "value": row["shut"]} for row in DRIFTED]
+        body = {"labels": labels, "at": MARCH + 10_000.0}
+        response = world.request("labels", call("label", {"usecase": USECASE}, body, number))
+        assert response.status == 202, response.body
+
+    return step
+
+
+def watch(world: World) -> None:
+    """The schedule of monitoring fires."""
+    world.tick("monitor")
+
+
+def release(number: int, **asked: Any) -> Step:
+    """Return the step in which a person promotes a model or rolls back."""
+
+    def step(world: World) -> None:
+        body = {"reason": "a person wants it", **asked}
+        response = world.request("release", call("release", {"usecase": USECASE}, body, number))
+        assert response.status == 200, response.body
+
+    return step
+
+
+def ask(operation: str, number: int) -> Step:
+    """Return the step in which a client looks at the serving model."""
+
+    def step(world: World) -> None:
+        assert world.request("infer", call(operation, {"usecase": USECASE}, b"", number)).status == 200
+
+    return step
+
+
+STEPS: dict[str, Step] = {
+    "upload of January": upload("january.csv", MONTHS["2013-01"], 1),
+    "upload of February, first training": upload("february.csv", MONTHS["2013-02"], 2),
+    "upload of a damaged file": upload("damaged.csv", DAMAGED, 3),
+    "a file dropped by hand": drop,
+    "health": ask("serverReady", 4),
+    "predictions, first batch": predict(5, 0, 150),
+    "predictions, second batch": predict(6, 150, 150),
+    "labels": label(7),
+    "upload of March": upload("march.csv", MONTHS["2013-03"], 8),
+    "monitoring, alert, second training": watch,
+    "a person changes the champion": release(9, action="promote", model=1),
+    "a person rolls back": release(10, action="rollback"),
+    "predictions after the rollback": predict(11, 0, 5),
+}
+
+
+def served_by(body: bytes) -> int:
+    """Return the number of the model that an answer names."""
+    version: str = msgspec.json.decode(body)["model_version"]
+    return int(version)

@@ -1,0 +1,248 @@
+"""A world in one process: the real handlers over the memory adapter, with time and misfortune under control.
+
+What runs is what runs in production: dispatch, grants, handlers, registry. Only training and the check in a limited
+child are remembered by their input, since they are pure and slow. Copying a world copies everything but the code.
+"""
+
+import copy
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+import functions.train
+from adapters.memory.faults import Crash, Rates
+from adapters.memory.world import MemoryWorld
+from functions.runtimes import dispatch
+from shared.documents import decode, digest_of, encode
+from shared.errors import PermissionDenied, TidegateError, TransientError
+from shared.events import NO_USECASE, Event, ScheduleTicked, first_event
+from shared.monitoring.fsck import Report, fsck
+from shared.platform import Platform
+from shared.ports import JobSpec, Message
+from shared.registry.signatures import public_text
+from shared.serving.http import Call, Request, Response
+from shared.settings import Settings, Stores
+from shared.topology import queue_names
+from tests.simulation.material import PRIVATE_KEY, TRUST_ROOTS, remembered_check, remembered_train
+
+VISIBILITY_S = 30.0
+PAST_ALL_LEASES_S = 1000.0
+MAX_ROUNDS = 400
+SETTINGS = Settings(
+    stack="simulated",
+    stores=Stores(landing="memory:landing", system="memory:system", capture="memory:capture"),
+    queues="memory:",
+    issuer="https://issuer.example",
+    audience="tidegate",
+    trust_roots={key: public_text(public) for key, public in TRUST_ROOTS.items()},
+    token_keys={},
+    train_unit="sha256:" + "0" * 64,
+    train_lock="sha256:" + "1" * 64,
+    settle_s=5.0,
+)
+UNTIMED = ("hints/", "intents/", "acts/", "events/")
+"""What may differ between two runs that mean the same: leases, hints, and events that only sweep adds."""
+
+
+class World(MemoryWorld):
+    """A stack with its workers. `function` is the one at work, `executions` counts trainings by key."""
+
+    def __init__(self, *, seed: int = 0, rates: Rates | None = None) -> None:
+        super().__init__(seed=seed, rates=rates, secrets={"signing-key": PRIVATE_KEY})
+        for name in queue_names():
+            self.queue(name)
+        self.function = ""
+        self.caches: dict[str, dict[str, Any]] = {}
+        self.instance = 0
+        self.ticks = 0
+        self.crashes = 0
+        self.executions: Counter[str] = Counter()
+        self.denied: list[str] = []
+        self.failed: list[str] = []
+        self.answers: list[tuple[int, bytes]] = []
+
+    def platform(self, function: str, instance: str = "") -> Platform:
+        """Return the platform of one execution; its cache lives until the next crash."""
+        return Platform(
+            landing=self.landing,
+            system=self.system,
+            capture=self.capture,
+            queues=self.queues,
+            jobs=self.jobs,
+            metrics=self.metrics,
+            limits=self.limits,
+            secrets=self.secrets,
+            clock=self.clock,
+            ids=self.ids,
+            settings=SETTINGS,
+            check_model=remembered_check,
+            instance=instance or f"{function}-{self.instance}",
+            cache=self.caches.setdefault(function, {}),
+        )
+
+    def attempt(self, function: str, act: Callable[[], Any]) -> Any:
+        """Do something as a function would; a crash starts all processes anew, an error gives the message back."""
+        self.function = function
+        try:
+            return act()
+        except Crash:
+            self.crashes += 1
+            self.instance += 1
+            self.caches = {}
+            self.faults.revive()
+        except PermissionDenied as error:
+            self.denied.append(str(error))
+        except TransientError:
+            pass
+        except TidegateError as error:
+            self.failed.append(f"{function}: {type(error).__name__}: {error}")
+        finally:
+            self.function = ""
+        return None
+
+    def request(self, function: str, call: Call) -> Response:
+        """Send a request as a patient client does: again, until there is an answer."""
+        for _ in range(MAX_ROUNDS):
+            response = self.attempt(function, lambda: dispatch.respond(function, call, self.platform(function)))
+            if isinstance(response, Response):
+                if call.operation == "infer":
+                    self.answers.append((self.instance, response.body))
+                return response
+            self.clock.advance(1.0)
+        raise AssertionError(f"{call.operation} got no answer; denied: {self.denied}, failed: {self.failed[-3:]}")
+
+    def tick(self, function: str) -> None:
+        """Let a schedule fire for a function, as the runtime does: into its queue."""
+        self.ticks += 1
+        event = first_event(
+            ScheduleTicked(function=function),
+            usecase=NO_USECASE,
+            source="/schedule",
+            origin=f"tick {self.ticks}",
+            at=self.clock.true_now(),
+        )
+        while self.attempt("schedule", lambda: self.queues[function].send(encode(event)) or True) is None:
+            self.clock.advance(1.0)
+
+    def rest(self) -> None:
+        """Let everything run until nothing moves: messages, jobs, dead letters (a person redrives), sweeps."""
+        quiet_sweeps = 0
+        for _ in range(MAX_ROUNDS):
+            if self._work():
+                quiet_sweeps = 0
+                continue
+            if self._advance_to_next() or self._redrive():
+                continue
+            if quiet_sweeps == 2:
+                return
+            quiet_sweeps += 1
+            self.clock.advance(PAST_ALL_LEASES_S)
+            self.tick("sweep")
+            self._work_on("sweep")
+        raise AssertionError(f"the world does not come to rest: {self.denied[:3]}")
+
+    def check(self) -> Report:
+        """Return what fsck finds, with nothing going wrong while it looks."""
+        faults = self.faults
+        quiet = copy.deepcopy(faults)
+        quiet.revive()
+        quiet.calm()
+        for store in (self.landing, self.system, self.capture):
+            store._faults = quiet
+        try:
+            return fsck(self.landing, self.system, self.capture, TRUST_ROOTS)
+        finally:
+            for store in (self.landing, self.system, self.capture):
+                store._faults = faults
+
+    def meaning(self) -> str:
+        """Return a digest of all state that a repetition must not change."""
+        kept = self.system.digest(lambda key: not key.startswith(UNTIMED) and "/claim-" not in key)
+        return digest_of((kept + self.landing.digest() + self.capture.digest()).encode())
+
+    def events(self) -> set[str]:
+        """Return the keys of the events on record that came from anything but sweep's findings."""
+        found = set()
+        for key, stored in self.system._objects.items():
+            if key.startswith("events/") and decode(stored.body, Event).source != "/functions/sweep":
+                found.add(key)
+        return found
+
+    def _work(self) -> bool:
+        return any([self._work_on(name) for name in self.queues]) or self._run_job()
+
+    def _work_on(self, function: str) -> bool:
+        """Handle the messages of a function's queue that can be seen now. Returns whether there was one."""
+        queue = self.queues[function]
+        messages = self.attempt(function, lambda: queue.receive(10, VISIBILITY_S))
+        for message in messages or ():
+            self.attempt(function, lambda message=message: self._consume(function, message))
+        return bool(messages)
+
+    def _consume(self, function: str, message: Message) -> None:
+        dispatch.consume(function, message, self.queues[function], self.platform(function))
+
+    def _run_job(self) -> bool:
+        pending = self.jobs.pending()
+        if not pending:
+            return False
+        self.attempt("train", lambda: self.jobs.run(pending[0], lambda spec, _: self._job(pending[0], spec)))
+        return True
+
+    def _job(self, job_id: str, spec: JobSpec) -> int:
+        platform = self.platform("train", instance=job_id)
+
+        def trained(*arguments: Any) -> Any:
+            """Train; in the middle of it a second copy of the job, if there is one, is started."""
+            key = digest_of(encode(arguments[2]))
+            self.executions[key] += 1
+            for other in self.jobs.pending():
+                self.jobs.run(other, lambda spec, _, other=other: self._job(f"{other}-copy", spec))
+            return remembered_train(*arguments)
+
+        before = functions.train.train
+        functions.train.train = trained  # type: ignore[assignment]
+        try:
+            dispatch.deliver("train", decode(spec.event, Event), platform)
+        except TidegateError as error:
+            if isinstance(error, PermissionDenied):
+                self.denied.append(str(error))
+            elif not error.transient:
+                self.failed.append(f"train: {type(error).__name__}: {error}")
+            return error.exit_code
+        finally:
+            functions.train.train = before
+        return 0
+
+    def _advance_to_next(self) -> bool:
+        times = [at for queue in self.queues.values() if (at := queue.next_visible_at()) is not None]
+        later = [at for at in times if at > self.clock.true_now()]
+        if times:
+            self.clock.advance(max(0.0, min(later, default=0.0) - self.clock.true_now()) + 0.001)
+        return bool(times)
+
+    def _redrive(self) -> bool:
+        found = False
+        for queue in self.queues.values():
+            for letter in list(queue._dead):
+                self.attempt("operator", lambda queue=queue, letter=letter: queue.redrive(letter))
+                found = True
+        return found
+
+
+def call(operation: str, names: dict[str, str], body: bytes | dict[str, Any], number: int) -> Call:
+    """Return a request as it comes out of routing; `number` names it, so that a client's repetition is the same."""
+    return Call(
+        request=Request(
+            method="POST",
+            path="/",
+            body=body if isinstance(body, bytes) else msgspec.json.encode(body),
+            received_at=1_364_800_000.0 + number,
+            id=f"request-{number}",
+        ),
+        operation=operation,
+        names=names,
+        subject="tester",
+    )
