@@ -33,7 +33,12 @@ def state() -> str:
             f"| {family.store} | `{family.pattern}` | {family.kind} | {family.about} | {writers} "
             f"| {_granted('read', family.name) or '-'} | {', '.join(family.after) or '-'} |"
         )
-    lines += ["\n## Names\n", "A name that its grammar forbids is refused before any key is built.\n", "| name | may be |", "|---|---|"]
+    lines += [
+        "\n## Names\n",
+        "A name that its grammar forbids is refused before any key is built.\n",
+        "| name | may be |",
+        "|---|---|",
+    ]
     lines += [f"| `{{{name}}}` | {text} |" for name, (_, text) in GRAMMAR.items()]
     return "\n".join(lines) + "\n"
 

@@ -62,9 +62,7 @@ def handle(call: Call, platform: Platform) -> Outcome:
     for (date, hour), labels in partitions.items():
         content = hex_of(digest_of(canonical(labels)))
         batch = LabelBatch(usecase=usecase, received=received, labels=tuple(labels))
-        create(
-            platform.capture, layout.LABELS.key(usecase=usecase, date=date, hour=hour, batch=content), encode(batch)
-        )
+        create(platform.capture, layout.LABELS.key(usecase=usecase, date=date, hour=hour, batch=content), encode(batch))
     return Outcome(response=json_response(202, {"accepted": len(given.labels)}))
 
 

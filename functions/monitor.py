@@ -3,6 +3,7 @@
 A tick only finds the windows that are due; each is then judged by itself, as often as it is told, with one result.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -27,7 +28,6 @@ from shared.registry.edges import link
 from shared.registry.ledger import Ledger
 from shared.serving.capture_files import feature_table, read_all
 from shared.serving.records import LabelBatch, ModelManifest, ModelVersion, Prediction, Stage
-from shared.serving.stages import champions
 from shared.usecase.charter import Charter
 from shared.usecase.effective import effective_charter
 
@@ -40,13 +40,12 @@ def handle(event: Event, platform: Platform) -> Outcome:
     if event.type == ScheduleTicked.TYPE:
         return Outcome(list(_due(platform)))
     if event.type == WindowDue.TYPE:
-        due = payload(event, WindowDue)
-        return _judge(event.usecase, due.model, due.window, platform)
+        return _judge(event.usecase, payload(event, WindowDue).window, platform)
     raise unexpected(event, "monitor")
 
 
 def _due(platform: Platform) -> Iterator[Emit]:
-    """Yield a WindowDue for each window with predictions that is over and unjudged, of the serving model and the last.
+    """Yield a WindowDue for each window with predictions that is over and was judged for no model yet.
 
     A window is over by the clock; where data are replayed, by the time of the newest dataset.
     """
@@ -55,17 +54,16 @@ def _due(platform: Platform) -> Iterator[Emit]:
         if charter is None:
             continue
         rules = charter.document.charter
-        served = champions(entry.document for entry in _stages(platform.system, usecase).entries())
+        stages = Ledger(platform.system, layout.STAGES, usecase, Stage)
+        served = {entry.document.champion for entry in stages.entries()} - {None}
         newest = Ledger(platform.system, layout.DATASETS, usecase, DatasetVersion).tail()
         ends = {platform.clock.now(), newest.document.time_end if newest else 0.0}
         windows = {window for end in ends for window in _before(end - rules.label_delay_days * 86_400, rules)}
         for window in sorted(windows):
-            if not _has_predictions(platform.capture, usecase, window):
-                continue
-            for model in dict.fromkeys(served[-2:]):
-                if platform.system.head(_place(usecase, model, window)) is None:
-                    origin = f"window {digest_of_parts(usecase, str(model), window)}"
-                    yield Emit(WindowDue(model=model, window=window), usecase, origin, bounds(window)[1])
+            judged = any(platform.system.head(_place(usecase, model, window)) for model in served if model)
+            if not judged and _has_predictions(platform.capture, usecase, window):
+                origin = f"window {digest_of_parts(usecase, window)}"
+                yield Emit(WindowDue(window=window), usecase, origin, bounds(window)[1])
 
 
 def _before(end: float, rules: Charter) -> list[str]:
@@ -79,45 +77,52 @@ def _before(end: float, rules: Charter) -> list[str]:
     return windows
 
 
-def _judge(usecase: str, model: int, window: str, platform: Platform) -> Outcome:
-    place = _place(usecase, model, window)
-    report = read_document(platform.system, place, WindowReport)
-    if report is None:
-        report, alerts = _report(usecase, model, window, platform)
-        for alert in alerts:
-            create_document(
-                platform.system,
-                layout.ALERTS.key(usecase=usecase, alert=alert.alert, number=number_name(1)),
-                alert,
-            )
-        report = create_document(platform.system, place, report)
-    node = f"window.m{model}-{window}"
-    link(platform.system, usecase, f"model.{model}", "judged", node)
-    for alert_id in report.alerts:
-        link(platform.system, usecase, node, "raised", f"alert.{alert_id}")
-    asked = [alert_id for alert_id in report.alerts if alert_id.startswith("performance")] or list(report.alerts)
-    return Outcome(
-        [
-            Emit(TrainingRequested(cause=f"alert.{alert_id}", kind=_kind(alert_id)))
-            for alert_id in asked[:1]  # one training answers all alerts of a window
-        ]
-    )
-
-
-def _report(usecase: str, model: int, window: str, platform: Platform) -> tuple[WindowReport, tuple[Alert, ...]]:
+def _judge(usecase: str, window: str, platform: Platform) -> Outcome:
+    """Judge the window for each model that served in it, unless that is done; ask for one training a model."""
     charter = effective_charter(platform.system, usecase)
     if charter is None:
         raise NotFound(f"use case {usecase!r} has no charter in effect", resource=usecase)
     rules = charter.document.charter
+    by_model: dict[int, list[Prediction]] = defaultdict(list)
+    for prediction in _predictions(platform.capture, usecase, window, rules.time_column):
+        by_model[prediction.model].append(prediction)
+    emits: list[Emit] = []
+    for model in sorted(by_model):
+        report = read_document(platform.system, _place(usecase, model, window), WindowReport)
+        if report is None:
+            report = _put_report(usecase, model, window, by_model[model], rules, platform)
+        _link(report, platform.system)
+        asked = [alert for alert in report.alerts if _kind(alert) == "performance"] or list(report.alerts)
+        # One training answers all the alerts of a window.
+        emits += [Emit(TrainingRequested(cause=f"alert.{alert}", kind=_kind(alert))) for alert in asked[:1]]
+    return Outcome(emits)
+
+
+def _put_report(
+    usecase: str, model: int, window: str, predictions: list[Prediction], rules: Charter, platform: Platform
+) -> WindowReport:
+    """Write the alerts, then the report that names them, and return the report that stands."""
+    report, alerts = _report(usecase, model, window, predictions, rules, platform)
+    for alert in alerts:
+        place = layout.ALERTS.key(usecase=usecase, alert=alert.alert, number=number_name(1))
+        create_document(platform.system, place, alert)
+    return create_document(platform.system, _place(usecase, model, window), report)
+
+
+def _link(report: WindowReport, store: ObjectStore) -> None:
+    node = f"window.m{report.model}-{report.window}"
+    link(store, report.usecase, f"model.{report.model}", "judged", node)
+    for alert in report.alerts:
+        link(store, report.usecase, node, "raised", f"alert.{alert}")
+
+
+def _report(
+    usecase: str, model: int, window: str, predictions: list[Prediction], rules: Charter, platform: Platform
+) -> tuple[WindowReport, tuple[Alert, ...]]:
     version = Ledger(platform.system, layout.MODELS, usecase, ModelVersion).get(model).document
     manifest = get_document_blob(platform.system, version.manifest_digest, ModelManifest)
     reference = get_document_blob(platform.system, manifest.reference_digest, Profile)
     start, end = bounds(window)
-    predictions = [
-        prediction
-        for prediction in _predictions(platform.capture, usecase, start, end)
-        if prediction.model == model and start <= _time(prediction, rules.time_column) < end
-    ]
     judged = join_labels(predictions, _labels(platform.capture, usecase, start), rules.id_columns)
     reasons: list[str] = []
     covariate: tuple[FeatureDrift, ...] = ()
@@ -151,14 +156,15 @@ def _report(usecase: str, model: int, window: str, platform: Platform) -> tuple[
     return report, alerts
 
 
-def _predictions(capture: ObjectStore, usecase: str, start: float, end: float) -> list[Prediction]:
-    """Return the captured predictions of a window, a day on either side: a row's own time is not when it was asked."""
+def _predictions(capture: ObjectStore, usecase: str, window: str, time_column: str) -> list[Prediction]:
+    """Return a window's predictions, from a day on either side: a row's own time is not when it was asked."""
+    start, end = bounds(window)
     bodies = (
         capture.get(info.key).body
         for day in _days(start - 86_400, end + 86_400)
         for info in capture.list(layout.PREDICTIONS.prefix(usecase=usecase, date=day))
     )
-    return read_all(bodies)
+    return [prediction for prediction in read_all(bodies) if start <= _time(prediction, time_column) < end]
 
 
 def _labels(capture: ObjectStore, usecase: str, start: float) -> Iterator[LabelBatch]:
@@ -192,10 +198,6 @@ def _released(system: ObjectStore) -> list[str]:
     first = number_name(1)
     found = (layout.STAGES.parse(info.key) for info in system.list(layout.STAGES.prefix()))
     return [names["usecase"] for names in found if names is not None and names["number"] == first]
-
-
-def _stages(system: ObjectStore, usecase: str) -> Ledger[Stage]:
-    return Ledger(system, layout.STAGES, usecase, Stage)
 
 
 def _place(usecase: str, model: int, window: str) -> str:

@@ -67,7 +67,9 @@ def _manifest(result: TrainingResult, platform: Platform) -> ModelManifest:
         or result.sample_digest is None
         or result.reference_digest is None
     ):
-        raise IntegrityError("the result says that it succeeded, and lacks a model or its evidence", resource=result.key)
+        raise IntegrityError(
+            "the result says that it succeeded, and lacks a model or its evidence", resource=result.key
+        )
     store = platform.system
     model = get_blob(store, result.model_digest)
     get_document_blob(store, result.evaluation_digest, Evaluation)

@@ -120,9 +120,7 @@ def _rolled_back(
         raise InvalidTransition(
             "there is no earlier champion to roll back to; promote a model by number instead", resource=usecase
         )
-    return Stage(
-        usecase=usecase, champion=target, action="rollback", reason=asked.reason, by=by, cause=cause
-    )
+    return Stage(usecase=usecase, champion=target, action="rollback", reason=asked.reason, by=by, cause=cause)
 
 
 def _promoted(
@@ -136,9 +134,7 @@ def _promoted(
         Ledger(store, layout.MODELS, usecase, ModelVersion).get(asked.model)
     except NotFound as error:
         raise NotFound(f"{usecase} has no model {asked.model}", resource=usecase) from error
-    return Stage(
-        usecase=usecase, champion=asked.model, action="promote", reason=asked.reason, by=by, cause=cause
-    )
+    return Stage(usecase=usecase, champion=asked.model, action="promote", reason=asked.reason, by=by, cause=cause)
 
 
 def _on_request(call: Call, platform: Platform) -> Outcome:
@@ -152,7 +148,5 @@ def _on_request(call: Call, platform: Platform) -> Outcome:
         ) from error
     if not asked.reason.strip():
         raise InvalidInput("say why: the reason goes on record", field="reason", expected="some text")
-    entry = transition(
-        call.names["usecase"], asked, call.subject, f"request.{call.request.id}", platform.system
-    )
+    entry = transition(call.names["usecase"], asked, call.subject, f"request.{call.request.id}", platform.system)
     return Outcome(response=json_response(200, {"epoch": entry.number, "stage": entry.document}))

@@ -20,7 +20,14 @@ from shared.pipeline.records import Claim, DatasetRef, TrainingDecision, Trainin
 from shared.pipeline.training import ChampionModel, train
 from shared.platform import Emit, Outcome, Platform
 from shared.ports import ObjectStore
-from shared.registry.blob import create_document, get_blob, get_document_blob, put_blob, put_document_blob, read_document
+from shared.registry.blob import (
+    create_document,
+    get_blob,
+    get_document_blob,
+    put_blob,
+    put_document_blob,
+    read_document,
+)
 from shared.registry.edges import link
 from shared.registry.ledger import Ledger
 from shared.serving.records import ModelManifest, ModelVersion
@@ -74,7 +81,9 @@ def _result(key: str, spec: TrainingSpec, charter: CharterVersion, platform: Pla
     failed = TrainingResult(usecase=spec.usecase, key=key, state="failed")
     try:
         table = read_snapshot(store, spec, charter)
-        output = train(table, charter.charter, spec, _champion(store, spec), lambda trial: _keep(trial, key, spec, store))
+        output = train(
+            table, charter.charter, spec, _champion(store, spec), lambda trial: _keep(trial, key, spec, store)
+        )
     except (InvalidInput, InsufficientData, IntegrityError) as error:
         return TrainingResult(usecase=failed.usecase, key=key, state="failed", reason=error.message)
     return TrainingResult(
@@ -155,6 +164,4 @@ def _champion(store: ObjectStore, spec: TrainingSpec) -> ChampionModel | None:
 
 
 def _keep(trial: Trial, key: str, spec: TrainingSpec, store: ObjectStore) -> None:
-    create_document(
-        store, layout.TRIALS.key(usecase=spec.usecase, key=key, trial=attempt_name(trial.number)), trial
-    )
+    create_document(store, layout.TRIALS.key(usecase=spec.usecase, key=key, trial=attempt_name(trial.number)), trial)

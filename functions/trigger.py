@@ -60,14 +60,10 @@ def _decision(
         )
     rules = charter.document.charter
     data_end = max(entry.document.time_end for entry in datasets)
-    windows = windows_between(
-        min(entry.document.time_start for entry in datasets), data_end, rules.monitoring.window
-    )
+    windows = windows_between(min(entry.document.time_start for entry in datasets), data_end, rules.monitoring.window)
     earlier = [entry.document for entry in trainings.entries()]
     allowed, reason = training_allowed(rules, asked.kind, earlier, data_end, len(windows))
-    refusal = TrainingDecision(
-        usecase=usecase, cause=asked.cause, granted=False, reason=reason, data_end=data_end
-    )
+    refusal = TrainingDecision(usecase=usecase, cause=asked.cause, granted=False, reason=reason, data_end=data_end)
     if not allowed:
         return refusal
     spec = _spec(charter.document, contract, datasets, windows, platform)

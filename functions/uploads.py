@@ -2,7 +2,7 @@
 
 from shared import layout
 from shared.data.records import Receipt
-from shared.documents import digest_of_parts, digest_of, hex_of
+from shared.documents import digest_of, digest_of_parts, hex_of
 from shared.errors import AlreadyExists, InvalidInput, NotFound, PayloadTooLarge
 from shared.events import UploadReceived
 from shared.platform import Emit, Outcome, Platform
@@ -35,7 +35,12 @@ def _upload(usecase: str, name: str, body: bytes, platform: Platform) -> Outcome
     if info is None:
         raise NotFound("the upload was removed while it was being acknowledged; upload it again", resource=key)
     receipt = digest_of_parts(key, info.etag)
-    answer = {"receipt": receipt, "key": key, "size_bytes": len(body), "href": f"/v1/usecases/{usecase}/uploads/{receipt}"}
+    answer = {
+        "receipt": receipt,
+        "key": key,
+        "size_bytes": len(body),
+        "href": f"/v1/usecases/{usecase}/uploads/{receipt}",
+    }
     return Outcome([Emit(UploadReceived(key=key, etag=info.etag), usecase)], json_response(202, answer))
 
 

@@ -79,10 +79,9 @@ class ModelRegistered(Payload, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class WindowDue(Payload, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A window of the time column is complete and has not been judged for this model."""
+    """A window of the time column is complete and is to be judged, for each model that served in it."""
 
     TYPE: ClassVar[str] = "io.tidegate.window.due"
-    model: int
     window: str
 
 

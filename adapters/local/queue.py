@@ -6,7 +6,7 @@ A receipt is a new random name for every loan, kept with the message: only the l
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from adapters.arguments import check_bodies, check_delay, check_receive, check_visibility
@@ -183,9 +183,10 @@ class LocalQueue:
             after = page[-1][:2]
 
 
-def from_url(url: str, name: str) -> LocalQueue:
-    """Return the queue of this name in the file of `sqlite:///path`. Raises: ConfigurationError: not such a URL."""
-    return LocalQueue(QueueFile(path_of(url)), name)
+def from_url(url: str, names: Iterable[str]) -> dict[str, LocalQueue]:
+    """Return the queues of these names in the file of `sqlite:///path`. Raises: ConfigurationError: not such a URL."""
+    file = QueueFile(path_of(url))
+    return {name: LocalQueue(file, name) for name in names}
 
 
 if TYPE_CHECKING:

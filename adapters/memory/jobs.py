@@ -1,6 +1,6 @@
 """Jobs in memory: what was submitted waits in a list until the simulation runs it, and after a crash waits again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -129,7 +129,7 @@ class MemoryJobs(Locked):
         return job
 
 
-def from_url(url: str) -> MemoryJobs:
+def from_url(url: str, command: Sequence[str] = ()) -> MemoryJobs:
     """Return a new, empty list of jobs: two of `memory:` share nothing."""
     return MemoryJobs()
 

@@ -9,7 +9,7 @@ from adapters.memory.clock import MemoryClock
 from adapters.memory.faults import FaultPlan
 from adapters.memory.locked import Locked
 from shared.errors import TransientError
-from shared.ports import DEFAULT_TIMEOUT_S, MetricPoint
+from shared.ports import DEFAULT_TIMEOUT_S, Clock, MetricPoint
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 
@@ -17,13 +17,11 @@ _NONE: Mapping[str, str] = MappingProxyType({})
 class MemoryMetrics(Locked):
     """The points that were recorded, in order."""
 
-    def __init__(
-        self, clock: MemoryClock | None = None, faults: FaultPlan | None = None, *, name: str = "metrics"
-    ) -> None:
+    def __init__(self, clock: Clock | None = None, faults: FaultPlan | None = None, *, name: str = "metrics") -> None:
         super().__init__()
         self.name = name
         self._clock = clock or MemoryClock()
-        self._faults = faults or FaultPlan(self._clock)
+        self._faults = faults or FaultPlan(MemoryClock())
         self._points: list[MetricPoint] = []
 
     def counter(self, name: str, value: float = 1.0, labels: Mapping[str, str] | None = None) -> None:
@@ -64,14 +62,14 @@ class MemoryMetrics(Locked):
         except TransientError:
             return
         with self._lock:
-            self._points.append(MetricPoint(name, kind, float(value), self._clock.true_now(), dict(labels or _NONE)))
+            self._points.append(MetricPoint(name, kind, float(value), self._clock.now(), dict(labels or _NONE)))
         if fault is not None:
             self._faults.after(fault)
 
 
-def from_url(url: str) -> MemoryMetrics:
+def from_url(url: str, clock: Clock | None = None) -> MemoryMetrics:
     """Return new, empty metrics: two of `memory:` share nothing."""
-    return MemoryMetrics()
+    return MemoryMetrics(clock)
 
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """The queue in memory: the reference for the port. Loans end by the world's true time, not by a skewed machine's."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -187,9 +187,10 @@ class MemoryQueue(Locked):
         return [held.visible_at - now for held in self._held.values()]
 
 
-def from_url(url: str, name: str) -> MemoryQueue:
-    """Return a new, empty queue: two of `memory:` share nothing."""
-    return MemoryQueue(name)
+def from_url(url: str, names: Iterable[str]) -> dict[str, MemoryQueue]:
+    """Return new, empty queues of these names: those of two calls share nothing."""
+    clock = MemoryClock()
+    return {name: MemoryQueue(name, clock) for name in names}
 
 
 if TYPE_CHECKING:

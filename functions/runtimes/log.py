@@ -26,17 +26,27 @@ class Log(Protocol):
         ...
 
 
-def file_log(path: Path, process: str, now: Callable[[], float]) -> Log:
-    """Return a log that writes to `path`, rotated at 10 MiB. One process writes a file, its threads share the log."""
-    handler = RotatingFileHandler(path, maxBytes=MAX_FILE_BYTES, backupCount=FILES_KEPT, encoding="utf-8", delay=True)
+class FileLog:
+    """A log in a file, rotated at 10 MiB. One process writes a file, its threads share the log.
 
-    def write(message: str, **fields: object) -> None:
-        line = msgspec.json.encode(
-            {"time": rfc3339(now()), "process": process, "message": message, **fields}, enc_hook=str
+    Args: now: the time, epoch s.
+    """
+
+    def __init__(self, path: Path, process: str, now: Callable[[], float]) -> None:
+        self._process = process
+        self._now = now
+        self._handler = RotatingFileHandler(
+            path, maxBytes=MAX_FILE_BYTES, backupCount=FILES_KEPT, encoding="utf-8", delay=True
         )
-        handler.handle(logging.makeLogRecord({"msg": line.decode()}))
 
-    return write
+    def __call__(self, message: str, **fields: object) -> None:
+        """Write one line."""
+        line = {"time": rfc3339(self._now()), "process": self._process, "message": message, **fields}
+        self._handler.handle(logging.makeLogRecord({"msg": msgspec.json.encode(line, enc_hook=str).decode()}))
+
+    def close(self) -> None:
+        """Close the file; the next line opens it again."""
+        self._handler.close()
 
 
 def no_log(message: str, **fields: object) -> None:

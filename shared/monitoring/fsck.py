@@ -261,7 +261,10 @@ def _references(state: _State) -> Iterator[Finding]:
         if window.model not in state.ledger(layout.MODELS, usecase):
             yield Finding(4, key, f"model {window.model} is missing")
         for alert in window.alerts:
-            if layout.ALERTS.key(usecase=usecase, alert=alert, number=layout.number_name(1)) not in state.documents["alerts"]:
+            if (
+                layout.ALERTS.key(usecase=usecase, alert=alert, number=layout.number_name(1))
+                not in state.documents["alerts"]
+            ):
                 yield Finding(4, key, f"alert {alert} is missing")
 
 

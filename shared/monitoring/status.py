@@ -106,9 +106,7 @@ def status(system: ObjectStore, usecase: str) -> Status:
 
 
 def _receipts(system: ObjectStore, usecase: str) -> list[Receipt]:
-    found = (
-        read_document(system, info.key, Receipt) for info in system.list(layout.RECEIPTS.prefix(usecase=usecase))
-    )
+    found = (read_document(system, info.key, Receipt) for info in system.list(layout.RECEIPTS.prefix(usecase=usecase)))
     return [receipt for receipt in found if receipt is not None]
 
 
@@ -135,7 +133,9 @@ def _unsigned(newest: CharterVersion | None, owners: dict[str, str]) -> list[Act
     if newest is None:
         return []
     return [
-        Action(f"{role} ({owners.get(role, '?')})", "sign off the charter", "it takes effect once all roles have signed")
+        Action(
+            f"{role} ({owners.get(role, '?')})", "sign off the charter", "it takes effect once all roles have signed"
+        )
         for role in newest.missing_signatures()
     ]
 

@@ -135,7 +135,9 @@ class Charter(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     FORMAT: ClassVar[tuple[str, int]] = ("charter", 1)
 
-    usecase: Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9-]{0,39}$")]
+    usecase: Annotated[
+        str, msgspec.Meta(pattern="^[a-z][a-z0-9-]{0,39}$", description="at most 40 letters, digits and hyphens")
+    ]
     problem: Text
     objective: Text
     owners: dict[str, Text]

@@ -82,6 +82,13 @@ def model() -> bytes:
 
 
 @pytest.fixture(scope="session")
+def failing_model() -> bytes:
+    """A model with the same interface that loads, and fails on every row: three rows out of one."""
+    nodes, initializers = nodes_and_weights()
+    return bytes(build(nodes, [weights("flat", [3], np.int64), *initializers[1:]]).SerializeToString())
+
+
+@pytest.fixture(scope="session")
 def sample() -> SampleRows:
     """Rows with the probabilities that the formula gives."""
     rows: tuple[dict[str, Any], ...] = (

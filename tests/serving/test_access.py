@@ -129,6 +129,11 @@ def test_what_is_no_token_is_refused(value: str | None) -> None:
         check(value)
 
 
+def test_a_token_may_not_be_longer_than_the_limit() -> None:
+    with pytest.raises(Unauthenticated, match="longer than 8192"):
+        check("Bearer " + token({"scope": "flights:infer " * 500}))
+
+
 @given(value=st.text(max_size=80))
 def test_any_text_is_refused_and_never_breaks(value: str) -> None:
     with pytest.raises(Unauthenticated):

@@ -68,6 +68,11 @@ def test_numbers_are_columns_of_numbers() -> None:
     assert table.column("input.x").null_count == 1
 
 
+def test_whole_numbers_too_large_for_a_float_survive_beside_floats() -> None:
+    made = [prediction(0, inputs={"x": 2**60 + 1}), prediction(1, inputs={"x": 0.5}), prediction(2, inputs={"x": None})]
+    assert read_arrow(to_arrow(made)) == deduplicated(made)
+
+
 def test_duplicates_over_files_are_read_once() -> None:
     first = [prediction(row) for row in range(3)]
     second = [prediction(row, epoch=5) for row in (1, 2, 3)]

@@ -55,7 +55,19 @@ def test_names_of_files_are_checked_too(segment: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["v2", "", "//v2", "/v2/", "http://x/v2", "/v2/é", "/" + "x" * 3000, "/nothing/%2e%2e"]
+    "path",
+    [
+        "v2",
+        "",
+        "//v2",
+        "/v2/",
+        "http://x/v2",
+        "/v2/é",
+        "/" + "x" * 3000,
+        "/nothing/%2e%2e",
+        "/nothing/..",
+        "/nothing/%252e",
+    ],
 )
 def test_paths_that_are_none_are_refused(path: str) -> None:
     with pytest.raises(InvalidInput):

@@ -79,6 +79,7 @@ def test_what_does_not_hold_is_not_loaded(signed: Any, monkeypatch: pytest.Monke
         {"manifest": changed},
         {"manifest": changed, "version": msgspec.structs.replace(signed.version, manifest_digest=digest_of(changed))},
         {"version": msgspec.structs.replace(signed.version, signature="A" * 86)},
+        {"version": msgspec.structs.replace(signed.version, manifest_digest=digest_of(b"another"))},
         {"roots": {}},
         {"model": signed.model + b"\x00"},
         {"model": bytes(len(signed.model))},
@@ -88,10 +89,13 @@ def test_what_does_not_hold_is_not_loaded(signed: Any, monkeypatch: pytest.Monke
             load(signed, **changes)
 
 
-def test_a_signed_model_that_cannot_answer_is_not_loaded(signed: Any, interface: ModelInterface) -> None:
-    broken = type(signed)(b"\x08\x09 no model", interface)
-    with pytest.raises(IntegrityError):
-        load(broken)
+def test_a_signed_model_that_cannot_answer_is_not_loaded(
+    signed: Any, interface: ModelInterface, failing_model: bytes
+) -> None:
+    with pytest.raises(IntegrityError, match="cannot be loaded"):
+        load(type(signed)(b"\x08\x09 no model", interface))
+    with pytest.raises(IntegrityError, match="failed on 1 rows"):
+        load(type(signed)(failing_model, interface))
 
 
 def test_a_score_that_is_no_probability_is_an_error(signed: Any) -> None:

@@ -39,7 +39,9 @@ def upload(name: str, body: bytes, number: int) -> Step:
 
 def drop(world: World) -> None:
     """A file that is known already is dropped by hand, under another name; sweep finds it."""
-    while world.attempt("outside", lambda: world.landing.put_new(f"drops/{USECASE}/again.csv", MONTHS["2013-01"])) is None:
+    while (
+        world.attempt("outside", lambda: world.landing.put_new(f"drops/{USECASE}/again.csv", MONTHS["2013-01"])) is None
+    ):
         world.clock.advance(1.0)
     world.clock.advance(10.0)
     world.tick("sweep")

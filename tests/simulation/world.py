@@ -47,13 +47,16 @@ UNTIMED = ("hints/", "intents/", "acts/", "events/")
 
 
 class World(MemoryWorld):
-    """A stack with its workers. `function` is the one at work, `executions` counts trainings by key."""
+    """A stack with its workers.
+
+    `functions` names who did each operation since the plan began; `executions` counts trainings by key.
+    """
 
     def __init__(self, *, seed: int = 0, rates: Rates | None = None) -> None:
         super().__init__(seed=seed, rates=rates, secrets={"signing-key": PRIVATE_KEY})
         for name in queue_names():
             self.queue(name)
-        self.function = ""
+        self.functions: list[str] = []
         self.caches: dict[str, dict[str, Any]] = {}
         self.instance = 0
         self.ticks = 0
@@ -84,7 +87,6 @@ class World(MemoryWorld):
 
     def attempt(self, function: str, act: Callable[[], Any]) -> Any:
         """Do something as a function would; a crash starts all processes anew, an error gives the message back."""
-        self.function = function
         try:
             return act()
         except Crash:
@@ -99,7 +101,8 @@ class World(MemoryWorld):
         except TidegateError as error:
             self.failed.append(f"{function}: {type(error).__name__}: {error}")
         finally:
-            self.function = ""
+            # Of nested calls (a second copy of a job) the outer one fills in what is left.
+            self.functions += [function] * (self.faults.operations - len(self.functions))
         return None
 
     def request(self, function: str, call: Call) -> Response:

@@ -17,6 +17,7 @@ import resource
 import socket
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -32,7 +33,7 @@ from functions.runtimes.local.guard import Deadlines, guarded
 from functions.runtimes.local.home import Home, open_home
 from functions.runtimes.local.platform import compose
 from functions.runtimes.local.process import Running, announce, failure_path, on_stop, only_one, when_orphaned, withdraw
-from functions.runtimes.log import Log, described, file_log
+from functions.runtimes.log import FileLog, Log, described
 from functions.runtimes.telemetry import Telemetry
 from shared.errors import ConfigurationError, DeadlineExceeded, InvalidInput, TidegateError, Unavailable
 from shared.platform import Platform
@@ -222,12 +223,14 @@ class Server(uvicorn.Server):
 
 def bound_socket(host: str, port: int) -> socket.socket:
     """Return a socket bound to the address, yet to listen. Raises: ConfigurationError: it cannot be had."""
+    bound: socket.socket | None = None
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        bound = socket.socket(family, socket.SOCK_STREAM)
+        bound = socket.socket(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0], socket.SOCK_STREAM)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host, port))
     except OSError as error:
+        if bound is not None:
+            bound.close()
         raise ConfigurationError(
             f"cannot listen on {host} port {port}: {error.strerror or error}; free it, or give another with --port"
         ) from error
@@ -282,7 +285,7 @@ def server_of(gateway: Gateway, settings: Settings, listening: Callable[[], None
     """Return the server, yet to run, that answers with `gateway`; it calls `listening` when it does."""
     deadlines = Deadlines(settings.head_timeout_s, settings.head_timeout_s, connection_limit())
     config = uvicorn.Config(
-        gateway,  # type: ignore[arg-type]
+        gateway,
         http=guarded(deadlines),
         loop="uvloop" if sys.platform != "win32" else "asyncio",
         ws="none",
@@ -315,7 +318,7 @@ def main(arguments: Sequence[str]) -> int:
     except TidegateError as error:
         sys.stderr.write(error.message + "\n")
         return error.exit_code
-    log = file_log(home.logs / "gateway.log", "gateway", _epoch)
+    log = FileLog(home.logs / "gateway.log", "gateway", time.time)
     try:
         with only_one(home, "gateway", wait_s=home.settings.stop_s + 2.0):
             if given.socket is not None:
@@ -331,12 +334,6 @@ def main(arguments: Sequence[str]) -> int:
         log("cannot serve", **described(error))
         return error.exit_code
     return 0
-
-
-def _epoch() -> float:
-    import time
-
-    return time.time()
 
 
 if __name__ == "__main__":

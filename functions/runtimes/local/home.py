@@ -17,6 +17,7 @@ import base64
 import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 
@@ -140,7 +141,7 @@ def absolute(url: str, home: Path) -> str:
     """
     scheme, _, place = url.partition(":")
     if scheme in ("file", "sqlite") and place and not place.startswith("/"):
-        return f"{scheme}://{home / place}"
+        return f"{scheme}://{quote(str(home / place))}"
     return url
 
 

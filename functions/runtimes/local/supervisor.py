@@ -34,7 +34,7 @@ from functions.runtimes.local.process import (
     when_orphaned,
     withdraw,
 )
-from functions.runtimes.log import Log, described, file_log
+from functions.runtimes.log import FileLog, Log, described
 from shared.errors import ConfigurationError, TidegateError, Unavailable
 
 CHILDREN: tuple[Role, ...] = ("gateway", "worker")
@@ -73,7 +73,7 @@ def serve(
     on_stop(asked.set)
     if parent is not None:
         when_orphaned(parent, asked.set)
-    log = file_log(home.logs / "supervisor.log", "supervisor", time.time)
+    log = FileLog(home.logs / "supervisor.log", "supervisor", time.time)
     try:
         with only_one(home, "supervisor", wait_s=0.0):
             _Supervisor(home, home.settings.port if port is None else port, log).run(asked, on_ready)
@@ -184,9 +184,9 @@ class _Supervisor:
 
     def _announce(self) -> None:
         serving = announced(self._home, "gateway")
-        restarts = {child.role: child.restarts for child in self._children}
+        restarts: dict[str, int] = {child.role: child.restarts for child in self._children}
         url = serving.url if serving else ""
-        announce(self._home, "supervisor", Running(os.getpid(), time.time(), url, dict(restarts)))
+        announce(self._home, "supervisor", Running(os.getpid(), time.time(), url, restarts))
 
     def _stop(self) -> None:
         """Ask both to finish, the gateway first; kill what does not."""

@@ -22,10 +22,10 @@ from functions.runtimes.local.home import Home, open_home
 from functions.runtimes.local.platform import Local, compose_all
 from functions.runtimes.local.process import Running, announce, failure_path, on_stop, only_one, when_orphaned, withdraw
 from functions.runtimes.local.schedule import tick
-from functions.runtimes.log import Log, described, file_log
+from functions.runtimes.log import FileLog, Log, described
 from functions.runtimes.telemetry import MEMORY, memory_mb
 from shared.errors import TidegateError, TransientError
-from shared.events import Event
+from shared.events import Event, ScheduleTicked
 from shared.platform import Platform
 from shared.ports import Message, QueueConsumer
 from shared.topology import FUNCTIONS, Function
@@ -57,7 +57,7 @@ def retry_after_s(error: BaseException, receive_count: int, spread: float) -> fl
     pause = FIRST_RETRY_S
     if isinstance(error, TransientError):
         pause = min(LONGEST_RETRY_S, FIRST_RETRY_S * RETRY_GROWTH ** (receive_count - 1))
-        pause = max(pause, error.retry_after_s or 0.0)
+        return max(pause * (0.5 + spread / 2), error.retry_after_s or 0.0)
     return pause * (0.5 + spread / 2)
 
 
@@ -162,8 +162,10 @@ class Worker:
         fields["duration_ms"] = round((time.monotonic() - loan.began) * 1000, 1)
         try:
             if error is None:
-                acknowledged = loan.consumer.ack(message.receipt)
-                self._log("handled", **fields, **({} if acknowledged else {"note": "the loan had lapsed"}))
+                if not loan.consumer.ack(message.receipt):
+                    fields["note"] = "the loan had lapsed; it is delivered again"
+                if fields["type"] != ScheduleTicked.TYPE:  # those would fill the log with nothing
+                    self._log("handled", **fields)
             else:
                 pause_s = retry_after_s(error, message.receive_count, self._spread())
                 loan.consumer.extend(message.receipt, pause_s)
@@ -205,7 +207,11 @@ class Worker:
 
     def _ticker(self, function: Function) -> Callable[[], None]:
         consumer, queue = self._local.consumers[function.name], self._platform.queues[function.name]
-        return lambda: tick(function.name, queue, consumer, self._platform.clock.now())
+
+        def send() -> None:
+            tick(function.name, queue, consumer, self._platform.clock.now())
+
+        return send
 
     def _every(self, period_s: float, act: Callable[[], None]) -> None:
         while True:
@@ -246,7 +252,7 @@ def main(arguments: Sequence[str]) -> int:
     except TidegateError as error:
         sys.stderr.write(error.message + "\n")
         return error.exit_code
-    log = file_log(home.logs / "worker.log", "worker", time.time)
+    log = FileLog(home.logs / "worker.log", "worker", time.time)
     try:
         with only_one(home, "worker", wait_s=home.settings.stop_s + 2.0):
             if given.parent is not None:

@@ -1,0 +1,217 @@
+"""Object stores that each break one clause, and that the suite must therefore refuse."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from shared.errors import InvalidInput, NotFound, TidegateError
+from shared.ports import Created, Exists, Object, ObjectInfo
+from tests.conformance.broken import Breaks, Proxy
+
+STORE_BREAKS = Breaks()
+breaks = STORE_BREAKS.breaks
+
+
+@breaks("every_key_of_the_grammar_is_its_own_object")
+class FoldsCase(Proxy):
+    def put_new(self, key: str, body: bytes, **given: Any) -> Any:
+        return self.inner.put_new(key.lower(), body, **given)
+
+    def get(self, key: str, **given: Any) -> Any:
+        return self.inner.get(key.lower(), **given)
+
+
+@breaks("other_keys_are_refused_before_any_effect")
+class TidiesKeys(Proxy):
+    def put(self, key: str, body: bytes, **given: Any) -> Any:
+        return self.inner.put(key.strip("/") or key, body, **given)
+
+
+@breaks("an_object_beside_its_folder_is_written_or_refused")
+class LosesWhatIsBesideItsFolder(Proxy):
+    def put_new(self, key: str, body: bytes, **given: Any) -> Any:
+        if any(True for _ in self.inner.list(key + "/")):
+            return Created("nowhere")
+        return self.inner.put_new(key, body, **given)
+
+
+@breaks("without_time_left_nothing_is_done")
+class KnowsNoDeadline(Proxy):
+    def head(self, key: str, **given: Any) -> Any:
+        return self.inner.head(key)
+
+
+@breaks("threads_may_share_it")
+class CountsWithoutALock(Proxy):
+    scratch = b""
+
+    def put_new(self, key: str, body: bytes, **given: Any) -> Any:
+        type(self).scratch = key.encode()
+        time.sleep(0.0002)
+        return self.inner.put_new(type(self).scratch.decode(), body, **given)
+
+
+@breaks("get_gives_one_single_write")
+class ReadsEtagApart(Proxy):
+    def get(self, key: str, **given: Any) -> Any:
+        etag = self.inner.get(key, **given).etag
+        time.sleep(0.0005)
+        return Object(self.inner.get(key, **given).body, etag)
+
+
+@breaks("get_sees_what_was_acknowledged")
+class CachesReads(Proxy):
+    def get(self, key: str, **given: Any) -> Any:
+        cache = self.__dict__.setdefault("cache", {})
+        if key not in cache:
+            cache[key] = self.inner.get(key, **given)
+        return cache[key]
+
+
+@breaks("get_of_nothing_is_not_found")
+class GivesNothingForNothing(Proxy):
+    def get(self, key: str, **given: Any) -> Any:
+        try:
+            return self.inner.get(key, **given)
+        except NotFound:
+            return Object(b"", "")
+
+
+@breaks("get_range_gives_a_part")
+class CountsToTheLastByte(Proxy):
+    def get_range(self, key: str, start: int, length: int, **given: Any) -> Any:
+        return self.inner.get_range(key, start, length + 1, **given)
+
+
+@breaks("get_range_refuses_what_cannot_be")
+class CountsFromTheEnd(Proxy):
+    def get_range(self, key: str, start: int, length: int, **given: Any) -> Any:
+        return self.inner.get(key, **given).body[start : start + length]
+
+
+@breaks("head_knows_size_and_etag")
+class KnowsFolders(Proxy):
+    def head(self, key: str, **given: Any) -> Any:
+        found = self.inner.head(key, **given)
+        if found is None and any(True for _ in self.inner.list(key + "/")):
+            return ObjectInfo(key, 0, "folder", 0.0)
+        return found
+
+
+@breaks("the_etag_changes_with_the_content")
+class EtagIsTheSize(Proxy):
+    def get(self, key: str, **given: Any) -> Any:
+        found = self.inner.get(key, **given)
+        return Object(found.body, str(len(found.body)))
+
+    def put(self, key: str, body: bytes, **given: Any) -> Any:
+        self.inner.put(key, body, **given)
+        return str(len(body))
+
+
+@breaks("modified_is_the_time_of_writing")
+class TimesInMilliseconds(Proxy):
+    def head(self, key: str, **given: Any) -> Any:
+        found = self.inner.head(key, **given)
+        return found and ObjectInfo(key, found.size_bytes, found.etag, found.modified * 1000)
+
+
+@breaks("put_new_creates_what_is_absent")
+class LosesTheLastByte(Proxy):
+    def put_new(self, key: str, body: bytes, **given: Any) -> Any:
+        return self.inner.put_new(key, body[:-1], **given)
+
+
+@breaks("one_racing_caller_wins")
+class LooksThenWrites(Proxy):
+    def put_new(self, key: str, body: bytes, **given: Any) -> Any:
+        if self.inner.head(key) is not None:
+            return Exists()
+        time.sleep(0.0002)
+        return Created(self.inner.put(key, body, **given))
+
+
+@breaks("no_reader_sees_a_part")
+class WritesInParts(Proxy):
+    def put_new(self, key: str, body: bytes, **given: Any) -> Any:
+        answer = self.inner.put_new(key, body[:1000], **given)
+        if isinstance(answer, Created):
+            time.sleep(0.002)
+            return Created(self.inner.put(key, body, **given))
+        return answer
+
+
+@breaks("exists_changes_nothing")
+class TouchesWhatExists(Proxy):
+    def put_new(self, key: str, body: bytes, **given: Any) -> Any:
+        answer = self.inner.put_new(key, body, **given)
+        if isinstance(answer, Exists):
+            self.inner.put(key, self.inner.get(key).body)
+        return answer
+
+
+@breaks("put_replaces")
+class PutOnlyCreates(Proxy):
+    def put(self, key: str, body: bytes, **given: Any) -> Any:
+        self.inner.put_new(key, body, **given)
+        return self.inner.get(key).etag
+
+
+@breaks("of_racing_puts_one_stands_whole")
+class AnswersWithTheWrongEtag(Proxy):
+    def put(self, key: str, body: bytes, **given: Any) -> Any:
+        self.inner.put(key, body, **given)
+        time.sleep(0.0005)
+        return self.inner.head(key).etag + "'"
+
+
+@breaks("list_is_complete_and_in_order")
+class ListsByFolder(Proxy):
+    def list(self, prefix: str = "", after: str = "", **given: Any) -> Iterator[ObjectInfo]:
+        found = list(self.inner.list(prefix, after, **given))
+        return iter(sorted(found, key=lambda info: info.key.split("/")))
+
+
+@breaks("list_bears_change_meanwhile")
+class ListsByPosition(Proxy):
+    def list(self, prefix: str = "", after: str = "", **given: Any) -> Iterator[ObjectInfo]:
+        position = 0
+        while True:
+            found = list(self.inner.list(prefix, after, **given))
+            if position >= len(found):
+                return
+            yield found[position]
+            position += 1
+
+
+@breaks("list_fetches_as_it_goes")
+class ListsAllAtOnce(Proxy):
+    def list(self, prefix: str = "", after: str = "", **given: Any) -> Iterator[ObjectInfo]:
+        return iter(list(self.inner.list(prefix, after, **given)))
+
+
+@breaks("delete_removes")
+class MissesWhatIsNotThere(Proxy):
+    def delete(self, key: str, **given: Any) -> Any:
+        if self.inner.head(key) is None:
+            raise NotFound("not there", resource=key)
+        self.inner.delete(key, **given)
+
+
+@breaks("after_delete_put_new_creates_again")
+class RemembersTheDeleted(Proxy):
+    deleted = b"\0deleted"
+
+    def delete(self, key: str, **given: Any) -> Any:
+        self.inner.put(key, self.deleted, **given)
+
+
+@breaks("presign_works_or_says_that_it_cannot")
+class SignsWhatItCannotServe(Proxy):
+    def presign(self, key: str, method: str, expires_s: int, **given: Any) -> Any:
+        try:
+            return self.inner.presign(key, method, expires_s, **given)
+        except InvalidInput:
+            raise
+        except TidegateError:
+            return f"memory://{key}"

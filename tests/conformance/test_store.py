@@ -1,0 +1,36 @@
+"""Every object store against every clause, and every broken one against the clause that it breaks."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.conformance import rigs
+from tests.conformance.broken import REFUSED, Proxy
+from tests.conformance.broken_store import STORE_BREAKS
+from tests.conformance.store_clauses import STORE
+
+RIGS = {"memory": contextmanager(rigs.memory_store), "local": contextmanager(rigs.local_store_rig)}
+BROKEN = [(clause, kind) for clause, kinds in STORE_BREAKS.items() for kind in kinds]
+
+
+@pytest.fixture(params=RIGS)
+def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[rigs.StoreRig]:
+    with RIGS[request.param](tmp_path) as made:
+        yield made
+
+
+@pytest.mark.parametrize("clause", STORE.clauses)
+def test_store(rig: rigs.StoreRig, clause: str) -> None:
+    STORE.clauses[clause].check(rig)
+
+
+@pytest.mark.parametrize(("clause", "kind"), BROKEN, ids=[kind.__name__ for _, kind in BROKEN])
+def test_a_broken_store_is_refused(tmp_path: Path, clause: str, kind: type[Proxy]) -> None:
+    with RIGS["memory"](tmp_path) as sound:
+        broken = kind(sound.store)
+        rig = replace(sound, store=broken, another=lambda: broken)  # type: ignore[arg-type]
+        with pytest.raises(REFUSED):
+            STORE.clauses[clause].check(rig)

@@ -1,0 +1,169 @@
+"""A function can do what the topology grants it, and nothing else: every family, every function, every operation."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from functions.runtimes.grants import GrantedStore, narrowed
+from shared import layout
+from shared.errors import NotFound, PermissionDenied
+from shared.layout import FAMILIES, Family
+from shared.ports import Created, Exists, JobSpec
+from shared.topology import BY_NAME, FUNCTIONS, Function, Grant, queue_names, subscribers
+
+NAMES = {
+    "usecase": "flights",
+    "upload": "u1",
+    "name": "a.csv",
+    "number": "00000001",
+    "digest": "ab" * 32,
+    "shard": "ab",
+    "receipt": "0" * 64,
+    "key": "1" * 64,
+    "event": "2" * 64,
+    "batch": "3" * 64,
+    "attempt": "0001",
+    "trial": "0000",
+    "checker": "00000001-1",
+    "window": "2013-04",
+    "alert": "drift-m1",
+    "date": "2013-04-30",
+    "hour": "09",
+    "function": "trigger",
+    "ledger": "models",
+    "node": "model.1",
+    "edge": "up.cause.dataset.1",
+}
+PROBES = [(function, family) for function in FUNCTIONS for family in FAMILIES]
+
+
+def key_of(family: Family) -> str:
+    holes = [part.split("}")[0] for part in family.pattern.split("{")[1:]]
+    return family.key(**{hole: NAMES[hole] for hole in holes})
+
+
+def allowed(act: Callable[[], Any]) -> bool:
+    try:
+        act()
+    except PermissionDenied:
+        return False
+    except NotFound:
+        pass
+    return True
+
+
+def listed(store: Any, prefix: str) -> list[str]:
+    try:
+        return [info.key for info in store.list(prefix)]
+    except PermissionDenied:
+        return []
+
+
+@pytest.mark.parametrize(("function", "family"), PROBES, ids=[f"{f.name}-{family.name}" for f, family in PROBES])
+def test_each_operation_on_each_family_is_as_granted(stack: Any, function: Function, family: Family) -> None:
+    store = getattr(narrowed(stack.platform, function), family.store)
+    back_door = getattr(stack.platform, family.store)
+    key = key_of(family)
+    access = {grant.access for grant in function.grants if grant.family == family}
+    assert allowed(lambda: store.get(key)) == bool(access)
+    assert allowed(lambda: store.get_range(key, 0, 1)) == bool(access)
+    assert allowed(lambda: store.head(key)) == bool(access)
+    assert not allowed(lambda: store.delete(key))
+    assert back_door.head(key) is None
+    assert allowed(lambda: store.put_new(key, b"x")) == ("create" in access)
+    assert allowed(lambda: store.put(key, b"y")) == ("create" in access and family.kind == "hint")
+    body = None if back_door.head(key) is None else back_door.get(key).body
+    back_door.put_new(key, b"z")
+    assert listed(store, key) == ([key] if "read" in access else [])
+    assert body == ((b"y" if family.kind == "hint" else b"x") if "create" in access else None)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=[function.name for function in FUNCTIONS])
+def test_queues_jobs_and_secrets_are_as_granted(stack: Any, function: Function) -> None:
+    platform = narrowed(stack.platform, function)
+    heard = {name for event_type in function.sends for name in subscribers(event_type)}
+    for name in queue_names():
+        assert allowed(lambda name=name: platform.queues[name].send(b"x")) == (name in heard)
+    assert set(platform.queues) == heard
+    assert len(platform.queues) == len(heard)
+    for other in BY_NAME:
+        spec = JobSpec(name="a", function=other, event=b"{}")
+        assert allowed(lambda spec=spec: platform.jobs.submit(spec)) == (other in function.submits)
+    for operation in (platform.jobs.status, platform.jobs.logs, platform.jobs.cancel):
+        assert allowed(lambda operation=operation: operation("none")) == bool(function.submits)
+    assert allowed(lambda: platform.secrets.get("signing-key")) == ("signing-key" in function.secrets)
+
+
+def test_only_register_may_sign() -> None:
+    assert [function.name for function in FUNCTIONS if "signing-key" in function.secrets] == ["register"]
+
+
+def test_the_job_that_runs_users_choices_can_neither_number_nor_release(stack: Any) -> None:
+    system = narrowed(stack.platform, BY_NAME["train"]).system
+    for family in (layout.MODELS, layout.STAGES):
+        with pytest.raises(PermissionDenied, match=f"train may not create system/{family.name}"):
+            system.put_new(key_of(family), b"x")
+
+
+def store_with(stack: Any, *grants: Grant) -> GrantedStore:
+    function = Function(name="probe", unit="serve", about="", grants=grants)
+    return GrantedStore(stack.platform.system, "system", function)
+
+
+def test_a_grant_is_for_its_family_only_even_where_folders_are_shared(stack: Any) -> None:
+    # claims, trials, results and refusals all lie below runs/{usecase}/{key}/
+    for family in (layout.CLAIMS, layout.TRIALS, layout.RESULTS, layout.REFUSALS):
+        stack.platform.system.put_new(key_of(family), b"x")
+    store = store_with(stack, Grant("read", layout.CLAIMS))
+    assert [info.key for info in store.list("runs/")] == [key_of(layout.CLAIMS)]
+    assert [info.key for info in store.list()] == [key_of(layout.CLAIMS)]
+    with pytest.raises(PermissionDenied):
+        store.get(key_of(layout.RESULTS))
+
+
+def test_listing_beyond_what_is_granted_is_refused_and_not_empty(stack: Any) -> None:
+    store = store_with(stack, Grant("read", layout.CLAIMS), Grant("create", layout.MODELS))
+    for prefix in ("models/", "stages/flights/", "x"):
+        with pytest.raises(PermissionDenied, match="may not list"):
+            list(store.list(prefix))
+
+
+def test_create_is_create_if_absent_with_reading_back_but_not_listing(stack: Any) -> None:
+    store = store_with(stack, Grant("create", layout.MODELS))
+    key = key_of(layout.MODELS)
+    assert store.head(key) is None
+    assert isinstance(store.put_new(key, b"one"), Created)
+    assert isinstance(store.put_new(key, b"two"), Exists)
+    assert store.get(key).body == b"one"
+    assert store.get_range(key, 1, 2) == b"ne"
+    for act in (lambda: list(store.list("models/")), lambda: store.put(key, b"two"), lambda: store.delete(key)):
+        with pytest.raises(PermissionDenied):
+            act()
+    assert store.get(key).body == b"one"
+
+
+def test_a_key_of_no_family_belongs_to_nobody(stack: Any) -> None:
+    store = store_with(stack, *(Grant("create", family) for family in FAMILIES if family.store == "system"))
+    for key in ("elsewhere/a", "models/Flights/00000001.json", "models/flights/1.json", "models/../models/x.json"):
+        with pytest.raises(PermissionDenied, match="no family"):
+            store.put_new(key, b"x")
+
+
+def test_presigned_addresses_follow_the_same_grants(stack: Any) -> None:
+    store = store_with(stack, Grant("read", layout.CLAIMS))
+    for family, method in ((layout.CLAIMS, "PUT"), (layout.MODELS, "GET"), (layout.MODELS, "PUT")):
+        with pytest.raises(PermissionDenied):
+            store.presign(key_of(family), method, 60)
+
+
+def test_every_grant_names_a_family_of_the_layout() -> None:
+    for function in FUNCTIONS:
+        assert len(set(function.grants)) == len(function.grants), function.name
+        assert all(grant.family in FAMILIES for grant in function.grants)
+
+
+def test_every_event_that_is_sent_is_heard() -> None:
+    sent = {event_type for function in FUNCTIONS for event_type in function.sends}
+    for event_type in sent:
+        assert subscribers(event_type), event_type

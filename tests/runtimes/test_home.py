@@ -1,0 +1,166 @@
+"""The home folder: made once whatever happens in between, opened or clearly refused."""
+
+import itertools
+import shutil
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from functions.runtimes.http import own_issuer, public_keys
+from functions.runtimes.local import files
+from functions.runtimes.local.home import (
+    SETTINGS,
+    SIGNING_KEY,
+    TOKEN_KEY,
+    absolute,
+    create_home,
+    issue_token,
+    open_home,
+)
+from functions.runtimes.local.platform import compose
+from shared.errors import ConfigurationError
+from shared.registry.signatures import key_id_of, public_of, sign, verify
+from shared.serving.access import authenticate
+
+
+def tree(path: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(path)): file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}
+
+
+def test_a_home_is_made_once_and_stays_as_it_is(tmp_path: Path) -> None:
+    home = create_home(tmp_path / "deep" / "home", stack="one", port=0)
+    before = tree(home.path)
+    assert create_home(home.path, stack="two", port=1234) == home
+    assert open_home(home.path) == home
+    assert tree(home.path) == before
+    assert home.settings.stack == "one"
+
+
+def test_keys_are_private_and_the_settings_hold_their_public_parts(tmp_path: Path) -> None:
+    home = create_home(tmp_path / "home")
+    assert stat.S_IMODE((home.path / "secrets").stat().st_mode) == 0o700
+    for name in (SIGNING_KEY, TOKEN_KEY):
+        assert stat.S_IMODE((home.path / "secrets" / name).stat().st_mode) == 0o600
+    signing, token = home.secret(SIGNING_KEY), home.secret(TOKEN_KEY)
+    assert signing != token
+    assert public_keys(home.settings.trust_roots) == {key_id_of(signing): public_of(signing)}
+    assert public_keys(home.settings.token_keys) == {key_id_of(token): public_of(token)}
+    verify(b"body", sign(b"body", signing), key_id_of(signing), public_keys(home.settings.trust_roots))
+    assert signing.decode()[30:60] not in (home.path / SETTINGS).read_text()
+
+
+def test_its_tokens_are_accepted_by_its_own_settings(tmp_path: Path) -> None:
+    home = create_home(tmp_path / "home")
+    token = issue_token(home, "me", ["flights:infer"], 1000.0, 60.0)
+    caller = authenticate(f"Bearer {token}", (own_issuer(home.settings),), 1001.0)
+    assert (caller.subject, caller.scopes) == ("me", {"flights:infer"})
+
+
+@pytest.mark.parametrize(("port", "issuer"), [(8080, "http://127.0.0.1:8080"), (0, "http://127.0.0.1")])
+def test_the_issuer_is_a_url_that_stays(tmp_path: Path, port: int, issuer: str) -> None:
+    assert create_home(tmp_path / "home", port=port).settings.issuer == issuer
+
+
+def test_no_home_is_said_with_its_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for place in (tmp_path, tmp_path / "absent", tmp_path / "file"):
+        with pytest.raises(ConfigurationError, match=r"no Tidegate home at .*: run `tidegate init`"):
+            open_home(place)
+    with pytest.raises(ConfigurationError, match="--home"):
+        create_home(tmp_path / "file")
+    with pytest.raises(ConfigurationError, match="--home"):
+        create_home(Path("/proc/nowhere"))
+
+
+def test_wrong_settings_name_the_key(tmp_path: Path) -> None:
+    home = create_home(tmp_path / "home")
+    path = home.path / SETTINGS
+    path.write_text(path.read_text().replace('"port": 8080', '"prot": 8080'))
+    with pytest.raises(ConfigurationError, match="prot"):
+        open_home(home.path)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def test_a_home_that_was_killed_while_it_was_made_is_completed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Die at every write in turn: before it, and after it."""
+    steps = itertools.count()
+    limit = 0
+
+    def dying(function: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object, **named: object) -> object:
+            if next(steps) == limit:
+                raise Killed
+            result = function(*arguments, **named)
+            if next(steps) == limit:
+                raise Killed
+            return result
+
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "link", dying(files.os.link))
+        patch.setattr(files, "sync_folder", dying(files.sync_folder))
+        patch.setattr(Path, "mkdir", dying(Path.mkdir))
+        deaths = 0
+        while True:
+            steps, place = itertools.count(), tmp_path / str(limit)
+            try:
+                create_home(place)
+            except Killed:
+                deaths += 1
+                keys = {name: body for name, body in tree(place).items() if name.endswith("-key")}
+                limit, held = -1, limit
+                home = create_home(place)
+                limit = held + 1
+                whole = tree(home.path)
+                assert keys.items() <= whole.items()  # a key that was written once is never written anew
+                assert public_keys(home.settings.token_keys) == {
+                    key_id_of(home.secret(TOKEN_KEY)): public_of(home.secret(TOKEN_KEY))
+                }
+                continue
+            break
+    assert deaths > 20
+
+
+def test_a_home_that_was_moved_or_copied_uses_its_own_stores(tmp_path: Path) -> None:
+    first = create_home(tmp_path / "first 100% home")
+    compose(first, "test").system.put_new("a", b"first")
+    shutil.copytree(first.path, tmp_path / "second")
+    second = open_home(tmp_path / "second")
+    compose(second, "test").system.put_new("b", b"second")
+    assert compose(first, "test").system.head("b") is None
+    assert compose(second, "test").system.get("a").body == b"first"
+    assert (tmp_path / "first 100% home" / "system" / "a").read_bytes() == b"first"
+
+
+def test_addresses_elsewhere_are_left_alone(tmp_path: Path) -> None:
+    for url in ("s3://bucket/prefix", "file:///srv/system", "memory:"):
+        assert absolute(url, tmp_path) == url
+
+
+def test_the_platform_knows_what_trains_only_where_it_is_asked(tmp_path: Path) -> None:
+    home = create_home(tmp_path / "home")
+    assert compose(home, "a").settings.train_unit == ""
+    settings = compose(home, "a", trains=True).settings
+    assert settings.train_unit.startswith("sha256:")
+    assert settings.train_lock.startswith("sha256:")
+    assert compose(home, "b", trains=True).settings == settings
+
+
+def test_files_are_written_once_or_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    assert files.write_once(path, b"one") == b"one"
+    assert files.write_once(path, b"two") == b"one"
+    files.write_whole(path, b"three", mode=0o600)
+    assert path.read_bytes() == b"three"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with pytest.raises(OSError, match="directory"):
+        files.write_whole(tmp_path, b"four")
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]

@@ -1,0 +1,129 @@
+"""A job's process: its exit codes, its retries, and the whole of it below the local jobs adapter."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.local.jobs import LocalJobs
+from functions.runtimes import dispatch
+from functions.runtimes.job import PAUSES_S, main, run
+from functions.runtimes.local.home import create_home, open_home
+from functions.runtimes.local.platform import compose
+from shared.documents import encode
+from shared.errors import DataRefused, InvalidInput, TidegateError, Unavailable
+from shared.events import TrainingGranted, first_event
+from shared.platform import Outcome
+from shared.ports import JobSpec
+
+EVENT = first_event(
+    TrainingGranted(number=1, key="0" * 64), usecase="flights", source="/test", origin="test", at=0.0
+)
+
+
+def ended(
+    stack: Any, monkeypatch: pytest.MonkeyPatch, errors: Iterator[Exception | None]
+) -> tuple[int, list[float], list[dict[str, Any]]]:
+    def handle(event: object, platform: object) -> Outcome:
+        error = next(errors)
+        if error is not None:
+            raise error
+        return Outcome()
+
+    monkeypatch.setattr(dispatch, "handler_of", lambda function: handle)
+    pauses: list[float] = []
+    lines: list[dict[str, Any]] = []
+    code = run(
+        "train", EVENT, stack.platform, sleep=pauses.append, say=lambda line: lines.append(json.loads(line))
+    )
+    return code, pauses, lines
+
+
+def test_done_is_zero(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, pauses, lines = ended(stack, monkeypatch, iter([None]))
+    assert (code, pauses) == (0, [])
+    assert [line["message"] for line in lines] == ["done"]
+
+
+def test_what_fails_for_a_while_is_tried_again_in_the_same_job(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, pauses, lines = ended(stack, monkeypatch, iter([Unavailable("no"), Unavailable("no"), None]))
+    assert (code, pauses) == (0, list(PAUSES_S[:2]))
+    assert [line["message"] for line in lines] == ["try failed", "try failed", "done"]
+
+
+def test_what_goes_on_failing_ends_with_three(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, pauses, _ = ended(stack, monkeypatch, iter([Unavailable("no")] * 9))
+    assert (code, pauses) == (3, list(PAUSES_S))
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(DataRefused("bad"), 1), (InvalidInput("bad"), 2), (TidegateError("x"), 3), (ValueError(), 3)]
+)
+def test_what_cannot_be_helped_ends_at_once(
+    stack: Any, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
+) -> None:
+    found, pauses, lines = ended(stack, monkeypatch, iter([error]))
+    assert (found, pauses) == (code, [])
+    assert lines[-1]["error"] == type(error).__name__
+
+
+def test_what_cannot_start_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = str(create_home(tmp_path / "home").path)
+    event = tmp_path / "event.json"
+    event.write_bytes(encode(EVENT))
+    (tmp_path / "empty").mkdir()
+    for arguments, code, word in (
+        (["--home", str(tmp_path / "no"), str(event)], 2, "tidegate init"),
+        (["--home", home, str(event)], 2, "--function"),
+        (["--home", home, "--function", "nothing", str(event)], 2, "no function"),
+        (["--home", home, "--function", "train", str(tmp_path / "absent")], 3, "FileNotFoundError"),
+        (["--home", home, "--function", "train", str(tmp_path / "empty")], 3, "FileNotFoundError"),
+    ):
+        assert main(arguments) == code
+        assert word in capsys.readouterr().err
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_submitted_job_runs_its_function_on_the_home(tmp_path: Path) -> None:
+    """An upload without a charter is quarantined: validate runs to its end in a job's process."""
+    home = create_home(tmp_path / "home")
+    platform = compose(home, "test")
+    key = "uploads/flights/u1/a.csv"
+    platform.landing.put_new(key, b"a,b\n1,2\n")
+    info = platform.landing.head(key)
+    assert info is not None
+    from shared.events import UploadReceived
+
+    event = first_event(
+        UploadReceived(key=key, etag=info.etag), usecase="flights", source="/test", origin="test", at=0.0
+    )
+    job = platform.jobs.submit(JobSpec(name="validate", function="validate", event=encode(event)))
+    wait_for(lambda: platform.jobs.status(job).state not in ("pending", "running"))
+    assert platform.jobs.status(job).state == "succeeded", platform.jobs.logs(job)
+    assert json.loads(platform.jobs.logs(job).splitlines()[-1])["message"] == "done"
+    receipts = list(platform.system.list("receipts/flights/"))
+    assert len(receipts) == 1
+    assert isinstance(platform.jobs, LocalJobs)
+
+
+def test_an_event_from_a_file_is_handled_by_hand(tmp_path: Path) -> None:
+    home = create_home(tmp_path / "home")
+    event = tmp_path / "event.json"
+    event.write_bytes(encode(EVENT))
+    command = [sys.executable, "-m", "functions.runtimes.job", "--home", str(home.path)]
+    done = subprocess.run([*command, "--function", "train", str(event)], capture_output=True, text=True, check=False)
+    # There is no such training: the function was reached, and said so.
+    assert done.returncode == 2, done.stderr
+    assert json.loads(done.stderr.splitlines()[-1])["error"] == "NotFound"
+    assert open_home(home.path) == home

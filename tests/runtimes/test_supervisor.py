@@ -1,0 +1,228 @@
+"""A served home as a person runs it: processes are killed, started again, stopped; one home is served once."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from functions.runtimes.local.gateway import bound_socket
+from functions.runtimes.local.home import SETTINGS, Home, create_home, issue_token, open_home
+from functions.runtimes.local.platform import compose
+from functions.runtimes.local.process import Role, announced, is_alive
+from functions.runtimes.local.supervisor import Stack, start
+from shared.documents import encode
+from shared.errors import ConfigurationError
+from shared.events import UploadReceived, first_event
+from shared.settings import read_settings
+
+WAIT_S = 60.0
+
+
+def eventually(holds: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + WAIT_S
+    while not (found := holds()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
+
+
+def home_with(path: Path, **changes: Any) -> Home:
+    home = create_home(path, port=0)
+    settings = read_settings((home.path / SETTINGS).read_bytes())
+    (home.path / SETTINGS).write_bytes(encode(msgspec.structs.replace(settings, **changes)))
+    return open_home(home.path)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return home_with(tmp_path / "home", loan_s=1.0, sweep_every_s=0.2, settle_s=0.0, stop_s=5.0)
+
+
+@pytest.fixture
+def served(home: Home) -> Iterator[Stack]:
+    with start(home) as stack:
+        yield stack
+
+
+def get(url: str, token: str = "") -> tuple[int, dict[str, Any]]:
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})
+    try:
+        with urllib.request.urlopen(request, timeout=WAIT_S) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read())
+
+
+def pid_of(home: Home, role: Role) -> int:
+    said = announced(home, role)
+    assert said is not None
+    return said.pid
+
+
+def another(home: Home, role: Role, before: int) -> int:
+    """Wait for another process of this role, and return its id."""
+
+    def changed() -> int:
+        said = announced(home, role)
+        return said.pid if said is not None and said.pid != before else 0
+
+    pid: int = eventually(changed)
+    return pid
+
+
+def drop(home: Home, name: str) -> str:
+    """Put a file into the landing store by hand; returns what its receipt is found by."""
+    compose(home, "test").landing.put_new(f"drops/flights/{name}", b"a,b\n1,2\n")
+    return name
+
+
+def receipts(home: Home) -> int:
+    return len(list(compose(home, "test").system.list("receipts/flights/")))
+
+
+def gone(pid: int) -> bool:
+    """Whether the process has ended; one that nobody has waited for yet has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except FileNotFoundError:
+        return not is_alive(pid)
+
+
+def test_a_served_home_answers_works_and_stops_in_order(served: Stack, home: Home) -> None:
+    assert get(served.url + "/v2/health/live") == (200, {"live": True})
+    assert get(served.url + "/metrics")[0] == 401
+    token = issue_token(home, "me", ["flights:read"], time.time(), 60.0)
+    assert get(f"{served.url}/v1/usecases/flights/uploads/{'0' * 64}", token)[0] == 404
+    drop(home, "a.csv")
+    eventually(lambda: receipts(home) == 1)
+    pids = [pid_of(home, role) for role in ("supervisor", "gateway", "worker")]
+    served.stop()
+    served.stop()
+    assert served.process.returncode == 0
+    assert all(gone(pid) for pid in pids)
+    assert not list(home.run.glob("*.json"))
+    assert not (home.logs / "worker.err").read_bytes()
+    assert not (home.logs / "gateway.err").read_bytes()
+    messages = [json.loads(line)["message"] for line in (home.logs / "worker.log").read_text().splitlines()]
+    assert (messages[0], messages[-1]) == ("working", "stopped")
+
+
+def test_a_home_is_served_once(served: Stack, home: Home) -> None:
+    with pytest.raises(ConfigurationError, match=f"served already at {served.url} .*--home"):
+        start(home)
+    command = [sys.executable, "-m", "functions.runtimes.local.supervisor", "--home", str(home.path)]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert served.url in refused.stderr
+    assert get(served.url + "/v2/health/live")[0] == 200
+
+
+def test_a_killed_gateway_is_back_at_the_same_address(served: Stack, home: Home) -> None:
+    for _ in range(2):
+        before = pid_of(home, "gateway")
+        os.kill(before, signal.SIGKILL)
+        # Nobody is refused meanwhile: the supervisor holds the socket, and the connection waits in it.
+        assert get(served.url + "/v2/health/live") == (200, {"live": True})
+        assert another(home, "gateway", before) != before
+    said = eventually(lambda: (found := announced(home, "supervisor")) and found.restarts.get("gateway") == 2 and found)
+    assert said.url == served.url
+
+
+def test_a_killed_worker_is_back_and_works(served: Stack, home: Home) -> None:
+    before = pid_of(home, "worker")
+    drop(home, "a.csv")
+    os.kill(before, signal.SIGKILL)
+    assert another(home, "worker", before) != before
+    eventually(lambda: receipts(home) == 1)
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from functions.runtimes import dispatch
+from functions.runtimes.local import worker
+def hold(event, platform):
+    Path(sys.argv[2]).write_text(event.id)
+    time.sleep(600)
+dispatch.handler_of = lambda function: hold
+worker.main(["--home", sys.argv[1]])
+"""
+
+
+def test_what_a_killed_worker_had_in_hand_is_delivered_again(home: Home, tmp_path: Path) -> None:
+    platform = compose(home, "test")
+    key = "uploads/flights/u1/a.csv"
+    platform.landing.put_new(key, b"a,b\n1,2\n")
+    info = platform.landing.head(key)
+    assert info is not None
+    data = UploadReceived(key=key, etag=info.etag)
+    event = first_event(data, usecase="flights", source="/test", origin="test", at=0.0)
+    platform.queues["validate"].send(encode(event))
+    marker = tmp_path / "in hand"
+    # SIGKILL takes the holder at the worst moment: in the middle of the handler.
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(home.path), str(marker)]) as holder:
+        eventually(marker.exists)
+        time.sleep(1.5)  # longer than a loan: it is the holder's only because it borrows on
+        holder.kill()
+    assert receipts(home) == 0
+    assert marker.read_text() == event.id
+    with start(home):
+        eventually(lambda: receipts(home) == 1)
+        lines = [json.loads(line) for line in (home.logs / "worker.log").read_text().splitlines()]
+    handled = [line for line in lines if line["message"] == "handled" and line.get("event") == event.id]
+    assert handled[0]["received"] == 2
+
+
+def test_what_a_killed_supervisor_leaves_ends_by_itself(home: Home) -> None:
+    stack = start(home)
+    pids = [pid_of(home, role) for role in ("gateway", "worker")]
+    stack.process.kill()
+    stack.process.wait()
+    eventually(lambda: all(gone(pid) for pid in pids))
+    with start(home) as again:
+        assert get(again.url + "/v2/health/live")[0] == 200
+
+
+def test_a_home_can_be_served_again_at_once_on_the_same_port(home: Home) -> None:
+    stack = start(home)
+    port = int(stack.url.rsplit(":", 1)[1])
+    stack.process.kill()
+    stack.process.wait()
+    with start(home, port) as again:  # what is left of the first still holds the port for a moment
+        assert again.url == stack.url
+        assert get(again.url + "/v2/health/live")[0] == 200
+
+
+def test_the_stack_ends_with_the_program_that_started_it(home: Home) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from functions.runtimes.local.home import open_home;"
+        "from functions.runtimes.local.supervisor import start; start(open_home(Path(sys.argv[1]))); os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(home.path)], check=True, timeout=WAIT_S)
+    eventually(lambda: not list(home.run.glob("*.json")))
+
+
+def test_a_taken_port_is_said_with_its_remedy(home: Home) -> None:
+    with bound_socket("127.0.0.1", 0) as taken:
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=f"port {port}.*--port"):
+            start(home, port)
+
+
+def test_wrong_settings_are_said_and_nothing_is_left_running(tmp_path: Path) -> None:
+    home = home_with(tmp_path / "home", token_keys={"k": "no key"})
+    with pytest.raises(ConfigurationError, match="the gateway cannot start: .*token_keys"):
+        start(home)
+    eventually(lambda: not list(home.run.glob("*.json")))

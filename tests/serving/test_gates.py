@@ -1,0 +1,283 @@
+"""Gates judge by the evidence: what KPIs say, whether the champion is beaten, and nothing that is only reported."""
+
+import sys
+from dataclasses import dataclass
+from subprocess import run
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from shared.documents import encode
+from shared.pipeline.metrics import ALWAYS, NEVER, evaluate
+from shared.pipeline.records import Evaluation, MetricValue
+from shared.serving.gates import CHAMPION, EVIDENCE, decide
+from shared.serving.records import Gate, GateDecision, Stage
+from shared.usecase.charter import Charter, Features, Kpi, Payoff, Release, Target
+
+PAYOFF = Payoff(true_positive=4.0)
+CHARTER = Charter(
+    usecase="flights-late",
+    problem="p",
+    objective="o",
+    owners={"business": "Ada"},
+    sign_off=("business",),
+    task="binary",
+    target=Target(column="late"),
+    time_column="at",
+    id_columns=("id",),
+    features=Features(numeric=("x",)),
+    kpis=(
+        Kpi(metric="roc_auc", at_least=0.7),
+        Kpi(metric="payoff_per_1000", at_least=100.0),
+        Kpi(metric="log_loss", at_most=0.0, gates=False),
+    ),
+    payoff=PAYOFF,
+    release=Release(minimum_gain=0.01, resamples=200),
+)
+THRESHOLD = 0.25
+
+
+@dataclass
+class Case:
+    """What training proposes: a model of some skill, and perhaps a champion's scores on the same 30 days of rows."""
+
+    evaluation: Evaluation
+    metrics: dict[str, MetricValue]
+    baselines: dict[str, MetricValue]
+
+
+def case(skill: float, champion_skill: float | None = None, *, champion: int = 1, seed: int = 0) -> Case:
+    random = np.random.default_rng(seed)
+    days, rows = 30, 60
+    trouble = np.repeat(random.normal(0.0, 0.7, days), rows)  # rows of one day know each other
+    true = random.normal(0.0, 1.0, days * rows) + trouble
+    outcomes = (random.random(days * rows) < 1 / (1 + np.exp(1.4 - 1.5 * true))).astype(int)
+
+    def scores(strength: float) -> tuple[float, ...]:
+        seen = strength * true + (1 - strength) * random.normal(0.0, 1.2, days * rows)
+        return tuple(float(score) for score in (1 / (1 + np.exp(1.4 - 1.5 * seen))).astype(np.float32))
+
+    new = scores(skill)
+    evaluation = Evaluation(
+        outcomes=tuple(outcomes.tolist()),
+        blocks=tuple(np.repeat(np.arange(days), rows).tolist()),
+        scores=new,
+        champion=None if champion_skill is None else champion,
+        champion_scores=() if champion_skill is None else scores(champion_skill),
+    )
+
+    def figure(metric: Any, threshold: float) -> MetricValue:
+        value = evaluate(metric, outcomes, new, threshold, PAYOFF)
+        return MetricValue(value, value - 0.01, value + 0.01)
+
+    return Case(
+        evaluation,
+        {metric: figure(metric, THRESHOLD) for metric in ("roc_auc", "log_loss", "accuracy", "payoff_per_1000")},
+        {
+            "never.payoff_per_1000": figure("payoff_per_1000", NEVER),
+            "always.payoff_per_1000": figure("payoff_per_1000", ALWAYS),
+        },
+    )
+
+
+def judge(given: Case, champion: int | None = None, charter: Charter = CHARTER, **more: Any) -> GateDecision:
+    return decide(2, given.metrics, given.baselines, given.evaluation, champion, charter, threshold=THRESHOLD, **more)
+
+
+def gate(decision: GateDecision, name: str) -> Gate:
+    (found,) = [one for one in decision.gates if one.name == name]
+    return found
+
+
+def with_release(**changes: Any) -> Charter:
+    return msgspec.structs.replace(CHARTER, release=msgspec.structs.replace(CHARTER.release, **changes))
+
+
+def test_a_good_first_model_passes_every_gate_and_says_why() -> None:
+    decision = judge(case(0.8))
+    assert decision.passed
+    assert [one.name for one in decision.gates] == [
+        EVIDENCE,
+        "roc_auc at least 0.7",
+        "payoff_per_1000 at least 100",
+        CHAMPION,
+    ]
+    assert decision.against is None
+    assert "6 reported figures agree with the scores of 1800 test rows" in decision.gates[0].detail
+    assert "never acting is worth 0, always acting" in decision.gates[2].detail
+    assert gate(decision, CHAMPION).detail.startswith("no model serves yet")
+
+
+def test_a_kpi_gates_by_the_point_estimate_and_the_interval_is_told() -> None:
+    given = case(0.8)
+    value = given.metrics["roc_auc"].value
+    for bound, passed in ((value, True), (value + 1e-9, False)):
+        rules = msgspec.structs.replace(CHARTER, kpis=(Kpi(metric="roc_auc", at_least=bound),))
+        decision = judge(given, charter=rules)
+        assert decision.passed is passed
+        judged = decision.gates[1]
+        assert (judged.value, judged.target, judged.low, judged.high) == (value, bound, value - 0.01, value + 0.01)
+        assert ("on the point estimate only" in judged.detail) is passed
+
+
+def test_changing_a_kpi_changes_the_outcome_and_kpis_that_do_not_gate_do_not() -> None:
+    given = case(0.6)
+    assert judge(given).passed  # the log loss of at most 0 is not met by any model, but it does not gate
+    strict = msgspec.structs.replace(CHARTER, kpis=(Kpi(metric="roc_auc", at_least=0.99),))
+    assert not judge(given, charter=strict).passed
+
+
+def test_with_the_target_permuted_the_gate_refuses() -> None:
+    for seed in range(20):
+        given = case(0.8, seed=seed)
+        outcomes = np.random.default_rng(seed).permutation(given.evaluation.outcomes)
+        noise = msgspec.structs.replace(given.evaluation, outcomes=tuple(outcomes.tolist()))
+        honest = {
+            metric: MetricValue(evaluate(metric, outcomes, noise.scores, THRESHOLD, PAYOFF), 0.0, 1.0)  # type: ignore[arg-type]
+            for metric in given.metrics
+        }
+        decision = judge(Case(noise, honest, given.baselines))
+        assert gate(decision, EVIDENCE).passed
+        assert not gate(decision, "roc_auc at least 0.7").passed
+
+
+@pytest.mark.parametrize("name", ["roc_auc", "payoff_per_1000", "never.payoff_per_1000", "always.payoff_per_1000"])
+def test_a_figure_that_the_evidence_does_not_bear_out_does_not_pass(name: str) -> None:
+    given = case(0.8)
+    figures = given.metrics if name in given.metrics else given.baselines
+    figures[name] = MetricValue(figures[name].value + 0.01, 0.0, 1.0)
+    decision = judge(given)
+    assert not decision.passed
+    assert gate(decision, EVIDENCE).detail.startswith(f"metrics do not match the evidence: {name} is reported as")
+
+
+def test_a_made_up_metric_does_not_help() -> None:
+    given = case(0.2)
+    given.metrics["roc_auc"] = MetricValue(0.99, 0.98, 1.0)
+    given.metrics["f1"] = MetricValue(1.0, 1.0, 1.0)
+    decision = judge(given)
+    assert not gate(decision, EVIDENCE).passed
+    assert "f1 is reported as 1, it has no value" in gate(decision, EVIDENCE).detail
+    assert gate(decision, "roc_auc at least 0.7").value == pytest.approx(0.5, abs=0.2)  # the evidence's, not 0.99
+
+
+@pytest.mark.parametrize(
+    ("skills", "passed"), [((0.8, 0.4), True), ((0.4, 0.8), False), ((0.8, 0.8), False), ((0.8, 0.78), False)]
+)
+def test_only_a_model_that_surely_beats_the_champion_replaces_it(skills: tuple[float, float], passed: bool) -> None:
+    judged = gate(judge(case(*skills), champion=1), CHAMPION)
+    assert judged.passed is passed
+    assert judged.low is not None
+    assert judged.high is not None
+    assert judged.value is not None
+    assert judged.low < judged.value < judged.high
+    assert "95 % interval" in judged.detail
+    assert "over 30 resampled blocks" in judged.detail
+
+
+def test_the_same_scores_are_no_gain_at_all() -> None:
+    given = case(0.8, 0.8)
+    same = msgspec.structs.replace(given.evaluation, champion_scores=given.evaluation.scores)
+    judged = gate(judge(Case(same, given.metrics, given.baselines), champion=1), CHAMPION)
+    assert (judged.passed, judged.value, judged.low, judged.high) == (False, 0.0, 0.0, 0.0)
+
+
+def test_a_sure_gain_below_the_minimum_does_not_pass() -> None:
+    given = case(0.8, 0.6)
+    gain = gate(judge(given, champion=1), CHAMPION).value
+    assert gain is not None
+    assert judge(given, champion=1, charter=with_release(minimum_gain=gain)).passed
+    assert not judge(given, champion=1, charter=with_release(minimum_gain=gain + 1e-9)).passed
+
+
+def test_a_lower_log_loss_is_a_gain() -> None:
+    rules = with_release(metric="log_loss", minimum_gain=0.0)
+    better = gate(judge(case(0.8, 0.3), champion=1, charter=rules), CHAMPION)
+    worse = gate(judge(case(0.3, 0.8), champion=1, charter=rules), CHAMPION)
+    assert (better.passed, worse.passed) == (True, False)
+    assert better.value is not None
+    assert better.value > 0
+
+
+def test_metrics_that_decide_need_the_champions_threshold() -> None:
+    given, rules = case(0.8, 0.3), with_release(metric="payoff_per_1000")
+    unknown = gate(judge(given, champion=1, charter=rules), CHAMPION)
+    assert not unknown.passed
+    assert "needs the threshold of model 1" in unknown.detail
+    never = gate(judge(given, champion=1, charter=rules, champion_threshold=NEVER), CHAMPION)
+    assert never.passed
+    assert never.value == pytest.approx(given.metrics["payoff_per_1000"].value)
+
+
+def test_a_champion_that_was_not_scored_makes_the_gate_fail() -> None:
+    moved = gate(judge(case(0.8, 0.3, champion=1), champion=3), CHAMPION)
+    unscored = gate(judge(case(0.8), champion=3), CHAMPION)
+    assert not moved.passed
+    assert moved.detail.startswith("champion changed since training: model 1 was scored")
+    assert not unscored.passed
+    assert "no champion was scored on the test rows, model 3 serves now" in unscored.detail
+
+
+def broken(evaluation: Evaluation, **changes: Any) -> Evaluation:
+    return msgspec.structs.replace(evaluation, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"outcomes": (), "blocks": (), "scores": (), "champion_scores": ()}, "no rows"),
+        ({"scores": (0.5,)}, "differ in length"),
+        ({"blocks": (1,)}, "differ in length"),
+        ({"champion_scores": (0.5,)}, "not one champion's score for each row"),
+        ({"champion": None}, "not one champion's score for each row"),
+        ({"outcomes": (2,) * 1800}, "not all 0 or 1"),
+        ({"scores": (1.5,) * 1800}, "not all probabilities"),
+        ({"champion_scores": (float("nan"),) * 1800}, "not all probabilities"),
+    ],
+)
+def test_evidence_that_is_none_does_not_pass_and_does_not_crash(changes: dict[str, Any], words: str) -> None:
+    given = case(0.8, 0.3)
+    decision = judge(Case(broken(given.evaluation, **changes), given.metrics, given.baselines), champion=1)
+    assert not decision.passed
+    (only,) = decision.gates
+    assert words in only.detail
+
+
+def test_rows_of_one_outcome_or_of_one_day_are_refused_in_words() -> None:
+    given = case(0.8, 0.3)
+    one_outcome = broken(given.evaluation, outcomes=(1,) * 1800)
+    decision = judge(Case(one_outcome, {}, {}), champion=1)
+    assert "one outcome only" in gate(decision, "roc_auc at least 0.7").detail
+    assert "cannot be compared" in gate(decision, CHAMPION).detail
+    one_day = judge(Case(broken(given.evaluation, blocks=(0,) * 1800), given.metrics, given.baselines), champion=1)
+    assert not one_day.passed
+    assert "two blocks" in gate(one_day, CHAMPION).detail
+
+
+def test_the_same_arguments_give_the_same_decision_to_the_byte() -> None:
+    given = case(0.8, 0.6)
+
+    def stage() -> bytes:
+        decision = judge(given, champion=1)
+        return encode(
+            Stage(
+                usecase="flights-late",
+                champion=2,
+                action="release",
+                reason="r",
+                by="release",
+                cause="model.2",
+                decision=decision,
+            )
+        )
+
+    assert stage() == stage()
+    assert gate(judge(given, champion=1, seed=1), CHAMPION).low != gate(judge(given, champion=1, seed=2), CHAMPION).low
+
+
+def test_gates_import_numpy_and_nothing_heavier() -> None:
+    heavy = ("pyarrow", "pandas", "sklearn", "onnxruntime", "ruamel")
+    code = f"import shared.serving.gates, sys; print([name for name in {heavy!r} if name in sys.modules])"
+    assert run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -1,0 +1,58 @@
+"""A crash before and after every port operation of every function, one at a time: the world must not show it."""
+
+import copy
+from collections import Counter
+from functools import cache
+
+import pytest
+
+from adapters.memory.faults import Decision
+from tests.simulation.scenario import STEPS, begin
+from tests.simulation.world import World
+
+MAX_EXECUTIONS_AFTER_A_CRASH = 2
+
+
+@cache
+def undisturbed() -> dict[str, tuple[World, World, list[tuple[str, str, str]], tuple[str, ...]]]:
+    """Return for each step the world before it, the world after it, its operations, and which function did each."""
+    world = begin()
+    told = {}
+    for name, step in STEPS.items():
+        world.caches = {}  # every process begins anew with the step, here and in the disturbed worlds
+        before = copy.deepcopy(world)
+        world.faults.begin(tracing=True)
+        world.functions = []
+        step(world)
+        world.rest()
+        assert world.failed == []
+        assert world.denied == []
+        world.caches = {}
+        told[name] = (before, copy.deepcopy(world), list(world.faults.trace or []), tuple(world.functions))
+        world.faults.begin()
+    assert world.check().findings == ()
+    return told
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_crash_at_any_operation_leaves_no_trace(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    before, after, trace, functions = undisturbed()[name]
+    meaning, events = after.meaning(), after.events()
+    points: Counter[str] = Counter()
+    for number, function in enumerate(functions, 1):
+        for fault in ("crash-before", "crash-after"):
+            world = copy.deepcopy(before)
+            world.faults.begin([Decision(number, fault)])
+            STEPS[name](world)
+            world.rest()
+            where = f"{fault} operation {number} ({function}: {trace[number - 1]}) of step {name!r}"
+            assert world.crashes >= 1, f"{where}: nothing crashed"
+            assert world.meaning() == meaning, f"{where}: the state differs"
+            assert world.events() == events, f"{where}: other events are on record"
+            assert world.failed == [], where
+            assert world.check().findings == (), where
+            assert max(world.executions.values(), default=0) <= MAX_EXECUTIONS_AFTER_A_CRASH, where
+            points[function] += 1
+    with capsys.disabled():
+        counts = ", ".join(f"{function} {count}" for function, count in sorted(points.items()))
+        print(f"\nsimulation: {points.total()} crashes in {name!r}: {counts}", end="")
