@@ -3,7 +3,6 @@
 Metadata and health come from here too, so that ready means that an inference ran.
 """
 
-import base64
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
@@ -11,11 +10,12 @@ from importlib.metadata import version
 import msgspec
 
 from shared import layout
-from shared.errors import NotFound, Unavailable
+from shared.errors import NotFound
 from shared.events import PredictionsCaptured
 from shared.platform import Emit, Outcome, Platform
 from shared.registry.blob import get_blob
 from shared.registry.ledger import Ledger
+from shared.registry.signatures import trusted_keys
 from shared.serving.capture import asked, messages, predictions_of
 from shared.serving.http import Call, json_response
 from shared.serving.invocations import invocation_response, parse_invocation
@@ -134,17 +134,4 @@ def _load(platform: Platform, usecase: str, number: int) -> LoadedModel:
     entry = Ledger(platform.system, layout.MODELS, usecase, ModelVersion).get(number).document
     manifest_body = get_blob(platform.system, entry.manifest_digest)
     model_body = get_blob(platform.system, ModelManifest.decode(manifest_body).model_digest)
-    return load_model(number, entry, manifest_body, model_body, trust_roots(platform))
-
-
-def trust_roots(platform: Platform) -> dict[str, bytes]:
-    """Return the public keys that models must be signed by, key id to raw bytes, from the settings.
-
-    Raises: Unavailable: the settings name none, so nothing can be trusted.
-    """
-    if not platform.settings.trust_roots:
-        raise Unavailable("the settings name no trust root, so no model can be loaded; run `tidegate init`")
-    return {
-        key_id: base64.urlsafe_b64decode(key + "=" * (-len(key) % 4))
-        for key_id, key in platform.settings.trust_roots.items()
-    }
+    return load_model(number, entry, manifest_body, model_body, trusted_keys(platform.settings.trust_roots))

@@ -6,7 +6,6 @@ A tick only finds the windows that are due; each is then judged by itself, as of
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Literal
 
 from shared import layout
 from shared.data.profile import Profile, profile_batches
@@ -18,9 +17,10 @@ from shared.layout import number_name
 from shared.monitoring.alerts import alerts_for
 from shared.monitoring.drift import covariate_drift, prior_drift
 from shared.monitoring.performance import join_labels, watched_kpis
-from shared.monitoring.records import Alert, FeatureDrift, WindowReport
+from shared.monitoring.records import FeatureDrift, WindowReport
 from shared.monitoring.service import service_figures
 from shared.monitoring.windows import bounds, window_of
+from shared.pipeline.records import ModelInterface
 from shared.platform import Emit, Outcome, Platform, unexpected
 from shared.ports import ObjectStore
 from shared.registry.blob import create_document, get_document_blob, read_document
@@ -28,7 +28,7 @@ from shared.registry.edges import link
 from shared.registry.ledger import Ledger
 from shared.serving.capture_files import feature_table, read_all
 from shared.serving.records import LabelBatch, ModelManifest, ModelVersion, Prediction, Stage
-from shared.usecase.charter import Charter
+from shared.usecase.charter import Charter, Features
 from shared.usecase.effective import effective_charter
 
 WINDOWS_BACK = 3
@@ -88,25 +88,26 @@ def _judge(usecase: str, window: str, platform: Platform) -> Outcome:
         by_model[prediction.model].append(prediction)
     emits: list[Emit] = []
     for model in sorted(by_model):
-        report = read_document(platform.system, _place(usecase, model, window), WindowReport)
+        place = layout.WINDOWS.key(usecase=usecase, number=number_name(model), window=window)
+        report = read_document(platform.system, place, WindowReport)
         if report is None:
-            report = _put_report(usecase, model, window, by_model[model], rules, platform)
-        _link(report, platform.system)
-        asked = [alert for alert in report.alerts if _kind(alert) == "performance"] or list(report.alerts)
-        # One training answers all the alerts of a window.
-        emits += [Emit(TrainingRequested(cause=f"alert.{alert}", kind=_kind(alert))) for alert in asked[:1]]
+            report = create_document(
+                platform.system, place, _report(usecase, model, window, by_model[model], rules, platform)
+            )
+        emits += _raise(report, rules, platform.system)
     return Outcome(emits)
 
 
-def _put_report(
-    usecase: str, model: int, window: str, predictions: list[Prediction], rules: Charter, platform: Platform
-) -> WindowReport:
-    """Write the alerts, then the report that names them, and return the report that stands."""
-    report, alerts = _report(usecase, model, window, predictions, rules, platform)
-    for alert in alerts:
-        place = layout.ALERTS.key(usecase=usecase, alert=alert.alert, number=number_name(1))
-        create_document(platform.system, place, alert)
-    return create_document(platform.system, _place(usecase, model, window), report)
+def _raise(report: WindowReport, rules: Charter, store: ObjectStore) -> list[Emit]:
+    """Put the report's alerts on record; one training is asked for, because of the alert that the charter acts on."""
+    alerts = alerts_for(rules, report.model, report.window, report.covariate, report.prior, report.kpis)
+    named = [alert for alert in alerts if alert.alert in report.alerts]
+    for alert in named:
+        place = layout.ALERTS.key(usecase=report.usecase, alert=alert.alert, number=number_name(1))
+        create_document(store, place, alert)
+    _link(report, store)
+    named.sort(key=lambda alert: (alert.kind not in rules.retraining.on, alert.kind != "performance"))
+    return [Emit(TrainingRequested(cause=f"alert.{alert.alert}", kind=alert.kind)) for alert in named[:1]]
 
 
 def _link(report: WindowReport, store: ObjectStore) -> None:
@@ -118,10 +119,11 @@ def _link(report: WindowReport, store: ObjectStore) -> None:
 
 def _report(
     usecase: str, model: int, window: str, predictions: list[Prediction], rules: Charter, platform: Platform
-) -> tuple[WindowReport, tuple[Alert, ...]]:
+) -> WindowReport:
     version = Ledger(platform.system, layout.MODELS, usecase, ModelVersion).get(model).document
     manifest = get_document_blob(platform.system, version.manifest_digest, ModelManifest)
     reference = get_document_blob(platform.system, manifest.reference_digest, Profile)
+    features = features_of(manifest.interface)  # the model's own, whatever the charter has become since
     start, end = bounds(window)
     judged = join_labels(predictions, _labels(platform.capture, usecase, start), rules.id_columns)
     reasons: list[str] = []
@@ -129,16 +131,15 @@ def _report(
     prior: FeatureDrift | None = None
     try:
         current = profile_batches(feature_table(predictions, manifest.interface).to_batches())
-        covariate = covariate_drift(reference, current, rules.features, rules.monitoring)
+        covariate = covariate_drift(reference, current, features, rules.monitoring)
     except InsufficientData as error:
         reasons.append(f"features: {error.message}")
     try:
-        prior = prior_drift(reference, rules.target.column, judged.outcomes, rules.features, rules.monitoring)
+        prior = prior_drift(reference, rules.target.column, judged.outcomes, features, rules.monitoring)
     except InsufficientData as error:
         reasons.append(f"outcome: {error.message}")
     kpis = watched_kpis(judged.outcomes, judged.scores, manifest.threshold, rules)
-    alerts = alerts_for(rules, model, window, covariate, prior, kpis)
-    report = WindowReport(
+    return WindowReport(
         usecase=usecase,
         model=model,
         window=window,
@@ -150,10 +151,9 @@ def _report(
         prior=prior,
         kpis=kpis,
         service=service_figures(platform.metrics, usecase, platform.clock.now()),
-        alerts=tuple(alert.alert for alert in alerts),
+        alerts=tuple(alert.alert for alert in alerts_for(rules, model, window, covariate, prior, kpis)),
         reason="; ".join(reasons),
     )
-    return report, alerts
 
 
 def _predictions(capture: ObjectStore, usecase: str, window: str, time_column: str) -> list[Prediction]:
@@ -204,8 +204,12 @@ def _place(usecase: str, model: int, window: str) -> str:
     return layout.WINDOWS.key(usecase=usecase, number=number_name(model), window=window)
 
 
-def _kind(alert_id: str) -> Literal["drift", "performance"]:
-    return "performance" if alert_id.startswith("performance") else "drift"
+def features_of(interface: ModelInterface) -> Features:
+    """Return a model's inputs as a charter lists features."""
+    return Features(
+        numeric=tuple(tensor.name for tensor in interface.inputs if tensor.datatype != "BYTES"),
+        categorical=tuple(tensor.name for tensor in interface.inputs if tensor.datatype == "BYTES"),
+    )
 
 
 def _days(start: float, end: float) -> Iterator[str]:

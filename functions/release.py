@@ -16,12 +16,11 @@ from shared.pipeline.records import Evaluation, TrainingResult
 from shared.platform import Outcome, Platform
 from shared.ports import ObjectStore
 from shared.registry.blob import get_document_blob, read_document
-from shared.registry.edges import link
 from shared.registry.ledger import Entry, Ledger
 from shared.serving.gates import decide
 from shared.serving.http import Call, json_response
 from shared.serving.records import GateDecision, ModelManifest, ModelVersion, Stage
-from shared.serving.stages import rollback_target
+from shared.serving.stages import link_stage, rollback_target
 from shared.usecase.effective import effective_charter
 
 
@@ -45,7 +44,7 @@ def handle(event: Event | Call, platform: Platform) -> Outcome:
         lambda stage: stage.cause == cause,
         lambda tail: _gated(usecase, model, cause, tail, platform.system),
     )
-    link(platform.system, usecase, cause, entry.document.action, f"stage.{entry.number}")
+    link_stage(platform.system, entry)
     return Outcome()
 
 
@@ -66,8 +65,7 @@ def transition(usecase: str, asked: ReleaseRequest, by: str, cause: str, store: 
         lambda stage: stage.cause == cause,
         lambda tail: make(usecase, asked, by, cause, tail, store),
     )
-    if entry.document.champion is not None:
-        link(store, usecase, f"model.{entry.document.champion}", entry.document.action, f"stage.{entry.number}")
+    link_stage(store, entry)
     return entry
 
 

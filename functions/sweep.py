@@ -1,7 +1,8 @@
 """sweep: finds what was missed, whoever missed it, and says it again; all that hears it stands being told twice.
 
 Uploads without a receipt (an object event that never came, a file dropped by hand), grants whose job never claimed
-them or died, results that were never registered.
+them or died, results that were never registered, and the lineage of stages that somebody set by a request and did
+not live to record.
 """
 
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from shared.platform import Emit, Outcome, Platform
 from shared.registry.acts import Act
 from shared.registry.blob import read_document
 from shared.registry.ledger import Ledger
-from shared.serving.records import ModelVersion
+from shared.serving.records import ModelVersion, Stage
+from shared.serving.stages import link_stage
 
 REPEAT_S = 30.0
 """One process says the same again no sooner than this."""
@@ -25,6 +27,8 @@ def handle(event: Event, platform: Platform) -> Outcome:
     """Look everything over, and return the events that should have been there."""
     payload(event, ScheduleTicked)
     found = [*_uploads(platform), *(emit for usecase in _usecases(platform) for emit in _trainings(usecase, platform))]
+    for usecase in _usecases(platform):
+        _link_stages(usecase, platform)
     return Outcome([emit for emit in found if _due(emit.origin, platform)])
 
 
@@ -61,6 +65,14 @@ def _trainings(usecase: str, platform: Platform) -> Iterator[Emit]:
             yield Emit(TrainingGranted(number=entry.number, key=key), usecase, f"granted {key}", at)
         if result is not None and result.state == "succeeded" and not _refused(usecase, key, platform):
             yield Emit(TrainingFinished(number=entry.number, key=key), usecase, f"finished {key}", at)
+
+
+def _link_stages(usecase: str, platform: Platform) -> None:
+    """Write the edges of the stages that this process has not seen yet; those that are there stay as they are."""
+    seen = platform.cache.setdefault("stages", {})
+    for entry in Ledger(platform.system, layout.STAGES, usecase, Stage).entries(after=seen.get(usecase, 0)):
+        link_stage(platform.system, entry)
+        seen[usecase] = entry.number
 
 
 def _in_hand(usecase: str, key: str, platform: Platform) -> bool:

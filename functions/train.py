@@ -49,9 +49,9 @@ def handle(event: Event, platform: Platform) -> Outcome:
         charter = _charter(platform.system, spec)
         if not claim(usecase, granted.key, charter.charter.training.timeout_s, platform):
             return Outcome()
+        for dataset in spec.datasets:  # before the result: whoever finds that does not come back here
+            link(platform.system, usecase, f"dataset.{dataset.number}", "data", f"run.{granted.key}")
         result = create_document(platform.system, place, _result(granted.key, spec, charter, platform))
-    for dataset in spec.datasets:
-        link(platform.system, usecase, f"dataset.{dataset.number}", "data", f"run.{granted.key}")
     return Outcome([Emit(TrainingFinished(number=granted.number, key=granted.key))])
 
 

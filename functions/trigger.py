@@ -9,10 +9,11 @@ from shared.events import Event, TrainingGranted, TrainingRequested, payload
 from shared.monitoring.windows import bounds, windows_between
 from shared.pipeline.code import PIPELINE_CODE
 from shared.pipeline.policy import training_allowed
-from shared.pipeline.records import DatasetRef, PipelineVersion, TrainingDecision, TrainingSpec
+from shared.pipeline.records import DatasetRef, PipelineVersion, TrainingDecision, TrainingResult, TrainingSpec
 from shared.platform import Emit, Outcome, Platform, unexpected
 from shared.ports import JobSpec, ObjectStore
 from shared.registry.acts import perform
+from shared.registry.blob import read_document
 from shared.registry.edges import link
 from shared.registry.ledger import Entry, Ledger
 from shared.serving.records import Stage
@@ -62,7 +63,8 @@ def _decision(
     data_end = max(entry.document.time_end for entry in datasets)
     windows = windows_between(min(entry.document.time_start for entry in datasets), data_end, rules.monitoring.window)
     earlier = [entry.document for entry in trainings.entries()]
-    allowed, reason = training_allowed(rules, asked.kind, earlier, data_end, len(windows))
+    tried = [decision for decision in earlier if not _failed(decision, platform.system)]
+    allowed, reason = training_allowed(rules, asked.kind, tried, data_end, len(windows))
     refusal = TrainingDecision(usecase=usecase, cause=asked.cause, granted=False, reason=reason, data_end=data_end)
     if not allowed:
         return refusal
@@ -79,6 +81,14 @@ def _decision(
     return TrainingDecision(
         usecase=usecase, cause=asked.cause, granted=True, reason=reason, key=key, spec=spec, data_end=data_end
     )
+
+
+def _failed(decision: TrainingDecision, store: ObjectStore) -> bool:
+    """Whether a training was granted and came to nothing: it neither was the first nor starts a cooldown."""
+    if decision.key is None:
+        return False
+    result = read_document(store, layout.RESULTS.key(usecase=decision.usecase, key=decision.key), TrainingResult)
+    return result is not None and result.state == "failed"
 
 
 def _spec(

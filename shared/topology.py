@@ -94,7 +94,7 @@ FUNCTIONS: tuple[Function, ...] = (
         sends=(events.TrainingGranted.TYPE,),
         submits=("train",),
         grants=(
-            *_read(layout.CHARTERS, layout.CONTRACTS, layout.DATASETS, layout.STAGES),
+            *_read(layout.CHARTERS, layout.CONTRACTS, layout.DATASETS, layout.STAGES, layout.RESULTS),
             *_APPEND,
             *_create(layout.PIPELINES, layout.TRAININGS, layout.ACTS, layout.EDGES, layout.EVENTS),
         ),
@@ -122,7 +122,7 @@ FUNCTIONS: tuple[Function, ...] = (
         memory_mb=1024,
         timeout_s=120,
         grants=(
-            *_read(layout.TRAININGS, layout.RESULTS),
+            *_read(layout.RESULTS),
             *_APPEND,
             *_create(layout.BLOBS, layout.MODELS, layout.REFUSALS, layout.EDGES, layout.EVENTS),
         ),
@@ -198,8 +198,8 @@ FUNCTIONS: tuple[Function, ...] = (
         schedule="sweep_every_s",
         grants=(
             *_read(layout.UPLOADS, layout.DROPS, layout.RECEIPTS, layout.TRAININGS, layout.MODELS),
-            *_read(layout.ACTS, layout.CLAIMS, layout.RESULTS, layout.REFUSALS),
-            *_create(layout.EVENTS),
+            *_read(layout.ACTS, layout.CLAIMS, layout.RESULTS, layout.REFUSALS, layout.STAGES),
+            *_create(layout.EDGES, layout.EVENTS),
         ),
     ),
 )

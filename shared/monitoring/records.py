@@ -8,7 +8,10 @@ from shared.documents import Document
 
 
 class FeatureDrift(msgspec.Struct, frozen=True, kw_only=True):
-    """One column against the reference. `distance`: Jensen-Shannon, base 2, in [0, 1]; `p_value` of the same bins."""
+    """One column against the reference. `p_value` is of the same bins as `distance`.
+
+    `distance`: Jensen-Shannon, base 2, in [0, 1], in excess of what chance alone shows in so many rows.
+    """
 
     name: str
     distance: float

@@ -82,7 +82,9 @@ def _evidence(reported: dict[str, MetricValue], evaluation: Evaluation, charter:
             found = "it has no value on the test rows" if value is None else f"the test rows give {value:.6g}"
             apart.append(f"{name} is reported as {figure.value:.6g}, {found}")
     if apart:
-        return Gate(name=EVIDENCE, passed=False, detail=f"metrics do not match the evidence: {'; '.join(apart)}; train again")
+        return Gate(
+            name=EVIDENCE, passed=False, detail=f"metrics do not match the evidence: {'; '.join(apart)}; train again"
+        )
     return Gate(
         name=EVIDENCE,
         passed=True,

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable
 
+from shared.ports import ObjectStore
+from shared.registry.edges import link
+from shared.registry.ledger import Entry
 from shared.serving.records import Stage
 
 
@@ -11,8 +14,10 @@ def champions(stages: Iterable[Stage]) -> list[int]:
     A release or promotion puts a model on top; a rollback takes the top one off. A refusal changes nothing.
 
     >>> from shared.serving.records import Stage
-    >>> def stage(action, champion): return Stage(usecase="u", champion=champion, action=action, reason="", by="", cause="")
-    >>> champions([stage("release", 1), stage("refuse", 1), stage("release", 3), stage("rollback", 1)])
+    >>> told = [("release", 1), ("refuse", 1), ("release", 3), ("rollback", 1)]
+    >>> champions(
+    ...     Stage(usecase="u", champion=champion, action=action, reason="", by="", cause="") for action, champion in told
+    ... )
     [1]
     """
     served: list[int] = []
@@ -29,3 +34,11 @@ def rollback_target(stages: Iterable[Stage]) -> int | None:
     """Return the model that served before the present champion, or None where there was none."""
     served = champions(stages)
     return served[-2] if len(served) > 1 else None
+
+
+def link_stage(store: ObjectStore, stage: Entry[Stage]) -> None:
+    """Record which model a stage is about: the one whose gates were asked, else the champion that a person set."""
+    document = stage.document
+    model = document.decision.model if document.decision else document.champion
+    if model is not None:
+        link(store, document.usecase, f"model.{model}", document.action, f"stage.{stage.number}")

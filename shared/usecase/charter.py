@@ -104,8 +104,9 @@ class Release(Rules, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Monitoring(Rules, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The watch. `window`: calendar windows of the time column, in UTC.
 
-    A feature drifts when its Jensen-Shannon distance is at least `minimum_effect` and the test's p-value, times the
-    number of features, is below `false_alarm_rate`. Performance needs `minimum_labels` labelled rows.
+    A column drifts when its Jensen-Shannon distance is at least `minimum_effect` and the test's p-value, times the
+    number of columns tested (the features and the outcome), is below `false_alarm_rate`. Performance needs
+    `minimum_labels` labelled rows.
     """
 
     window: Literal["day", "month"] = "month"

@@ -190,6 +190,8 @@ def local_queue(folder: Path) -> Iterator[QueueRig]:
             return LocalQueue(file, "queue", clock=clock, max_receives=MAX_RECEIVES, max_body_bytes=2000)
 
         def bodies() -> list[bytes]:
+            if not path.exists():
+                return []
             connection = sqlite3.connect(path)
             try:
                 return [body for (body,) in connection.execute("SELECT body FROM messages")]

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from functions.runtimes.local import gateway as module
-from functions.runtimes.local.gateway import Gateway, Lane, address_of, bound_socket, server_of
+from functions.runtimes.local.application import Gateway
+from functions.runtimes.local.gateway import address_of, bound_socket, server_of
 from functions.runtimes.local.guard import MAX_HEAD_BYTES
+from functions.runtimes.local.lanes import WAITING, Lane
 from shared.errors import ConfigurationError, DeadlineExceeded, Unavailable
 from shared.platform import Outcome
 from shared.serving.http import Call, Response, json_response
@@ -310,7 +312,7 @@ def test_overload_is_answered_at_once_and_health_all_the_while(
     handled_by(monkeypatch, handle)
     served = serve()
     token = served.stack.token("flights:infer")
-    places = BY_NAME["infer"].concurrency * (1 + module.WAITING)
+    places = BY_NAME["infer"].concurrency * (1 + WAITING)
     waiting = [served.connect() for _ in range(places)]
     for client in waiting:
         client.send(request("POST", INFER, token, 0))
@@ -335,7 +337,7 @@ def test_what_takes_too_long_is_given_up_and_its_place_is_free_when_it_ends() ->
         return json_response(200, {})
 
     async def scenario() -> None:
-        for _ in range(1 + module.WAITING):
+        for _ in range(1 + WAITING):
             with pytest.raises(DeadlineExceeded):
                 await lane.run(slow)
         # One runs still; those that waited behind it were dropped with their callers.

@@ -86,9 +86,7 @@ class Killed(BaseException):
     """Stands for the end of the process."""
 
 
-def test_a_home_that_was_killed_while_it_was_made_is_completed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_home_that_was_killed_while_it_was_made_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Die at every write in turn: before it, and after it."""
     steps = itertools.count()
     limit = 0

@@ -21,9 +21,7 @@ from shared.events import TrainingGranted, first_event
 from shared.platform import Outcome
 from shared.ports import JobSpec
 
-EVENT = first_event(
-    TrainingGranted(number=1, key="0" * 64), usecase="flights", source="/test", origin="test", at=0.0
-)
+EVENT = first_event(TrainingGranted(number=1, key="0" * 64), usecase="flights", source="/test", origin="test", at=0.0)
 
 
 def ended(
@@ -38,9 +36,7 @@ def ended(
     monkeypatch.setattr(dispatch, "handler_of", lambda function: handle)
     pauses: list[float] = []
     lines: list[dict[str, Any]] = []
-    code = run(
-        "train", EVENT, stack.platform, sleep=pauses.append, say=lambda line: lines.append(json.loads(line))
-    )
+    code = run("train", EVENT, stack.platform, sleep=pauses.append, say=lambda line: lines.append(json.loads(line)))
     return code, pauses, lines
 
 

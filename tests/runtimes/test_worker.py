@@ -45,7 +45,7 @@ class Rig:
         self.platform: Platform = stack.platform
         self.queues = queues
         self.overdue = threading.Event()
-        local = Local(self.platform, queues, lambda: [])
+        local = Local(self.platform, queues, list)
         self.worker = Worker(local, stack.log, overdue=self.overdue.set, spread=lambda: 0.0, functions=functions)
 
     def lines(self, message: str) -> list[dict[str, Any]]:
@@ -85,7 +85,12 @@ def test_a_message_is_acknowledged_when_its_events_are_sent(rig: Callable[..., R
     assert seen == [upload()]
     assert made.queues["validate"].depth() == (0, 0.0)
     line = made.lines("handled")[0]
-    assert (line["function"], line["event"], line["usecase"], line["received"]) == ("validate", upload().id, "flights", 1)
+    assert (line["function"], line["event"], line["usecase"], line["received"]) == (
+        "validate",
+        upload().id,
+        "flights",
+        1,
+    )
     assert line["duration_ms"] >= 0
     assert "note" not in line
 
@@ -175,7 +180,12 @@ def test_two_messages_at_once_where_the_topology_says_two(rig: Callable[..., Rig
 def test_a_handler_past_its_time_limit_ends_the_worker(rig: Callable[..., Rig]) -> None:
     go = threading.Event()
     hasty = Function(name="validate", unit="data", about="", subscribes=(UploadReceived.TYPE,), timeout_s=0)
-    made = rig(lambda event, platform: go.wait(WAIT_S) and Outcome() or Outcome(), hasty)
+
+    def handle(event: Event, platform: Platform) -> Outcome:
+        assert go.wait(WAIT_S)
+        return Outcome()
+
+    made = rig(handle, hasty)
     made.queues["validate"].send(encode(upload()))
     assert made.overdue.wait(WAIT_S)
     go.set()

@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from shared.documents import digest_of, encode
+from shared.events import TrainingRequested, first_event
 from shared.usecase.charter import CharterVersion, Signature
 from shared.usecase.effective import charters
 from tests.simulation.material import CHARTER, DAMAGED, DRIFTED, MONTHS, USECASE
@@ -32,7 +31,7 @@ def upload(name: str, body: bytes, number: int) -> Step:
 
     def step(world: World) -> None:
         response = world.request("uploads", call("upload", {"usecase": USECASE, "name": name}, body, number))
-        assert response.status == 202, response.body
+        world.expect(response, 202)
 
     return step
 
@@ -61,7 +60,7 @@ def predict(number: int, first: int, count: int) -> Step:
             ],
         }
         response = world.request("infer", call("infer", {"usecase": USECASE}, body, number))
-        assert response.status == 200, response.body
+        world.expect(response, 200)
 
     return step
 
@@ -73,7 +72,7 @@ def label(number: int) -> Step:
         labels = [{"ids": {"row": row["row"]}, "value": row["shut"]} for row in DRIFTED]
         body = {"labels": labels, "at": MARCH + 10_000.0}
         response = world.request("labels", call("label", {"usecase": USECASE}, body, number))
-        assert response.status == 202, response.body
+        world.expect(response, 202)
 
     return step
 
@@ -89,7 +88,7 @@ def release(number: int, **asked: Any) -> Step:
     def step(world: World) -> None:
         body = {"reason": "a person wants it", **asked}
         response = world.request("release", call("release", {"usecase": USECASE}, body, number))
-        assert response.status == 200, response.body
+        world.expect(response, 200)
 
     return step
 
@@ -98,9 +97,38 @@ def ask(operation: str, number: int) -> Step:
     """Return the step in which a client looks at the serving model."""
 
     def step(world: World) -> None:
-        assert world.request("infer", call(operation, {"usecase": USECASE}, b"", number)).status == 200
+        world.expect(world.request("infer", call(operation, {"usecase": USECASE}, b"", number)), 200)
 
     return step
+
+
+def lose_everything(world: World) -> None:
+    """A person asks for a training; its job is lost, and so is what the next job says: sweep finds both."""
+    event = first_event(
+        TrainingRequested(cause="person.tester", kind="person"),
+        usecase=USECASE,
+        source="/cli",
+        origin="by hand",
+        at=MARCH,
+    )
+    world.attempt("outside", lambda: world.queues["trigger"].send(encode(event)))
+    while world.work_on("trigger"):
+        pass
+    world.jobs._due.clear()
+    world.clock.advance(1000.0)
+    world.tick("sweep")
+    for function in ("sweep", "trigger"):
+        world.work_on(function)
+    world.run_job()
+    world.queues["register"]._held.clear()
+    world.clock.advance(1000.0)
+
+
+def look_up_receipt(world: World) -> None:
+    """A client asks what became of an upload."""
+    receipt = next(key for key in world.system._keys if key.startswith("receipts/"))[-69:-5]
+    names = {"usecase": USECASE, "receipt": receipt}
+    world.expect(world.request("uploads", call("receipt", names, b"", 12)), 200)
 
 
 STEPS: dict[str, Step] = {
@@ -120,7 +148,8 @@ STEPS: dict[str, Step] = {
 }
 
 
-def served_by(body: bytes) -> int:
-    """Return the number of the model that an answer names."""
-    version: str = msgspec.json.decode(body)["model_version"]
-    return int(version)
+ASIDE: dict[str, Step] = {
+    "a job and a message are lost": lose_everything,
+    "a receipt is looked up": look_up_receipt,
+}
+"""What the story needs only to use every grant."""

@@ -1,0 +1,73 @@
+"""The house rules as programs: who may import whom, style, types; one test each, so that one command is the truth."""
+
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.topology import FUNCTIONS
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PACKAGES: list[str] = PROJECT["tool"]["uv"]["build-backend"]["module-name"]
+CONTRACTS: dict[str, dict[str, Any]] = {
+    contract["id"]: contract for contract in PROJECT["tool"]["importlinter"]["contracts"]
+}
+
+
+def run(*command: str) -> None:
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, f"{' '.join(command)}\n{ended.stdout[-8000:]}{ended.stderr[-2000:]}"
+
+
+def test_knowledge_runs_one_way() -> None:
+    run(sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()", "--no-cache", "--no-logo")
+
+
+def test_style() -> None:
+    run(sys.executable, "-m", "ruff", "check", ".")
+
+
+def test_format() -> None:
+    run(sys.executable, "-m", "ruff", "format", "--check", ".")
+
+
+def test_types() -> None:
+    run(sys.executable, "-m", "mypy")
+
+
+@pytest.mark.parametrize("contract", ["handlers", "handlers-apart"])
+def test_the_contracts_name_every_handler(contract: str) -> None:
+    named = CONTRACTS[contract].get("source_modules") or CONTRACTS[contract]["modules"]
+    assert sorted(named) == sorted(f"functions.{function.name}" for function in FUNCTIONS)
+    files = {f"functions.{path.stem}" for path in (ROOT / "functions").glob("*.py") if path.stem != "__init__"}
+    assert files == set(named)
+
+
+def test_the_contracts_name_every_provider() -> None:
+    providers = {f"adapters.{path.parent.name}" for path in (ROOT / "adapters").glob("*/__init__.py")}
+    assert set(CONTRACTS["providers-apart"]["modules"]) == providers
+
+
+def test_the_contracts_see_every_package() -> None:
+    assert sorted(PROJECT["tool"]["importlinter"]["root_packages"]) == sorted(PACKAGES)
+    assert sorted(PROJECT["tool"]["mypy"]["packages"]) == sorted(PACKAGES)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_installed_distribution_has_a_package_of_our_name(package: str) -> None:
+    assert set(packages_distributions().get(package, [])) <= {"tidegate"}
+    found = find_spec(package)
+    assert found is not None
+    assert found.origin == str(ROOT / package / "__init__.py")
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("[a-z]*/**/*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_file_is_longer_than_a_reader_can_hold(path: Path) -> None:
+    if path.relative_to(ROOT).parts[0] in PACKAGES:
+        assert len(path.read_text().splitlines()) <= 350, "make it two files"

@@ -1,0 +1,106 @@
+"""Jobs that each break one clause, and that the suite must therefore refuse."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from adapters.memory.faults import Crash
+from adapters.memory.jobs import MemoryJobs
+from shared.errors import InvalidInput
+from shared.ports import JobSpec, JobStatus
+
+JOBS_BREAKS: dict[str, type[MemoryJobs]] = {}
+Work = Callable[[JobSpec, Callable[[str], None]], int]
+
+
+def breaks(clause: str) -> Callable[[type[MemoryJobs]], type[MemoryJobs]]:
+    """Register broken jobs."""
+
+    def register(kind: type[MemoryJobs]) -> type[MemoryJobs]:
+        JOBS_BREAKS[clause] = kind
+        return kind
+
+    return register
+
+
+@breaks("a_job_runs_its_function_on_its_event")
+class LosesTheEvent(MemoryJobs):
+    def submit(self, spec: JobSpec, **given: Any) -> str:
+        return super().submit(JobSpec(spec.name, spec.function, b""), **given)
+
+
+@breaks("a_job_that_died_is_done_again")
+class GivesUpTheDead(MemoryJobs):
+    def run(self, job_id: str, work: Work) -> JobStatus:
+        try:
+            return super().run(job_id, work)
+        except Crash:
+            self._due.remove(job_id)
+            raise
+
+
+@breaks("a_submitted_job_outlives_its_submitter")
+class RemembersInTheSubmitter(MemoryJobs):
+    def submit(self, spec: JobSpec, **given: Any) -> str:
+        job_id = super().submit(spec, **given)
+        self._due.clear()
+        return job_id
+
+
+@breaks("submit_refuses_what_cannot_be")
+class NamesAreIdentities(MemoryJobs):
+    def submit(self, spec: JobSpec, **given: Any) -> str:
+        job_id = super().submit(spec, **given)
+        self._jobs[spec.name] = self._jobs.pop(job_id)
+        self._due = [spec.name if due == job_id else due for due in self._due]
+        return spec.name
+
+
+@breaks("a_failed_job_says_why")
+class KeepsTheExitCode(MemoryJobs):
+    def status(self, job_id: str, **given: Any) -> JobStatus:
+        return JobStatus(super().status(job_id, **given).state)
+
+
+@breaks("what_has_ended_stays_as_it_ended")
+class CancelsWhatHasEnded(MemoryJobs):
+    def cancel(self, job_id: str, **given: Any) -> None:
+        super().cancel(job_id, **given)
+        self._jobs[job_id].state = "cancelled"
+
+
+@breaks("cancel_stops_a_job")
+class OnlyDropsThePending(MemoryJobs):
+    def cancel(self, job_id: str, **given: Any) -> None:
+        if self.status(job_id, **given).state != "running":
+            super().cancel(job_id, **given)
+
+
+@breaks("an_unknown_job_is_not_found")
+class CancelsAnything(MemoryJobs):
+    def cancel(self, job_id: str, **given: Any) -> None:
+        if job_id in self._jobs:
+            super().cancel(job_id, **given)
+
+
+@breaks("logs_hold_both_outputs_so_far")
+class LogsAtTheEnd(MemoryJobs):
+    def logs(self, job_id: str, **given: Any) -> str:
+        text = super().logs(job_id, **given)
+        return text if self.status(job_id).state != "running" else ""
+
+
+@breaks("without_time_left_nothing_is_done")
+class KnowsNoDeadline(MemoryJobs):
+    def status(self, job_id: str, **given: Any) -> JobStatus:
+        return super().status(job_id)
+
+
+@breaks("threads_may_share_it")
+class CountsWithoutALock(MemoryJobs):
+    def submit(self, spec: JobSpec, **given: Any) -> str:
+        if not spec.name:
+            raise InvalidInput("no name", field="name")
+        self.latest = spec
+        time.sleep(0.005)
+        return super().submit(self.latest, **given)

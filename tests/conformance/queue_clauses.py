@@ -1,0 +1,351 @@
+"""What a queue must do at both ends, sentence by sentence."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from shared.errors import DeadlineExceeded, InvalidInput, NotFound, PayloadTooLarge
+from shared.ports import DeadLetter, Message
+from tests.conformance.clauses import Suite
+from tests.conformance.rigs import QueueRig
+
+SENDING = Suite("Queue")
+RECEIVING = Suite("QueueConsumer")
+
+
+@SENDING.clause("Queue", "The sending end of one named queue: at least once, in no promised order.")
+@RECEIVING.clause("QueueConsumer", "The receiving end: workers on premises, and redrive everywhere.")
+def everything_sent_is_received(rig: QueueRig) -> None:
+    sent = {b"%d" % number for number in range(25)}
+    for body in sent:
+        rig.queue.send(body)
+    assert {message.body for message in _drain(rig)} == sent
+
+
+@SENDING.clause("Queue", "A body is 1 byte to `max_body_bytes`;", "larger ones are PayloadTooLarge:")
+@SENDING.clause("Queue", "send a claim check instead.")
+def a_body_has_its_limits(rig: QueueRig) -> None:
+    most = rig.queue.max_body_bytes
+    bodies = {b"\0", b"\xff" * most}
+    for body in bodies:
+        rig.queue.send(body)
+    for send in (rig.queue.send, lambda body: rig.queue.send_many([body])):
+        with pytest.raises(PayloadTooLarge, match=str(most)):
+            send(b"x" * (most + 1))
+    assert {message.body for message in _drain(rig)} == bodies
+
+
+@SENDING.clause("Queue.send", "Return when the message is durable.")
+def what_was_sent_is_there_at_once(rig: QueueRig) -> None:
+    rig.queue.send(b"1")
+    assert rig.bodies_raw() == [b"1"]
+    rig.another().send(b"2")
+    assert sorted(rig.bodies_raw()) == [b"1", b"2"]
+    rig.queue.send_many([b"3", b"4"])
+    assert sorted(rig.bodies_raw()) == [b"1", b"2", b"3", b"4"]
+
+
+@SENDING.clause("Queue.send", "It is invisible for `delay_s` (0 to 900).")
+def a_delayed_message_comes_later(rig: QueueRig) -> None:
+    rig.queue.send(b"later", delay_s=rig.visibility_s)
+    rig.queue.send(b"now", delay_s=0.0)
+    assert [message.body for message in rig.queue.receive(10, rig.visibility_s * 9)] == [b"now"]
+    rig.wait(rig.visibility_s * 0.5)
+    assert rig.queue.receive(10, rig.visibility_s) == []
+    rig.wait(rig.visibility_s * 0.6)
+    assert [message.body for message in rig.queue.receive(10, rig.visibility_s)] == [b"later"]
+    rig.queue.send(b"latest", delay_s=900.0)
+
+
+@SENDING.clause("Queue.send", "Not idempotent: sent twice, received twice; receivers de-duplicate by the event's id.")
+def sent_twice_is_received_twice(rig: QueueRig) -> None:
+    rig.queue.send(b"same")
+    rig.queue.send(b"same")
+    messages = rig.queue.receive(10, rig.visibility_s)
+    assert [message.body for message in messages] == [b"same", b"same"]
+    assert len({message.id for message in messages}) == 2
+
+
+@SENDING.clause("Queue.send", "PayloadTooLarge. InvalidInput: empty body or bad delay.")
+def send_refuses_what_cannot_be(rig: QueueRig) -> None:
+    for body, delay_s in ((b"", 0.0), (b"x", -1.0), (b"x", 900.5), (b"x", float("nan"))):
+        with pytest.raises(InvalidInput):
+            rig.queue.send(body, delay_s=delay_s)
+    with pytest.raises(InvalidInput):
+        rig.queue.send_many([b"x", b""])
+    assert rig.bodies_raw() == []
+
+
+@SENDING.clause("Queue.send_many", "Send each;")
+def send_many_sends_each(rig: QueueRig) -> None:
+    sent = [b"%d" % number for number in range(23)]
+    rig.queue.send_many(sent)
+    rig.queue.send_many([])
+    assert sorted(message.body for message in _drain(rig)) == sorted(sent)
+
+
+@SENDING.clause("Queue.send_many", "One that is too large: nothing is sent.")
+def send_many_with_a_too_large_one_sends_nothing(rig: QueueRig) -> None:
+    with pytest.raises(PayloadTooLarge):
+        rig.queue.send_many([b"small", b"x" * (rig.queue.max_body_bytes + 1), b"small"])
+    assert rig.bodies_raw() == []
+
+
+@SENDING.clause(
+    "",
+    "Every operation takes `timeout_s`: past it, DeadlineExceeded (for a write that may have happened, OutcomeUnknown).",
+)
+def without_time_left_nothing_is_done(rig: QueueRig) -> None:
+    rig.queue.send(b"1")
+    lent = rig.queue.receive(1, rig.visibility_s)[0]
+    for operation in (
+        lambda: rig.queue.send(b"2", timeout_s=0.0),
+        lambda: rig.queue.send_many([b"2"], timeout_s=0.0),
+        lambda: rig.queue.receive(1, rig.visibility_s, timeout_s=0.0),
+        lambda: rig.queue.ack(lent.receipt, timeout_s=0.0),
+        lambda: rig.queue.extend(lent.receipt, 1.0, timeout_s=0.0),
+        lambda: list(rig.queue.dead_letters(timeout_s=0.0)),
+        lambda: rig.queue.redrive(lent.id, timeout_s=0.0),
+        lambda: rig.queue.depth(timeout_s=0.0),
+    ):
+        with pytest.raises(DeadlineExceeded):
+            operation()
+    assert rig.bodies_raw() == [b"1"]
+
+
+@SENDING.clause("", "Adapters are safe to share between threads.")
+def threads_may_share_it(rig: QueueRig) -> None:
+    taken: list[Message] = []
+
+    def work(worker: int) -> None:
+        for number in range(10):
+            rig.queue.send(b"%d-%d" % (worker, number))
+            for message in rig.queue.receive(3, rig.visibility_s):
+                taken.append(message)
+                assert rig.queue.ack(message.receipt)
+
+    start = threading.Barrier(6)
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda worker: (start.wait(), work(worker)), range(6)))
+    bodies = [message.body for message in [*taken, *_drain(rig)]]
+    assert sorted(bodies) == sorted(b"%d-%d" % (worker, number) for worker in range(6) for number in range(10))
+
+
+@RECEIVING.clause(
+    "Message",
+    "A message on loan: `receipt` proves the loan, `receive_count` counts loans from 1, `sent_at` in epoch seconds.",
+)
+def a_message_tells_of_its_loan(rig: QueueRig) -> None:
+    before = rig.now()
+    rig.queue.send(b"body")
+    receipts = set()
+    for count in (1, 2, 3):
+        message = _only(rig.queue.receive(1, rig.visibility_s))
+        assert (message.body, message.receive_count) == (b"body", count)
+        assert before - 1.0 <= message.sent_at <= before + 60.0
+        receipts.add(message.receipt)
+        rig.wait(rig.visibility_s * 1.1)
+    assert len(receipts) == 3
+
+
+@RECEIVING.clause("QueueConsumer.receive", "Borrow up to `max_messages` (1 to 10);")
+def receive_takes_as_many_as_asked(rig: QueueRig) -> None:
+    rig.queue.send_many([b"%d" % number for number in range(17)])
+    assert len(rig.queue.receive(4, rig.visibility_s)) == 4
+    assert len(rig.queue.receive(10, rig.visibility_s)) == 10
+    assert len(rig.queue.receive(10, rig.visibility_s)) == 3
+    for bad in (0, -1, 11):
+        with pytest.raises(InvalidInput):
+            rig.queue.receive(bad, rig.visibility_s)
+    for visibility_s in (-1.0, float("nan"), 1e9):
+        with pytest.raises(InvalidInput):
+            rig.queue.receive(1, visibility_s)
+
+
+@RECEIVING.clause("QueueConsumer.receive", "they are invisible to others for `visibility_s`, then come back.")
+def a_loan_hides_the_message_until_it_ends(rig: QueueRig) -> None:
+    rig.queue.send(b"1")
+    first = _only(rig.queue.receive(1, rig.visibility_s))
+    assert rig.another().receive(10, rig.visibility_s) == []
+    rig.wait(rig.visibility_s * 0.8)
+    assert rig.another().receive(10, rig.visibility_s) == []
+    rig.wait(rig.visibility_s * 0.3)
+    second = _only(rig.another().receive(10, rig.visibility_s))
+    assert (second.id, second.body, second.receive_count) == (first.id, b"1", 2)
+
+
+@RECEIVING.clause(
+    "QueueConsumer.receive", "Waits up to `wait_s` for a first one; an empty list when there is none."
+)
+def receive_waits_for_a_first_one(rig: QueueRig) -> None:
+    assert rig.queue.receive(1, rig.visibility_s) == []
+    assert rig.queue.receive(1, rig.visibility_s, wait_s=0.05) == []
+    rig.send_later(b"late")
+    assert [message.body for message in rig.queue.receive(1, rig.visibility_s, wait_s=rig.wait_s)] == [b"late"]
+
+
+@RECEIVING.clause(
+    "QueueConsumer.receive",
+    "A message whose receive count would exceed the queue's `max_receives` becomes a dead letter instead of being lent "
+    "again.",
+)
+@RECEIVING.clause("DeadLetter", "A message that was received too often; it waits for a person (`redrive`).")
+def a_worn_out_message_becomes_a_dead_letter(rig: QueueRig) -> None:
+    rig.queue.send(b"poison")
+    first = _wear_out(rig)
+    assert list(rig.queue.dead_letters()) == [DeadLetter(first.id, b"poison", rig.max_receives, first.sent_at)]
+    assert list(rig.another().dead_letters()) == list(rig.queue.dead_letters())
+    rig.wait(rig.visibility_s * 9)
+    assert rig.queue.receive(1, rig.visibility_s) == []
+    rig.queue.send(b"sound")
+    assert [message.body for message in rig.queue.receive(10, rig.visibility_s)] == [b"sound"]
+
+
+@RECEIVING.clause("QueueConsumer.ack", "Remove the message for good.")
+def ack_removes(rig: QueueRig) -> None:
+    rig.queue.send_many([b"1", b"2"])
+    messages = rig.queue.receive(10, rig.visibility_s)
+    done = next(message for message in messages if message.body == b"1")
+    assert rig.another().ack(done.receipt) is True
+    assert rig.bodies_raw() == [b"2"]
+    rig.wait(rig.visibility_s * 1.1)
+    assert [message.body for message in rig.queue.receive(10, rig.visibility_s)] == [b"2"]
+
+
+@RECEIVING.clause(
+    "QueueConsumer.ack", "False where the loan had lapsed and the message was lent again or is gone."
+)
+def ack_of_a_lapsed_loan_is_false(rig: QueueRig) -> None:
+    rig.queue.send(b"1")
+    early = _only(rig.queue.receive(1, rig.visibility_s))
+    rig.wait(rig.visibility_s * 1.1)
+    late = _only(rig.another().receive(1, rig.visibility_s))
+    assert rig.queue.ack(early.receipt) is False
+    assert rig.bodies_raw() == [b"1"]
+    assert rig.queue.ack(late.receipt) is True
+    assert rig.queue.ack(late.receipt) is False
+    assert rig.queue.ack(early.receipt) is False
+    assert rig.queue.ack("no receipt at all") is False
+    rig.queue.send(b"2")
+    worn_out = _wear_out(rig)
+    assert rig.queue.ack(worn_out.receipt) is False
+    assert len(list(rig.queue.dead_letters())) == 1
+
+
+@RECEIVING.clause(
+    "QueueConsumer.extend",
+    "Let the loan end `visibility_s` from now (0 gives the message back at once).",
+)
+def extend_moves_the_end_of_the_loan(rig: QueueRig) -> None:
+    rig.queue.send(b"1")
+    message = _only(rig.queue.receive(1, rig.visibility_s))
+    rig.wait(rig.visibility_s * 0.8)
+    assert rig.another().extend(message.receipt, rig.visibility_s) is True
+    rig.wait(rig.visibility_s * 0.8)
+    assert rig.queue.receive(1, rig.visibility_s) == []
+    assert rig.queue.extend(message.receipt, 0.0) is True
+    again = _only(rig.queue.receive(1, rig.visibility_s))
+    assert (again.id, again.receive_count) == (message.id, 2)
+    with pytest.raises(InvalidInput):
+        rig.queue.extend(again.receipt, -1.0)
+
+
+@RECEIVING.clause("QueueConsumer.extend", "False as for `ack`.")
+def extend_of_a_lapsed_loan_is_false(rig: QueueRig) -> None:
+    rig.queue.send(b"1")
+    early = _only(rig.queue.receive(1, rig.visibility_s))
+    rig.wait(rig.visibility_s * 1.1)
+    late = _only(rig.queue.receive(1, rig.visibility_s))
+    assert rig.queue.extend(early.receipt, 0.0) is False
+    assert rig.queue.receive(1, rig.visibility_s) == []
+    assert rig.queue.ack(late.receipt) is True
+    assert rig.queue.extend(late.receipt, 1.0) is False
+
+
+@RECEIVING.clause("QueueConsumer.dead_letters", "Yield the dead letters, oldest first; reading changes nothing.")
+def dead_letters_come_oldest_first(rig: QueueRig) -> None:
+    for body in (b"1", b"2", b"3"):
+        rig.queue.send(body)
+        rig.wait(1.0)
+    for _ in range(rig.max_receives):
+        assert len(rig.queue.receive(10, rig.visibility_s)) == 3
+        rig.wait(rig.visibility_s * 1.1)
+    assert rig.queue.receive(10, rig.visibility_s) == []
+    for _ in range(2):
+        assert [letter.body for letter in rig.queue.dead_letters()] == [b"1", b"2", b"3"]
+
+
+@RECEIVING.clause(
+    "QueueConsumer.redrive", "Put one dead letter back in the queue, its receive count at zero. Raises: NotFound."
+)
+def redrive_gives_a_dead_letter_a_new_life(rig: QueueRig) -> None:
+    rig.queue.send(b"1")
+    first = _wear_out(rig)
+    with pytest.raises(NotFound):
+        rig.queue.redrive("no such letter")
+    rig.another().redrive(first.id)
+    assert list(rig.queue.dead_letters()) == []
+    again = _only(rig.queue.receive(10, rig.visibility_s))
+    assert (again.id, again.body, again.receive_count) == (first.id, b"1", 1)
+    with pytest.raises(NotFound):
+        rig.queue.redrive(first.id)
+    assert rig.bodies_raw() == [b"1"]
+
+
+@RECEIVING.clause(
+    "QueueConsumer.depth",
+    "Return how many messages are in the queue (lent ones included, dead letters not) and the oldest one's age, s.",
+    "May lag on clouds; (0, 0.0) when empty.",
+)
+def depth_counts_lent_ones_too(rig: QueueRig) -> None:
+    assert rig.queue.depth() == (0, 0.0)
+    rig.queue.send(b"1")
+    rig.wait(10.0)
+    rig.queue.send_many([b"2", b"3"])
+    rig.queue.receive(2, rig.visibility_s)
+    rig.wait(rig.lag_s)
+    count, age_s = rig.another().depth()
+    assert count == 3
+    assert 9.0 <= age_s <= 60.0 + rig.lag_s
+    rig.wait(rig.visibility_s * 1.1)
+    for message in _drain(rig):
+        rig.queue.ack(message.receipt)
+    rig.queue.send(b"poison")
+    _wear_out(rig)
+    rig.wait(rig.visibility_s * 1.1 + rig.lag_s)
+    for message in _drain(rig):
+        rig.queue.ack(message.receipt)
+    rig.wait(rig.lag_s)
+    assert rig.queue.depth() == (0, 0.0)
+
+
+SENDING.permits("Queue.send", "Raises: OutcomeUnknown: it may have been sent.", "no rig can lose an answer on demand")
+SENDING.permits(
+    "Queue.send_many", "on an error any number of them may have been sent.", "it allows, and promises nothing"
+)
+
+
+def _only(messages: list[Message]) -> Message:
+    """Return the only one. Fails where there are none or several."""
+    assert len(messages) == 1
+    return messages[0]
+
+
+def _drain(rig: QueueRig) -> list[Message]:
+    """Borrow all that is visible."""
+    messages: list[Message] = []
+    while found := rig.queue.receive(10, rig.visibility_s * 9):
+        messages += found
+    return messages
+
+
+def _wear_out(rig: QueueRig) -> Message:
+    """Borrow the only message until it becomes a dead letter, and return its last loan."""
+    lent = None
+    for _ in range(rig.max_receives):
+        lent = _only(rig.queue.receive(1, rig.visibility_s))
+        rig.wait(rig.visibility_s * 1.1)
+    assert rig.queue.receive(10, rig.visibility_s) == []
+    assert lent is not None
+    return lent

@@ -1,0 +1,31 @@
+"""All jobs against every clause, and every broken one against the clause that it breaks."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.broken import REFUSED
+from tests.conformance.broken_jobs import JOBS_BREAKS
+from tests.conformance.job_clauses import JOBS
+from tests.conformance.job_rigs import JobsRig, local_jobs, memory_jobs
+
+RIGS = {"memory": contextmanager(memory_jobs), "local": contextmanager(local_jobs)}
+
+
+@pytest.fixture(params=RIGS)
+def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobsRig]:
+    with RIGS[request.param](tmp_path) as made:
+        yield made
+
+
+@pytest.mark.parametrize("clause", JOBS.clauses)
+def test_jobs(rig: JobsRig, clause: str) -> None:
+    JOBS.clauses[clause].check(rig)
+
+
+@pytest.mark.parametrize("clause", JOBS_BREAKS)
+def test_broken_jobs_are_refused(tmp_path: Path, clause: str) -> None:
+    with contextmanager(memory_jobs)(tmp_path, JOBS_BREAKS[clause]) as rig, pytest.raises(REFUSED):
+        JOBS.clauses[clause].check(rig)

@@ -1,0 +1,36 @@
+"""Every queue against every clause, and every broken one against the clause that it breaks."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.conformance import rigs
+from tests.conformance.broken import REFUSED, Proxy
+from tests.conformance.broken_queue import QUEUE_BREAKS
+from tests.conformance.queue_clauses import RECEIVING, SENDING
+
+RIGS = {"memory": contextmanager(rigs.memory_queue), "local": contextmanager(rigs.local_queue)}
+CLAUSES = {**SENDING.clauses, **RECEIVING.clauses}
+BROKEN = [(clause, kind) for clause, kinds in QUEUE_BREAKS.items() for kind in kinds]
+
+
+@pytest.fixture(params=RIGS)
+def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[rigs.QueueRig]:
+    with RIGS[request.param](tmp_path) as made:
+        yield made
+
+
+@pytest.mark.parametrize("clause", CLAUSES)
+def test_queue(rig: rigs.QueueRig, clause: str) -> None:
+    CLAUSES[clause].check(rig)
+
+
+@pytest.mark.parametrize(("clause", "kind"), BROKEN, ids=[kind.__name__ for _, kind in BROKEN])
+def test_a_broken_queue_is_refused(tmp_path: Path, clause: str, kind: type[Proxy]) -> None:
+    with RIGS["memory"](tmp_path) as sound:
+        broken = kind(sound.queue)
+        with pytest.raises(REFUSED):
+            CLAUSES[clause].check(replace(sound, queue=broken, another=lambda: broken))

@@ -1,0 +1,132 @@
+"""Each guard taken away turns the simulation red: so the simulation would notice if somebody took it away."""
+
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+import functions.infer
+import functions.runtimes.dispatch
+import functions.train
+import shared.events
+import shared.registry.blob
+import shared.registry.ledger
+import shared.serving.sessions
+from functions.runtimes.dispatch import deliver
+from shared.documents import decode
+from shared.events import Event
+from shared.platform import Platform
+from shared.ports import Message, QueueConsumer
+from shared.serving.records import Stage
+from tests.simulation import random_plans
+from tests.simulation.scenario import STEPS, begin, predict, release
+from tests.simulation.test_crashes import test_a_crash_at_any_operation_leaves_no_trace as crash_everywhere
+from tests.simulation.test_crashes import undisturbed
+from tests.simulation.world import World
+
+SEEDS = range(12)
+
+
+def by_chance() -> None:
+    """Look at a dozen seeds; fail like the test that looks at all of them."""
+    for seed in SEEDS:
+        finding = random_plans.run(seed)
+        assert not finding.wrong, finding.wrong
+
+
+class _EqualToAll(bytes):
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = bytes.__hash__
+
+
+def without_claim(patch: pytest.MonkeyPatch, _: Any) -> None:
+    """Two copies of a job train at once."""
+    patch.setattr(functions.train, "claim", lambda *_: True)
+    by_chance()
+
+
+def without_read_back(patch: pytest.MonkeyPatch, _: Any) -> None:
+    """A lost answer, and an "exists", are taken for a success."""
+    patch.setattr(shared.registry.blob, "read_back", lambda *_: _EqualToAll())
+    by_chance()
+
+
+def without_deterministic_ids(patch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """An event gets a new id whenever it is returned again."""
+    patch.setattr(shared.events, "event_id", lambda *_: secrets.token_hex(32))
+    crash_everywhere("upload of January", capsys)
+
+
+def without_ack_after_send(patch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """A message is acknowledged before its events are sent."""
+
+    def consume(function: str, message: Message, consumer: QueueConsumer, platform: Platform) -> bool:
+        acknowledged = consumer.ack(message.receipt)
+        deliver(function, decode(message.body, Event), platform)
+        return acknowledged
+
+    patch.setattr(functions.runtimes.dispatch, "consume", consume)
+    crash_everywhere("upload of February, first training", capsys)
+
+
+def without_tail_probe(patch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """A stale hint is taken for the tail."""
+    patch.setattr(shared.registry.ledger, "probe", lambda has, start: start)
+    by_chance()
+
+
+@pytest.mark.parametrize(
+    "remove",
+    [without_claim, without_read_back, without_deterministic_ids, without_ack_after_send, without_tail_probe],
+    ids=lambda remove: remove.__name__,
+)
+def test_the_simulation_turns_red(
+    remove: Callable[[pytest.MonkeyPatch, Any], None], monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    undisturbed()  # told with every guard in place
+    with pytest.raises(AssertionError):
+        remove(monkeypatch, capsys)
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_no_process_goes_back_to_an_earlier_epoch(guarded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The epoch check: a reader that lags (a replica, a cache on the way) must not undo a release."""
+    world = begin()
+    for name in ("upload of January", "upload of February, first training", "predictions, first batch"):
+        _tell(world, name)
+    for name in ("predictions, second batch", "labels", "upload of March", "monitoring, alert, second training"):
+        _tell(world, name)
+    world.clock.advance(10.0)
+    predict(101, 0, 3)(world)
+    newest = world.epochs[-1][1]
+    assert newest == 2
+
+    def lagging(platform: Platform, usecase: str) -> tuple[int, Stage] | None:
+        stages = functions.infer.Ledger(platform.system, functions.infer.layout.STAGES, usecase, Stage)
+        return 1, stages.get(1).document
+
+    monkeypatch.setattr(functions.infer, "_read_stage", lagging)
+    if not guarded:
+        monkeypatch.setattr(shared.serving.sessions, "_refresh", _refresh_without_epoch_check)
+    world.clock.advance(10.0)
+    predict(102, 0, 3)(world)
+    assert (random_plans._went_back(world) == []) is guarded
+    monkeypatch.undo()
+    release(103, action="rollback")(world)
+    world.rest()
+    assert world.check().findings == ()
+
+
+def _tell(world: World, name: str) -> None:
+    STEPS[name](world)
+    world.rest()
+
+
+def _refresh_without_epoch_check(slot: Any, usecase: str, read_stage: Any, load: Any, now: float) -> None:
+    epoch, stage = read_stage(usecase)
+    slot.epoch = epoch
+    slot.model = msgspec.structs.replace(load(usecase, stage.champion), epoch=epoch)

@@ -1,0 +1,33 @@
+"""At least 20,000 faults by chance, and the same faults again from their record."""
+
+import os
+
+import msgspec
+import pytest
+
+from adapters.memory.faults import Decision
+from tests.simulation.random_plans import run
+
+FAULTS = int(os.environ.get("TIDEGATE_SIMULATED_FAULTS", "20000"))
+"""Raised before a release: `TIDEGATE_SIMULATED_FAULTS=200000 uv run --group test pytest tests/simulation`."""
+FIRST_SEED = int(os.environ.get("TIDEGATE_SIMULATION_SEED", "0"))
+
+
+def test_faults_by_chance_break_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    faults, seed = 0, FIRST_SEED
+    while faults < FAULTS:
+        finding = run(seed)
+        assert not finding.wrong, f"seed {seed} (TIDEGATE_SIMULATION_SEED={seed} replays it): {finding.wrong[:5]}"
+        faults += finding.faults
+        seed += 1
+    with capsys.disabled():
+        print(f"\nsimulation: {faults} faults by chance in {seed - FIRST_SEED} worlds", end="")
+
+
+@pytest.mark.parametrize("seed", [3, 11])
+def test_a_seed_replays_byte_for_byte(seed: int) -> None:
+    first = run(seed)
+    assert first.faults > 50
+    assert run(seed) == first
+    script = tuple(msgspec.json.decode(first.record, type=list[Decision]))
+    assert run(seed, rates=None, script=script) == first

@@ -1,0 +1,15 @@
+"""The demo's own charter is read without a word of complaint, and reads columns that the demo's data have."""
+
+from pathlib import Path
+
+from cli.demo.flights import CATEGORICAL, NUMERIC
+from shared.usecase.reading import parse_charter
+
+CHARTER = Path(__file__).parents[2] / "cli" / "demo" / "usecase.yaml"
+
+
+def test_the_demos_charter_is_good() -> None:
+    charter = parse_charter(CHARTER.read_bytes(), CHARTER.name)
+    assert set(charter.features.numeric) == set(NUMERIC)
+    assert set(charter.features.categorical) == set(CATEGORICAL)
+    assert any(kpi.gates and kpi.watched for kpi in charter.kpis)
