@@ -58,7 +58,9 @@ def run(folder: Path, command: Sequence[str], held: int) -> JobStatus:
         )
     except (OSError, subprocess.SubprocessError) as error:
         return JobStatus("failed", None, f"the job's command could not be started: {error}")
-    return _outcome(job, _watch(job.pid, folder, time.monotonic() + spec.timeout_s), spec)
+    stopped = _watch(job.pid, folder, time.monotonic() + spec.timeout_s)
+    # Whoever cancelled before it ended is owed that it counts as cancelled, even if it was quicker than our look.
+    return _outcome(job, "cancelled" if is_cancelled(folder) else stopped, spec)
 
 
 def _watch(pid: int, folder: Path, until: float) -> str:

@@ -15,7 +15,7 @@ from shared import ports
 
 @dataclass(frozen=True)
 class Clause:
-    """One check. `where`: "ObjectStore.get", "Message", or "" for the module; `quotes`: what it is held to."""
+    """One check, and the (place, quote) pairs that it holds: "ObjectStore.get", "Message", "" for the module."""
 
     name: str
     sentences: tuple[tuple[str, str], ...]
@@ -36,7 +36,9 @@ class Suite:
         def register(check: Callable[[Any], None]) -> Callable[[Any], None]:
             sentences = [(where, quote) for quote in quotes]
             sentences += [(f"{self.port}.{method}", quote) for method, quote in more.items()]
-            self.clauses[check.__name__] = Clause(check.__name__, tuple(sentences), check)
+            before = self.clauses.get(check.__name__)
+            held = (*(before.sentences if before else ()), *sentences)
+            self.clauses[check.__name__] = Clause(check.__name__, held, check)
             return check
 
         return register

@@ -1,0 +1,346 @@
+"""The demo: once round the whole loop on real flights of 2013, against a really served stack.
+
+It does what a team would do, through the doors that a team has: HTTP for uploads, predictions, labels and release,
+the ledgers for the charter, a request to monitor for each month that is over. It waits for what the stack does by
+itself. On a home that has been through it, what is there is reused and said so.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.resources import files
+from typing import Any, TypeVar
+
+import msgspec
+import pyarrow as pa
+
+from cli.demo.client import Client
+from cli.demo.flights import damaged, months, to_csv, to_parquet
+from cli.demo.report import assembled
+from cli.demo.result import Demo, PredictionShown, ReplayShown, RollbackShown
+from functions.runtimes.dispatch import send
+from functions.runtimes.local.home import Home, issue_token
+from functions.runtimes.local.platform import compose
+from shared import layout
+from shared.data.records import Receipt
+from shared.documents import digest_of, encode
+from shared.errors import DeadlineExceeded, InsufficientData
+from shared.events import WindowDue, first_event
+from shared.monitoring.records import WindowReport
+from shared.pipeline.records import TrainingDecision, TrainingResult, Trial
+from shared.platform import Platform
+from shared.registry.blob import read_document
+from shared.registry.ledger import Entry, Ledger
+from shared.serving.records import ModelVersion, Stage
+from shared.usecase.charter import Charter, CharterVersion, Signature
+from shared.usecase.effective import charters
+from shared.usecase.reading import parse_charter
+
+FIRST = ("2013-01", "2013-02", "2013-03")
+LIVE = ("2013-04", "2013-05")
+NEXT = "2013-06"
+BATCH_ROWS = 1000
+WAIT_S = 240.0
+POLL_S = 0.1
+ACTIONS = ("infer", "label", "upload", "read", "release")
+SIGNERS = {"business": "Ada of passenger services", "data_science": "Ben of the delay models"}
+T = TypeVar("T")
+Say = Callable[[str], None]
+
+
+def run(home: Home, url: str, say: Say) -> Demo:
+    """Go round the loop on a served home, and return what came of it.
+
+    Args: url: where the stack answers. say: hears of progress, a line at a time.
+    Raises: DeadlineExceeded: something that the stack should do by itself did not happen.
+    """
+    return _Loop(home, url, say).run()
+
+
+class _Loop:
+    def __init__(self, home: Home, url: str, say: Say) -> None:
+        self.began = time.monotonic()
+        self.home = home
+        self.url = url
+        self.say = say
+        self.platform: Platform = compose(home, "demo")
+        self.charter: Charter = parse_charter(files("cli.demo").joinpath("usecase.yaml").read_bytes())
+        self.usecase = self.charter.usecase
+        scopes = [f"{self.usecase}:{action}" for action in ACTIONS]
+        self.token = issue_token(home, "demo", scopes, self.platform.clock.now(), 8 * 3600)
+        self.client = Client(url, self.token)
+        self.receipts: list[Receipt] = []
+        self.replays: list[ReplayShown] = []
+        self.windows: list[WindowReport] = []
+        self.reused: list[str] = []
+        self.told: set[int] = set()
+
+    def run(self) -> Demo:
+        self._sign_off()
+        self.say("joining flights, weather and planes of 2013, as known an hour before each departure")
+        tables = dict(months(1, 6))
+        bad = damaged(tables["2013-03"], "distance_in_km")
+        self._upload(*_file(FIRST[0], tables[FIRST[0]]))
+        self._upload("2013-03-in-kilometres.csv", bad)  # judged by what January taught
+        for month in FIRST[1:]:
+            self._upload(*_file(month, tables[month]))
+        self._settled()
+        for month in LIVE:
+            self._live_through(month, tables[month])
+        prediction, body = self._predict_one(tables[NEXT])
+        rollback = self._roll_back(body)
+        curl = _curl(self.url, self.usecase, self.token, body)
+        demo = assembled(
+            self.platform,
+            self.home,
+            self.usecase,
+            receipts=self.receipts,
+            replays=self.replays,
+            windows=self.windows,
+            prediction=prediction,
+            rollback=rollback,
+            reused=self.reused,
+            endpoint=f"{self.url}/v2/models/{self.usecase}/infer",
+            curl=curl,
+            seconds=round(time.monotonic() - self.began, 1),
+        )
+        self.client.close()
+        return demo
+
+    def _sign_off(self) -> None:
+        """Put the charter on record, and have each role sign it."""
+        ledger = charters(self.platform.system, self.usecase)
+        digest = digest_of(encode(self.charter))
+        tail = ledger.tail()
+        if tail and tail.document.digest == digest and not tail.document.missing_signatures():
+            self._reuse(f"charter {tail.number}, signed off")
+            return
+        signatures: tuple[Signature, ...] = ()
+        for role in ("", *self.charter.sign_off):
+            if role:
+                signatures += (Signature(role, SIGNERS[role], self.platform.clock.now()),)
+            version = CharterVersion(charter=self.charter, digest=digest, signatures=signatures)
+            ledger.append(lambda _, version=version: version)  # type: ignore[misc]
+        self.say(f"charter of {self.usecase} applied, signed off by {' and '.join(SIGNERS[r] for r in SIGNERS)}")
+
+    def _upload(self, name: str, body: bytes) -> None:
+        answer = self.client.put(f"/v1/usecases/{self.usecase}/uploads/{name}", body)
+        place = layout.RECEIPTS.key(usecase=self.usecase, receipt=answer["receipt"])
+        if (receipt := read_document(self.platform.system, place, Receipt)) is not None:
+            self._reuse(f"upload {name}: {receipt.state}")
+        else:
+            receipt = self._wait(lambda: read_document(self.platform.system, place, Receipt), f"the receipt of {name}")
+            what = f"dataset {receipt.dataset}" if receipt.state == "accepted" else "kept in quarantine"
+            self.say(f"upload {name} ({len(body) / 1e6:.1f} MB): {receipt.state}, {what}")
+            for anomaly in [anomaly for anomaly in receipt.anomalies if anomaly.severity == "error"][:1]:
+                self.say(f"  because: {anomaly.message}")
+        self.receipts.append(receipt)
+
+    def _live_through(self, month: str, table: pa.Table) -> None:
+        """A month goes by: every flight is asked about, its outcome comes in, its data arrive, the watch judges it."""
+        reports = self._reports(month)
+        if reports:
+            self._reuse(f"{month}: asked, labelled and judged")
+        else:
+            self.replays.append(self._replay(month, table))
+        self._upload(*_file(month, table))
+        if not reports:
+            reports = self._judge(month)
+        self.windows += reports
+        for report in reports:
+            drifted = sorted((one for one in report.covariate if one.drifted), key=lambda one: -one.distance)
+            kpis = ", ".join(f"{kpi.metric} {kpi.value:.3f}" for kpi in report.kpis if kpi.value is not None)
+            named = ", ".join(f"{one.name} {one.distance:.2f}" for one in drifted[:3]) or "nothing"
+            self.say(f"{month} judged for model {report.model}: {kpis}; drifted: {named}")
+            if report.alerts:
+                self.say(f"  alert {', '.join(report.alerts)}: the cause of a training")
+        self._settled(*(alert for report in reports for alert in report.alerts[:1]))
+
+    def _replay(self, month: str, table: pa.Table) -> ReplayShown:
+        started, sent = time.monotonic(), 0
+        predicted = 0
+        for number, start in enumerate(range(0, table.num_rows, BATCH_ROWS)):
+            rows = table.slice(start, BATCH_ROWS)
+            answer = self.client.post(
+                f"/v2/models/{self.usecase}/infer", _request(self.charter, rows, f"{month}-{number}")
+            )
+            ids = _output(answer, "prediction_id")
+            outcomes = rows.column(self.charter.target.column).to_pylist()
+            labels = [{"prediction": id_, "value": value} for id_, value in zip(ids, outcomes, strict=True)]
+            self.client.post(f"/v1/usecases/{self.usecase}/labels", {"labels": labels})
+            predicted, sent = predicted + len(ids), number + 1
+        self.say(
+            f"{month}: {predicted} flights asked about over HTTP in {sent} requests, their outcomes sent "
+            f"({time.monotonic() - started:.1f} s)"
+        )
+        self._wait(lambda: self._captured(month) >= sent or None, f"the capture of {month}")
+        return ReplayShown(window=month, predictions=predicted, requests=sent, labels=predicted)
+
+    def _captured(self, month: str) -> int:
+        prefix = f"{layout.PREDICTIONS.prefix(usecase=self.usecase)}dt={month}"
+        return sum(1 for _ in self.platform.capture.list(prefix))
+
+    def _judge(self, month: str) -> list[WindowReport]:
+        event = first_event(
+            WindowDue(window=month),
+            usecase=self.usecase,
+            source="/cli/demo",
+            origin=f"demo {month}",
+            at=self.platform.clock.now(),
+        )
+        send(event, self.platform)
+        self._wait(lambda: self._reports(month) or None, f"the judgement of {month}")
+        return self._reports(month)
+
+    def _reports(self, month: str) -> list[WindowReport]:
+        found = (
+            read_document(self.platform.system, info.key, WindowReport)
+            for info in self.platform.system.list(layout.WINDOWS.prefix(usecase=self.usecase))
+            if info.key.endswith(f"/{month}.json")
+        )
+        return [report for report in found if report is not None]
+
+    def _settled(self, *alerts: str) -> None:
+        """Wait until every training that was asked for has run and its model is released or refused."""
+        for alert in alerts:
+            self._wait(partial(self._decided, f"alert.{alert}"), f"the decision on {alert}")
+        for entry in self._trainings():
+            if entry.document.key is not None and entry.number not in self.told:
+                self.told.add(entry.number)
+                self._follow(entry.number, entry.document, entry.document.key)
+
+    def _follow(self, number: int, decision: TrainingDecision, key: str) -> None:
+        """Wait for what becomes of a granted training, telling its trials as they come."""
+        if self._stage_of(key) is not None:
+            self._reuse(f"training {number} and its model")
+            return
+        self.say(f"training {number} granted: {decision.reason}")
+        trials = 0
+
+        def followed() -> Entry[Stage] | None:
+            nonlocal trials
+            place = layout.TRIALS.key(usecase=self.usecase, key=key, trial=layout.attempt_name(trials))
+            if (trial := read_document(self.platform.system, place, Trial)) is not None:
+                trials += 1
+                self.say(f"  trial {trial.number}: {trial.algorithm} {trial.score:.3f}")
+            return self._stage_of(key)
+
+        stage = self._wait(followed, f"the model of training {number}").document
+        if stage.decision is not None:
+            for gate in stage.decision.gates:
+                self.say(f"  {'passed' if gate.passed else 'NOT passed'}: {gate.name}: {gate.detail}")
+            self.say(f"model {stage.decision.model}: {stage.action}; model {stage.champion} serves")
+
+    def _trainings(self) -> list[Entry[TrainingDecision]]:
+        return list(Ledger(self.platform.system, layout.TRAININGS, self.usecase, TrainingDecision).entries())
+
+    def _decided(self, cause: str) -> Entry[TrainingDecision] | None:
+        return next((entry for entry in self._trainings() if entry.document.cause == cause), None)
+
+    def _stage_of(self, key: str) -> Entry[Stage] | None:
+        """Return the stage that decided on the model of a training key. Raises: InsufficientData: it failed."""
+        place = layout.RESULTS.key(usecase=self.usecase, key=key)
+        result = read_document(self.platform.system, place, TrainingResult)
+        if result is not None and result.state == "failed":
+            raise InsufficientData(f"the training failed: {result.reason}")
+        models = Ledger(self.platform.system, layout.MODELS, self.usecase, ModelVersion)
+        numbers = {f"model.{entry.number}" for entry in models.entries() if entry.document.training_key == key}
+        stages = Ledger(self.platform.system, layout.STAGES, self.usecase, Stage)
+        return next((entry for entry in stages.entries() if entry.document.cause in numbers), None)
+
+    def _predict_one(self, table: pa.Table) -> tuple[PredictionShown, dict[str, Any]]:
+        """Ask about one flight of the month to come, and wait until the prediction is kept."""
+        row = table.slice(0, 1)
+        body = _request(self.charter, row, "one")
+        answer = self.client.post(f"/v2/models/{self.usecase}/infer", body)
+        id_ = str(_output(answer, "prediction_id")[0])
+        self._wait(lambda: self._captured(NEXT) or None, "the capture of a prediction")
+        shown = PredictionShown(
+            id=id_,
+            flight=str(row.column(self.charter.id_columns[0])[0].as_py()),
+            model=int(answer["model_version"]),
+            probability=float(_output(answer, "probability")[0]),
+            label=int(_output(answer, "label")[0]),
+            captured=True,
+        )
+        self.say(f"flight {shown.flight}: late with probability {shown.probability:.2f}, says model {shown.model}")
+        return shown, body
+
+    def _roll_back(self, body: dict[str, Any]) -> RollbackShown:
+        """Roll back with one request, and see the model before answer; on a second run, show the one that was."""
+        stages = list(Ledger(self.platform.system, layout.STAGES, self.usecase, Stage).entries())
+        done = next((entry for entry in reversed(stages) if entry.document.action == "rollback"), None)
+        if done is None:
+            asked = {"action": "rollback", "reason": "the demo shows that it can be done"}
+            epoch = self.client.post(f"/v1/usecases/{self.usecase}/release", asked)["epoch"]
+            stages = list(Ledger(self.platform.system, layout.STAGES, self.usecase, Stage).entries())
+            done = stages[epoch - 1]
+        else:
+            self._reuse(f"the rollback of epoch {done.number}")
+        before, after = stages[done.number - 2].document.champion or 0, done.document.champion or 0
+        path = f"/v2/models/{self.usecase}/infer"
+        serving = stages[-1].document.champion
+
+        def answered() -> int | None:
+            model = int(self.client.post(path, body)["model_version"])
+            return model if model == serving else None
+
+        shown = RollbackShown(
+            epoch=done.number,
+            from_model=before,
+            to_model=after,
+            answered_by=self._wait(answered, f"an answer of model {serving}"),
+        )
+        self.say(f"rolled back from model {before} to model {after}; model {shown.answered_by} answers")
+        return shown
+
+    def _wait(self, look: Callable[[], T | None], what: str) -> T:
+        deadline = time.monotonic() + WAIT_S
+        while (found := look()) is None:
+            if time.monotonic() > deadline:
+                raise DeadlineExceeded(
+                    f"{what} did not come within {WAIT_S:g} s; {self.home.logs} and `tidegate status` may say why"
+                )
+            time.sleep(POLL_S)
+        return found
+
+    def _reuse(self, what: str) -> None:
+        self.reused.append(what)
+        self.say(f"reused: {what}")
+
+
+def _file(month: str, table: pa.Table) -> tuple[str, bytes]:
+    """Return a month's file: every second one as Parquet, the others as CSV."""
+    parquet = int(month[-2:]) % 2 == 0
+    return (f"{month}.parquet", to_parquet(table)) if parquet else (f"{month}.csv", to_csv(table))
+
+
+def _request(charter: Charter, rows: pa.Table, name: str) -> dict[str, Any]:
+    """Return the Open Inference Protocol request for rows; an hour before the first one's time it is asked."""
+    count = rows.num_rows
+    times = rows.column(charter.time_column).cast(pa.int64()).to_pylist()  # seconds since the epoch
+    ids = {column: rows.column(column).to_pylist() for column in charter.id_columns}
+    return {
+        "id": f"demo-{name}",
+        "parameters": {"at": times[0], "ids": {**ids, charter.time_column: times}},
+        "inputs": [
+            {"name": column, "datatype": datatype, "shape": [count], "data": rows.column(column).to_pylist()}
+            for datatype, columns in (("FP32", charter.features.numeric), ("BYTES", charter.features.categorical))
+            for column in columns
+        ],
+    }
+
+
+def _output(answer: dict[str, Any], name: str) -> Sequence[Any]:
+    found: Sequence[Any] = next(output["data"] for output in answer["outputs"] if output["name"] == name)
+    return found
+
+
+def _curl(url: str, usecase: str, token: str, body: dict[str, Any]) -> str:
+    """Return a line that asks the endpoint about one flight, to be pasted into a shell."""
+    asked = {key: value for key, value in body.items() if key == "inputs"}
+    text = msgspec.json.encode(asked).decode().replace("'", "'\\''")
+    return (
+        f"curl -s {url}/v2/models/{usecase}/infer -H 'authorization: Bearer {token}' "
+        f"-H 'content-type: application/json' -d '{text}'"
+    )

@@ -1,0 +1,122 @@
+"""What the demo came to, as one document: `tidegate demo --json`. docs/demo.md describes every field."""
+
+import msgspec
+
+from shared.data.records import Receipt
+from shared.monitoring.fsck import Report
+from shared.monitoring.records import Alert, WindowReport
+from shared.monitoring.status import Status
+from shared.pipeline.records import MetricValue
+from shared.registry.edges import Step
+from shared.serving.records import GateDecision
+
+
+class CharterShown(msgspec.Struct, frozen=True, kw_only=True):
+    """The charter in effect: its number, digest, KPIs as text, and who signed in which role."""
+
+    number: int
+    digest: str
+    kpis: tuple[str, ...]
+    signed: dict[str, str]
+
+
+class TrainingShown(msgspec.Struct, frozen=True, kw_only=True):
+    """One request to train: what caused it, whether it was granted and why, and how the search went."""
+
+    number: int
+    cause: str
+    granted: bool
+    reason: str
+    key: str | None = None
+    trials: int = 0
+    algorithm: str | None = None
+    rows_trained: int = 0
+    rows_tested: int = 0
+    parity_rows: int = 0
+    parity_max_abs_difference: float | None = None
+
+
+class ModelShown(msgspec.Struct, frozen=True, kw_only=True):
+    """One model: what it came from, its test metrics with intervals, and who signed it."""
+
+    number: int
+    training: int
+    algorithm: str
+    threshold: float
+    size_bytes: int
+    metrics: dict[str, MetricValue]
+    baselines: dict[str, MetricValue]
+    signed_by: str
+
+
+class StageShown(msgspec.Struct, frozen=True, kw_only=True):
+    """One epoch: who serves from then on, by which action, why, and because of what."""
+
+    epoch: int
+    champion: int | None
+    action: str
+    reason: str
+    by: str
+    cause: str
+
+
+class PredictionShown(msgspec.Struct, frozen=True, kw_only=True):
+    """One flight asked about over HTTP: the answer, who gave it, and where it was captured."""
+
+    id: str
+    flight: str
+    model: int
+    probability: float
+    label: int
+    captured: bool
+
+
+class ReplayShown(msgspec.Struct, frozen=True, kw_only=True):
+    """A month of flights asked about, and their outcomes sent: rows, requests, labels."""
+
+    window: str
+    predictions: int
+    requests: int
+    labels: int
+
+
+class LineageShown(msgspec.Struct, frozen=True, kw_only=True):
+    """The prediction's lineage: from its model up to the data and the cause, and down to windows, alerts, stages."""
+
+    node: str
+    up: tuple[Step, ...]
+    down: tuple[Step, ...]
+
+
+class RollbackShown(msgspec.Struct, frozen=True, kw_only=True):
+    """The rollback: from which champion to which, its epoch, and the model that answered after it."""
+
+    epoch: int
+    from_model: int
+    to_model: int
+    answered_by: int
+
+
+class Demo(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it."""
+
+    usecase: str
+    home: str
+    seconds: float
+    reused: tuple[str, ...]
+    charter: CharterShown
+    receipts: tuple[Receipt, ...]
+    trainings: tuple[TrainingShown, ...]
+    models: tuple[ModelShown, ...]
+    gates: tuple[GateDecision, ...]
+    stages: tuple[StageShown, ...]
+    prediction: PredictionShown
+    replays: tuple[ReplayShown, ...]
+    windows: tuple[WindowReport, ...]
+    alerts: tuple[Alert, ...]
+    lineage: LineageShown
+    rollback: RollbackShown
+    status: Status
+    fsck: Report
+    endpoint: str
+    curl: str

@@ -1,0 +1,72 @@
+"""Metrics, limits, secrets, clocks and ids against every clause, and the broken ones against theirs."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.local.clock import RandomIds, SystemClock
+from adapters.memory.clock import START, MemoryClock, SeededIds
+from tests.conformance import rigs
+from tests.conformance.broken import REFUSED, Proxy
+from tests.conformance.broken_small import SMALL_BREAKS
+from tests.conformance.small_clauses import CLOCK, IDS, LIMITS, METRICS, SECRETS, ClockRig, IdsRig
+
+
+def memory_clock(folder: Path) -> Iterator[ClockRig]:
+    clock = MemoryClock()
+    yield ClockRig(clock, lambda: START, clock.advance)
+
+
+def local_clock(folder: Path) -> Iterator[ClockRig]:
+    yield ClockRig(SystemClock(), lambda: folder.stat().st_mtime, time.sleep)
+
+
+def memory_ids(folder: Path) -> Iterator[IdsRig]:
+    yield IdsRig(SeededIds(1), lambda: SeededIds(2))
+
+
+def local_ids(folder: Path) -> Iterator[IdsRig]:
+    yield IdsRig(RandomIds(), RandomIds)
+
+
+PORTS: dict[str, tuple[Any, str, dict[str, Any]]] = {
+    "metrics": (METRICS, "metrics", {"memory": rigs.memory_metrics, "local": rigs.local_metrics}),
+    "limits": (LIMITS, "limits", {"memory": rigs.memory_limits, "local": rigs.local_limits}),
+    "secrets": (SECRETS, "secrets", {"memory": rigs.memory_secrets, "local": rigs.local_secrets}),
+    "clock": (CLOCK, "clock", {"memory": memory_clock, "local": local_clock}),
+    "ids": (IDS, "ids", {"memory": memory_ids, "local": local_ids}),
+}
+SOUND = [
+    pytest.param(port, provider, clause, id=f"{port}-{provider}-{clause}")
+    for port, (suite, _, providers) in PORTS.items()
+    for provider in providers
+    for clause in suite.clauses
+]
+BROKEN = [
+    pytest.param(port, clause, kind, id=kind.__name__)
+    for port, (suite, _, _) in PORTS.items()
+    for clause in suite.clauses
+    for kind in SMALL_BREAKS.get(clause, ())
+]
+
+
+@pytest.mark.parametrize(("port", "provider", "clause"), SOUND)
+def test_small_port(tmp_path: Path, port: str, provider: str, clause: str) -> None:
+    suite, _, providers = PORTS[port]
+    with contextmanager(providers[provider])(tmp_path) as rig:
+        suite.clauses[clause].check(rig)
+
+
+@pytest.mark.parametrize(("port", "clause", "kind"), BROKEN)
+def test_a_broken_one_is_refused(tmp_path: Path, port: str, clause: str, kind: type[Proxy]) -> None:
+    suite, name, providers = PORTS[port]
+    with contextmanager(providers["memory"])(tmp_path) as sound:
+        broken = kind(getattr(sound, name))
+        swapped = {name: broken, **({"another": lambda: broken} if hasattr(sound, "another") else {})}
+        with pytest.raises(REFUSED):
+            suite.clauses[clause].check(replace(sound, **swapped))
