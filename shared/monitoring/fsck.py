@@ -11,22 +11,16 @@ from typing import Any
 import msgspec
 
 from shared import layout
-from shared.data.records import Contract, DatasetVersion, Receipt, Verdict
-from shared.documents import Document, decode, digest_of, digest_of_parts, encode, hex_of
+from shared.documents import decode, digest_of, digest_of_parts, encode, hex_of
 from shared.errors import IntegrityError, TidegateError
-from shared.events import Event
-from shared.layout import FAMILIES, Family, StoreName, blob_key
-from shared.monitoring.records import Alert, WindowReport
-from shared.pipeline.records import Claim, PipelineVersion, TrainingDecision, TrainingResult, Trial
+from shared.layout import FAMILIES, StoreName, blob_key
+from shared.monitoring.stored import Finding, Stored
+from shared.pipeline.records import TrainingDecision
 from shared.ports import ObjectStore
-from shared.registry.acts import Act
 from shared.registry.edges import Edge, edge_key
-from shared.registry.ledger import Hint, Intent
-from shared.registry.refusals import Refusal
 from shared.registry.signatures import verify
-from shared.serving.records import LabelBatch, ModelManifest, ModelVersion, Stage
+from shared.serving.records import ModelManifest
 from shared.serving.stages import champions
-from shared.usecase.charter import CharterVersion
 
 INVARIANTS: dict[int, str] = {
     1: "every acknowledged upload has exactly one receipt",
@@ -38,38 +32,6 @@ INVARIANTS: dict[int, str] = {
     8: "nothing unsigned is loaded, and nothing of one use case stands under another",
 }
 """The numbers are those of docs/invariants.md; 7 (no swap causes a 5xx) is about requests, not about state."""
-
-KINDS: dict[str, type[Document]] = {
-    "charters": CharterVersion,
-    "contracts": Contract,
-    "pipelines": PipelineVersion,
-    "datasets": DatasetVersion,
-    "trainings": TrainingDecision,
-    "models": ModelVersion,
-    "stages": Stage,
-    "receipts": Receipt,
-    "verdicts": Verdict,
-    "claims": Claim,
-    "trials": Trial,
-    "results": TrainingResult,
-    "refusals": Refusal,
-    "windows": WindowReport,
-    "alerts": Alert,
-    "events": Event,
-    "edges": Edge,
-    "acts": Act,
-    "hints": Hint,
-    "intents": Intent,
-    "labels": LabelBatch,
-}
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """One thing that does not hold: which invariant, where, and what is wrong."""
-
-    invariant: int
-    key: str
-    message: str
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -99,7 +61,7 @@ def fsck(
     Raises: only what reading raises while a store is out of reach: then nothing is known.
     """
     stores: dict[StoreName, ObjectStore] = {"landing": landing, "system": system, "capture": capture}
-    state = _State(stores, trust_roots)
+    state = Stored(stores, trust_roots)
     for name in stores:
         progress(f"reading {name}")
         state.read(name)
@@ -109,73 +71,7 @@ def fsck(
     return Report(state.objects, state.document_count, len(state.blobs), tuple(state.findings))
 
 
-class _State:
-    """All documents by family, and the digests of all blobs that verify."""
-
-    def __init__(self, stores: Mapping[StoreName, ObjectStore], trust_roots: Mapping[str, bytes]) -> None:
-        self.stores = stores
-        self.trust_roots = trust_roots
-        self.findings: list[Finding] = []
-        self.documents: dict[str, dict[str, Any]] = defaultdict(dict)
-        self.names: dict[str, dict[str, str]] = {}
-        self.etags: dict[str, str] = {}
-        self.blobs: set[str] = set()
-        self.objects = 0
-
-    @property
-    def document_count(self) -> int:
-        return sum(len(documents) for documents in self.documents.values())
-
-    def read(self, name: StoreName) -> None:
-        for info in self.stores[name].list():
-            self.objects += 1
-            family = layout.family_of(name, info.key)
-            if family is None:
-                self.findings.append(Finding(4, info.key, f"no family of {name} has such a key"))
-                continue
-            self.names[info.key] = family.parse(info.key) or {}
-            self.etags[info.key] = info.etag
-            if family.kind == "blob":
-                self._read_blob(info.key)
-            elif family.name in KINDS:
-                self._read_document(family, info.key, self.stores[name])
-            else:
-                self.documents[family.name][info.key] = None
-
-    def _read_blob(self, key: str) -> None:
-        digest = digest_of(self.stores["system"].get(key).body)
-        if blob_key(hex_of(digest)) == key:
-            self.blobs.add(digest)
-        else:
-            self.findings.append(Finding(4, key, "the blob's bytes do not match the digest in its key"))
-
-    def _read_document(self, family: Family, key: str, store: ObjectStore) -> None:
-        try:
-            document = decode(store.get(key).body, KINDS[family.name])
-        except TidegateError as error:
-            self.findings.append(Finding(4, key, error.message))
-            return
-        self.documents[family.name][key] = document
-        usecase = getattr(document, "usecase", None)
-        under = self.names[key].get("usecase")
-        if usecase is not None and under is not None and usecase != under:
-            self.findings.append(Finding(8, key, f"a document of use case {usecase!r} stands under {under!r}"))
-
-    def ledger(self, family: Family, usecase: str) -> dict[int, Any]:
-        """Return the entries of one ledger by number."""
-        return {
-            int(self.names[key]["number"]): document
-            for key, document in self.documents[family.name].items()
-            if self.names[key]["usecase"] == usecase
-        }
-
-    def of(self, family: Family) -> Iterator[tuple[str, str, Any]]:
-        """Yield (key, use case, document) of a family."""
-        for key, document in self.documents[family.name].items():
-            yield key, self.names[key].get("usecase", ""), document
-
-
-def _receipts(state: _State) -> Iterator[Finding]:
+def _receipts(state: Stored) -> Iterator[Finding]:
     """1: what landed has a receipt, and an accepted one has its dataset version."""
     for family in (layout.UPLOADS, layout.DROPS):
         for key, usecase, _ in state.of(family):
@@ -195,7 +91,7 @@ def _receipts(state: _State) -> Iterator[Finding]:
                 yield Finding(1, key, "quarantined, and the file is not kept in quarantine")
 
 
-def _ledgers(state: _State) -> Iterator[Finding]:
+def _ledgers(state: Stored) -> Iterator[Finding]:
     """3: numbers run from 1 without a gap; no hint points past the tail."""
     for family in FAMILIES:
         if family.kind != "ledger":
@@ -215,7 +111,7 @@ def _ledgers(state: _State) -> Iterator[Finding]:
             yield Finding(3, key, f"the hint points to entry {hint.number}, which is not there; delete the hint")
 
 
-def _models(state: _State) -> Iterator[Finding]:
+def _models(state: Stored) -> Iterator[Finding]:
     """2 and 8: one number a key; every manifest is there, signed by a trusted key, and about this use case."""
     seen: dict[tuple[str, str], str] = {}
     for key, usecase, model in sorted(state.of(layout.MODELS)):
@@ -236,7 +132,7 @@ def _models(state: _State) -> Iterator[Finding]:
             yield Finding(4, key, "the training result that this model came from is missing")
 
 
-def _references(state: _State) -> Iterator[Finding]:
+def _references(state: Stored) -> Iterator[Finding]:
     """4: what documents name is there, with the digest that they name."""
     for key, usecase, dataset in state.of(layout.DATASETS):
         wanted = [*(file.digest for file in dataset.files), dataset.profile_digest]
@@ -268,7 +164,7 @@ def _references(state: _State) -> Iterator[Finding]:
                 yield Finding(4, key, f"alert {alert} is missing")
 
 
-def _training(state: _State, key: str, usecase: str, training: TrainingDecision) -> Iterator[Finding]:
+def _training(state: Stored, key: str, usecase: str, training: TrainingDecision) -> Iterator[Finding]:
     if training.spec is None or training.key is None:
         if training.granted:
             yield Finding(4, key, "granted without a spec")
@@ -284,7 +180,7 @@ def _training(state: _State, key: str, usecase: str, training: TrainingDecision)
         yield Finding(4, key, f"contract {training.spec.contract} is missing or is not the one that was granted")
 
 
-def _stages(state: _State) -> Iterator[Finding]:
+def _stages(state: Stored) -> Iterator[Finding]:
     """5: the champion, and all that a rollback could come back to, are models that are there."""
     usecases = {usecase for _, usecase, _ in state.of(layout.STAGES)}
     for usecase in sorted(usecases):
@@ -304,7 +200,7 @@ def _stages(state: _State) -> Iterator[Finding]:
                 yield Finding(5, f"stages/{usecase}", f"a rollback would lead to model {model}, which is missing")
 
 
-def _edges(state: _State) -> Iterator[Finding]:
+def _edges(state: Stored) -> Iterator[Finding]:
     """4: an edge that is written in one direction is written in the other."""
     for key, usecase, edge in state.of(layout.EDGES):
         other = Edge(
@@ -314,7 +210,7 @@ def _edges(state: _State) -> Iterator[Finding]:
             yield Finding(4, key, "the edge is not written in both directions")
 
 
-def _events(state: _State) -> Iterator[Finding]:
+def _events(state: Stored) -> Iterator[Finding]:
     """4: an event stands under its own id and day."""
     for key, _, event in state.of(layout.EVENTS):
         names = state.names[key]
@@ -322,14 +218,14 @@ def _events(state: _State) -> Iterator[Finding]:
             yield Finding(4, key, "the event is not the one that its key names")
 
 
-def _predictions(state: _State) -> Iterator[Finding]:
-    """6: each captured prediction names one model that is there; an id is in the log with one content only."""
+def _predictions(state: Stored) -> Iterator[Finding]:
+    """6: a captured prediction names one model that is there; an id has one answer, or one an epoch if asked again."""
     files = sorted(state.of(layout.PREDICTIONS))
     if not files:
         return
     from shared.serving.capture_files import read_arrow  # the only check that needs Arrow
 
-    seen: dict[str, Any] = {}
+    seen: dict[tuple[str, int], Any] = {}
     for key, usecase, _ in files:
         try:
             predictions = read_arrow(state.stores["capture"].get(key).body)
@@ -340,17 +236,17 @@ def _predictions(state: _State) -> Iterator[Finding]:
         for prediction in predictions:
             if prediction.model not in models:
                 yield Finding(6, key, f"prediction {prediction.id} is of model {prediction.model}, which is missing")
-            if seen.setdefault(prediction.id, prediction) != prediction:
+            if seen.setdefault((prediction.id, prediction.epoch), prediction) != prediction:
                 yield Finding(6, key, f"prediction {prediction.id} is in the log twice, with different content")
 
 
-def _missing_blobs(state: _State, key: str, digests: list[str | None]) -> Iterator[Finding]:
+def _missing_blobs(state: Stored, key: str, digests: list[str | None]) -> Iterator[Finding]:
     for digest in digests:
         if digest is not None and digest not in state.blobs:
             yield Finding(4, key, f"blob {digest[:19]}... is missing or damaged")
 
 
-def _blob(state: _State, digest: str) -> bytes:
+def _blob(state: Stored, digest: str) -> bytes:
     if digest not in state.blobs:
         raise IntegrityError(f"blob {digest[:19]}... is missing or damaged")
     return state.stores["system"].get(blob_key(hex_of(digest))).body

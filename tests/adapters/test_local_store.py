@@ -36,7 +36,7 @@ sys.stdin.readline()
 def take(worker):
     won = 0
     for number in range(1, keys + 1):
-        body = f"{name}.{worker}.{number}".encode() * 50
+        body = f"{name}.{worker}.{number} ".encode() * 50
         if isinstance(store.put_new(f"models/flights/{number:08d}.json", body), Created):
             won += 1
     return won
@@ -350,8 +350,8 @@ def test_two_processes_race_for_a_thousand_keys(tmp_path: Path) -> None:
     assert [info.key for info in infos] == [f"models/flights/{number:08d}.json" for number in range(1, keys + 1)]
     for number, info in enumerate(infos, start=1):
         body = store.get(info.key).body.decode()
-        name = body[: body.index(f".{number}") + len(f".{number}")]
-        assert body == name * 50
+        name, worker, won_number = body.split(" ")[0].split(".")
+        assert (body, int(won_number)) == (f"{name}.{worker}.{number} " * 50, number)
     assert list((tmp_path / "store" / TEMPORARY).iterdir()) == []
 
 

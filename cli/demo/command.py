@@ -1,0 +1,57 @@
+"""`tidegate demo`: starts a stack, goes once round the loop, and leaves the endpoint up."""
+
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.output import emit, progress, stdout
+from cli.state import HomeOption, JsonOption
+
+
+def demo(
+    home: HomeOption = Path(".tidegate"),
+    port: Annotated[int, typer.Option(help="Where the endpoint listens; 0: any free port.")] = 0,
+    exit_: Annotated[bool, typer.Option("--exit", help="End when the loop is done, instead of serving on.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Go once round the whole loop on real flights of 2013, and leave a live endpoint.
+
+    Charter, upload, validation, training, gates, release, predictions, labels, monitoring, alert, retraining, rollback:
+    about a minute on two cores. Run again on the same home, it reuses what is there. Example: tidegate demo --exit
+    """
+    from cli.demo.loop import run
+    from functions.runtimes.local.home import create_home
+    from functions.runtimes.local.supervisor import start
+
+    began = time.monotonic()
+
+    def say(message: str) -> None:
+        progress(f"{time.monotonic() - began:6.1f} s  {message}")
+
+    opened = create_home(home)
+    say(f"serving {opened.path}")
+    with start(opened, port) as stack:
+        result = run(opened, stack.url, say)
+        emit(result, as_json, lambda: _show(result.curl, result.seconds, result.fsck.clean))
+        if not exit_:
+            progress("The endpoint is live; Ctrl-C stops it.")
+            _until_interrupted()
+
+
+def _show(curl: str, seconds: float, clean: bool) -> None:
+    stdout.print(
+        f"The loop took {seconds} s; fsck finds {'nothing wrong' if clean else 'something wrong: tidegate fsck'}."
+    )
+    stdout.print("Ask the model that serves now:\n")
+    print(curl)  # as it is to be pasted: no wrapping, no markup
+
+
+def _until_interrupted() -> None:
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    stop.wait()
