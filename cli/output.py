@@ -1,50 +1,84 @@
-"""What commands print: one JSON document on stdout with --json, else tables for people; progress goes to stderr."""
+"""What commands print: one JSON document on stdout with --json, else tables for people; progress goes to stderr.
+
+Names of files and columns come from outside, and a terminal obeys what is written to it: control characters are
+shown, never sent, and nothing from outside is read as markup.
+"""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from shared.errors import InvalidInput, TidegateError
+
+WIDE = 400
+"""Columns for a table that no terminal shows: what reads a pipe cuts lines itself."""
 
 stdout = Console(highlight=False, soft_wrap=True)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def emit(value: Any, as_json: bool, show: Any) -> None:
-    """Print `value` as one JSON document, or call `show` to print it for people."""
+def emit(value: Any, as_json: bool, show: Callable[[], None]) -> None:
+    """Print `value` (what msgspec can encode) as one JSON document, or call `show` to print it for people."""
     if as_json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=2).decode() + "\n")
+        write_json(value)
     else:
         show()
 
 
+def write_json(value: Any) -> None:
+    """Print one JSON document, keys sorted, indented."""
+    body = msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=2)
+    sys.stdout.write(body.decode() + "\n")
+
+
+def say(message: str) -> None:
+    """Print one line of the answer for people."""
+    stdout.print(plain(message), markup=False)
+
+
 def progress(message: str) -> None:
     """Say on stderr what is being done."""
-    stderr.print(f"[dim]{message}[/dim]")
+    stderr.print(plain(message), markup=False, style="dim")
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table."""
-    shown = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    """Print a table; a cell that is None stays empty."""
+    shown = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
     for column in columns:
-        shown.add_column(column)
+        shown.add_column(Text(column))
     for row in rows:
-        shown.add_row(*(str(cell) for cell in row))
-    stdout.print(shown)
+        shown.add_row(*(Text("" if cell is None else plain(str(cell))) for cell in row))
+    stdout.print(shown, width=None if stdout.is_terminal else WIDE)
+
+
+def plain(text: str) -> str:
+    r"""Return the text with everything that is not printable as an escape; line breaks stay.
+
+    >>> plain("red\x1b[31m")
+    'red\\x1b[31m'
+    """
+    return "".join(
+        character if character.isprintable() or character == "\n" else repr(character)[1:-1] for character in text
+    )
 
 
 def fail(error: TidegateError, as_json: bool) -> NoReturn:
     """Print the error and end with its exit code."""
     if as_json:
-        document: dict[str, Any] = {"error": {"title": error.title, "message": error.message}}
+        document: dict[str, Any] = {
+            "title": error.title,
+            "message": error.message,
+            "exit_code": error.exit_code,
+            "transient": error.transient,
+        }
         if isinstance(error, InvalidInput):
-            document["error"] |= {"field": error.field, "got": error.got, "expected": error.expected}
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")
+            document |= {"field": error.field, "got": error.got, "expected": error.expected}
+        write_json({"error": document})
     else:
-        stderr.print(f"[red]{error.title}:[/red] ", end="")
-        stderr.print(error.message, markup=False)
+        stderr.print(Text(f"{error.title}: ", style="red") + Text(plain(error.message)))
     sys.exit(error.exit_code)

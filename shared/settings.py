@@ -54,6 +54,8 @@ class Settings(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long a process that is asked to stop may finish what it has in hand."""
     check_memory_mb: int = 2048
     check_timeout_s: float = 30.0
+    restart_pause_s: float = 10.0
+    """The longest pause before a process that keeps dying is started again."""
 
 
 def read_settings(body: bytes) -> Settings:

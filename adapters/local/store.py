@@ -106,7 +106,7 @@ class LocalStore:
                 found = status_of(name, folder) if folder is not None else None
                 if folder is None or found is None or not stat.S_ISREG(found.st_mode):
                     return
-                with contextlib.suppress(FileNotFoundError):
+                with contextlib.suppress(FileNotFoundError, IsADirectoryError):  # another was quicker
                     os.unlink(name, dir_fd=folder)
                 self._sync(folder, "delete", key)
 

@@ -152,11 +152,16 @@ def status_of(name: str, folder: int) -> os.stat_result | None:
 
 
 def removed_if_empty(name: str, parent: int) -> bool:
-    """Remove a folder that holds nothing but empty folders; return whether it is gone."""
+    """Remove a folder that holds nothing but empty folders; return whether it is gone (or an object by now).
+
+    Raises: OSError.
+    """
     try:
         fd = os.open(name, _FOLDER, dir_fd=parent)
-    except FileNotFoundError:
-        return True
+    except OSError as error:
+        if error.errno in _ABSENT:
+            return True
+        raise
     try:
         with os.scandir(fd) as entries:
             children = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
@@ -166,10 +171,9 @@ def removed_if_empty(name: str, parent: int) -> bool:
         os.close(fd)
     try:
         os.rmdir(name, dir_fd=parent)
-    except FileNotFoundError:
-        return True
     except OSError as error:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
             return False
-        raise
+        if error.errno not in _ABSENT:
+            raise
     return True

@@ -1,7 +1,7 @@
 """A small HTTP client for a stack: what the demo and `tidegate predict` need of one, on the standard library."""
 
 import http.client
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import msgspec
@@ -60,6 +60,12 @@ class Client:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _once(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         if self._connection is None:

@@ -40,7 +40,6 @@ from shared.errors import ConfigurationError, TidegateError, Unavailable
 CHILDREN: tuple[Role, ...] = ("gateway", "worker")
 POLL_S = 0.05
 FIRST_PAUSE_S = 0.1
-LONGEST_PAUSE_S = 10.0
 STEADY_S = 30.0
 """A process that lived for so long had started well; the next pause is the first again."""
 READY_WITHIN_S = 60.0
@@ -137,7 +136,7 @@ class _Supervisor:
         if not ready:
             self._raise_if_hopeless(child, code)
         child.restarts += 1
-        child.pause_s = FIRST_PAUSE_S if now - child.began > STEADY_S else min(LONGEST_PAUSE_S, child.pause_s * 2)
+        child.pause_s = FIRST_PAUSE_S if now - child.began > STEADY_S else min(self._home.settings.restart_pause_s, child.pause_s * 2)
         child.resume_at = now + child.pause_s * (0.5 + random.random() / 2)  # noqa: S311 - only spreads restarts
         self._log("died", role=child.role, code=code, restarts=child.restarts, pause_s=round(child.pause_s, 2))
         if ready:

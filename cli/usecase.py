@@ -1,0 +1,175 @@
+"""Use-case discovery: `init`, `apply`, `sign-off`."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.output import emit, say
+from cli.state import (
+    DEFAULT_HOME,
+    ByOption,
+    HomeOption,
+    JsonOption,
+    UsecaseOption,
+    composed,
+    opened,
+    read_file,
+    stated,
+    usecase_of,
+)
+from shared.errors import ConfigurationError, InvalidInput
+
+if TYPE_CHECKING:
+    from shared.registry.ledger import Entry
+    from shared.usecase.charter import Charter, CharterVersion, Signature
+
+
+def init(
+    home: HomeOption = DEFAULT_HOME,
+    charter: Annotated[
+        Path, typer.Option("--charter", metavar="FILE", help="Where to write the charter to start from.")
+    ] = Path("usecase.yaml"),
+    as_json: JsonOption = False,
+) -> None:
+    """Make a home, and a commented usecase.yaml to start from. What is there already stays as it is.
+
+    Example: tidegate init && $EDITOR usecase.yaml && tidegate apply usecase.yaml
+    """
+    from functions.runtimes.local.home import create_home
+
+    made = create_home(home)
+    written = _write_template(charter)
+    answer = {"home": str(made.path), "charter": str(charter), "charter_written": written}
+
+    def show() -> None:
+        say(f"home: {made.path}")
+        say(f"charter: {charter} ({'written' if written else 'was there, left as it is'})")
+        say(f"next: fill in {charter}, then `tidegate apply {charter}`")
+
+    emit(answer, as_json, show)
+
+
+def apply(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The charter, usecase.yaml.")],
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a charter on record. It takes effect once every role that it names has signed it off.
+
+    Example: tidegate apply usecase.yaml
+    """
+    from shared.usecase.charter import CharterVersion
+    from shared.usecase.effective import charters
+    from shared.usecase.reading import charter_digest, parse_charter
+
+    charter = parse_charter(read_file(file, "FILE"), file.name)
+    _check_filled_in(charter, file.name)
+    system = composed(opened(home)).system
+    version = CharterVersion(charter=charter, digest=charter_digest(charter))
+    ledger = charters(system, charter.usecase)
+    entry = ledger.append(lambda tail: None if tail and tail.document.digest == version.digest else version)
+    standing = entry or ledger.tail()
+    if standing is None:  # pragma: no cover - nothing is ever removed from a ledger
+        raise ConfigurationError("the charters ledger is empty after an append; run `tidegate fsck`")
+    _report(standing, "applied" if entry else "unchanged", as_json)
+
+
+def sign_off(
+    role: Annotated[str, typer.Option("--role", metavar="ROLE", help="In which of the charter's roles you sign.")],
+    by: ByOption,
+    usecase: UsecaseOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Sign off the newest charter in one of its roles. Signed already, it stays as it is.
+
+    Example: tidegate sign-off --role business --by "Ada Lovelace"
+    """
+    import msgspec
+
+    from shared.usecase.charter import CharterVersion, Signature
+    from shared.usecase.effective import charters
+
+    name = stated(by, "--by")
+    platform = composed(opened(home))
+    chosen = usecase_of(platform.system, usecase)
+    ledger = charters(platform.system, chosen)
+
+    def signed(tail: "Entry[CharterVersion] | None") -> CharterVersion | None:
+        if tail is None:  # pragma: no cover - usecase_of has found it there
+            raise ConfigurationError("there is no charter to sign")
+        version = tail.document
+        if role not in version.charter.sign_off:
+            raise InvalidInput(
+                f"--role: the charter of {chosen} is signed off by {', '.join(version.charter.sign_off)}",
+                field="--role",
+                got=role[:60],
+                expected=" or ".join(version.charter.sign_off),
+            )
+        if role not in version.missing_signatures():
+            return None
+        signature = Signature(role=role, by=name, at=platform.clock.now())
+        return msgspec.structs.replace(version, signatures=(*version.signatures, signature))
+
+    entry = ledger.append(signed)
+    standing = entry or ledger.tail()
+    if standing is None:  # pragma: no cover
+        raise ConfigurationError("there is no charter to sign")
+    _report(standing, "signed" if entry else "signed already", as_json, role)
+
+
+def _report(entry: "Entry[CharterVersion]", outcome: str, as_json: bool, role: str = "") -> None:
+    version = entry.document
+    missing = version.missing_signatures()
+    answer = {
+        "usecase": version.charter.usecase,
+        "charter": entry.number,
+        "digest": version.digest,
+        "outcome": outcome,
+        "signatures": version.signatures,
+        "missing": missing,
+        "in_effect": not missing,
+    }
+
+    def show() -> None:
+        by = _signer(version.signatures, role)
+        say(f"charter {entry.number} of {version.charter.usecase}: {outcome}{f' by {by} as {role}' if by else ''}")
+        for waiting in missing:
+            owner = version.charter.owners.get(waiting, "?")
+            say(f'waits for {waiting} ({owner}): tidegate sign-off --role {waiting} --by "{owner}"')
+        if not missing:
+            say("it is in effect: `tidegate upload FILE` brings data")
+
+    emit(answer, as_json, show)
+
+
+def _signer(signatures: "tuple[Signature, ...]", role: str) -> str:
+    return next((signature.by for signature in signatures if signature.role == role), "")
+
+
+def _check_filled_in(charter: "Charter", name: str) -> None:
+    """Raises: InvalidInput: one of the template's placeholders still stands."""
+    texts = {"problem": charter.problem, "objective": charter.objective}
+    texts |= {f"owners.{role}": who for role, who in charter.owners.items()}
+    for field, text in texts.items():
+        if text.strip().startswith("<") and text.strip().endswith(">"):
+            raise InvalidInput(
+                f"{name}: {field}: fill in what stands between < and >", field=field, got=text.strip()[:60]
+            )
+
+
+def _write_template(path: Path) -> bool:
+    """Write the template unless there is a file; returns whether it was written."""
+    text = files("cli").joinpath("templates/usecase.yaml").read_bytes()
+    try:
+        with path.open("xb") as file:
+            file.write(text)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot write {path}: {error.strerror}; choose another place with --charter"
+        ) from error
+    return True

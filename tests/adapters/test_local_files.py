@@ -1,0 +1,137 @@
+"""Metrics, limits and secrets where they are files: torn lines, days, caps, forks, rights."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from adapters.local.limits import LocalLimits
+from adapters.local.metrics import LocalMetrics
+from adapters.local.secrets import LocalSecrets
+from adapters.memory.clock import MemoryClock
+from shared.errors import IntegrityError, NotFound, PermissionDenied
+from shared.ports import FunctionLimits
+
+DAY_S = 86_400.0
+EVER = (0.0, 1e12)
+
+
+def test_each_day_and_each_full_file_is_a_new_one(tmp_path: Path) -> None:
+    clock = MemoryClock(0.0)
+    metrics = LocalMetrics(tmp_path / "metrics", clock, file_bytes=500)
+    for _ in range(2):
+        for _ in range(10):
+            metrics.counter("n", labels={"function": "infer"})
+        clock.advance(DAY_S)
+    days = [path.name[:10] for path in sorted((tmp_path / "metrics").iterdir())]
+    assert set(days) == {"1970-01-01", "1970-01-02"}
+    assert len(days) > 2
+    assert all(path.stat().st_size < 650 for path in (tmp_path / "metrics").iterdir())
+    assert all(path.stat().st_mode & 0o077 == 0 for path in (tmp_path / "metrics").iterdir())
+    assert len(metrics.query("n", *EVER)) == 20
+    assert len(metrics.query("n", DAY_S, 2 * DAY_S)) == 10
+    metrics.close()
+
+
+def test_the_oldest_files_go_when_there_is_too_much(tmp_path: Path) -> None:
+    clock = MemoryClock(0.0)
+    metrics = LocalMetrics(tmp_path, clock, file_bytes=1000, kept_bytes=3000)
+    for number in range(200):
+        metrics.gauge("n", float(number))
+        clock.advance(3600.0)
+    values = [point.value for point in metrics.query("n", *EVER)]
+    assert values == [float(number) for number in range(200 - len(values), 200)]
+    assert 10 < len(values) < 100
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 5000
+    metrics.close()
+
+
+def test_a_torn_line_and_strange_files_are_passed_over(tmp_path: Path) -> None:
+    metrics = LocalMetrics(tmp_path, MemoryClock(0.0))
+    metrics.counter("n", 1.0)
+    (path,) = tmp_path.iterdir()
+    with path.open("ab") as file:
+        file.write(b'{"name":"n","kind":"counter","va')
+    (tmp_path / "notes.jsonl").write_bytes(b'{"name":"n"}\n')
+    (tmp_path / "1970-01-01-x.txt").write_bytes(b"?")
+    assert [point.value for point in metrics.query("n", *EVER)] == [1.0]
+    metrics.close()
+
+
+def test_names_are_not_patterns(tmp_path: Path) -> None:
+    metrics = LocalMetrics(tmp_path, MemoryClock(0.0))
+    metrics.counter("n", labels={"name": "m", 'say"': 'it"'})
+    assert metrics.query("m", *EVER) == []
+    assert len(metrics.query("n", *EVER, {'say"': 'it"'})) == 1
+    metrics.close()
+
+
+def test_what_cannot_be_written_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "metrics").write_bytes(b"no folder")
+    metrics = LocalMetrics(tmp_path / "metrics", MemoryClock(0.0))
+    metrics.counter("n")
+    metrics.gauge("n", 1.0)
+    assert metrics.lost == 2
+
+
+def test_a_forked_process_writes_to_a_file_of_its_own(tmp_path: Path) -> None:
+    metrics = LocalMetrics(tmp_path, MemoryClock(0.0))
+    metrics.counter("n", 1.0)
+    child = os.fork()
+    if child == 0:
+        try:
+            metrics.counter("n", 2.0)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    metrics.counter("n", 3.0)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert sorted(point.value for point in metrics.query("n", *EVER)) == [1.0, 2.0, 3.0]
+    metrics.close()
+
+
+def test_limits_that_something_else_wrote_are_refused(tmp_path: Path) -> None:
+    limits = LocalLimits(tmp_path, {"infer": FunctionLimits(512, 1)})
+    (tmp_path / "infer.json").write_bytes(b"{}")
+    with pytest.raises(IntegrityError, match="set them again"):
+        limits.read("infer")
+    limits.set("infer", FunctionLimits(256, 2))
+    assert limits.read("infer") == FunctionLimits(256, 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["infer.json"]
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o777])
+def test_a_secret_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
+    secrets = LocalSecrets(tmp_path / "secrets")
+    secrets.put("key", b"value")
+    assert secrets.get("key") == b"value"
+    (tmp_path / "secrets" / "key").chmod(mode)
+    with pytest.raises(PermissionDenied, match="chmod 600") as caught:
+        secrets.get("key")
+    assert "value" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o710, 0o707])
+def test_a_folder_of_secrets_that_others_may_enter_is_refused(tmp_path: Path, mode: int) -> None:
+    secrets = LocalSecrets(tmp_path / "secrets")
+    secrets.put("key", b"value")
+    (tmp_path / "secrets").chmod(mode)
+    with pytest.raises(PermissionDenied, match="chmod 700"):
+        secrets.get("key")
+
+
+def test_put_makes_a_private_file_in_a_private_folder(tmp_path: Path) -> None:
+    LocalSecrets(tmp_path / "a" / "secrets").put("key", b"value")
+    folder = tmp_path / "a" / "secrets"
+    assert (folder.stat().st_mode & 0o777, (folder / "key").stat().st_mode & 0o777) == (0o700, 0o600)
+
+
+def test_a_secret_is_a_file_and_no_link(tmp_path: Path) -> None:
+    secrets = LocalSecrets(tmp_path / "secrets")
+    secrets.put("key", b"value")
+    (tmp_path / "secrets" / "link").symlink_to(tmp_path / "secrets" / "key")
+    with pytest.raises((NotFound, PermissionDenied)):
+        secrets.get("link")
+    with pytest.raises(NotFound):
+        LocalSecrets(tmp_path / "absent").get("key")

@@ -1,0 +1,220 @@
+"""kill -9, at least fifty times, of whatever process of a served home: nothing acknowledged is lost, fsck is clean.
+
+A real stack of real processes on a real disk goes round the loop while a seeded killer picks a process and a moment;
+what is killed is started again by the supervisor, and the supervisor by us, as an init system would.
+"""
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from cli.demo.client import Client
+from functions.runtimes.local.home import SETTINGS, Home, create_home, issue_token, open_home
+from functions.runtimes.local.platform import compose_all
+from functions.runtimes.local.supervisor import Stack, start
+from shared import layout
+from shared.documents import digest_of, encode
+from shared.errors import DataRefused, TidegateError, Unavailable
+from shared.monitoring.fsck import fsck
+from shared.registry.ledger import Ledger
+from shared.registry.signatures import trusted_keys
+from shared.serving.records import ModelVersion
+from shared.settings import read_settings
+from shared.topology import queue_names
+from shared.usecase.charter import Charter, CharterVersion, Retraining, Signature, Training
+from shared.usecase.effective import charters
+from tests.simulation.material import CHARTER, USECASE, csv, rows
+
+SEED = int(os.environ.get("TIDEGATE_KILL_SEED", "7"))
+KILLS = 50
+REST_S = 120.0
+MONTHS = [f"2013-{month:02d}" for month in range(1, 13)]
+ACTIONS = ("infer", "label", "upload", "read", "release")
+
+
+class Killer:
+    """Kills a random process of the home now and then, until it has killed enough."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._chance = random.Random(SEED)
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.killed: list[str] = []
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._done.set()
+        self._thread.join()
+
+    @property
+    def satisfied(self) -> bool:
+        return len(self.killed) >= KILLS
+
+    def _run(self) -> None:
+        while not self.satisfied and not self._done.wait(self._chance.uniform(0.05, 0.9)):
+            victims = processes_of(self._home.path)
+            if victims:
+                pid, role = self._chance.choice(victims)
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+                self.killed.append(role)
+
+
+def processes_of(home: Path) -> list[tuple[int, str]]:
+    """Return (process id, module) of each process that was started for this home."""
+    found = []
+    for folder in sorted(Path("/proc").glob("[0-9]*"), key=lambda path: int(path.name)):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if any(str(home).encode() in word for word in words) and b"-m" in words:
+            found.append((int(folder.name), words[words.index(b"-m") + 1].decode().rpartition(".")[2]))
+    return found
+
+
+class Team:
+    """What a team does to the stack, again and again until it is answered."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.acknowledged: list[str] = []
+        self.stack: Stack | None = None
+        self.restarts = 0
+        self.answers = 0
+
+    def up(self) -> Client:
+        """Return a client of the stack, started again if it is down."""
+        while self.stack is None or self.stack.process.poll() is not None:
+            self.restarts += 1
+            try:
+                self.stack = start(self.home, 0)
+            except TidegateError:
+                self.stack = None
+        token = issue_token(self.home, "team", [f"{USECASE}:{action}" for action in ACTIONS], time.time(), 3600)
+        return Client(self.stack.url, token)
+
+    def insist(self, act: Callable[[Client], Any]) -> Any:
+        """Do something until it is answered; None where the answer is that it cannot be (yet)."""
+        deadline = time.monotonic() + REST_S
+        while time.monotonic() < deadline:
+            try:
+                with self.up() as client:
+                    answer = act(client)
+            except DataRefused:
+                return None
+            except Unavailable:
+                time.sleep(0.1)
+                continue
+            self.answers += 1
+            return answer
+        raise AssertionError("no answer")
+
+    def round(self, month: str, number: int) -> None:
+        """Upload a month, ask about some of it, say what came."""
+        table = rows(month, count=120, shift=0.1 * number)
+        name = f"{month}-{number}.csv"
+        told = self.insist(lambda client: client.put(f"/v1/usecases/{USECASE}/uploads/{name}", csv(table)))
+        self.acknowledged.append(told["receipt"])
+        some = table[:30]
+        body = {
+            "id": f"{month}-{number}",
+            "parameters": {"at": 1.36e9 + number, "ids": {"row": [row["row"] for row in some]}},
+            "inputs": [
+                {"name": name, "datatype": kind, "shape": [len(some)], "data": [row[name] for row in some]}
+                for name, kind in (("level", "FP32"), ("wind", "FP32"), ("moon", "BYTES"))
+            ],
+        }
+        self.insist(lambda client: client.post(f"/v2/models/{USECASE}/infer", body))
+        labels = {"labels": [{"ids": {"row": row["row"]}, "value": row["shut"]} for row in some]}
+        self.insist(lambda client: client.post(f"/v1/usecases/{USECASE}/labels", labels))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    made = create_home(tmp_path / "home", port=0)
+    settings = read_settings((made.path / SETTINGS).read_bytes())
+    quick = msgspec.structs.replace(
+        settings, loan_s=2.0, sweep_every_s=0.5, settle_s=0.5, stop_s=5.0, restart_pause_s=0.2, watch_every_s=1.0
+    )
+    (made.path / SETTINGS).write_bytes(encode(quick))
+    return open_home(made.path)
+
+
+def sign(home: Home, charter: Charter) -> None:
+    version = CharterVersion(
+        charter=charter,
+        digest=digest_of(encode(charter)),
+        signatures=tuple(Signature(role, "somebody", 0.0) for role in charter.sign_off),
+    )
+    charters(compose_all(home, "test").platform.system, USECASE).append(lambda _: version)
+
+
+def test_fifty_kills_lose_nothing(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    sign(
+        home,
+        msgspec.structs.replace(
+            CHARTER,
+            training=Training(trials=2, minimum_windows=2, timeout_s=30),
+            retraining=Retraining(on=("new_data", "drift", "performance"), cooldown_days=0, trainings_per_year=1000),
+        ),
+    )
+    team, killer = Team(home), Killer(home)
+    team.up().close()
+    killer.start()
+    number = 0
+    try:
+        while not killer.satisfied:
+            team.round(MONTHS[number % 12], number)
+            number += 1
+    finally:
+        killer.stop()
+    local = compose_all(home, "test")
+    platform = local.platform
+    try:
+        team.up().close()
+        wait_for_rest(home, local)
+    finally:
+        if team.stack is not None:
+            team.stack.stop()
+    report = fsck(platform.landing, platform.system, platform.capture, trusted_keys(home.settings.trust_roots))
+    assert report.findings == ()
+    for receipt in team.acknowledged:
+        assert platform.system.head(layout.RECEIPTS.key(usecase=USECASE, receipt=receipt)) is not None
+    models = list(Ledger(platform.system, layout.MODELS, USECASE, ModelVersion).entries())
+    assert models
+    with capsys.disabled():
+        roles = {role: killer.killed.count(role) for role in sorted(set(killer.killed))}
+        print(
+            f"\nkill -9: {len(killer.killed)} with seed {SEED} ({roles}); {team.restarts} starts of the stack, "
+            f"{len(team.acknowledged)} uploads, {team.answers} answers, {len(models)} models",
+            end="",
+        )
+
+
+def wait_for_rest(home: Home, local: Any) -> None:
+    """Wait until no message but a schedule's is under way, no upload lacks a receipt, and no job runs."""
+    deadline = time.monotonic() + REST_S
+    quiet = 0
+    while quiet < 10:
+        assert time.monotonic() < deadline, "the stack does not come to rest"
+        for name in queue_names():  # a person puts back what was given up
+            for letter in list(local.consumers[name].dead_letters()):
+                local.consumers[name].redrive(letter.id)
+        busy = [name for name in queue_names() if name not in ("sweep", "monitor") and local.consumers[name].depth()[0]]
+        jobs = [role for _, role in processes_of(home.path) if role not in ("supervisor", "gateway", "worker")]
+        quiet = 0 if busy or jobs else quiet + 1
+        time.sleep(0.3)
