@@ -1,4 +1,4 @@
-"""collect: captured predictions become capture files, one per message, named by the message: written twice, the same."""
+"""collect: captured predictions become capture files, one per message and named by it: written twice, the same."""
 
 from shared import layout
 from shared.events import Event, PredictionsCaptured, payload

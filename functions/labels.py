@@ -1,4 +1,4 @@
-"""labels: outcomes over HTTPS, by prediction id or by the charter's id columns; kept in the partition they belong to."""
+"""labels: outcomes over HTTPS, by prediction id or by the charter's id columns; each kept where it belongs."""
 
 from collections import defaultdict
 from typing import Annotated, Any

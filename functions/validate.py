@@ -1,4 +1,4 @@
-"""validate: an upload becomes a dataset version, or is quarantined with what is wrong; either way it gets one receipt."""
+"""validate: an upload becomes a dataset version or is quarantined with what is wrong; either way it gets a receipt."""
 
 import io
 

@@ -187,7 +187,7 @@ ALERTS = Family(
     "system",
     "alerts/{usecase}/{alert}/{number}.json",
     "ledger",
-    "An alert, from raised to resolved.",
+    "An alert; the cause of what it starts.",
     ("windows",),
 )
 EVENTS = Family(

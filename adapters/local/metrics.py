@@ -98,12 +98,13 @@ class LocalMetrics:
         line = msgspec.json.encode(MetricPoint(name, kind, float(value), now, dict(labels or _NONE))) + b"\n"
         with self._lock:
             try:
-                self._open_for(datetime.fromtimestamp(now, UTC).strftime(_DAY))
+                self._open_for(now)
                 self._size_bytes += os.write(self._fd, line)
             except OSError:
                 self.lost += 1
 
-    def _open_for(self, day: str) -> None:
+    def _open_for(self, now: float) -> None:
+        day = datetime.fromtimestamp(now, UTC).strftime(_DAY)
         owner = (day, os.getpid())
         if self._fd >= 0 and self._owner == owner and self._size_bytes < self._file_bytes:
             return
@@ -112,7 +113,8 @@ class LocalMetrics:
         self._fd = -1  # after a fork the file is the parent's
         make_folder(self._root)
         self._remove_oldest()
-        path = self._root / f"{day}-{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}"
+        # Names sort by age; the random part keeps processes apart that begin in the same microsecond.
+        path = self._root / f"{day}-{round(now * 1e6):016d}-{secrets.token_hex(8)}{_SUFFIX}"
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, PRIVATE_FILE)
         self._owner = owner
         self._size_bytes = 0

@@ -21,7 +21,7 @@ class LocalSecrets:
         self._root = Path(root)
 
     def get(self, name: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> bytes:
-        """Return the file's bytes as they are now.
+        """Return the file's bytes as they are now. A link (mounted secrets are links) has the rights of its target.
 
         Raises: NotFound, InvalidInput; PermissionDenied: others may read the file or its folder, or we may not.
         """
@@ -31,7 +31,7 @@ class LocalSecrets:
             folder = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 _refuse_others(folder, "the folder of secrets", "chmod 700 on it", name)
-                fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+                fd = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
             finally:
                 os.close(folder)
             with os.fdopen(fd, "rb") as file:

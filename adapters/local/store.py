@@ -42,7 +42,11 @@ class LocalStore:
         self._remove_leftovers()
 
     def get(self, key: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Object:
-        """Return the whole object; one that is being overwritten in place by hand is Unavailable until it rests."""
+        """Return the whole object; one that somebody overwrites in place meanwhile is Unavailable until it rests.
+
+        What this store wrote is never written in place. A hand's write that was under way before the reading began
+        leaves no trace in between: hand drops are read once they are settled (adapters.local.drops).
+        """
         with self._operation("get", key, timeout_s) as deadline, self.reading(key, "get") as fd:
             while True:
                 before = os.fstat(fd)

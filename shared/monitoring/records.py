@@ -63,13 +63,13 @@ class WindowReport(Document, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Alert(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An entry of an alert's own ledger: raised first, then perhaps resolved. The id is deterministic."""
+    """An entry of an alert's own ledger. The id follows from kind, model and window."""
 
     FORMAT: ClassVar[tuple[str, int]] = ("alert", 1)
 
     usecase: str
     alert: str
-    state: Literal["raised", "resolved"]
+    state: Literal["raised"]
     kind: Literal["drift", "performance"]
     model: int
     window: str

@@ -90,7 +90,9 @@ def key_id_of(private_pem: bytes) -> str:
 
 
 def public_text(public: bytes) -> str:
-    """Return a public key as it stands in settings: base64url of its 32 raw bytes, unpadded. Raises: ConfigurationError.
+    """Return a public key as it stands in settings: base64url of its 32 raw bytes, unpadded.
+
+    Raises: ConfigurationError: not a public key.
 
     >>> public_text(bytes(32))
     'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'

@@ -16,7 +16,7 @@ def champions(stages: Iterable[Stage]) -> list[int]:
     >>> from shared.serving.records import Stage
     >>> told = [("release", 1), ("refuse", 1), ("release", 3), ("rollback", 1)]
     >>> champions(
-    ...     Stage(usecase="u", champion=champion, action=action, reason="", by="", cause="") for action, champion in told
+    ...     Stage(usecase="u", champion=model, action=action, reason="", by="", cause="") for action, model in told
     ... )
     [1]
     """

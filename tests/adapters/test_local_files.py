@@ -127,11 +127,19 @@ def test_put_makes_a_private_file_in_a_private_folder(tmp_path: Path) -> None:
     assert (folder.stat().st_mode & 0o777, (folder / "key").stat().st_mode & 0o777) == (0o700, 0o600)
 
 
-def test_a_secret_is_a_file_and_no_link(tmp_path: Path) -> None:
+def test_the_rights_of_a_links_target_count(tmp_path: Path) -> None:
     secrets = LocalSecrets(tmp_path / "secrets")
     secrets.put("key", b"value")
-    (tmp_path / "secrets" / "link").symlink_to(tmp_path / "secrets" / "key")
-    with pytest.raises((NotFound, PermissionDenied)):
+    target = tmp_path / "target"
+    target.write_bytes(b"linked")
+    (tmp_path / "secrets" / "link").symlink_to(target)
+    target.chmod(0o600)
+    assert secrets.get("link") == b"linked"
+    target.chmod(0o644)
+    with pytest.raises(PermissionDenied):
         secrets.get("link")
+
+
+def test_no_folder_no_secret(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         LocalSecrets(tmp_path / "absent").get("key")

@@ -92,7 +92,7 @@ def test_a_job_that_will_not_stop_is_stopped(
 ) -> None:
     monkeypatch.setattr(job_runner, "GRACE_S", 0.1)
     jobs = make(
-        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(100)"
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(100)"
     )
     command, folder = jobs._command, tmp_path / "by hand"
     folder.mkdir()
@@ -153,7 +153,10 @@ def test_the_job_lives_on_when_its_submitter_is_killed(tmp_path: Path) -> None:
     )
     work = "import os, sys, time\nwhile not os.path.exists(sys.argv[1] + '/go'): time.sleep(0.01)\nprint('done')"
     submitter = subprocess.Popen(
-        [sys.executable, "-c", program, tmp_path / "jobs", work], stdout=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, "-c", program, tmp_path / "jobs", work],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     assert submitter.stdout is not None
     job = submitter.stdout.readline().strip()
@@ -179,7 +182,10 @@ def test_a_job_written_down_but_never_started_is_started_by_one_of_many(tmp_path
     assert [jobs.status(job) for job in ids] == [JobStatus("pending")] * 3
     recoverers = [
         subprocess.Popen(
-            [sys.executable, "-c", RECOVER, root, *jobs._command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", RECOVER, root, *jobs._command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for _ in range(3)
     ]
@@ -227,7 +233,9 @@ def test_logs_bear_any_bytes(make: Callable[[str], LocalJobs]) -> None:
     assert jobs.logs(job).endswith(" ok")
 
 
-def test_threads_of_libraries_follow_the_cpus(make: Callable[[str], LocalJobs], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_of_libraries_follow_the_cpus(
+    make: Callable[[str], LocalJobs], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     jobs = make("import os; print(os.environ['OMP_NUM_THREADS'])")
     job = jobs.submit(JobSpec("a", "train", b"", cpu=1.5))

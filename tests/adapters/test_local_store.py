@@ -228,32 +228,33 @@ def test_a_folder_that_cannot_be_synced_leaves_doubt(
         getattr(store, operation)(*arguments)
 
 
-def test_a_file_written_in_place_is_never_read_as_a_mixture(store: LocalStore, tmp_path: Path) -> None:
-    store.put_new("drops/x", b"a" * 3_000_000)
+def test_a_file_overwritten_while_it_is_read_is_read_again(
+    store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put_new("drops/x", b"a" * 1000)
     path = tmp_path / "store" / "drops" / "x"
-    done = threading.Event()
+    pread = os.pread
+    reads: list[int] = []
 
-    def scribble() -> None:
-        with path.open("r+b") as file:
-            while not done.is_set():
-                for letter in (b"b", b"a"):
-                    file.seek(0)
-                    file.write(letter * 3_000_000)
-                    file.flush()
-                    time.sleep(0.002)
+    def overwritten_once(fd: int, length: int, start: int) -> bytes:
+        body = pread(fd, 500, start)
+        reads.append(start)
+        if len(reads) == 1:
+            path.write_bytes(b"b" * 1000)
+        return body
 
-    writer = threading.Thread(target=scribble)
-    writer.start()
-    try:
-        for _ in range(10):
-            try:
-                assert len(set(store.get("drops/x", timeout_s=0.3).body)) == 1
-            except Unavailable:
-                pass
-    finally:
-        done.set()
-        writer.join()
-    assert len(set(store.get("drops/x").body)) == 1
+    monkeypatch.setattr(os, "pread", overwritten_once)
+    found = store.get("drops/x")
+    assert found.body == b"b" * 1000
+    assert found.etag == store.get("drops/x").etag
+
+    def overwritten_always(fd: int, length: int, start: int) -> bytes:
+        path.write_bytes(path.read_bytes()[:-1])
+        return pread(fd, length, start)
+
+    monkeypatch.setattr(os, "pread", overwritten_always)
+    with pytest.raises(Unavailable, match="when it rests"):
+        store.get("drops/x", timeout_s=0.02)
 
 
 def test_hand_made_changes_change_the_etag(store: LocalStore, tmp_path: Path) -> None:

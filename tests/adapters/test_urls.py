@@ -64,7 +64,9 @@ def test_an_unknown_scheme_says_what_there_is(port: str) -> None:
         assert all(scheme in caught.value.message for scheme in known)
 
 
-@pytest.mark.parametrize("url", ["file://host/path", "file:path", "file:", "file:///a?b", "file:///a#b", "file:///a%00b"])
+@pytest.mark.parametrize(
+    "url", ["file://host/path", "file:path", "file:", "file:///a?b", "file:///a#b", "file:///a%00b"]
+)
 def test_a_file_url_names_an_absolute_path(url: str) -> None:
     with pytest.raises(ConfigurationError, match="absolute/path"):
         urls.open_store(url)

@@ -12,6 +12,11 @@ from typing import Any
 
 from shared import ports
 
+TIMEOUT = (
+    "Every operation takes `timeout_s`: past it, DeadlineExceeded (for a write that may have happened, OutcomeUnknown)."
+)
+THREADS = "Adapters are safe to share between threads."
+
 
 @dataclass(frozen=True)
 class Clause:

@@ -7,7 +7,7 @@ import pytest
 
 from shared.errors import DeadlineExceeded, InvalidInput, NotFound, Unsupported
 from shared.ports import JobSpec, JobStatus
-from tests.conformance.clauses import Suite
+from tests.conformance.clauses import THREADS, TIMEOUT, Suite
 from tests.conformance.job_rigs import ENDED, JobsRig
 
 JOBS = Suite("Jobs")
@@ -28,7 +28,9 @@ def a_job_runs_its_function_on_its_event(rig: JobsRig) -> None:
     assert "out 42" in rig.jobs.logs(job)
 
 
-@clause("Jobs", "Long tasks outside any function's time limit. At least once: what a job does must stand being done twice.")
+@clause(
+    "Jobs", "Long tasks outside any function's time limit. At least once: what a job does must stand being done twice."
+)
 def a_job_that_died_is_done_again(rig: JobsRig) -> None:
     job = rig.jobs.submit(JobSpec("dies", "hold", b""))
     rig.kill(job)
@@ -38,9 +40,7 @@ def a_job_that_died_is_done_again(rig: JobsRig) -> None:
     assert rig.jobs.status(job) == JobStatus("succeeded", 0)
 
 
-@clause(
-    "Jobs.submit", "Return the new job's id once it will certainly be started, even if this process dies now."
-)
+@clause("Jobs.submit", "Return the new job's id once it will certainly be started, even if this process dies now.")
 def a_submitted_job_outlives_its_submitter(rig: JobsRig) -> None:
     job = rig.submit_and_die(JobSpec("orphan", "echo", b"alone"))
     rig.recover()
@@ -130,10 +130,7 @@ def logs_hold_both_outputs_so_far(rig: JobsRig) -> None:
     assert seen == ["ready\n"]
 
 
-@clause(
-    "",
-    "Every operation takes `timeout_s`: past it, DeadlineExceeded (for a write that may have happened, OutcomeUnknown).",
-)
+@clause("", TIMEOUT)
 def without_time_left_nothing_is_done(rig: JobsRig) -> None:
     job = rig.jobs.submit(JobSpec("a", "echo", b""))
     for operation in (
@@ -148,7 +145,7 @@ def without_time_left_nothing_is_done(rig: JobsRig) -> None:
     assert rig.jobs.status(job).state == "succeeded"
 
 
-@clause("", "Adapters are safe to share between threads.")
+@clause("", THREADS)
 def threads_may_share_it(rig: JobsRig) -> None:
     with ThreadPoolExecutor(4) as pool:
         jobs = list(pool.map(lambda number: rig.jobs.submit(JobSpec("a", "echo", b"%d" % number)), range(4)))

@@ -7,7 +7,7 @@ import pytest
 
 from shared.errors import DeadlineExceeded, InvalidInput, NotFound, PayloadTooLarge
 from shared.ports import DeadLetter, Message
-from tests.conformance.clauses import Suite
+from tests.conformance.clauses import THREADS, TIMEOUT, Suite
 from tests.conformance.rigs import QueueRig
 
 SENDING = Suite("Queue")
@@ -92,10 +92,7 @@ def send_many_with_a_too_large_one_sends_nothing(rig: QueueRig) -> None:
     assert rig.bodies_raw() == []
 
 
-@SENDING.clause(
-    "",
-    "Every operation takes `timeout_s`: past it, DeadlineExceeded (for a write that may have happened, OutcomeUnknown).",
-)
+@SENDING.clause("", TIMEOUT)
 def without_time_left_nothing_is_done(rig: QueueRig) -> None:
     rig.queue.send(b"1")
     lent = rig.queue.receive(1, rig.visibility_s)[0]
@@ -114,7 +111,7 @@ def without_time_left_nothing_is_done(rig: QueueRig) -> None:
     assert rig.bodies_raw() == [b"1"]
 
 
-@SENDING.clause("", "Adapters are safe to share between threads.")
+@SENDING.clause("", THREADS)
 def threads_may_share_it(rig: QueueRig) -> None:
     taken: list[Message] = []
 
@@ -175,9 +172,7 @@ def a_loan_hides_the_message_until_it_ends(rig: QueueRig) -> None:
     assert (second.id, second.body, second.receive_count) == (first.id, b"1", 2)
 
 
-@RECEIVING.clause(
-    "QueueConsumer.receive", "Waits up to `wait_s` for a first one; an empty list when there is none."
-)
+@RECEIVING.clause("QueueConsumer.receive", "Waits up to `wait_s` for a first one; an empty list when there is none.")
 def receive_waits_for_a_first_one(rig: QueueRig) -> None:
     assert rig.queue.receive(1, rig.visibility_s) == []
     assert rig.queue.receive(1, rig.visibility_s, wait_s=0.05) == []
@@ -213,9 +208,7 @@ def ack_removes(rig: QueueRig) -> None:
     assert [message.body for message in rig.queue.receive(10, rig.visibility_s)] == [b"2"]
 
 
-@RECEIVING.clause(
-    "QueueConsumer.ack", "False where the loan had lapsed and the message was lent again or is gone."
-)
+@RECEIVING.clause("QueueConsumer.ack", "False where the loan had lapsed and the message was lent again or is gone.")
 def ack_of_a_lapsed_loan_is_false(rig: QueueRig) -> None:
     rig.queue.send(b"1")
     early = _only(rig.queue.receive(1, rig.visibility_s))

@@ -9,7 +9,7 @@ import pytest
 
 from shared.errors import DeadlineExceeded, InvalidInput, NotFound
 from shared.ports import Clock, FunctionLimits, Ids, MetricPoint
-from tests.conformance.clauses import Suite
+from tests.conformance.clauses import THREADS, TIMEOUT, Suite
 from tests.conformance.rigs import DEPLOYED, LimitsRig, MetricsRig, SecretsRig
 
 METRICS = Suite("Metrics")
@@ -17,9 +17,6 @@ LIMITS = Suite("Limits")
 SECRETS = Suite("Secrets")
 CLOCK = Suite("Clock")
 IDS = Suite("Ids")
-TIMEOUT = (
-    "Every operation takes `timeout_s`: past it, DeadlineExceeded (for a write that may have happened, OutcomeUnknown)."
-)
 BAD_NUMBERS = (float("nan"), float("inf"), float("-inf"))
 EVER = (0.0, 1e12)
 
@@ -49,9 +46,7 @@ def recording_bears_a_broken_store(rig: MetricsRig) -> None:
         rig.metrics.histogram("latency_ms", 1.0)
 
 
-@METRICS.clause(
-    "Metrics.counter", "Add `value` >= 0 to a count. Raises: InvalidInput: a negative or non-finite value."
-)
+@METRICS.clause("Metrics.counter", "Add `value` >= 0 to a count. Raises: InvalidInput: a negative or non-finite value.")
 def a_counter_only_goes_up(rig: MetricsRig) -> None:
     for value in (1.0, 0.0, 2.5):
         rig.metrics.counter("requests", value)
@@ -100,7 +95,7 @@ def query_takes_a_window_and_labels(rig: MetricsRig) -> None:
     assert values(*EVER, {"absent": ""}) == []
 
 
-@METRICS.clause("", "Adapters are safe to share between threads.")
+@METRICS.clause("", THREADS)
 def threads_may_record_at_once(rig: MetricsRig) -> None:
     def record(worker: int) -> None:
         for _ in range(50):
@@ -123,9 +118,7 @@ def read_gives_what_was_deployed(rig: LimitsRig) -> None:
             rig.limits.read(name)
 
 
-@LIMITS.clause(
-    "Limits.set", "Change them; a `read` that begins after the return sees them. Repeating is harmless."
-)
+@LIMITS.clause("Limits.set", "Change them; a `read` that begins after the return sees them. Repeating is harmless.")
 def set_is_seen_at_once(rig: LimitsRig) -> None:
     other = rig.another()
     for limits in (FunctionLimits(256, 2), FunctionLimits(256, 2), FunctionLimits(1024, 50)):
@@ -201,9 +194,7 @@ def now_is_epoch_seconds(rig: ClockRig) -> None:
     assert 0.01 < rig.clock.now() - before < 60.0
 
 
-@CLOCK.clause(
-    "Clock.monotonic", "Return seconds that never go backwards, from an arbitrary start: for durations."
-)
+@CLOCK.clause("Clock.monotonic", "Return seconds that never go backwards, from an arbitrary start: for durations.")
 def monotonic_never_goes_back(rig: ClockRig) -> None:
     seen = []
     for _ in range(50):

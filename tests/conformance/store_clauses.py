@@ -10,7 +10,7 @@ import pytest
 
 from shared.errors import DeadlineExceeded, InvalidInput, NotFound, Unsupported
 from shared.ports import MAX_KEY_BYTES, Created, Exists, Object
-from tests.conformance.clauses import Suite
+from tests.conformance.clauses import THREADS, TIMEOUT, Suite
 from tests.conformance.rigs import StoreRig
 
 STORE = Suite("ObjectStore")
@@ -57,7 +57,7 @@ WRITERS = 8
 @clause(
     "ObjectStore",
     "One logical store: a bucket, a container, a folder.",
-    'A key is 1 to 900 bytes of UTF-8 without NUL, backslash or control characters, neither starting nor ending with '
+    "A key is 1 to 900 bytes of UTF-8 without NUL, backslash or control characters, neither starting nor ending with "
     '"/", and without empty, "." or ".." segments;',
 )
 def every_key_of_the_grammar_is_its_own_object(rig: StoreRig) -> None:
@@ -109,10 +109,7 @@ def an_object_beside_its_folder_is_written_or_refused(rig: StoreRig) -> None:
     assert isinstance(rig.store.put_new("g/h/i", b"3"), Created)
 
 
-@clause(
-    "",
-    "Every operation takes `timeout_s`: past it, DeadlineExceeded (for a write that may have happened, OutcomeUnknown).",
-)
+@clause("", TIMEOUT)
 def without_time_left_nothing_is_done(rig: StoreRig) -> None:
     rig.store.put_new("a", b"1")
     for key in ("a", "b"):
@@ -123,7 +120,7 @@ def without_time_left_nothing_is_done(rig: StoreRig) -> None:
     assert rig.read_raw("a") == b"1"
 
 
-@clause("", "Adapters are safe to share between threads.")
+@clause("", THREADS)
 def threads_may_share_it(rig: StoreRig) -> None:
     def work(worker: int) -> None:
         for number in range(20):
@@ -356,12 +353,43 @@ def of_racing_puts_one_stands_whole(rig: StoreRig) -> None:
     "`prefix` is a plain string prefix, not a folder.",
 )
 def list_is_complete_and_in_order(rig: StoreRig) -> None:
-    keys = ["a-b", "a/b", "a/b-/c", "a/b.c", "a/b0", "a0", "a/é", "a/z", "B", "b/c/d/e", "ab/c", "a!/b", "a/\U0001f30a", "a/\uffee"]
+    keys = [
+        "a-b",
+        "a/b",
+        "a/b-/c",
+        "a/b.c",
+        "a/b0",
+        "a0",
+        "a/é",
+        "a/z",
+        "B",
+        "b/c/d/e",
+        "ab/c",
+        "a!/b",
+        "a/\U0001f30a",
+        "a/\uffee",
+    ]
     keys = [key for key in keys if rig.folder_may_be_object or not any(k.startswith(key + "/") for k in keys)]
     for key in reversed(keys):
         rig.store.put_new(key, key.encode())
     ordered = sorted(keys, key=str.encode)
-    edges = ["", "a", "a/", "a/b", "a/b-", "a0", "b/c/", "b/c/d/e", "zz", "/", "..", "a/../a", "a//", "ab/c/", "a/\uffee"]
+    edges = [
+        "",
+        "a",
+        "a/",
+        "a/b",
+        "a/b-",
+        "a0",
+        "b/c/",
+        "b/c/d/e",
+        "zz",
+        "/",
+        "..",
+        "a/../a",
+        "a//",
+        "ab/c/",
+        "a/\uffee",
+    ]
     for prefix in edges:
         for after in ["", *edges, *ordered[::3]]:
             expected = [key for key in ordered if key.startswith(prefix) and key.encode() > after.encode()]
@@ -479,4 +507,3 @@ def _in_threads(work: Callable[[int], None]) -> None:
 
     with ThreadPoolExecutor(WRITERS) as pool:
         list(pool.map(begin, range(WRITERS)))
-

@@ -136,7 +136,11 @@ class _Supervisor:
         if not ready:
             self._raise_if_hopeless(child, code)
         child.restarts += 1
-        child.pause_s = FIRST_PAUSE_S if now - child.began > STEADY_S else min(self._home.settings.restart_pause_s, child.pause_s * 2)
+        child.pause_s = (
+            FIRST_PAUSE_S
+            if now - child.began > STEADY_S
+            else min(self._home.settings.restart_pause_s, child.pause_s * 2)
+        )
         child.resume_at = now + child.pause_s * (0.5 + random.random() / 2)  # noqa: S311 - only spreads restarts
         self._log("died", role=child.role, code=code, restarts=child.restarts, pause_s=round(child.pause_s, 2))
         if ready:

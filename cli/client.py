@@ -1,0 +1,138 @@
+"""A small HTTP client for a stack, on the standard library; the stack's refusals become our own errors again."""
+
+import http.client
+import time
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
+
+import msgspec
+
+from shared.errors import (
+    DataRefused,
+    InvalidInput,
+    InvalidTransition,
+    NotFound,
+    PayloadTooLarge,
+    PermissionDenied,
+    TidegateError,
+    Unauthenticated,
+    Unavailable,
+)
+
+if TYPE_CHECKING:
+    from functions.runtimes.local.home import Home
+
+TIMEOUT_S = 60.0
+TOKEN_S = 600.0
+
+_BY_STATUS: dict[int, type[TidegateError]] = {
+    401: Unauthenticated,
+    403: PermissionDenied,
+    404: NotFound,
+    409: InvalidTransition,
+    413: PayloadTooLarge,
+    422: DataRefused,
+}
+
+
+class Client:
+    """Talks to one stack with one token, over one connection that is made anew when it breaks."""
+
+    def __init__(self, url: str, token: str) -> None:
+        parts = urlsplit(url)
+        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
+        self._headers = {"authorization": f"Bearer {token}"}
+        self._connection: http.client.HTTPConnection | None = None
+
+    def get(self, path: str) -> Any:
+        """Return the JSON answer to a GET, None for 404. Raises: as `call`."""
+        try:
+            return self.call("GET", path, b"")
+        except NotFound:
+            return None
+
+    def post(self, path: str, value: object) -> Any:
+        """Return the JSON answer to a POST of `value` as JSON. Raises: as `call`."""
+        return self.call("POST", path, msgspec.json.encode(value))
+
+    def put(self, path: str, body: bytes) -> Any:
+        """Return the JSON answer to a PUT of bytes. Raises: as `call`."""
+        return self.call("PUT", path, body)
+
+    def call(self, method: str, path: str, body: bytes) -> Any:
+        """Return the JSON answer.
+
+        A request without answer is repeated once: give predictions an `id`, so that asking twice is asking once.
+        Raises: InvalidInput, DataRefused, Unauthenticated and the like: a 4xx, by its status, with the problem's
+        detail and field. Unavailable: a 429, a 5xx, or no answer.
+        """
+        for last in (False, True):
+            try:
+                status, answer = self._once(method, path, body)
+                break
+            except (OSError, http.client.HTTPException) as error:
+                self.close()
+                if last:
+                    raise Unavailable(
+                        f"no answer from {self._host}:{self._port}; is it served (`tidegate serve`)?"
+                    ) from error
+        if status >= 400:
+            raise _refusal(status, answer)
+        return msgspec.json.decode(answer)
+
+    def close(self) -> None:
+        """Close the connection; the next call makes another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _once(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        if self._connection is None:
+            self._connection = http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT_S)
+        self._connection.request(method, path, body or None, self._headers)
+        response = self._connection.getresponse()
+        return response.status, response.read()
+
+
+def served_at(home: "Home") -> str | None:
+    """Return the URL at which the home is served now, None where it is not."""
+    from functions.runtimes.local.process import announced, is_alive
+
+    serving = announced(home, "gateway")
+    return serving.url if serving is not None and is_alive(serving.pid) else None
+
+
+def connected(home: "Home", usecase: str, *actions: str) -> Client:
+    """Return a client of the stack that serves the home, with a token for these actions on the use case.
+
+    Raises: Unavailable: nobody serves the home.
+    """
+    from functions.runtimes.local.home import issue_token
+
+    url = served_at(home)
+    if url is None:
+        raise Unavailable(f"nobody serves the home at {home.path}: run `tidegate serve` in another terminal")
+    scopes = [f"{usecase}:{action}" for action in actions]
+    return Client(url, issue_token(home, "command line", scopes, time.time(), TOKEN_S))
+
+
+def _refusal(status: int, answer: bytes) -> TidegateError:
+    try:
+        found = msgspec.json.decode(answer)
+    except msgspec.DecodeError:
+        found = {}
+    problem = found if isinstance(found, dict) else {}
+    detail = str(problem.get("detail", f"the stack answered {status}"))
+    if status == 429 or status >= 500:
+        return Unavailable(f"{detail} The stack's logs say more.")
+    kind = _BY_STATUS.get(status, InvalidInput)
+    if issubclass(kind, InvalidInput):
+        said = {name: str(problem.get(name, "")) for name in ("field", "got", "expected")}
+        return kind(detail, **said)
+    return kind(detail)

@@ -1,0 +1,127 @@
+"""The ML pipeline: `train`."""
+
+import re
+from typing import TYPE_CHECKING
+
+import typer
+
+from cli.output import emit, progress, say
+from cli.state import (
+    DEFAULT_HOME,
+    ByOption,
+    HomeOption,
+    JsonOption,
+    UsecaseOption,
+    WaitOption,
+    charter_in_effect,
+    composed,
+    opened,
+    stated,
+    usecase_of,
+)
+from shared.errors import DeadlineExceeded
+
+if TYPE_CHECKING:
+    from shared.monitoring.status import TrainingStatus
+    from shared.platform import Platform
+    from shared.ports import ObjectStore
+    from shared.serving.records import Stage
+
+REFUSED = 1
+UNDER_WAY = ("running", "succeeded")
+"""States of a training that are to change: it is at work, or has a result that is yet to be registered."""
+
+
+def train(
+    by: ByOption,
+    usecase: UsecaseOption = None,
+    wait: WaitOption = 600.0,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask for a training, and wait for what comes of it: granted or refused, a model, released or not.
+
+    Exit code 1: refused by the charter's policy, failed, or the model did not pass its gates.
+
+    Example: tidegate train --by "Ada Lovelace"
+    """
+    name = stated(by, "--by")
+    opened_home = opened(home)
+    platform = composed(opened_home)
+    chosen = usecase_of(platform.system, usecase)
+    charter_in_effect(platform.system, chosen)
+    cause = request_training(chosen, name, platform)
+    if wait > 0:
+        from cli.waiting import settle
+
+        progress(f"waiting for the training that {cause} asks for")
+        if not settle(opened_home, lambda: _ended(chosen, cause, platform.system), wait):
+            raise DeadlineExceeded(f"not done after {wait:g} s, and it goes on: `tidegate status` tells how far it is")
+    training = _training(chosen, cause, platform.system)
+    stage = _stage(chosen, training, platform.system)
+    answer = {"usecase": chosen, "cause": cause, "training": training, "stage": stage}
+
+    def show() -> None:
+        if training is None:
+            say(f"asked for, as {cause}; `tidegate status` tells how far it is")
+            return
+        say(f"training {training.number}: {training.state} ({training.reason})")
+        if training.model is not None:
+            say(f"model {training.model}: {stage.action + ' (' + stage.reason + ')' if stage else 'not decided yet'}")
+
+    emit(answer, as_json, show)
+    if wait > 0 and not (stage is not None and stage.action == "release"):
+        raise typer.Exit(REFUSED)
+
+
+def request_training(usecase: str, by: str, platform: "Platform") -> str:
+    """Put a person's request for a training on record, send it, and return its lineage node ("person.ada-1f...")."""
+    from functions.runtimes.dispatch import record, send
+    from shared.events import TrainingRequested, first_event
+
+    cause = f"person.{_slug(by)}-{platform.ids.new()[:12]}"
+    event = first_event(
+        TrainingRequested(cause=cause, kind="person"),
+        usecase=usecase,
+        source="/cli",
+        origin=cause,
+        at=platform.clock.now(),
+    )
+    record(event, platform)
+    send(event, platform)
+    return cause
+
+
+def _slug(name: str) -> str:
+    """Return a person's name as it may stand in a lineage node.
+
+    >>> _slug("Ada Lovelace (lead)")
+    'ada-lovelace-lead'
+    """
+    return re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-") or "someone"
+
+
+def _ended(usecase: str, cause: str, system: "ObjectStore") -> bool:
+    """Whether nothing more will come of the request by itself."""
+    training = _training(usecase, cause, system)
+    if training is None or training.state in UNDER_WAY:
+        return False
+    return training.model is None or _stage(usecase, training, system) is not None
+
+
+def _training(usecase: str, cause: str, system: "ObjectStore") -> "TrainingStatus | None":
+    from shared.monitoring.status import status
+
+    return next((one for one in status(system, usecase).trainings if one.cause == cause), None)
+
+
+def _stage(usecase: str, training: "TrainingStatus | None", system: "ObjectStore") -> "Stage | None":
+    """Return what release decided about the training's model, None before it did."""
+    from shared import layout
+    from shared.registry.ledger import Ledger
+    from shared.serving.records import Stage
+
+    if training is None or training.model is None:
+        return None
+    entries = Ledger(system, layout.STAGES, usecase, Stage).entries()
+    return next((entry.document for entry in entries if entry.document.cause == f"model.{training.model}"), None)

@@ -1,0 +1,48 @@
+"""The documentation says what the code says."""
+
+import importlib.util
+import re
+import typing
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from cli.demo.result import Demo
+
+DOCS = Path(__file__).parents[2] / "docs"
+_spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+assert _spec is not None
+assert _spec.loader is not None
+generate = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(generate)
+
+
+@pytest.mark.parametrize("name", sorted(generate.PAGES))
+def test_a_generated_page_is_what_the_code_gives(name: str) -> None:
+    assert (DOCS / name).read_text() == generate.PAGES[name](), "run: uv run python docs/generate.py"
+
+
+def fields_of(kind: object, seen: set[type]) -> set[str]:
+    """Return the names of all fields that a record's JSON can have, records inside it included."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        if kind in seen:
+            return set()
+        seen.add(kind)
+        hints = typing.get_type_hints(kind)
+        inner = [fields_of(hints[field.name], seen) for field in msgspec.structs.fields(kind)]
+        return {field.encode_name for field in msgspec.structs.fields(kind)}.union(*inner)
+    return set().union(*(fields_of(part, seen) for part in typing.get_args(kind)))
+
+
+def test_every_field_of_the_demo_is_described() -> None:
+    described = set(re.findall(r"`([a-z_0-9]+)`", (DOCS / "demo.md").read_text()))
+    described |= {"value", "low", "high"}  # said once for all metrics
+    assert fields_of(Demo, set()) - described == set()
+
+
+@pytest.mark.parametrize("page", sorted([*DOCS.rglob("*.md"), *DOCS.parent.glob("*.md")]), ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
