@@ -33,7 +33,12 @@ def emit(value: Any, as_json: bool, show: Callable[[], None]) -> None:
 def write_json(value: Any) -> None:
     """Print one JSON document, keys sorted, indented."""
     body = msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=2)
-    sys.stdout.write(body.decode() + "\n")
+    write(body.decode())
+
+
+def write(text: str) -> None:
+    """Print one line exactly as it is, for what is to be pasted or piped."""
+    sys.stdout.write(text + "\n")
 
 
 def say(message: str) -> None:
@@ -53,7 +58,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
         shown.add_column(Text(column))
     for row in rows:
         shown.add_row(*(Text("" if cell is None else plain(str(cell))) for cell in row))
-    stdout.print(shown, width=None if stdout.is_terminal else WIDE)
+    (stdout if stdout.is_terminal else Console(highlight=False, width=WIDE)).print(shown)
 
 
 def plain(text: str) -> str:

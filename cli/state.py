@@ -83,9 +83,7 @@ def charter_in_effect(system: "ObjectStore", usecase: str) -> "Charter":
         return entry.document.charter
     newest = charters(system, usecase).tail()
     missing = ", ".join(newest.document.missing_signatures()) if newest else "every role"
-    raise NotFound(
-        f"use case {usecase!r} has no charter in effect; `tidegate sign-off --usecase {usecase}` is waited for: {missing}"
-    )
+    raise NotFound(f"use case {usecase!r} has no charter in effect; `tidegate sign-off` is waited for from: {missing}")
 
 
 def stated(value: str, option: str) -> str:

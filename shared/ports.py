@@ -141,10 +141,11 @@ class Queue(Protocol):
     max_body_bytes: int
 
     def send(self, body: bytes, *, delay_s: float = 0.0, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        """Return when the message is durable. It is invisible for `delay_s` (0 to 900).
+        """Return when the message is durable. It is invisible for at least `delay_s` (0 to 900).
 
         Not idempotent: sent twice, received twice; receivers de-duplicate by the event's id.
         Raises: OutcomeUnknown: it may have been sent. PayloadTooLarge. InvalidInput: empty body or bad delay.
+        Unsupported: a delay above 0 where the provider has none (Pub/Sub).
         """
         ...
 
@@ -167,25 +168,34 @@ class QueueConsumer(Protocol):
         ...
 
     def ack(self, receipt: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> bool:
-        """Remove the message for good. False where the loan had lapsed and the message was lent again or is gone."""
+        """Remove the message for good. False where the loan had lapsed and the message was lent again or is gone.
+
+        Some providers cannot tell (Pub/Sub says yes to all): True is no proof that nobody else has the message.
+        """
         ...
 
-    def extend(self, receipt: str, visibility_s: float, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> bool:
-        """Let the loan end `visibility_s` from now (0 gives the message back at once). False as for `ack`."""
+    def extend(self, receipt: str, visibility_s: float, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> str | None:
+        """Let the loan end `visibility_s` from now (0 gives the message back at once).
+
+        Returns the receipt that proves the loan from now on (Azure voids the old one), None where `ack` gives False.
+        """
         ...
 
     def dead_letters(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Iterator[DeadLetter]:
-        """Yield the dead letters, oldest first; reading changes nothing."""
+        """Yield the dead letters. On clouds, looking may hide them from others for a while; order is not promised."""
         ...
 
     def redrive(self, message_id: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        """Put one dead letter back in the queue, its receive count at zero. Raises: NotFound."""
+        """Put one dead letter back in the queue, its receive count at zero. Raises: NotFound.
+
+        Not atomic on clouds: the message may get a new id, and be in both places when its mover dies in between.
+        """
         ...
 
-    def depth(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> tuple[int, float]:
+    def depth(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> tuple[int, float | None]:
         """Return how many messages are in the queue (lent ones included, dead letters not) and the oldest one's age, s.
 
-        May lag on clouds; (0, 0.0) when empty.
+        May lag on clouds; (0, 0.0) when empty. The age is None where only the provider's monitoring knows it.
         """
         ...
 

@@ -75,7 +75,7 @@ class LocalQueue:
             gone = connection.execute("DELETE FROM messages WHERE receipt = ? AND queue = ?", (receipt, self.name))
             return gone.rowcount == 1
 
-    def extend(self, receipt: str, visibility_s: float, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> bool:
+    def extend(self, receipt: str, visibility_s: float, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> str | None:
         """Let the loan that the receipt proves end `visibility_s` from now."""
         check_visibility(visibility_s)
         deadline = Deadline(timeout_s, "extend", self.name)
@@ -84,7 +84,7 @@ class LocalQueue:
                 "UPDATE messages SET visible_at = ? WHERE receipt = ? AND queue = ?",
                 (self._clock.now() + visibility_s, receipt, self.name),
             )
-            return extended.rowcount == 1
+            return receipt if extended.rowcount == 1 else None
 
     def dead_letters(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Iterator[DeadLetter]:
         """Yield the dead letters by when they were sent, page by page."""

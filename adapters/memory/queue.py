@@ -95,7 +95,7 @@ class MemoryQueue(Locked):
             self._faults.after(fault)
         return copy is not None
 
-    def extend(self, receipt: str, visibility_s: float, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> bool:
+    def extend(self, receipt: str, visibility_s: float, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> str | None:
         """Let the loan that the receipt proves end `visibility_s` from now."""
         check_visibility(visibility_s)
         fault = self._faults.before(self.name, "extend", receipt, timeout_s)
@@ -105,7 +105,7 @@ class MemoryQueue(Locked):
                 self._held[copy].visible_at = self._clock.true_now() + visibility_s
         if fault is not None:
             self._faults.after(fault)
-        return copy is not None
+        return receipt if copy is not None else None
 
     def dead_letters(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Iterator[DeadLetter]:
         """Yield the dead letters, by when they were sent."""

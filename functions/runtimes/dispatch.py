@@ -11,11 +11,10 @@ from typing import Any, ClassVar
 
 from functions.runtimes.grants import narrowed
 from shared import layout
-from shared.documents import decode, encode
+from shared.documents import encode
 from shared.errors import ConfigurationError, OutcomeUnknown
 from shared.events import NO_USECASE, UNLOGGED, Event, Payload, first_event, next_event
 from shared.platform import Emit, Outcome, Platform
-from shared.ports import Message, QueueConsumer
 from shared.registry.blob import create
 from shared.serving.http import Call, Response
 from shared.topology import Function, function_named, subscribers
@@ -50,15 +49,6 @@ def handler_of(function: str) -> Handler:
     """Return the function's `handle`, importing nothing of any other function."""
     handle: Handler = importlib.import_module(f"functions.{function_named(function).name}").handle
     return handle
-
-
-def consume(function: str, message: Message, consumer: QueueConsumer, platform: Platform) -> bool:
-    """Handle one message to the end, and only then acknowledge it. Returns False where the loan had lapsed.
-
-    Raises: whatever the handler or a port raises: the message comes back by itself.
-    """
-    deliver(function, decode(message.body, Event), platform)
-    return consumer.ack(message.receipt)
 
 
 def deliver(function: str, event: Event, platform: Platform) -> None:

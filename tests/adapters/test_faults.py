@@ -219,7 +219,7 @@ def test_a_job_that_crashed_is_pending_again() -> None:
     job = world.jobs.submit(SPEC)
     world.faults.begin([Decision(1, "crash-after")])
     with pytest.raises(Crash):
-        world.jobs.run(job, lambda spec, write: world.system.put("k", b"1") and 0)
+        world.jobs.run(job, lambda spec, write: len(world.system.put("k", b"1")))
     world.faults.revive()
     assert world.jobs.status(job).state == "pending"
     assert world.jobs.run(job, lambda spec, write: 1 if world.system.head("k") is None else 0).state == "succeeded"
@@ -234,7 +234,7 @@ def test_a_run_replays_byte_for_byte(seed: int) -> None:
         return made
 
     def played(made: MemoryWorld) -> tuple[list[str], bytes, tuple[object, ...]]:
-        came = []
+        came: list[str] = []
         for _ in range(3):
             for operation in [*operations(made), lambda: made.system.put("hints/a", b"%d" % len(came))]:
                 try:

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -54,6 +55,10 @@ def until(holds: Callable[[], bool]) -> None:
 def ended(jobs: LocalJobs, job_id: str) -> JobStatus:
     until(lambda: jobs.status(job_id).state in ("succeeded", "failed", "cancelled"))
     return jobs.status(job_id)
+
+
+def _has_started(jobs: LocalJobs, job_id: str, times: int) -> bool:
+    return len(jobs.logs(job_id).split()) == times
 
 
 def alive(pid: int) -> bool:
@@ -126,7 +131,7 @@ def test_the_job_dies_with_its_runner_and_is_started_again(make: Callable[[str],
     job = jobs.submit(JobSpec("a", "train", b""))
     pids = []
     for start in range(1, 4):
-        until(lambda start=start: len(jobs.logs(job).split()) == start)
+        until(partial(_has_started, jobs, job, start))
         pids.append(int(jobs.logs(job).split()[-1]))
         assert jobs.recover() == []  # it is at work
         for runner in runners_of(job):

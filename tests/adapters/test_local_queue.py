@@ -48,7 +48,7 @@ def test_queues_of_one_file_are_apart(file: QueueFile) -> None:
     (message,) = one.receive(10, 30.0)
     assert message.body == b"1"
     assert two.ack(message.receipt) is False
-    assert two.extend(message.receipt, 0.0) is False
+    assert two.extend(message.receipt, 0.0) is None
     assert (one.depth()[0], two.depth()[0]) == (1, 1)
     file.close()
 

@@ -138,15 +138,15 @@ class AcksByMessage(Proxy):
 
 @breaks("extend_moves_the_end_of_the_loan")
 class KeepsTheLoan(Proxy):
-    def extend(self, receipt: str, visibility_s: float, **given: Any) -> bool:
-        return bool(self.inner.extend(receipt, max(visibility_s, 1.0), **given))
+    def extend(self, receipt: str, visibility_s: float, **given: Any) -> Any:
+        return self.inner.extend(receipt, max(visibility_s, 1.0), **given)
 
 
-@breaks("extend_of_a_lapsed_loan_is_false")
+@breaks("extend_of_a_lapsed_loan_is_none")
 class AlwaysExtends(Proxy):
-    def extend(self, *arguments: Any, **given: Any) -> bool:
-        self.inner.extend(*arguments, **given)
-        return True
+    def extend(self, receipt: str, *arguments: Any, **given: Any) -> str:
+        self.inner.extend(receipt, *arguments, **given)
+        return receipt
 
 
 @breaks("dead_letters_come_oldest_first")

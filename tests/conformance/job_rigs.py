@@ -129,6 +129,9 @@ def local_jobs(folder: Path) -> Iterator[JobsRig]:
             os.kill(pid, signal.SIGKILL)
         _until(lambda: jobs.status(job_id).state != "running")
 
+    def recover() -> None:
+        LocalJobs(root, command).recover()
+
     def end(job_id: str) -> None:
         (root / job_id / "go").touch()
         _until(lambda: jobs.status(job_id).state in ENDED)
@@ -140,7 +143,7 @@ def local_jobs(folder: Path) -> Iterator[JobsRig]:
         submit_and_die,
         while_held,
         kill,
-        lambda: LocalJobs(root, command).recover() and None,
+        recover,
         end,
     )
     for path in root.iterdir() if root.is_dir() else ():

@@ -46,7 +46,7 @@ def what_was_sent_is_there_at_once(rig: QueueRig) -> None:
     assert sorted(rig.bodies_raw()) == [b"1", b"2", b"3", b"4"]
 
 
-@SENDING.clause("Queue.send", "It is invisible for `delay_s` (0 to 900).")
+@SENDING.clause("Queue.send", "It is invisible for at least `delay_s` (0 to 900).")
 def a_delayed_message_comes_later(rig: QueueRig) -> None:
     rig.queue.send(b"later", delay_s=rig.visibility_s)
     rig.queue.send(b"now", delay_s=0.0)
@@ -116,6 +116,7 @@ def threads_may_share_it(rig: QueueRig) -> None:
     taken: list[Message] = []
 
     def work(worker: int) -> None:
+        start.wait()
         for number in range(10):
             rig.queue.send(b"%d-%d" % (worker, number))
             for message in rig.queue.receive(3, rig.visibility_s):
@@ -124,7 +125,7 @@ def threads_may_share_it(rig: QueueRig) -> None:
 
     start = threading.Barrier(6)
     with ThreadPoolExecutor(6) as pool:
-        list(pool.map(lambda worker: (start.wait(), work(worker)), range(6)))
+        list(pool.map(work, range(6)))
     bodies = [message.body for message in [*taken, *_drain(rig)]]
     assert sorted(bodies) == sorted(b"%d-%d" % (worker, number) for worker in range(6) for number in range(10))
 
@@ -197,6 +198,33 @@ def a_worn_out_message_becomes_a_dead_letter(rig: QueueRig) -> None:
     assert [message.body for message in rig.queue.receive(10, rig.visibility_s)] == [b"sound"]
 
 
+RECEIVING.permits(
+    "QueueConsumer.ack",
+    "Some providers cannot tell (Pub/Sub says yes to all): True is no proof that nobody else has the message.",
+    "what no caller may rely on",
+)
+RECEIVING.permits(
+    "QueueConsumer.dead_letters",
+    "On clouds, looking may hide them from others for a while; order is not promised.",
+    "what no caller may rely on",
+)
+RECEIVING.permits(
+    "QueueConsumer.redrive",
+    "Not atomic on clouds: the message may get a new id, and be in both places when its mover dies in between.",
+    "what no caller may rely on",
+)
+RECEIVING.permits(
+    "QueueConsumer.depth",
+    "The age is None where only the provider's monitoring knows it.",
+    "these adapters know it; a rig of one that does not declares so",
+)
+SENDING.permits(
+    "Queue.send",
+    "Unsupported: a delay above 0 where the provider has none (Pub/Sub).",
+    "these adapters have a delay",
+)
+
+
 @RECEIVING.clause("QueueConsumer.ack", "Remove the message for good.")
 def ack_removes(rig: QueueRig) -> None:
     rig.queue.send_many([b"1", b"2"])
@@ -234,29 +262,33 @@ def extend_moves_the_end_of_the_loan(rig: QueueRig) -> None:
     rig.queue.send(b"1")
     message = _only(rig.queue.receive(1, rig.visibility_s))
     rig.wait(rig.visibility_s * 0.8)
-    assert rig.another().extend(message.receipt, rig.visibility_s) is True
+    receipt = rig.another().extend(message.receipt, rig.visibility_s)
     rig.wait(rig.visibility_s * 0.8)
     assert rig.queue.receive(1, rig.visibility_s) == []
-    assert rig.queue.extend(message.receipt, 0.0) is True
+    assert receipt is not None
+    assert rig.queue.extend(receipt, 0.0) is not None
     again = _only(rig.queue.receive(1, rig.visibility_s))
     assert (again.id, again.receive_count) == (message.id, 2)
     with pytest.raises(InvalidInput):
         rig.queue.extend(again.receipt, -1.0)
 
 
-@RECEIVING.clause("QueueConsumer.extend", "False as for `ack`.")
-def extend_of_a_lapsed_loan_is_false(rig: QueueRig) -> None:
+@RECEIVING.clause(
+    "QueueConsumer.extend",
+    "Returns the receipt that proves the loan from now on (Azure voids the old one), None where `ack` gives False.",
+)
+def extend_of_a_lapsed_loan_is_none(rig: QueueRig) -> None:
     rig.queue.send(b"1")
     early = _only(rig.queue.receive(1, rig.visibility_s))
     rig.wait(rig.visibility_s * 1.1)
     late = _only(rig.queue.receive(1, rig.visibility_s))
-    assert rig.queue.extend(early.receipt, 0.0) is False
+    assert rig.queue.extend(early.receipt, 0.0) is None
     assert rig.queue.receive(1, rig.visibility_s) == []
     assert rig.queue.ack(late.receipt) is True
-    assert rig.queue.extend(late.receipt, 1.0) is False
+    assert rig.queue.extend(late.receipt, 1.0) is None
 
 
-@RECEIVING.clause("QueueConsumer.dead_letters", "Yield the dead letters, oldest first; reading changes nothing.")
+@RECEIVING.clause("QueueConsumer.dead_letters", "Yield the dead letters.")
 def dead_letters_come_oldest_first(rig: QueueRig) -> None:
     for body in (b"1", b"2", b"3"):
         rig.queue.send(body)

@@ -4,6 +4,8 @@ A cloud's rig is one more function per port here; its `wait` sleeps, its times a
 """
 
 import os
+import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from adapters.local.queue import LocalQueue
 from adapters.local.queue_file import QueueFile
 from adapters.local.secrets import LocalSecrets
 from adapters.local.store import LocalStore
+from adapters.local.tree import key_names
 from adapters.memory.clock import MemoryClock
 from adapters.memory.faults import FaultPlan, Rates
 from adapters.memory.limits import MemoryLimits
@@ -132,11 +135,10 @@ def memory_store(folder: Path) -> Iterator[StoreRig]:
 def local_store_rig(folder: Path) -> Iterator[StoreRig]:
     root = folder / "store"
     read_folders: list[str] = []
-    names = local_store.key_names
 
     def counted(fd: int, key: str, deadline: Any) -> list[str]:
         read_folders.append(key)
-        return names(fd, key, deadline)
+        return key_names(fd, key, deadline)
 
     def read(key: str) -> bytes | None:
         path = root / key
@@ -177,9 +179,6 @@ def memory_queue(folder: Path) -> Iterator[QueueRig]:
 
 
 def local_queue(folder: Path) -> Iterator[QueueRig]:
-    import sqlite3
-    import threading
-
     clock = OffsetClock()
     path = folder / "queues.db"
     with ExitStack() as closing:

@@ -1,4 +1,4 @@
-"""What an object store must do, sentence by sentence."""
+"""What an object store must do with its keys and when it is read, sentence by sentence."""
 
 import itertools
 import threading
@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from shared.errors import DeadlineExceeded, InvalidInput, NotFound, Unsupported
-from shared.ports import MAX_KEY_BYTES, Created, Exists, Object
+from shared.ports import MAX_KEY_BYTES, Created, Object
 from tests.conformance.clauses import THREADS, TIMEOUT, Suite
 from tests.conformance.rigs import StoreRig
 
-STORE = Suite("ObjectStore")
-clause = STORE.clause
+READING = Suite("ObjectStore")
+clause = READING.clause
 
 GOOD_KEYS = (
     "a",
@@ -129,7 +129,7 @@ def threads_may_share_it(rig: StoreRig) -> None:
             if number % 2:
                 rig.store.delete(f"{worker}/{number}")
 
-    _in_threads(work)
+    in_threads(work)
     left = [f"{worker}/{number}" for worker in range(WRITERS) for number in range(0, 20, 2)]
     assert rig.keys_raw() == [info.key for info in rig.store.list()] == sorted([*left, "shared"])
 
@@ -247,235 +247,8 @@ def modified_is_the_time_of_writing(rig: StoreRig) -> None:
     assert next(rig.store.list()).modified == info.modified
 
 
-@clause(
-    "ObjectStore.put_new",
-    "Create the object if the key is absent: the one primitive of coordination.",
-    "whole and durable,",
-)
-@clause("Created", "`put_new` made the object; `etag` is its own.")
-def put_new_creates_what_is_absent(rig: StoreRig) -> None:
-    for key, body in (("a/b/c", b"\0\xff" * 70_000), ("empty", b"")):
-        created = rig.store.put_new(key, body)
-        assert created == Created(rig.store.get(key).etag)
-        assert rig.read_raw(key) == body
-        assert rig.another().get(key).body == body
-
-
-@clause(
-    "ObjectStore.put_new",
-    "Atomic: of any number of racing callers exactly one gets Created, the object is that caller's body,",
-)
-def one_racing_caller_wins(rig: StoreRig) -> None:
-    for turn in range(15):
-        key = f"race/{turn:04d}"
-        answers: dict[int, Created | Exists] = {}
-
-        def race(worker: int, key: str = key, answers: dict[int, Created | Exists] = answers) -> None:
-            answers[worker] = rig.another().put_new(key, b"%d" % worker * 1000)
-
-        _in_threads(race)
-        winners = [worker for worker, answer in answers.items() if isinstance(answer, Created)]
-        assert len(winners) == 1
-        assert len(answers) == WRITERS
-        assert rig.read_raw(key) == b"%d" % winners[0] * 1000
-
-
-@clause("ObjectStore.put_new", "and no reader ever sees a part of it.")
-def no_reader_sees_a_part(rig: StoreRig) -> None:
-    body = bytes(2_000_000)
-    for turn in range(5):
-        key = f"whole/{turn}"
-        sizes: set[int] = set()
-        done = threading.Event()
-
-        def read(key: str = key, sizes: set[int] = sizes, done: threading.Event = done) -> None:
-            while not done.is_set():
-                info = rig.another().head(key)
-                if info is not None:
-                    sizes.update((info.size_bytes, len(rig.another().get(key).body)))
-
-        reader = threading.Thread(target=read)
-        reader.start()
-        try:
-            rig.store.put_new(key, body)
-        finally:
-            done.set()
-            reader.join()
-        assert sizes <= {len(body)}
-
-
-@clause("ObjectStore.put_new", "Exists changes nothing.")
-@clause(
-    "Exists",
-    "`put_new` changed nothing: an object with this key was there (perhaps our own, from a lost answer).",
-)
-def exists_changes_nothing(rig: StoreRig) -> None:
-    rig.store.put_new("k", b"first")
-    before = rig.store.head("k")
-    assert rig.store.put_new("k", b"second") == Exists()
-    assert rig.store.put_new("k", b"first") == Exists()
-    assert rig.another().put_new("k", b"") == Exists()
-    assert rig.store.head("k") == before
-    assert rig.read_raw("k") == b"first"
-
-
-@clause(
-    "ObjectStore.put",
-    "Write the object whether or not it exists, and return its etag. For hints and derived views only.",
-    "Repeating it is harmless.",
-)
-def put_replaces(rig: StoreRig) -> None:
-    for body in (b"1", b"22", b"22", b""):
-        etag = rig.store.put("k", body)
-        assert rig.read_raw("k") == body
-        assert rig.store.get("k") == Object(body, etag)
-    assert rig.keys_raw() == ["k"]
-
-
-@clause("ObjectStore.put", "Atomic for readers; of racing writers the last one stands.")
-def of_racing_puts_one_stands_whole(rig: StoreRig) -> None:
-    for _ in range(5):
-        etags: dict[int, str] = {}
-
-        def race(worker: int, etags: dict[int, str] = etags) -> None:
-            etags[worker] = rig.another().put("k", b"%d" % worker * 50_000)
-
-        _in_threads(race)
-        found = rig.store.get("k")
-        assert found in [Object(b"%d" % worker * 50_000, etag) for worker, etag in etags.items()]
-        etag = rig.store.put("k", b"last")
-        assert rig.store.get("k") == Object(b"last", etag)
-
-
-@clause(
-    "ObjectStore.list",
-    "Yield every object whose key starts with `prefix` and is greater than `after`, in order of UTF-8 bytes.",
-    "`prefix` is a plain string prefix, not a folder.",
-)
-def list_is_complete_and_in_order(rig: StoreRig) -> None:
-    keys = [
-        "a-b",
-        "a/b",
-        "a/b-/c",
-        "a/b.c",
-        "a/b0",
-        "a0",
-        "a/é",
-        "a/z",
-        "B",
-        "b/c/d/e",
-        "ab/c",
-        "a!/b",
-        "a/\U0001f30a",
-        "a/\uffee",
-    ]
-    keys = [key for key in keys if rig.folder_may_be_object or not any(k.startswith(key + "/") for k in keys)]
-    for key in reversed(keys):
-        rig.store.put_new(key, key.encode())
-    ordered = sorted(keys, key=str.encode)
-    edges = [
-        "",
-        "a",
-        "a/",
-        "a/b",
-        "a/b-",
-        "a0",
-        "b/c/",
-        "b/c/d/e",
-        "zz",
-        "/",
-        "..",
-        "a/../a",
-        "a//",
-        "ab/c/",
-        "a/\uffee",
-    ]
-    for prefix in edges:
-        for after in ["", *edges, *ordered[::3]]:
-            expected = [key for key in ordered if key.startswith(prefix) and key.encode() > after.encode()]
-            assert [info.key for info in rig.another().list(prefix, after)] == expected, (prefix, after)
-    assert [info.size_bytes for info in rig.store.list()] == [len(key.encode()) for key in ordered]
-
-
-@clause(
-    "ObjectStore.list",
-    "Objects acknowledged before the call are in; those written or deleted during it may or may not be.",
-)
-def list_bears_change_meanwhile(rig: StoreRig) -> None:
-    for number in range(30):
-        rig.store.put_new(f"{number % 3}/{number:02d}", b"")
-    stay = {key for key in rig.keys_raw() if not key.endswith("7")}
-    listing = rig.another().list()
-    seen = [next(listing).key for _ in range(12)]
-    for number in range(30):
-        key = f"{number % 3}/{number:02d}"
-        if number % 10 == 7:
-            rig.store.delete(key)
-        elif number % 3 == 2:
-            rig.store.put_new(key + "-new", b"")
-    seen += [info.key for info in listing]
-    assert seen == sorted(set(seen))
-    assert stay <= set(seen)
-
-
-@clause("ObjectStore.list", "Pages are fetched as they are needed.")
-def list_fetches_as_it_goes(rig: StoreRig) -> None:
-    for number in range(rig.fills_pages):
-        rig.store.put_new(f"{number // 4:04d}/{number:05d}", b"")
-    before = rig.fetches()
-    listing = rig.store.list()
-    next(listing)
-    at_first = rig.fetches() - before
-    assert len(list(listing)) == rig.fills_pages - 1
-    assert at_first < rig.fetches() - before
-
-
-@clause("ObjectStore.delete", "Remove the object; removing what is not there is no error.")
-def delete_removes(rig: StoreRig) -> None:
-    rig.store.put_new("a/b", b"1")
-    rig.store.put_new("a/c", b"2")
-    for key in ("a/b", "a/b", "a", "a/c/d", "x/y/z"):
-        rig.store.delete(key)
-    assert rig.keys_raw() == ["a/c"]
-    assert rig.another().head("a/b") is None
-
-
-@clause("ObjectStore.delete", "After it, `put_new` creates again.")
-def after_delete_put_new_creates_again(rig: StoreRig) -> None:
-    rig.store.put_new("k", b"1")
-    rig.another().delete("k")
-    assert isinstance(rig.store.put_new("k", b"2"), Created)
-    assert rig.read_raw("k") == b"2"
-
-
-@clause(
-    "ObjectStore.presign",
-    "Return a URL that lets its holder read or write just this object until it expires.",
-    "Raises: Unsupported: the provider has no such thing (memory, local).",
-)
-def presign_works_or_says_that_it_cannot(rig: StoreRig) -> None:
-    rig.store.put_new("k", b"1")
-    for method in ("GET", "PUT"):
-        if rig.presigns:
-            assert rig.store.presign("k", method, 60).startswith("http")  # type: ignore[arg-type]
-        else:
-            with pytest.raises(Unsupported):
-                rig.store.presign("k", method, 60)  # type: ignore[arg-type]
-
-
-STORE.permits("ObjectInfo", "it is opaque and may change without it.", "it allows, and promises nothing")
-STORE.permits(
-    "ObjectStore.put_new",
-    "An adapter whose transport re-sends may get Exists against its own write: callers settle by reading back "
-    "(shared.registry.blob.create does).",
-    "it allows; that callers settle is tested where they live",
-)
-STORE.permits(
-    "ObjectStore.put_new",
-    "Raises: OutcomeUnknown: the answer was lost, the object may or may not be there.",
-    "no rig can lose an answer on demand; the memory adapter's fault plan does, in its own tests",
-)
-STORE.permits(
+READING.permits("ObjectInfo", "it is opaque and may change without it.", "it allows, and promises nothing")
+READING.permits(
     "",
     "All operations may also raise Throttled, Unavailable and PermissionDenied.",
     "it allows, and promises nothing",
@@ -498,7 +271,8 @@ def _operations(rig: StoreRig, key: str, **given: Any) -> list[Callable[[], obje
     return operations
 
 
-def _in_threads(work: Callable[[int], None]) -> None:
+def in_threads(work: Callable[[int], None]) -> None:
+    """Do the work of each worker in a thread of its own, all at once."""
     start = threading.Barrier(WRITERS)
 
     def begin(worker: int) -> None:

@@ -1,5 +1,7 @@
 """Every sentence of every port's docstring has a check, and every check a broken adapter that it refuses."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from tests.conformance.broken_jobs import JOBS_BREAKS
@@ -10,7 +12,9 @@ from tests.conformance.clauses import Suite, docstring, public_names, unheld_sen
 from tests.conformance.job_clauses import JOBS
 from tests.conformance.queue_clauses import RECEIVING, SENDING
 from tests.conformance.small_clauses import CLOCK, IDS, LIMITS, METRICS, SECRETS
-from tests.conformance.store_clauses import STORE
+from tests.conformance.store_clauses import READING
+from tests.conformance.store_list_clauses import LISTING
+from tests.conformance.store_write_clauses import WRITING
 
 ABOUT_THE_PORTS = Suite("")
 ABOUT_THE_PORTS.permits(
@@ -20,7 +24,7 @@ ABOUT_THE_PORTS.permits(
     "test in the conformance suite (tests/conformance) and a deliberately broken adapter that the suite rejects.",
     "it is about these very tests",
 )
-SUITES = [STORE, SENDING, RECEIVING, JOBS, METRICS, LIMITS, SECRETS, CLOCK, IDS, ABOUT_THE_PORTS]
+SUITES = [READING, WRITING, LISTING, SENDING, RECEIVING, JOBS, METRICS, LIMITS, SECRETS, CLOCK, IDS, ABOUT_THE_PORTS]
 RECORDS = (
     "ObjectInfo",
     "Object",
@@ -33,7 +37,7 @@ RECORDS = (
     "MetricPoint",
     "FunctionLimits",
 )
-BROKEN = {
+BROKEN: dict[str, Mapping[str, object]] = {
     "ObjectStore": STORE_BREAKS,
     "Queue": QUEUE_BREAKS,
     "QueueConsumer": QUEUE_BREAKS,

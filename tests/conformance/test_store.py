@@ -10,9 +10,12 @@ import pytest
 from tests.conformance import rigs
 from tests.conformance.broken import REFUSED, Proxy
 from tests.conformance.broken_store import STORE_BREAKS
-from tests.conformance.store_clauses import STORE
+from tests.conformance.store_clauses import READING
+from tests.conformance.store_list_clauses import LISTING
+from tests.conformance.store_write_clauses import WRITING
 
 RIGS = {"memory": contextmanager(rigs.memory_store), "local": contextmanager(rigs.local_store_rig)}
+CLAUSES = {**READING.clauses, **WRITING.clauses, **LISTING.clauses}
 BROKEN = [(clause, kind) for clause, kinds in STORE_BREAKS.items() for kind in kinds]
 
 
@@ -22,15 +25,15 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[rigs.StoreRi
         yield made
 
 
-@pytest.mark.parametrize("clause", STORE.clauses)
+@pytest.mark.parametrize("clause", CLAUSES)
 def test_store(rig: rigs.StoreRig, clause: str) -> None:
-    STORE.clauses[clause].check(rig)
+    CLAUSES[clause].check(rig)
 
 
 @pytest.mark.parametrize(("clause", "kind"), BROKEN, ids=[kind.__name__ for _, kind in BROKEN])
 def test_a_broken_store_is_refused(tmp_path: Path, clause: str, kind: type[Proxy]) -> None:
     with RIGS["memory"](tmp_path) as sound:
         broken = kind(sound.store)
-        rig = replace(sound, store=broken, another=lambda: broken)  # type: ignore[arg-type]
+        rig = replace(sound, store=broken, another=lambda: broken)
         with pytest.raises(REFUSED):
-            STORE.clauses[clause].check(rig)
+            CLAUSES[clause].check(rig)

@@ -18,7 +18,7 @@ from functions.runtimes.dispatch import deliver
 from shared.documents import decode
 from shared.events import Event
 from shared.platform import Platform
-from shared.ports import Message, QueueConsumer
+from shared.ports import Message
 from shared.serving.records import Stage
 from tests.simulation import random_plans
 from tests.simulation.scenario import STEPS, begin, predict, release
@@ -64,12 +64,11 @@ def without_deterministic_ids(patch: pytest.MonkeyPatch, capsys: Any) -> None:
 def without_ack_after_send(patch: pytest.MonkeyPatch, capsys: Any) -> None:
     """A message is acknowledged before its events are sent."""
 
-    def consume(function: str, message: Message, consumer: QueueConsumer, platform: Platform) -> bool:
-        acknowledged = consumer.ack(message.receipt)
-        deliver(function, decode(message.body, Event), platform)
-        return acknowledged
+    def consume(world: World, function: str, message: Message) -> None:
+        world.queues[function].ack(message.receipt)
+        deliver(function, decode(message.body, Event), world.platform(function))
 
-    patch.setattr(functions.runtimes.dispatch, "consume", consume)
+    patch.setattr(World, "_consume", consume)
     crash_everywhere("upload of February, first training", capsys)
 
 

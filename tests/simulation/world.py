@@ -215,7 +215,8 @@ class World(MemoryWorld):
         return bool(messages)
 
     def _consume(self, function: str, message: Message) -> None:
-        dispatch.consume(function, message, self.queues[function], self.platform(function))
+        dispatch.deliver(function, decode(message.body, Event), self.platform(function))
+        self.queues[function].ack(message.receipt)
 
     def run_job(self) -> bool:
         """Run the first job that is to be started. Returns whether there was one."""

@@ -72,6 +72,10 @@ class Loan:
     guard: threading.Lock = field(default_factory=threading.Lock)
     open: bool = True
     lost: bool = False
+    receipt: str = ""
+
+    def __post_init__(self) -> None:
+        self.receipt = self.message.receipt
 
 
 class Worker:
@@ -162,13 +166,13 @@ class Worker:
         fields["duration_ms"] = round((time.monotonic() - loan.began) * 1000, 1)
         try:
             if error is None:
-                if not loan.consumer.ack(message.receipt):
+                if not loan.consumer.ack(loan.receipt):
                     fields["note"] = "the loan had lapsed; it is delivered again"
                 if fields["type"] != ScheduleTicked.TYPE:  # those would fill the log with nothing
                     self._log("handled", **fields)
             else:
                 pause_s = retry_after_s(error, message.receive_count, self._spread())
-                loan.consumer.extend(message.receipt, pause_s)
+                loan.consumer.extend(loan.receipt, pause_s)
                 self._log("failed", **fields, **described(error), retry_in_s=round(pause_s, 2))
         except Exception as failure:  # the loan lapses, and the message comes back
             self._log("cannot settle", **fields, **described(failure))
@@ -193,7 +197,9 @@ class Worker:
             if not loan.open or loan.lost:
                 return
             try:
-                loan.lost = not loan.consumer.extend(loan.message.receipt, self._loan_s)
+                receipt = loan.consumer.extend(loan.receipt, self._loan_s)
+                loan.lost = receipt is None
+                loan.receipt = receipt or loan.receipt
             except Exception as error:
                 self._log("cannot extend", function=name, **described(error))
         if loan.lost:

@@ -1,0 +1,215 @@
+"""Production deployment: `serve`, `token`, `predict`, `labels`."""
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.output import emit, progress, say, write
+from cli.state import (
+    DEFAULT_HOME,
+    HomeOption,
+    JsonOption,
+    UsecaseOption,
+    charter_in_effect,
+    composed,
+    opened,
+    read_file,
+    stated,
+    usecase_of,
+)
+from shared.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from cli.client import Client
+    from shared.usecase.charter import Charter
+
+STDIN = "-"
+ROWS_A_CALL = 1000
+METRICS = "metrics"
+"""Stands for reading the measurements of the stack as a whole, which belong to no use case."""
+
+
+def serve(
+    port: Annotated[
+        int | None, typer.Option("--port", min=0, max=65535, help="Instead of the home's own; 0: any free one.")
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Serve the home until Ctrl-C: HTTP, the queues, the schedules. One process a home.
+
+    Example: tidegate serve --port 8080
+    """
+    from functions.runtimes.local.supervisor import serve as serve_home
+
+    opened_home = opened(home)
+
+    def ready(url: str) -> None:
+        emit({"url": url, "home": str(opened_home.path)}, as_json, lambda: say(url))
+        sys.stdout.flush()
+        progress("ready; Ctrl-C stops it")
+
+    serve_home(opened_home, port, ready)
+
+
+def token(
+    usecase: UsecaseOption = None,
+    allow: Annotated[
+        str, typer.Option("--allow", metavar="ACTIONS", help="Of infer, label, upload, read, release, metrics.")
+    ] = "infer",
+    subject: Annotated[str, typer.Option("--subject", metavar="NAME", help="Whom or what it is for.")] = "me",
+    minutes: Annotated[float, typer.Option("--minutes", metavar="M", help="How long it holds; a day at most.")] = 60.0,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Print a bearer token for this stack. Whoever can read the home's secrets can make one; keep them.
+
+    Example: curl -H "Authorization: Bearer $(tidegate token --allow infer,label)" ...
+    """
+    from functions.runtimes.local.home import issue_token
+    from shared.serving.access import ACTIONS, MAX_LIFETIME_S, STACK
+
+    opened_home = opened(home)
+    chosen = usecase_of(composed(opened_home).system, usecase)
+    actions = [action.strip() for action in allow.split(",") if action.strip()]
+    for action in actions or [""]:
+        if action not in (*ACTIONS, METRICS):
+            expected = ", ".join((*ACTIONS, METRICS))
+            raise InvalidInput(
+                f"--allow {action[:40]!r}: there is no such action; choose of {expected}",
+                field="--allow",
+                got=action[:40],
+                expected=expected,
+            )
+    if not 0 < minutes * 60 <= MAX_LIFETIME_S:
+        raise InvalidInput(
+            f"--minutes: a token holds for more than 0 and at most {MAX_LIFETIME_S // 60} minutes",
+            field="--minutes",
+            got=f"{minutes:g}",
+            expected=f"up to {MAX_LIFETIME_S // 60}",
+        )
+    scopes = [f"{STACK}:read" if action == METRICS else f"{chosen}:{action}" for action in actions]
+    now = time.time()
+    issued = issue_token(opened_home, stated(subject, "--subject"), scopes, now, minutes * 60)
+    answer = {"token": issued, "scopes": scopes, "subject": subject.strip(), "expires": int(now + minutes * 60)}
+    emit(answer, as_json, lambda: write(issued))
+
+
+def predict(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A table, or a V2 request as JSON; - reads stdin.")],
+    usecase: UsecaseOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask the running stack for predictions; prints CSV with their ids, for `tidegate labels` later.
+
+    Columns that the model does not know are left out; the charter's id and time columns go along as row names.
+
+    Example: tidegate predict tomorrow.csv > predicted.csv
+    """
+    from cli.client import connected
+
+    body = _bytes_of(file)
+    opened_home = opened(home)
+    system = composed(opened_home).system
+    chosen = usecase_of(system, usecase)
+    rules = charter_in_effect(system, chosen)
+    with connected(opened_home, chosen, "infer", "read") as client:
+        if body.lstrip()[:1] == b"{":
+            answers = [client.call("POST", f"/v2/models/{chosen}/infer", body)]
+            rows = _rows(answers[0], {})
+        else:
+            rows, answers = _predict_table(client, chosen, body, file, rules)
+    answer = {"usecase": chosen, "model": answers[0]["model_version"], "predictions": rows}
+    emit(answer, as_json, lambda: _write_csv(rows))
+
+
+def labels(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A table with outcomes; - reads stdin.")],
+    value: Annotated[
+        str | None,
+        typer.Option("--value", metavar="COLUMN", help="Where the outcome stands; else the target's column."),
+    ] = None,
+    usecase: UsecaseOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Report outcomes to the running stack: by the column `prediction`, else by the charter's id columns.
+
+    Rows whose outcome is not known yet are left out.
+
+    Example: tidegate labels april.csv --value late
+    """
+    from cli.client import connected
+    from cli.tables import outcomes_of
+
+    body = _bytes_of(file)
+    opened_home = opened(home)
+    system = composed(opened_home).system
+    chosen = usecase_of(system, usecase)
+    rules = charter_in_effect(system, chosen)
+    given, unknown = outcomes_of(body, _name(file), rules, value or rules.target.column)
+    with connected(opened_home, chosen, "label") as client:
+        for start in range(0, len(given), ROWS_A_CALL):
+            client.post(f"/v1/usecases/{chosen}/labels", {"labels": given[start : start + ROWS_A_CALL]})
+    answer = {"usecase": chosen, "accepted": len(given), "without_outcome": unknown}
+    left = f"; {unknown} without an outcome left out" if unknown else ""
+    emit(answer, as_json, lambda: say(f"{len(given)} labels accepted{left}"))
+
+
+def _predict_table(
+    client: "Client", usecase: str, body: bytes, file: str, rules: "Charter"
+) -> tuple[list[dict[str, Any]], list[Any]]:
+    """Return one row per prediction, and the stack's answers, asked for ROWS_A_CALL at a time."""
+    from uuid import uuid4
+
+    from cli.tables import inputs_of
+
+    metadata = client.call("GET", f"/v2/models/{usecase}", b"")
+    inputs = {tensor["name"]: tensor["datatype"] for tensor in metadata["inputs"]}
+    columns, ids, ignored = inputs_of(body, _name(file), inputs, (*rules.id_columns, rules.time_column))
+    if ignored:
+        progress(f"left out, the model does not take them: {', '.join(ignored)}")
+    rows: list[dict[str, Any]] = []
+    answers: list[Any] = []
+    count = len(next(iter(columns.values())))
+    for start in range(0, count, ROWS_A_CALL):
+        end = min(count, start + ROWS_A_CALL)
+        named = {name: values[start:end] for name, values in ids.items()}
+        request = {
+            "id": str(uuid4()),
+            "parameters": {"at": time.time(), "ids": named},
+            "inputs": [
+                {"name": name, "datatype": inputs[name], "shape": [end - start], "data": values[start:end]}
+                for name, values in columns.items()
+            ],
+        }
+        answers.append(client.post(f"/v2/models/{usecase}/infer", request))
+        rows += _rows(answers[-1], named)
+    return rows, answers
+
+
+def _rows(answer: Any, ids: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    """Return a V2 answer's outputs by row, after the names of the rows."""
+    outputs = {output["name"]: output["data"] for output in answer["outputs"]}
+    named = {**ids, **({"prediction": outputs.pop("prediction_id")} if "prediction_id" in outputs else {}), **outputs}
+    return [dict(zip(named, row, strict=True)) for row in zip(*named.values(), strict=True)]
+
+
+def _write_csv(rows: list[dict[str, Any]]) -> None:
+    import csv
+
+    writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def _bytes_of(file: str) -> bytes:
+    return sys.stdin.buffer.read() if file == STDIN else read_file(Path(file), "FILE")
+
+
+def _name(file: str) -> str:
+    return "stdin" if file == STDIN else Path(file).name

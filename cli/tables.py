@@ -1,0 +1,102 @@
+"""Tables that people hold as files, as what the stack takes: inputs of a model, outcomes of rows.
+
+Cells are read as data engineering reads them for training (what counts as missing, as a number, as positive), so that
+a file means the same on either side.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from shared.data.cells import typed_rows
+from shared.data.contract import count_kinds, kind_of
+from shared.data.outcome import outcomes
+from shared.data.reading import open_table
+from shared.data.records import ColumnKind
+from shared.errors import DataRefused
+from shared.usecase.charter import Charter
+
+PREDICTION = ("prediction", "prediction_id")
+"""Columns that may hold a prediction's id: as `tidegate predict` writes it, and as the protocol names it."""
+
+
+def inputs_of(
+    body: bytes, name: str, inputs: Mapping[str, str], id_columns: Sequence[str]
+) -> tuple[dict[str, list[Any]], dict[str, list[Any]], list[str]]:
+    """Return a table's columns as a model's inputs, those of `id_columns` that it has as text, and what is left over.
+
+    Args: inputs: the model's inputs, name -> datatype of the Open Inference Protocol.
+    Raises: DataRefused: not a table, no rows, an input that is not among the columns, or a cell that is no number; a
+        row without a value for an id column that the table has.
+    """
+    table = open_table(io.BytesIO(body), name)
+    missing = [column for column in inputs if column not in table.columns]
+    if missing:
+        raise _refused(name, f"the model needs {', '.join(missing)}", "add a column of each name; cells may be empty")
+    kinds: dict[str, ColumnKind] = {
+        column: "text" if datatype == "BYTES" else "number" for column, datatype in inputs.items()
+    }
+    named = [column for column in id_columns if column in table.columns and column not in kinds]
+    kinds |= dict.fromkeys(named, "text")
+    found = _columns(table, name, kinds)
+    for column in named:
+        if None in found[column]:
+            row = found[column].index(None) + 1
+            raise _refused(name, f"row {row} has no {column!r}", "fill it in, or leave the column out of the file")
+    ignored = [column for column in table.columns if column not in kinds]
+    return {column: found[column] for column in inputs}, {column: found[column] for column in named}, ignored
+
+
+def outcomes_of(body: bytes, name: str, charter: Charter, value: str) -> tuple[list[dict[str, Any]], int]:
+    """Return a table's outcomes as labels for the stack, and how many rows have none yet.
+
+    Raises: DataRefused: not a table, no column `value`, or neither a prediction's id nor all of the charter's ids.
+    """
+    table = open_table(io.BytesIO(body), name)
+    if value not in table.columns:
+        raise _refused(name, f"there is no column {value!r}", "name the column of the outcome with --value")
+    by = next((column for column in PREDICTION if column in table.columns), None)
+    names = [by] if by is not None else list(charter.id_columns)
+    if any(column not in table.columns for column in names):
+        needed = ", ".join(charter.id_columns)
+        raise _refused(name, "no column says which prediction a row is about", f"add `prediction`, or {needed}")
+    kind = table.declared.get(value) or kind_of(
+        count_kinds(table.batches([value]), [value])[value], charter.data.max_bad_rate
+    )
+    kinds: dict[str, ColumnKind] = {**dict.fromkeys(names, "text"), value: "text" if kind == "time" else kind}
+    labels: list[dict[str, Any]] = []
+    unknown = 0
+    for batch in table.batches(list(kinds)):
+        rows = typed_rows(batch, kinds).batch
+        cells = [rows.column(column).to_pylist() for column in names]
+        positive = outcomes(rows.column(value), charter.target.positive).to_pylist()
+        for outcome, *row in zip(positive, *cells, strict=True):
+            if outcome is None:
+                unknown += 1
+            elif None in row:
+                raise _refused(name, f"a row has an outcome and no {names[row.index(None)]!r}", "fill it in")
+            else:
+                which = {"prediction": row[0]} if by is not None else {"ids": dict(zip(names, row, strict=True))}
+                labels.append({"value": outcome, **which})
+    if not labels:
+        raise _refused(name, f"no row has a value in {value!r}", "send it once outcomes are known")
+    return labels, unknown
+
+
+def _columns(table: Any, name: str, kinds: Mapping[str, ColumnKind]) -> dict[str, list[Any]]:
+    """Return typed columns as lists, None where a cell is missing. Raises: DataRefused: a cell is not of its kind."""
+    found: dict[str, list[Any]] = {column: [] for column in kinds}
+    for batch in table.batches(list(kinds)):
+        rows = typed_rows(batch, kinds)
+        for column, bad in rows.unparsable.items():
+            shown = ", ".join(map(repr, bad.examples))
+            raise _refused(name, f"{column!r} holds {shown} where the model takes numbers", "mend it or leave it empty")
+        for column in kinds:
+            found[column] += rows.batch.column(column).to_pylist()
+    if not all(found.values()):
+        raise _refused(name, "the file has a header but no rows", "add the rows to predict")
+    return found
+
+
+def _refused(name: str, problem: str, remedy: str) -> DataRefused:
+    return DataRefused(f"{name}: {problem}; {remedy}", field=name, got=problem, expected=remedy)
