@@ -19,11 +19,12 @@ from cli.state import (
     read_file,
     usecase_of,
 )
-from shared.errors import DeadlineExceeded, InvalidInput
+from shared.errors import DataRefused, DeadlineExceeded, InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from functions.runtimes.local.home import Home
     from shared.data.profile import ColumnProfile
     from shared.data.records import Anomaly, Contract, Receipt
     from shared.platform import Platform
@@ -121,17 +122,15 @@ def upload(
     platform = composed(opened_home)
     chosen = usecase_of(platform.system, usecase)
     charter_in_effect(platform.system, chosen)
-    bodies = {path: read_file(path, "FILE", max_bytes=platform.settings.max_upload_bytes) for path in files}
-    landed = [_land(chosen, path, name or path.name, body, platform) for path, body in bodies.items()]
-    if wait > 0:
-        from cli.waiting import settle
-
-        progress(f"waiting for {len(landed)} receipt{'s' if len(landed) > 1 else ''}")
-        if not settle(opened_home, lambda: all(_receipt(chosen, one["receipt"], platform) for one in landed), wait):
-            raise DeadlineExceeded(
-                f"no receipt after {wait:g} s; it will be there when the home is served (`tidegate serve`): "
-                f"`tidegate show receipt {landed[0]['receipt'][:12]}`"
-            )
+    # All are looked at before the first one lands: a command that is refused has done nothing.
+    bodies = {path: _content(path, platform.settings.max_upload_bytes) for path in files}
+    names = {path: _file_name(path.name if name is None else name) for path in files}
+    landed: list[dict[str, Any]] = []
+    for path, body in bodies.items():
+        landed.append(_land(chosen, path, names[path], body, platform))
+        if wait > 0:
+            # One after the other, so that they become datasets in this order: the first one sets the contract.
+            _wait_for_receipt(chosen, landed[-1], platform, opened_home, wait, last=len(landed) == len(bodies))
     receipts = [_receipt(chosen, one["receipt"], platform) for one in landed]
     answers = [{**one, **_outcome(receipt)} for one, receipt in zip(landed, receipts, strict=True)]
     followed = _followed(chosen, [receipt.dataset for receipt in receipts if receipt], platform)
@@ -142,7 +141,8 @@ def upload(
             say(f"{answer['file']}: {answer['state']}{number} (receipt {answer['receipt'][:12]})")
             show_anomalies(receipt.anomalies if receipt else ())
         for training in followed:
-            say(f"training {training['number']}: {training['state']} ({training['reason']})")
+            model = f" as model {training['model']}" if training["model"] else ""
+            say(f"training {training['number']}: {training['state']}{model} ({training['reason']})")
 
     emit({"usecase": chosen, "uploads": answers, "trainings": followed}, as_json, show)
     if any(receipt and receipt.state == "quarantined" for receipt in receipts):
@@ -184,20 +184,38 @@ def _rules(
     return rules, contract.document if contract is not None and in_force else None
 
 
+def _file_name(name: str) -> str:
+    """Return the name if a file may be kept under it. Raises: InvalidInput: it may not."""
+    from shared.layout import check_name
+
+    try:
+        return check_name("name", name, field="file name")
+    except InvalidInput as error:
+        raise InvalidInput(
+            f"{error.message}; choose one with --name", field="--name", got=error.got, expected=error.expected
+        ) from error
+
+
+def _content(path: Path, max_bytes: int) -> bytes:
+    """Return what a file holds. Raises: DataRefused: nothing. InvalidInput, PayloadTooLarge: as `read_file`."""
+    body = read_file(path, "FILE", max_bytes=max_bytes)
+    if not body:
+        raise DataRefused(
+            f"{path.name}: the file is empty; upload a table with a header and at least one row",
+            field="FILE",
+            got="0 bytes",
+            expected="a table",
+        )
+    return body
+
+
 def _land(usecase: str, path: Path, name: str, body: bytes, platform: "Platform") -> dict[str, Any]:
     """Write one file to the landing store as an upload over HTTPS is written; returns what is known of it so far."""
     import msgspec
 
     from functions.runtimes.dispatch import respond
-    from shared.layout import check_name
     from shared.serving.http import Call, Request
 
-    try:
-        check_name("name", name, field="file name")
-    except InvalidInput as error:
-        raise InvalidInput(
-            f"{error.message}; choose one with --name", field="--name", got=error.got, expected=error.expected
-        ) from error
     request = Request(
         method="PUT",
         path=f"/v1/usecases/{usecase}/uploads/{name}",
@@ -209,6 +227,24 @@ def _land(usecase: str, path: Path, name: str, body: bytes, platform: "Platform"
     call = Call(request=request, operation="upload", names=names, subject="command line")
     answer = msgspec.json.decode(respond("uploads", call, platform).body)
     return {"file": str(path), "key": answer["key"], "receipt": answer["receipt"], "size_bytes": len(body)}
+
+
+def _wait_for_receipt(
+    usecase: str, landed: dict[str, Any], platform: "Platform", home: "Home", wait_s: float, *, last: bool
+) -> None:
+    """Wait until the upload has its receipt; the last one also until all that follows is done, if we do it here.
+
+    Raises: DeadlineExceeded: it has none in time.
+    """
+    from cli.waiting import settle
+
+    receipt = landed["receipt"]
+    progress(f"waiting for the receipt of {landed['file']}")
+    if not settle(home, lambda: _receipt(usecase, receipt, platform) is not None, wait_s, to_rest=last):
+        raise DeadlineExceeded(
+            f"{landed['file']}: no receipt after {wait_s:g} s; it will be there when the home is served "
+            f"(`tidegate serve`): `tidegate show receipt {receipt[:12]}`"
+        )
 
 
 def _receipt(usecase: str, receipt: str, platform: "Platform") -> "Receipt | None":

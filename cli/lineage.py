@@ -7,7 +7,7 @@ import typer
 from rich.text import Text
 from rich.tree import Tree
 
-from cli.output import emit, plain, say, stdout
+from cli.output import emit, plain, render, say
 from cli.state import DEFAULT_HOME, HomeOption, JsonOption, UsecaseOption, composed, opened, usecase_of
 from shared.errors import InvalidInput, NotFound
 
@@ -52,7 +52,7 @@ def lineage(
         if captured is not None:
             outcome = f"probability {captured.probability:.4f}, label {captured.label}"
             say(f"prediction {captured.id}: {outcome}, by model {captured.model} in epoch {captured.epoch}")
-        stdout.print(tree(f"{start} came from", start, up), tree(f"of {start} came", start, down))
+        render(tree(f"{start} came from", start, up), tree(f"of {start} came", start, down))
 
     emit(answer, as_json, show)
 

@@ -113,6 +113,8 @@ def _run(given: list[str], as_json: bool) -> int:
     except typer.Exit as ended:
         return ended.exit_code
     except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # Rich's way to end
+            return CLOSED_PIPE
         return ended.code if isinstance(ended.code, int) else 0
     except (KeyboardInterrupt, typer.Abort):
         _fail(_Interrupted("interrupted; what was begun goes on, or comes back, when the stack is served"), as_json)
@@ -166,8 +168,12 @@ _OURS = frozenset({"cli", "functions", "shared", "adapters"})
 
 
 def _parameter(error: TyperException) -> str:
+    """Return the option ("--by") or argument ("FILE") that a wrong call is about; empty where it is about none."""
     parameter = getattr(error, "param", None)
-    return next(iter(parameter.opts), "") if parameter is not None else str(getattr(error, "option_name", "") or "")
+    if parameter is None:
+        return str(getattr(error, "option_name", None) or "")
+    name = parameter.opts[0] if parameter.opts else ""
+    return name if name.startswith("-") else (parameter.metavar or name).strip("[].")
 
 
 if __name__ == "__main__":

@@ -199,7 +199,7 @@ def _show_status(one: "Status") -> None:
     charter = f"charter {one.charter} in effect" if one.charter else "no charter in effect"
     champion = f"model {one.champion} serves (epoch {one.epoch})" if one.champion else "no model serves"
     say(f"\n{one.usecase}: {charter}; {one.datasets} datasets, {one.rows:,} rows, {one.quarantined} quarantined")
-    say(f"  {one.models} models; {champion}")
+    say(f"  {one.models} model{'' if one.models == 1 else 's'}; {champion}")
     rows: list[tuple[Any, ...]] = [(t.number, t.cause, t.state, t.model or "", t.reason) for t in one.trainings]
     if rows:
         table("  trainings", ("", "cause", "state", "model", "reason"), rows)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 import msgspec
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -58,7 +58,12 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
         shown.add_column(Text(column))
     for row in rows:
         shown.add_row(*(Text("" if cell is None else plain(str(cell))) for cell in row))
-    (stdout if stdout.is_terminal else Console(highlight=False, width=WIDE)).print(shown)
+    render(shown)
+
+
+def render(*shown: RenderableType) -> None:
+    """Print tables and trees; their cells must be Text, not markup."""
+    (stdout if stdout.is_terminal else Console(highlight=False, width=WIDE)).print(*shown)
 
 
 def plain(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +24,8 @@ from cli.state import (
 from shared.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cli.client import Client
     from shared.usecase.charter import Charter
 
@@ -107,10 +110,12 @@ def predict(
     """Ask the running stack for predictions; prints CSV with their ids, for `tidegate labels` later.
 
     Columns that the model does not know are left out; the charter's id and time columns go along as row names.
+    A row with a time of its own is asked about as of that time: the past can be replayed, and again is harmless.
 
     Example: tidegate predict tomorrow.csv > predicted.csv
     """
     from cli.client import connected
+    from functions.release import stages
 
     body = _bytes_of(file)
     opened_home = opened(home)
@@ -122,7 +127,8 @@ def predict(
             answers = [client.call("POST", f"/v2/models/{chosen}/infer", body)]
             rows = _rows(answers[0], {})
         else:
-            rows, answers = _predict_table(client, chosen, body, file, rules)
+            epoch = stages(system, chosen).tail_number()
+            rows, answers = _predict_table(client, chosen, body, file, rules, epoch)
     answer = {"usecase": chosen, "model": answers[0]["model_version"], "predictions": rows}
     emit(answer, as_json, lambda: _write_csv(rows))
 
@@ -161,35 +167,50 @@ def labels(
 
 
 def _predict_table(
-    client: "Client", usecase: str, body: bytes, file: str, rules: "Charter"
+    client: "Client", usecase: str, body: bytes, file: str, rules: "Charter", epoch: int
 ) -> tuple[list[dict[str, Any]], list[Any]]:
-    """Return one row per prediction, and the stack's answers, asked for ROWS_A_CALL at a time."""
-    from uuid import uuid4
+    """Return one prediction for each row, in the file's order, and the stack's answers.
 
-    from cli.tables import inputs_of
+    Request ids follow from the epoch, the moment and the rows, so that the same question again is the same predictions.
+    """
+    from cli.tables import inputs_of, moments_of
+    from shared.documents import canonical, digest_of, hex_of
 
     metadata = client.call("GET", f"/v2/models/{usecase}", b"")
     inputs = {tensor["name"]: tensor["datatype"] for tensor in metadata["inputs"]}
     columns, ids, ignored = inputs_of(body, _name(file), inputs, (*rules.id_columns, rules.time_column))
     if ignored:
         progress(f"left out, the model does not take them: {', '.join(ignored)}")
-    rows: list[dict[str, Any]] = []
-    answers: list[Any] = []
     count = len(next(iter(columns.values())))
-    for start in range(0, count, ROWS_A_CALL):
-        end = min(count, start + ROWS_A_CALL)
-        named = {name: values[start:end] for name, values in ids.items()}
+    now = time.time()
+    own = moments_of(ids, rules.time_column, _name(file))
+    moments = [min(now, moment) for moment in own] if own else [now] * count
+    rows: list[dict[str, Any]] = [{}] * count
+    answers: list[Any] = []
+    for chosen in _calls(moments):
+        named = {name: [values[row] for row in chosen] for name, values in ids.items()}
+        data = {name: [values[row] for row in chosen] for name, values in columns.items()}
         request = {
-            "id": str(uuid4()),
-            "parameters": {"at": time.time(), "ids": named},
+            "id": hex_of(digest_of(canonical([epoch, moments[chosen[0]], data, named]))),
+            "parameters": {"at": moments[chosen[0]], "ids": named},
             "inputs": [
-                {"name": name, "datatype": inputs[name], "shape": [end - start], "data": values[start:end]}
-                for name, values in columns.items()
+                {"name": name, "datatype": inputs[name], "shape": [len(chosen)], "data": values}
+                for name, values in data.items()
             ],
         }
         answers.append(client.post(f"/v2/models/{usecase}/infer", request))
-        rows += _rows(answers[-1], named)
+        for row, predicted in zip(chosen, _rows(answers[-1], named), strict=True):
+            rows[row] = predicted
     return rows, answers
+
+
+def _calls(moments: list[float]) -> "Iterator[list[int]]":
+    """Yield the rows of each call: those of one day, in order of time, at most ROWS_A_CALL."""
+    ordered = sorted(range(len(moments)), key=moments.__getitem__)
+    for _, day in groupby(ordered, key=lambda row: moments[row] // 86_400):
+        rows = list(day)
+        for start in range(0, len(rows), ROWS_A_CALL):
+            yield rows[start : start + ROWS_A_CALL]
 
 
 def _rows(answer: Any, ids: dict[str, list[Any]]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shared.data.cells import typed_rows
+from shared.data.cells import parse_time, typed_rows
 from shared.data.contract import count_kinds, kind_of
 from shared.data.outcome import outcomes
 from shared.data.reading import open_table
@@ -45,6 +45,17 @@ def inputs_of(
             raise _refused(name, f"row {row} has no {column!r}", "fill it in, or leave the column out of the file")
     ignored = [column for column in table.columns if column not in kinds]
     return {column: found[column] for column in inputs}, {column: found[column] for column in named}, ignored
+
+
+def moments_of(ids: Mapping[str, Sequence[str]], time_column: str, name: str) -> list[float]:
+    """Return each row's own time, epoch s; none without such a column. Raises: DataRefused: a cell is no time."""
+    moments: list[float] = []
+    for row, word in enumerate(ids.get(time_column, ()), 1):
+        try:
+            moments.append(parse_time(word) / 1e6)
+        except ValueError:
+            raise _refused(name, f"row {row}: {time_column!r} is no time", "write it as 2013-04-30T12:00:00Z") from None
+    return moments
 
 
 def outcomes_of(body: bytes, name: str, charter: Charter, value: str) -> tuple[list[dict[str, Any]], int]:

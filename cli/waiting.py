@@ -12,17 +12,18 @@ if TYPE_CHECKING:
 POLL_S = 0.2
 
 
-def settle(home: "Home", done: Callable[[], bool], wait_s: float) -> bool:
+def settle(home: "Home", done: Callable[[], bool], wait_s: float, *, to_rest: bool = True) -> bool:
     """Wait until `done` holds, at most `wait_s`; returns whether it does.
 
     Where no worker works for the home, its queues and jobs are worked off in this process, until nothing moves: so
-    one command on a laptop does the whole of what it sets off.
+    one command on a laptop does the whole of what it sets off. Not `to_rest`: only until `done`.
     """
     from functions.runtimes.local.drain import drain
 
     deadline = time.monotonic() + wait_s
     while True:
-        drained = drain(home, max(0.0, deadline - time.monotonic()), tell)
+        left_s = max(0.0, deadline - time.monotonic())
+        drained = drain(home, left_s, tell) if to_rest else drain(home, left_s, tell, stop=done)
         if drained != "served elsewhere":
             return done()
         if done():

@@ -1,6 +1,7 @@
 """`tidegate demo`: starts a stack, goes once round the loop, and leaves the endpoint up."""
 
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cli.output import emit, progress, stdout
+from cli.output import emit, progress, say, write
 from cli.state import HomeOption, JsonOption
 
 
@@ -29,25 +30,24 @@ def demo(
 
     began = time.monotonic()
 
-    def say(message: str) -> None:
+    def tell(message: str) -> None:
         progress(f"{time.monotonic() - began:6.1f} s  {message}")
 
     opened = create_home(home)
-    say(f"serving {opened.path}")
+    tell(f"serving {opened.path}")
     with start(opened, port) as stack:
-        result = run(opened, stack.url, say)
+        result = run(opened, stack.url, tell)
         emit(result, as_json, lambda: _show(result.curl, result.seconds, result.fsck.clean))
         if not exit_:
+            sys.stdout.flush()  # a pipe waits for the line as a person does
             progress("The endpoint is live; Ctrl-C stops it.")
             _until_interrupted()
 
 
 def _show(curl: str, seconds: float, clean: bool) -> None:
-    stdout.print(
-        f"The loop took {seconds} s; fsck finds {'nothing wrong' if clean else 'something wrong: tidegate fsck'}."
-    )
-    stdout.print("Ask the model that serves now:\n")
-    print(curl)  # as it is to be pasted: no wrapping, no markup
+    say(f"The loop took {seconds} s; fsck finds {'nothing wrong' if clean else 'something wrong: tidegate fsck'}.")
+    say("Ask the model that serves now:\n")
+    write(curl)
 
 
 def _until_interrupted() -> None:

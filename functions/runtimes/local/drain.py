@@ -21,7 +21,7 @@ from functions.runtimes.log import Log, no_log
 from shared.errors import NotFound, Unavailable
 from shared.topology import FUNCTIONS
 
-Drained = Literal["at rest", "out of time", "served elsewhere"]
+Drained = Literal["at rest", "stopped", "out of time", "served elsewhere"]
 SWEEP = "sweep"
 POLL_S = 0.05
 
@@ -47,7 +47,7 @@ def drain(home: Home, timeout_s: float, log: Log = no_log, *, stop: Callable[[],
             deadline = time.monotonic() + timeout_s
             while time.monotonic() < deadline:
                 if stop():
-                    return "out of time"
+                    return "stopped"
                 if at_rest(home, local) and at_rest(home, local):
                     return "at rest"
                 time.sleep(POLL_S)

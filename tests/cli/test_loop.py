@@ -1,0 +1,234 @@
+"""Once round the loop by the commands of a person: first with nobody serving the home, then with a served one."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functions.runtimes.local.home import create_home, open_home
+from functions.runtimes.local.supervisor import start
+
+WAIT_S = 60.0
+
+
+def process(home: Path, *arguments: object, stdin: str = "") -> Any:
+    """Run a command in a process of its own, as the module's fixtures outlive what one test captures."""
+    command = [sys.executable, "-m", "cli.main", *map(str, arguments), "--home", str(home), "--json"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, input=stdin, cwd=home.parent)
+    return ended.returncode, json.loads(ended.stdout)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which two months were uploaded and a model was trained and released, without any server."""
+    from tests.cli.conftest import CHARTER, month
+
+    folder = tmp_path_factory.mktemp("loop")
+    home = folder / "home"
+    create_home(home, port=0)
+    (folder / "usecase.yaml").write_text(CHARTER)
+    assert process(home, "apply", "usecase.yaml")[0] == 0
+    for role in ("business", "data_science"):
+        assert process(home, "sign-off", "--role", role, "--by", role)[0] == 0
+    for number in (1, 2):
+        (folder / f"{number}.csv").write_text(month(number))
+    code, answer = process(home, "upload", "1.csv", "2.csv")
+    assert code == 0
+    assert [upload["dataset"] for upload in answer["uploads"]] == [1, 2]
+    states = {training["state"]: training["model"] for training in answer["trainings"]}
+    assert states["registered"] == 1
+    return home
+
+
+@pytest.fixture(scope="module")
+def url(trained: Path) -> Iterator[str]:
+    with start(open_home(trained)) as stack:
+        yield stack.url
+
+
+@pytest.fixture
+def on(tidegate: Any, trained: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    monkeypatch.setenv("TIDEGATE_HOME", str(trained))
+    return lambda *arguments: tidegate(*arguments)
+
+
+def test_the_first_model_is_on_record(on: Any) -> None:
+    (status,) = on("status", "--json").document["usecases"]
+    assert (status["datasets"], status["models"]) == (2, max(1, status["models"]))
+    first = on("show", "stage", "1", "--json").document["document"]
+    assert (first["champion"], first["action"], first["by"]) == (1, "release", "release")
+    model = on("show", "model", "1").document
+    assert model["manifest"]["metrics"]["roc_auc"]["value"] > 0.6
+    assert on("show", "training", "9", "--json").error["exit_code"] == 2
+    assert "charter, contract" in on("show", "modle", "--json").error["message"]
+    for number in ("0", "-1", "x", "1" * 300):
+        assert on("show", "model", "--json", "--", number).code == 2
+
+
+def test_lineage_is_walked_both_ways(on: Any) -> None:
+    found = on("lineage", "dataset.1", "--json").document
+    assert found["up"][0]["other"].startswith("upload.")
+    assert "model.1" in {step["other"] for step in found["down"]}
+    shown = on("lineage", "model.1")
+    assert "dataset.1 (data)" in shown.out
+    assert "stage.1 (release)" in shown.out
+    assert on("lineage", "model.77", "--json").error["title"] == "Not found"
+    for node in ("model", "../x", "a/b", "%2e%2e", "x" * 300):
+        assert on("lineage", node, "--json").error["field"] == "NODE"
+    for prediction in ("x", "0" * 33, "ffffffffffff-" + "0" * 20):
+        assert on("lineage", "--prediction", prediction, "--json").code == 2
+    assert on("lineage", "--prediction", "013d233f8c00-" + "0" * 20, "--json").error["title"] == "Not found"
+
+
+def test_a_person_asks_for_a_training_and_overrules_the_gates(on: Any) -> None:
+    found = on("train", "--by", "Ada L. (lead)", "--json")
+    document = found.document
+    assert document["cause"].startswith("person.ada-l-lead-")
+    assert document["training"]["state"] == "registered"
+    assert document["stage"]["action"] in ("refuse", "release")
+    assert found.code == (0 if document["stage"]["action"] == "release" else 1)
+    again = on("train", "--by", "Ada")
+    assert again.code in (0, 1)
+    later = on("train", "--by", "Ada", "--wait", "0", "--json")
+    assert (later.code, later.document["stage"]) == (0, None)
+
+    champion = on("status", "--json").document["usecases"][0]["champion"]
+    other = 3 - champion
+    promoted = on("promote", other, "--reason", "to see", "--by", "Ada", "--json").document
+    assert (promoted["stage"]["champion"], promoted["stage"]["action"]) == (other, "promote")
+    assert (promoted["stage"]["by"], promoted["stage"]["reason"]) == ("Ada", "to see")
+    assert on("promote", other, "--reason", "x", "--by", "y", "--json").error["exit_code"] == 1
+    back = on("rollback", "--reason", "seen", "--by", "Ada", "--json").document
+    assert (back["stage"]["champion"], back["epoch"]) == (champion, promoted["epoch"] + 1)
+    assert on("promote", "99", "--reason", "x", "--by", "y", "--json").error["exit_code"] == 2
+    for option in ("--reason", "--by"):
+        words = {"--reason": "x", "--by": "y", option: " "}
+        arguments = (word for pair in words.items() for word in pair)
+        assert on("rollback", *arguments, "--json").error["field"] == option
+
+
+def test_a_token_is_made_for_what_it_is_asked_for(on: Any) -> None:
+    made = on("token", "--allow", "infer, label,metrics", "--subject", "app", "--minutes", "5", "--json").document
+    assert made["scopes"] == ["tides:infer", "tides:label", "_stack:read"]
+    assert 200 < made["expires"] - time.time() <= 301
+    assert on("token").out.count(".") == 2
+    wrong = [("--allow", "fly"), ("--allow", ""), ("--subject", "")]
+    wrong += [("--minutes", minutes) for minutes in ("0", "-1", "9999", "nan")]
+    for option, value in wrong:
+        assert on("token", option, value, "--json").error["field"] == option
+
+
+def test_who_predicts_with_nobody_serving_is_told(tidegate: Any, signed: Path, csv_of: Callable[..., str]) -> None:
+    Path("new.csv").write_text(csv_of(3))
+    for command in ("predict", "labels"):
+        error = tidegate(command, "new.csv", "--json").error
+        assert (error["exit_code"], error["transient"]) == (3, True)
+        assert "`tidegate serve`" in error["message"]
+
+
+def test_the_served_half_of_the_loop(on: Any, url: str, trained: Path, csv_of: Callable[..., str]) -> None:
+    assert on("status", "--json").document["served_at"] == url
+    refused = on("serve", "--port", "0", "--json").error
+    assert (refused["exit_code"], url in refused["message"]) == (2, True)
+
+    Path("3.csv").write_text(csv_of(3, rows=300, shift=1.5))
+    predicted = on("predict", "3.csv")
+    assert predicted.code == 0
+    assert "left out, the model does not take them: shut" in predicted.err
+    rows = list(csv.DictReader(io.StringIO(predicted.out)))
+    assert list(rows[0]) == ["row", "at", "prediction", "probability", "label"]
+    assert [row["row"] for row in rows] == [f"3/{number}" for number in range(300)]
+    again = on("predict", "3.csv", "--json").document["predictions"]
+    assert [row["prediction"] for row in again] == [row["prediction"] for row in rows]
+
+    assert on("labels", "3.csv", "--json").document == {"usecase": "tides", "accepted": 300, "without_outcome": 0}
+    Path("one.csv").write_text(f"prediction,outcome\n{rows[0]['prediction']},1\n{rows[1]['prediction']},\n")
+    assert on("labels", "one.csv", "--value", "outcome", "--json").document["without_outcome"] == 1
+
+    deadline = time.monotonic() + WAIT_S
+    while (lineage := on("lineage", "--prediction", rows[-1]["prediction"], "--json")).code != 0:
+        assert time.monotonic() < deadline, lineage.out
+        time.sleep(0.1)
+    assert lineage.document["prediction"]["id"] == rows[-1]["prediction"]
+    assert "prediction " + rows[-1]["prediction"] in on("lineage", "--prediction", rows[-1]["prediction"]).out
+
+    monitored = on("monitor", "--window", "2013-03", "--fail-on-drift", "--json")
+    assert monitored.code == 1
+    (report,) = monitored.document["reports"]
+    assert (report["rows"], report["labelled_rows"]) == (300, 300)
+    drifted = {one["name"] for one in report["covariate"] if one["drifted"]}
+    assert drifted == {"level"}
+    assert monitored.document["alerts"][0]["alert"] in on("show", "alert", report["alerts"][0], "--json").out
+    shown = on("monitor", "--window", "2013-03")
+    assert shown.code == 0
+    assert "ALERT drift-" in shown.out
+    assert on("monitor", "--window", "2013-03", "--model", "99", "--json").error["exit_code"] == 1
+    assert on("show", "window", f"m{report['model']}-2013-03", "--json").document["document"]["rows"] == 300
+    assert "drift-" in on("status").out
+
+
+@pytest.mark.parametrize("window", ["2013", "2013-13", "../x", "a/b", "%2e%2e", "", "2013-04-30", "2999-01"])
+def test_a_wrong_window_is_named(on: Any, window: str) -> None:
+    error = on("monitor", "--window", window, "--json").error
+    assert error["exit_code"] == 2
+    assert error["field"].strip("-") == "window"
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "names"),
+    [
+        (b"level,wind\n1,2\n", 1, "moon"),
+        (b"level,wind,moon\nx,2,full\n", 1, "'x'"),
+        (b"level,wind,moon\n", 1, "rows"),
+        (b"", 1, "empty"),
+        (b"row,level,wind,moon\n,1,2,full\n", 1, "'row'"),
+        (b"at,level,wind,moon\nnoon,1,2,full\n", 1, "'at'"),
+        (b'{"inputs": []}', 2, "inputs"),
+        (b'{"inputs": [{"name": "level", "shape": [1], "datatype": "FP32", "data": [NaN]}]}', 2, "inputs[0].data"),
+        (b'{"a":' * 100_000, 2, "body"),
+        (b"\x89PNG\r\n", 1, "picture"),
+    ],
+    ids=range(10),
+)
+def test_what_cannot_be_predicted_is_named(on: Any, url: str, body: bytes, code: int, names: str) -> None:
+    Path("bad.csv").write_bytes(body)
+    error = on("predict", "bad.csv", "--json").error
+    assert error["exit_code"] == code
+    assert names in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "arguments", "names"),
+    [
+        (b"row,shut\n1,1\n", ("--value", "outcome"), "--value"),
+        (b"line,shut\n1,1\n", (), "prediction"),
+        (b"row,shut\n,1\n", (), "'row'"),
+        (b"row,shut\n1,\n", (), "shut"),
+        (b"row,shut\n", (), "shut"),
+    ],
+    ids=range(5),
+)
+def test_labels_that_cannot_be_read_are_named(
+    on: Any, url: str, body: bytes, arguments: tuple[str, ...], names: str
+) -> None:
+    Path("bad.csv").write_bytes(body)
+    error = on("labels", "bad.csv", *arguments, "--json").error
+    assert error["exit_code"] == 1
+    assert names in error["message"]
+
+
+def test_what_stands_on_stdin_is_predicted(trained: Path, url: str) -> None:
+    row = {"level": 1.0, "wind": None, "moon": "full"}
+    kinds = {"level": "FP32", "wind": "FP32", "moon": "BYTES"}
+    inputs = [{"name": name, "shape": [1], "datatype": kinds[name], "data": [value]} for name, value in row.items()]
+    code, answer = process(trained, "predict", "-", stdin=json.dumps({"inputs": inputs}))
+    assert code == 0
+    (prediction,) = answer["predictions"]
+    assert set(prediction) == {"prediction", "probability", "label"}
