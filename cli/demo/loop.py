@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 import pyarrow as pa
 
-from cli.demo.client import Client
+from cli.client import Client
 from cli.demo.flights import damaged, months, to_csv, to_parquet
 from cli.demo.report import assembled
 from cli.demo.result import Demo, PredictionShown, ReplayShown, RollbackShown
@@ -43,7 +43,6 @@ BATCH_ROWS = 1000
 WAIT_S = 240.0
 POLL_S = 0.1
 ACTIONS = ("infer", "label", "upload", "read", "release")
-SIGNERS = {"business": "Ada of passenger services", "data_science": "Ben of the delay models"}
 T = TypeVar("T")
 Say = Callable[[str], None]
 
@@ -118,10 +117,10 @@ class _Loop:
         signatures: tuple[Signature, ...] = ()
         for role in ("", *self.charter.sign_off):
             if role:
-                signatures += (Signature(role, SIGNERS[role], self.platform.clock.now()),)
+                signatures += (Signature(role, self.charter.owners[role], self.platform.clock.now()),)
             version = CharterVersion(charter=self.charter, digest=digest, signatures=signatures)
             ledger.append(lambda _, version=version: version)  # type: ignore[misc]
-        self.say(f"charter of {self.usecase} applied, signed off by {' and '.join(SIGNERS[r] for r in SIGNERS)}")
+        self.say(f"charter of {self.usecase} applied, signed off by {' and '.join(self.charter.sign_off)}")
 
     def _upload(self, name: str, body: bytes) -> None:
         answer = self.client.put(f"/v1/usecases/{self.usecase}/uploads/{name}", body)

@@ -1,7 +1,10 @@
 """The command line as people call it, in this process: arguments in; exit code, stdout and stderr out."""
 
+import contextlib
+import io
 import json
 import random
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,14 +96,25 @@ def charter(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def agreed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a charter in effect, made once by the commands themselves."""
+    folder = tmp_path_factory.mktemp("agreed")
+    home = folder / ".tidegate"
+    (folder / "usecase.yaml").write_text(CHARTER)
+    commands = [("init", "--charter", str(folder / "usecase.yaml")), ("apply", str(folder / "usecase.yaml"))]
+    commands += [("sign-off", "--role", role, "--by", role) for role in ("business", "data_science")]
+    for command in commands:
+        with pytest.raises(SystemExit) as ended, contextlib.redirect_stdout(io.StringIO()):
+            main([*command, "--home", str(home)])
+        assert ended.value.code == 0
+    return home
+
+
 @pytest.fixture
-def signed(tidegate: Command, charter: Path) -> Path:
-    """A home in the present folder, with a charter in effect."""
-    assert tidegate("init").code == 0
-    assert tidegate("apply", charter).code == 0
-    for role in ("business", "data_science"):
-        assert tidegate("sign-off", "--role", role, "--by", role).code == 0
-    return charter.parent / ".tidegate"
+def signed(agreed: Path, charter: Path) -> Path:
+    """A copy of that home in the present folder (a home may be moved), beside the charter."""
+    return Path(shutil.copytree(agreed, charter.parent / ".tidegate"))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from functions.runtimes.local.home import create_home, open_home
-from functions.runtimes.local.supervisor import start
+from functions.runtimes.local.supervisor import Stack, start
 
 WAIT_S = 60.0
 
@@ -48,14 +49,25 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def url(trained: Path) -> Iterator[str]:
-    with start(open_home(trained)) as stack:
-        yield stack.url
+def stack(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A served copy of that home: what one half of the tests sets off is no business of the other's."""
+    copy = tmp_path_factory.mktemp("served") / "home"
+    shutil.copytree(trained, copy)
+    with start(open_home(copy)) as stack:
+        yield stack
 
 
 @pytest.fixture
 def on(tidegate: Any, trained: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Return a caller of commands on the home that nobody serves."""
     monkeypatch.setenv("TIDEGATE_HOME", str(trained))
+    return lambda *arguments: tidegate(*arguments)
+
+
+@pytest.fixture
+def served(tidegate: Any, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Return a caller of commands on the home that is served."""
+    monkeypatch.setenv("TIDEGATE_HOME", str(stack.home.path))
     return lambda *arguments: tidegate(*arguments)
 
 
@@ -133,45 +145,46 @@ def test_who_predicts_with_nobody_serving_is_told(tidegate: Any, signed: Path, c
         assert "`tidegate serve`" in error["message"]
 
 
-def test_the_served_half_of_the_loop(on: Any, url: str, trained: Path, csv_of: Callable[..., str]) -> None:
-    assert on("status", "--json").document["served_at"] == url
-    refused = on("serve", "--port", "0", "--json").error
-    assert (refused["exit_code"], url in refused["message"]) == (2, True)
+def test_the_served_half_of_the_loop(served: Any, stack: Stack, csv_of: Callable[..., str]) -> None:
+    assert served("status", "--json").document["served_at"] == stack.url
+    refused = served("serve", "--port", "0", "--json").error
+    assert (refused["exit_code"], stack.url in refused["message"]) == (2, True)
 
     Path("3.csv").write_text(csv_of(3, rows=300, shift=1.5))
-    predicted = on("predict", "3.csv")
+    predicted = served("predict", "3.csv")
     assert predicted.code == 0
     assert "left out, the model does not take them: shut" in predicted.err
     rows = list(csv.DictReader(io.StringIO(predicted.out)))
     assert list(rows[0]) == ["row", "at", "prediction", "probability", "label"]
     assert [row["row"] for row in rows] == [f"3/{number}" for number in range(300)]
-    again = on("predict", "3.csv", "--json").document["predictions"]
+    again = served("predict", "3.csv", "--json").document["predictions"]
     assert [row["prediction"] for row in again] == [row["prediction"] for row in rows]
 
-    assert on("labels", "3.csv", "--json").document == {"usecase": "tides", "accepted": 300, "without_outcome": 0}
+    assert served("labels", "3.csv", "--json").document == {"usecase": "tides", "accepted": 300, "without_outcome": 0}
     Path("one.csv").write_text(f"prediction,outcome\n{rows[0]['prediction']},1\n{rows[1]['prediction']},\n")
-    assert on("labels", "one.csv", "--value", "outcome", "--json").document["without_outcome"] == 1
+    assert served("labels", "one.csv", "--value", "outcome", "--json").document["without_outcome"] == 1
 
+    last = max(rows, key=lambda row: row["at"])["prediction"]  # captured last: the others are there when it is
     deadline = time.monotonic() + WAIT_S
-    while (lineage := on("lineage", "--prediction", rows[-1]["prediction"], "--json")).code != 0:
+    while (lineage := served("lineage", "--prediction", last, "--json")).code != 0:
         assert time.monotonic() < deadline, lineage.out
         time.sleep(0.1)
-    assert lineage.document["prediction"]["id"] == rows[-1]["prediction"]
-    assert "prediction " + rows[-1]["prediction"] in on("lineage", "--prediction", rows[-1]["prediction"]).out
+    assert lineage.document["prediction"]["id"] == last
+    assert "prediction " + last in served("lineage", "--prediction", last).out
 
-    monitored = on("monitor", "--window", "2013-03", "--fail-on-drift", "--json")
+    monitored = served("monitor", "--window", "2013-03", "--fail-on-drift", "--json")
     assert monitored.code == 1
     (report,) = monitored.document["reports"]
     assert (report["rows"], report["labelled_rows"]) == (300, 300)
     drifted = {one["name"] for one in report["covariate"] if one["drifted"]}
     assert drifted == {"level"}
-    assert monitored.document["alerts"][0]["alert"] in on("show", "alert", report["alerts"][0], "--json").out
-    shown = on("monitor", "--window", "2013-03")
+    assert monitored.document["alerts"][0]["alert"] in served("show", "alert", report["alerts"][0], "--json").out
+    shown = served("monitor", "--window", "2013-03")
     assert shown.code == 0
     assert "ALERT drift-" in shown.out
-    assert on("monitor", "--window", "2013-03", "--model", "99", "--json").error["exit_code"] == 1
-    assert on("show", "window", f"m{report['model']}-2013-03", "--json").document["document"]["rows"] == 300
-    assert "drift-" in on("status").out
+    assert served("monitor", "--window", "2013-03", "--model", "99", "--json").error["exit_code"] == 1
+    assert served("show", "window", f"m{report['model']}-2013-03", "--json").document["document"]["rows"] == 300
+    assert "drift-" in served("status").out
 
 
 @pytest.mark.parametrize("window", ["2013", "2013-13", "../x", "a/b", "%2e%2e", "", "2013-04-30", "2999-01"])
@@ -197,9 +210,9 @@ def test_a_wrong_window_is_named(on: Any, window: str) -> None:
     ],
     ids=range(10),
 )
-def test_what_cannot_be_predicted_is_named(on: Any, url: str, body: bytes, code: int, names: str) -> None:
+def test_what_cannot_be_predicted_is_named(served: Any, body: bytes, code: int, names: str) -> None:
     Path("bad.csv").write_bytes(body)
-    error = on("predict", "bad.csv", "--json").error
+    error = served("predict", "bad.csv", "--json").error
     assert error["exit_code"] == code
     assert names in error["message"]
 
@@ -215,20 +228,18 @@ def test_what_cannot_be_predicted_is_named(on: Any, url: str, body: bytes, code:
     ],
     ids=range(5),
 )
-def test_labels_that_cannot_be_read_are_named(
-    on: Any, url: str, body: bytes, arguments: tuple[str, ...], names: str
-) -> None:
+def test_labels_that_cannot_be_read_are_named(served: Any, body: bytes, arguments: tuple[str, ...], names: str) -> None:
     Path("bad.csv").write_bytes(body)
-    error = on("labels", "bad.csv", *arguments, "--json").error
+    error = served("labels", "bad.csv", *arguments, "--json").error
     assert error["exit_code"] == 1
     assert names in error["message"]
 
 
-def test_what_stands_on_stdin_is_predicted(trained: Path, url: str) -> None:
+def test_what_stands_on_stdin_is_predicted(stack: Stack) -> None:
     row = {"level": 1.0, "wind": None, "moon": "full"}
     kinds = {"level": "FP32", "wind": "FP32", "moon": "BYTES"}
     inputs = [{"name": name, "shape": [1], "datatype": kinds[name], "data": [value]} for name, value in row.items()]
-    code, answer = process(trained, "predict", "-", stdin=json.dumps({"inputs": inputs}))
+    code, answer = process(stack.home.path, "predict", "-", stdin=json.dumps({"inputs": inputs}))
     assert code == 0
     (prediction,) = answer["predictions"]
     assert set(prediction) == {"prediction", "probability", "label"}

@@ -16,13 +16,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from cli.demo.client import Client
+from cli.client import Client
 from functions.runtimes.local.home import SETTINGS, Home, create_home, issue_token, open_home
 from functions.runtimes.local.platform import compose_all
 from functions.runtimes.local.supervisor import Stack, start
 from shared import layout
 from shared.documents import digest_of, encode
-from shared.errors import DataRefused, TidegateError, Unavailable
+from shared.errors import NotFound, TidegateError, Unavailable
 from shared.monitoring.fsck import fsck
 from shared.registry.ledger import Ledger
 from shared.registry.signatures import trusted_keys
@@ -114,11 +114,11 @@ class Team:
             try:
                 with self.up() as client:
                     answer = act(client)
-            except DataRefused:
-                return None
             except Unavailable:
                 time.sleep(0.1)
                 continue
+            except NotFound:
+                return None
             self.answers += 1
             return answer
         raise AssertionError("no answer")
