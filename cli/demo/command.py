@@ -5,12 +5,15 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.output import emit, progress, say, write
 from cli.state import HomeOption, JsonOption
+
+if TYPE_CHECKING:
+    from cli.demo.result import Demo
 
 
 def demo(
@@ -37,17 +40,19 @@ def demo(
     tell(f"serving {opened.path}")
     with start(opened, port) as stack:
         result = run(opened, stack.url, tell)
-        emit(result, as_json, lambda: _show(result.curl, result.seconds, result.fsck.clean))
+        emit(result, as_json, lambda: _show(result, live=not exit_))
         if not exit_:
             sys.stdout.flush()  # a pipe waits for the line as a person does
             progress("The endpoint is live; Ctrl-C stops it.")
             _until_interrupted()
 
 
-def _show(curl: str, seconds: float, clean: bool) -> None:
-    say(f"The loop took {seconds} s; fsck finds {'nothing wrong' if clean else 'something wrong: tidegate fsck'}.")
-    say("Ask the model that serves now:\n")
-    write(curl)
+def _show(result: "Demo", *, live: bool) -> None:
+    found = "nothing wrong" if result.fsck.clean else "something wrong: tidegate fsck"
+    say(f"The loop took {result.seconds} s; fsck finds {found}.")
+    if live:
+        say("Ask the model that serves now:\n")
+        write(result.curl)
 
 
 def _until_interrupted() -> None:
