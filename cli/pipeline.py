@@ -43,7 +43,7 @@ def train(
 
     Exit code 1: refused by the charter's policy, failed, or the model did not pass its gates.
 
-    Example: tidegate train --by "Ada Lovelace"
+    Example: tidegate train --by "the harbour master"
     """
     name = stated(by, "--by")
     opened_home = opened(home)
@@ -95,8 +95,8 @@ def request_training(usecase: str, by: str, platform: "Platform") -> str:
 def _slug(name: str) -> str:
     """Return a person's name as it may stand in a lineage node.
 
-    >>> _slug("Ada Lovelace (lead)")
-    'ada-lovelace-lead'
+    >>> _slug("The lead (data)")
+    'the-lead-data'
     """
     return re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-") or "someone"
 

@@ -85,7 +85,7 @@ def sign_off(
 ) -> None:
     """Sign off the newest charter in one of its roles. Signed already, it stays as it is.
 
-    Example: tidegate sign-off --role business --by "Ada Lovelace"
+    Example: tidegate sign-off --role business --by "the harbour master"
     """
     import msgspec
 
