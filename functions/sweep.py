@@ -39,7 +39,8 @@ def _uploads(platform: Platform) -> Iterator[Emit]:
             if names is None or platform.clock.now() - info.modified < platform.settings.settle_s:
                 continue
             usecase, receipt = names["usecase"], digest_of_parts(info.key, info.etag)
-            if platform.system.head(layout.RECEIPTS.key(usecase=usecase, receipt=receipt)) is None:
+            known = platform.system.head(layout.RECEIPTS.key(usecase=usecase, receipt=receipt)) is not None
+            if not known and platform.settled(info.key):
                 yield Emit(UploadReceived(key=info.key, etag=info.etag), usecase, f"upload {receipt}", info.modified)
 
 

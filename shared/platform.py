@@ -1,6 +1,6 @@
 """The platform: all that a handler may touch, handed to it by the runtime that calls it."""
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -42,7 +42,9 @@ class CheckOutcome(Protocol):
 class Platform:
     """The ports of one call, already narrowed to what the function was granted.
 
-    `instance` names this very execution (the job's id, the worker): a claim's holder. `cache` may hold what can be
+    `instance` names this very execution (the job's id, the worker): a claim's holder. `settled` tells whether an object
+    of the landing store is whole: on disk a copy by hand may be under way; other stores show whole objects only.
+    `cache` may hold what can be
     read again at any time; nothing else lives between calls.
     """
 
@@ -59,6 +61,7 @@ class Platform:
     settings: Settings
     check_model: ModelCheck
     instance: str
+    settled: Callable[[str], bool] = lambda key: True
     cache: MutableMapping[str, Any] = field(default_factory=dict)
 
 

@@ -201,8 +201,10 @@ class _Loop:
 
     def _settled(self, *alerts: str) -> None:
         """Wait until every training that was asked for has run and its model is released or refused."""
-        for alert in alerts:
-            self._wait(partial(self._decided, f"alert.{alert}"), f"the decision on {alert}")
+        causes = [f"dataset.{receipt.dataset}" for receipt in self.receipts if receipt.state == "accepted"]
+        causes += [f"alert.{alert}" for alert in alerts]
+        for cause in causes:
+            self._wait(partial(self._decided, cause), f"the decision on {cause}")
         for entry in self._trainings():
             if entry.document.key is not None and entry.number not in self.told:
                 self.told.add(entry.number)

@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
+
+from cli.demo.result import Demo
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -66,26 +69,43 @@ def test_a_page_runs(page: Path, tmp_path: Path) -> None:
 
 def test_the_readme_runs_and_its_curl_line_works(tmp_path: Path) -> None:
     assert [text for kind, text in blocks(ROOT / "README.md") if kind == "sh"] == [DEMO_BLOCK, TEST_COMMAND]
-    process = subprocess.Popen(
-        ["bash", "-c", "set -eu\n" + DEMO_BLOCK.replace("uv run", "exec uv run")],
-        cwd=ROOT,
-        env=environment(tmp_path / "home"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-    )
+    with (tmp_path / "progress").open("w") as progress:
+        process = subprocess.Popen(
+            ["bash", "-c", "set -eu\n" + DEMO_BLOCK.replace("uv run", "exec uv run")],
+            cwd=ROOT,
+            env=environment(tmp_path / "home"),
+            stdout=subprocess.PIPE,
+            stderr=progress,
+            text=True,
+            start_new_session=True,
+        )
+    assert process.stdout is not None
     try:
-        assert process.stdout is not None
-        with watchdog(process):
-            line = next(line for line in process.stdout if line.startswith("curl "))
-        answer = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
-        assert '"model_name":"late-arrivals"' in answer.stdout
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 0
-        process.stdout.close()
+        with watchdog(process), process.stdout:
+            line = next((line for line in process.stdout if line.startswith("curl ")), "")
+            assert line, (tmp_path / "progress").read_text()[-3000:]
+            answer = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
+            assert '"model_name":"late-arrivals"' in answer.stdout
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=30) == 0
     finally:
         _end(process)
+    again = subprocess.run(
+        ["tidegate", "demo", "--exit", "--json"],
+        cwd=ROOT,
+        env=environment(tmp_path / "home"),
+        capture_output=True,
+        check=True,
+        timeout=WAIT_S,
+    )
+    second = msgspec.json.decode(again.stdout, type=Demo)
+    assert len(second.reused) > 10
+    assert second.fsck.findings == ()
+    assert {receipt.state for receipt in second.receipts} == {"accepted", "quarantined"}
+    assert [stage.action for stage in second.stages] == ["release", "refuse", "release", "rollback"]
+    assert [decision.passed for decision in second.gates] == [True, False, True]
+    assert second.alerts
+    assert second.lineage.up
 
 
 @contextmanager

@@ -3,18 +3,21 @@
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol, cast
 
 import msgspec
 
 from adapters.local.clock import RandomIds, SystemClock
+from adapters.local.drops import settled
+from adapters.local.store import LocalStore
 from adapters.urls import open_jobs, open_limits, open_metrics, open_queues, open_secrets, open_store
 from functions.runtimes.local.home import SECRETS, Home, absolute
 from shared import platform as shared_platform
 from shared.pipeline.provenance import library_versions, lock_digest, training_folders, unit_digest
 from shared.platform import Platform
-from shared.ports import FunctionLimits, Jobs, QueueConsumer
+from shared.ports import Clock, FunctionLimits, Jobs, ObjectStore, QueueConsumer
 from shared.serving.limited import check_in_child
 from shared.settings import Settings
 from shared.topology import FUNCTIONS, queue_names
@@ -61,8 +64,9 @@ def compose_all(home: Home, instance: str, *, trains: bool = False) -> Local:
         ),
     )
     deployed = {function.name: FunctionLimits(function.memory_mb, function.concurrency) for function in FUNCTIONS}
+    landing = open_store(settings.stores.landing)
     platform = Platform(
-        landing=open_store(settings.stores.landing),
+        landing=landing,
         system=open_store(settings.stores.system),
         capture=open_store(settings.stores.capture),
         queues=queues,
@@ -75,8 +79,16 @@ def compose_all(home: Home, instance: str, *, trains: bool = False) -> Local:
         settings=settings,
         check_model=check_in_child,
         instance=instance,
+        settled=_settled_on(landing, settings.settle_s, clock),
     )
     return Local(platform, queues, jobs.recover)
+
+
+def _settled_on(landing: ObjectStore, quiet_s: float, clock: Clock) -> Callable[[str], bool]:
+    """Return how to tell whether a landed object is whole: of a file on disk, whether its writers are done."""
+    if isinstance(landing, LocalStore):
+        return partial(settled, landing, quiet_s=quiet_s, clock=clock)
+    return lambda key: True
 
 
 def with_training_digests(settings: Settings) -> Settings:
