@@ -1,6 +1,7 @@
 """A small HTTP client for a stack, on the standard library; the stack's refusals become our own errors again."""
 
 import http.client
+import secrets
 import time
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
@@ -51,24 +52,26 @@ class Client:
         except NotFound:
             return None
 
-    def post(self, path: str, value: object) -> Any:
+    def post(self, path: str, value: object, key: str = "") -> Any:
         """Return the JSON answer to a POST of `value` as JSON. Raises: as `call`."""
-        return self.call("POST", path, msgspec.json.encode(value))
+        return self.call("POST", path, msgspec.json.encode(value), key)
 
     def put(self, path: str, body: bytes) -> Any:
         """Return the JSON answer to a PUT of bytes. Raises: as `call`."""
         return self.call("PUT", path, body)
 
-    def call(self, method: str, path: str, body: bytes) -> Any:
-        """Return the JSON answer.
+    def call(self, method: str, path: str, body: bytes, key: str = "") -> Any:
+        """Return the JSON answer. Args: key: the idempotency key, where the caller itself may ask again.
 
-        A request without answer is repeated once: give predictions an `id`, so that asking twice is asking once.
+        A request without answer is repeated once, under the same idempotency key; give predictions an `id`: then asking
+        twice is asking once.
         Raises: InvalidInput, DataRefused, Unauthenticated and the like: a 4xx, by its status, with the problem's
         detail and field. Unavailable: a 429, a 5xx, or no answer.
         """
+        headers = {**self._headers, "idempotency-key": key or secrets.token_hex(16)}
         for last in (False, True):
             try:
-                status, answer = self._once(method, path, body)
+                status, answer = self._once(method, path, body, headers)
                 break
             except (OSError, http.client.HTTPException) as error:
                 self.close()
@@ -92,10 +95,10 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _once(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+    def _once(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
         if self._connection is None:
             self._connection = http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT_S)
-        self._connection.request(method, path, body or None, self._headers)
+        self._connection.request(method, path, body or None, headers)
         response = self._connection.getresponse()
         return response.status, response.read()
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.output import emit, progress, say, table
+from cli.output import counted, emit, progress, say, table
 from cli.state import (
     DEFAULT_HOME,
     HomeOption,
@@ -47,7 +47,7 @@ def profile(file: FileArgument, as_json: JsonOption = False) -> None:
     columns = [described(column) for column in found.columns]
 
     def show() -> None:
-        say(f"{file.name}: {found.rows:,} rows, {len(found.columns)} columns")
+        say(f"{file.name}: {counted(found.rows, 'row')}, {counted(len(found.columns), 'column')}")
         names = ("column", "kind", "missing", "min", "mean", "max", "most frequent")
         table("", names, (_profile_row(column, found.rows) for column in found.columns))
 
@@ -90,7 +90,7 @@ def validate(
 
     def show() -> None:
         outcome = "would be accepted" if found.accepted else "would be refused"
-        say(f"{file.name}: {outcome}; {found.rows:,} rows, contract {answer['contract']}")
+        say(f"{file.name}: {outcome}; {counted(found.rows, 'row')}, contract {answer['contract']}")
         show_anomalies(found.anomalies)
 
     emit(answer, as_json, show)
@@ -145,14 +145,15 @@ def upload(
             say(f"training {training['number']}: {training['state']}{model} ({training['reason']})")
 
     emit({"usecase": chosen, "uploads": answers, "trainings": followed}, as_json, show)
-    if any(receipt and receipt.state == "quarantined" for receipt in receipts):
+    if any(receipt and receipt.state in ("quarantined", "refused") for receipt in receipts):
         raise typer.Exit(REFUSED)
 
 
 def show_anomalies(anomalies: "Sequence[Anomaly]") -> None:
     """Print what is wrong with a file, errors first, each with its remedy."""
     for anomaly in sorted(anomalies, key=lambda one: one.severity != "error"):
-        column = f"column {anomaly.column!r}: " if anomaly.column else ""
+        named = not anomaly.column or repr(anomaly.column) in anomaly.message
+        column = "" if named else f"column {anomaly.column!r}: "
         examples = f" (such as {', '.join(map(repr, anomaly.examples))})" if anomaly.examples else ""
         say(f"  {anomaly.severity}: {column}{anomaly.message}{examples}")
         say(f"    {anomaly.remedy}")

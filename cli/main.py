@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -19,7 +20,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from shared.errors import InvalidInput, MissingDependency, TidegateError
+from shared.errors import InvalidInput, MissingDependency, TidegateError, Unavailable
 
 PROGRAM = "tidegate"
 DEBUG = "TIDEGATE_DEBUG"
@@ -59,6 +60,16 @@ class Commands(TyperGroup):
                 return typer.main.get_command(single)
         return None
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that is called. Raises: TyperException: there is none; it names the nearest one."""
+        try:
+            return super().resolve_command(ctx, args)
+        except TyperException as error:
+            nearest = get_close_matches(args[0], self.list_commands(ctx), 1) if args else []
+            if nearest:
+                error.message = f"{error.message.rstrip('.')}; did you mean {nearest[0]!r}?"
+            raise
+
 
 _HELP: dict[Any, Any] = {"help_option_names": ["--help", "-h"]}
 
@@ -94,14 +105,27 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and end the process with its exit code. Args: arguments: sys.argv's, without the program."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in (given[: given.index("--")] if "--" in given else given)
+    code = 0
     try:
         code = _run(given, as_json)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The interpreter flushes stdout once more when it ends; nobody reads it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _abandon_stdout()
         code = CLOSED_PIPE
+    except OSError as error:
+        _abandon_stdout()
+        if code == 0:  # else it has been said
+            reason = error.strerror or type(error).__name__
+            message = (
+                f"cannot write the answer to stdout: {reason}; what was asked for may be done: see `tidegate status`"
+            )
+            code = _fail(Unavailable(message), as_json=False)
     sys.exit(code)
+
+
+def _abandon_stdout() -> None:
+    """Let what is left in stdout's buffer go nowhere: the interpreter flushes it once more when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(given: list[str], as_json: bool) -> int:
@@ -150,13 +174,14 @@ def _explained(error: Exception) -> TidegateError:
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else PROGRAM
         message = error.format_message().rstrip(".")
-        return InvalidInput(f"{message}; `{command} --help` shows how", field=_parameter(error))
+        joined = f"{message} " if message.endswith("?") else f"{message}; "
+        return InvalidInput(f"{joined}`{command} --help` shows how", field=_parameter(error))
     if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] not in _OURS:
         library = error.name.partition(".")[0]
         return MissingDependency(f"{library} is not installed: pip install 'tidegate[local]'")
     if isinstance(error, OSError):
         where = f" ({error.filename})" if error.filename else ""
-        return TidegateError(f"{error.strerror or type(error).__name__}{where}; free or repair it, and try again")
+        return Unavailable(f"{error.strerror or type(error).__name__}{where}; free or repair it, and try again")
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return TidegateError(
         f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}, which nobody expected: "

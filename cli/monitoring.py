@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.output import emit, progress, say, table
+from cli.output import counted, emit, progress, say, table
 from cli.state import (
     DEFAULT_HOME,
     HomeOption,
@@ -112,10 +112,11 @@ def fsck(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     }
 
     def show() -> None:
-        say(f"{report.objects:,} objects, {report.documents:,} documents, {report.blobs:,} blobs")
+        read = (("object", report.objects), ("document", report.documents), ("blob", report.blobs))
+        say(", ".join(counted(count, noun) for noun, count in read))
         for finding in report.findings:
             say(f"{finding.key}: {finding.message} (broken: {INVARIANTS[finding.invariant]})")
-        say("everything holds" if report.clean else f"{len(report.findings)} findings")
+        say("everything holds" if report.clean else counted(len(report.findings), "finding"))
 
     emit(answer, as_json, show)
     if not report.clean:
@@ -132,15 +133,23 @@ def _judge(usecase: str, window: str, platform: "Platform") -> None:
     from shared.events import WindowDue, first_event
     from shared.monitoring.windows import bounds, kind_of
 
-    end = bounds(window)[1]
     kind = charter_in_effect(platform.system, usecase).monitoring.window
-    if kind_of(window) != kind:
-        example = "2013-04" if kind == "month" else "2013-04-30"
+    expected = f"a {kind}, such as {'2013-04' if kind == 'month' else '2013-04-30'}"
+    try:
+        end, given = bounds(window)[1], kind_of(window)
+    except InvalidInput as error:
         raise InvalidInput(
-            f"--window: the charter of {usecase} watches by the {kind}, such as {example}",
+            f"--window {window[:40]!r} is not a window: name {expected}",
             field="--window",
-            got=f"a {kind_of(window)}",
-            expected=f"a {kind}",
+            got=error.got,
+            expected=expected,
+        ) from error
+    if given != kind:
+        raise InvalidInput(
+            f"--window: the charter of {usecase} watches by the {kind}; name {expected}",
+            field="--window",
+            got=f"a {given}",
+            expected=expected,
         )
     if end > platform.clock.now():
         raise InvalidInput(f"--window: {window} is not over; wait, or name an earlier one", field="--window")
@@ -171,35 +180,40 @@ def _alerts(usecase: str, report: "WindowReport", platform: "Platform") -> "list
     from shared.monitoring.records import Alert
 
     first = layout.number_name(1)
-    keys = [layout.ALERTS.key(usecase=usecase, alert=alert, number=first) for alert in report.alerts]
+    keys = [layout.ALERTS.key(usecase=usecase, alert=alert.alert, number=first) for alert in report.alerts]
     return [Alert.decode(platform.system.get(key).body) for key in keys]
 
 
 def _show_report(report: "WindowReport") -> None:
-    say(f"{report.window}, model {report.model}: {report.rows:,} predictions, {report.labelled_rows:,} with a label")
+    rows = counted(report.rows, "prediction")
+    say(f"{report.window}, model {report.model}: {rows}, {report.labelled_rows:,} with a label")
     if report.reason:
         say(f"not tested: {report.reason}")
     tested: Sequence[FeatureDrift] = [*report.covariate, *([report.prior] if report.prior else [])]
-    rows: list[tuple[object, ...]] = [
+    shown: list[tuple[object, ...]] = [
         (one.name, f"{one.distance:.3f}", f"{one.p_value:.2g}", "drifted" if one.drifted else "") for one in tested
     ]
-    if rows:
-        table("", ("column", "distance", "p", ""), sorted(rows, key=lambda row: str(row[1]), reverse=True))
+    if shown:
+        table("", ("column", "distance", "p", ""), sorted(shown, key=lambda row: str(row[1]), reverse=True))
     for kpi in report.kpis:
         value = "unknown" if kpi.value is None else f"{kpi.value:.4g}"
         met = {True: "met", False: "missed", None: "too few labels"}[kpi.met]
         say(f"{kpi.metric}: {value} (agreed: {kpi.target:g}): {met}")
+    if any(kpi.met is None for kpi in report.kpis):
+        say("a window is judged once: if outcomes come in later than this, raise label_delay_days in the charter")
     figures = report.service
     p99 = "?" if figures.latency_p99_ms is None else f"{figures.latency_p99_ms:.1f}"
     memory = "?" if figures.memory_mb is None else f"{figures.memory_mb:.0f}"
-    say(f"service: {figures.requests:,} requests, {figures.errors} errors, p99 {p99} ms, {memory} MB")
+    asked, failed = counted(figures.requests, "request"), counted(figures.errors, "error")
+    say(f"service: {asked}, {failed}, p99 {p99} ms, {memory} MB")
 
 
 def _show_status(one: "Status") -> None:
     charter = f"charter {one.charter} in effect" if one.charter else "no charter in effect"
     champion = f"model {one.champion} serves (epoch {one.epoch})" if one.champion else "no model serves"
-    say(f"\n{one.usecase}: {charter}; {one.datasets} datasets, {one.rows:,} rows, {one.quarantined} quarantined")
-    say(f"  {one.models} model{'' if one.models == 1 else 's'}; {champion}")
+    data = f"{counted(one.datasets, 'dataset')}, {counted(one.rows, 'row')}"
+    say(f"\n{one.usecase}: {charter}; {data}, {one.quarantined} quarantined")
+    say(f"  {counted(one.models, 'model')}; {champion}")
     rows: list[tuple[Any, ...]] = [(t.number, t.cause, t.state, t.model or "", t.reason) for t in one.trainings]
     if rows:
         table("  trainings", ("", "cause", "state", "model", "reason"), rows)

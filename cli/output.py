@@ -77,6 +77,15 @@ def plain(text: str) -> str:
     )
 
 
+def counted(count: int, noun: str) -> str:
+    """Return how many of something there are.
+
+    >>> counted(1, "dataset"), counted(2000, "row")
+    ('1 dataset', '2,000 rows')
+    """
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
 def fail(error: TidegateError, as_json: bool) -> NoReturn:
     """Print the error and end with its exit code."""
     if as_json:
@@ -90,5 +99,12 @@ def fail(error: TidegateError, as_json: bool) -> NoReturn:
             document |= {"field": error.field, "got": error.got, "expected": error.expected}
         write_json({"error": document})
     else:
-        stderr.print(Text(f"{error.title}: ", style="red") + Text(plain(error.message)))
+        stderr.print(Text(f"{error.title}: ", style="red") + Text(plain(_with_expected(error))))
     sys.exit(error.exit_code)
+
+
+def _with_expected(error: TidegateError) -> str:
+    """Return the message, and what would have been right where it does not say so itself: text has no more fields."""
+    if not isinstance(error, InvalidInput) or not error.expected or error.expected in error.message:
+        return error.message
+    return f"{error.message.rstrip('.')} (expected: {error.expected})"

@@ -7,6 +7,7 @@ from shared.data.cells import typed_rows
 from shared.data.contract import count_kinds, kind_of
 from shared.data.profile import ColumnProfile, Profile, mean, merge, profile_batch
 from shared.data.reading import open_table
+from shared.errors import DataRefused
 from shared.events import rfc3339
 
 MAX_BAD_RATE = 0.01
@@ -29,6 +30,9 @@ def profile_of(file: io.BytesIO, name: str) -> Profile:
         rows = typed_rows(batch, kinds)
         unparsable = {column: bad.count for column, bad in rows.unparsable.items()}
         found = merge(found, profile_batch(rows.batch, unparsable))
+    if found.rows == 0:
+        problem, remedy = "the file has a header but no rows", "profile a table with at least one row"
+        raise DataRefused(f"{name}: {problem}; {remedy}", field=name, got=problem, expected=remedy)
     return found
 
 

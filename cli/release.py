@@ -1,7 +1,7 @@
 """Who serves, by hand: `promote`, `rollback`. Straight on the store, so that they work with everything else down."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,6 +17,9 @@ from cli.state import (
     stated,
     usecase_of,
 )
+
+if TYPE_CHECKING:
+    pass
 
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it goes on record.")]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.output import emit, progress, say, write
+from cli.output import counted, emit, progress, say, write
 from cli.state import (
     DEFAULT_HOME,
     HomeOption,
@@ -76,8 +76,10 @@ def token(
     from shared.serving.access import ACTIONS, MAX_LIFETIME_S, STACK
 
     opened_home = opened(home)
-    chosen = usecase_of(composed(opened_home).system, usecase)
     actions = [action.strip() for action in allow.split(",") if action.strip()]
+    chosen = ""
+    if usecase is not None or actions != [METRICS]:  # metrics are of the stack as a whole
+        chosen = usecase_of(composed(opened_home).system, usecase)
     for action in actions or [""]:
         if action not in (*ACTIONS, METRICS):
             expected = ", ".join((*ACTIONS, METRICS))
@@ -151,19 +153,25 @@ def labels(
     """
     from cli.client import connected
     from cli.tables import outcomes_of
+    from shared import layout
+    from shared.data.records import Contract
+    from shared.data.words import target_rule
+    from shared.registry.ledger import Ledger
 
     body = _bytes_of(file)
     opened_home = opened(home)
     system = composed(opened_home).system
     chosen = usecase_of(system, usecase)
     rules = charter_in_effect(system, chosen)
-    given, unknown = outcomes_of(body, _name(file), rules, value or rules.target.column)
+    contract = Ledger(system, layout.CONTRACTS, chosen, Contract).tail()
+    rule = target_rule(contract.document if contract else None, rules.target.column, rules.target.positive)
+    given, unknown = outcomes_of(body, _name(file), rules, value or rules.target.column, rule)
     with connected(opened_home, chosen, "label") as client:
         for start in range(0, len(given), ROWS_A_CALL):
             client.post(f"/v1/usecases/{chosen}/labels", {"labels": given[start : start + ROWS_A_CALL]})
     answer = {"usecase": chosen, "accepted": len(given), "without_outcome": unknown}
     left = f"; {unknown} without an outcome left out" if unknown else ""
-    emit(answer, as_json, lambda: say(f"{len(given)} labels accepted{left}"))
+    emit(answer, as_json, lambda: say(f"{counted(len(given), 'label')} accepted{left}"))
 
 
 def _predict_table(

@@ -18,9 +18,23 @@ if TYPE_CHECKING:
 MAX_TEXT = 500
 DEFAULT_HOME = Path(".tidegate")
 
+
+def _folder(given: str | Path) -> Path:
+    """Return a folder that an option names; an empty name would mean the present folder, which nobody means by it."""
+    if not str(given).strip():
+        raise InvalidInput("--home is empty: name a folder, such as .tidegate", field="--home", expected="a folder")
+    return Path(given)
+
+
 HomeOption = Annotated[
     Path,
-    typer.Option("--home", envvar="TIDEGATE_HOME", metavar="DIR", help="The folder that holds all local state."),
+    typer.Option(
+        "--home",
+        envvar="TIDEGATE_HOME",
+        metavar="DIR",
+        parser=_folder,
+        help="The folder that holds all local state.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
 UsecaseOption = Annotated[

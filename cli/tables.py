@@ -8,11 +8,10 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shared.data.cells import parse_time, typed_rows
-from shared.data.contract import count_kinds, kind_of
-from shared.data.outcome import outcomes
+from shared.data.cells import typed_rows
 from shared.data.reading import open_table
-from shared.data.records import ColumnKind
+from shared.data.records import ColumnKind, ColumnRule
+from shared.data.words import outcome_of, parse_time
 from shared.errors import DataRefused
 from shared.usecase.charter import Charter
 
@@ -58,10 +57,14 @@ def moments_of(ids: Mapping[str, Sequence[str]], time_column: str, name: str) ->
     return moments
 
 
-def outcomes_of(body: bytes, name: str, charter: Charter, value: str) -> tuple[list[dict[str, Any]], int]:
+def outcomes_of(
+    body: bytes, name: str, charter: Charter, value: str, rule: ColumnRule
+) -> tuple[list[dict[str, Any]], int]:
     """Return a table's outcomes as labels for the stack, and how many rows have none yet.
 
-    Raises: DataRefused: not a table, no column `value`, or neither a prediction's id nor all of the charter's ids.
+    Args: value: the column that they stand in. rule: of the target's column (shared.data.words.target_rule).
+    Raises: DataRefused: not a table, no column `value`, a value in it that the target cannot have, or neither a
+        prediction's id nor all of the charter's ids.
     """
     table = open_table(io.BytesIO(body), name)
     if value not in table.columns:
@@ -71,27 +74,36 @@ def outcomes_of(body: bytes, name: str, charter: Charter, value: str) -> tuple[l
     if any(column not in table.columns for column in names):
         needed = ", ".join(charter.id_columns)
         raise _refused(name, "no column says which prediction a row is about", f"add `prediction`, or {needed}")
-    kind = table.declared.get(value) or kind_of(
-        count_kinds(table.batches([value]), [value])[value], charter.data.max_bad_rate
-    )
-    kinds: dict[str, ColumnKind] = {**dict.fromkeys(names, "text"), value: "text" if kind == "time" else kind}
+    kinds: dict[str, ColumnKind] = dict.fromkeys(names, "text")
+    kinds[value] = "text" if rule.kind == "time" else rule.kind
     labels: list[dict[str, Any]] = []
     unknown = 0
     for batch in table.batches(list(kinds)):
-        rows = typed_rows(batch, kinds).batch
-        cells = [rows.column(column).to_pylist() for column in names]
-        positive = outcomes(rows.column(value), charter.target.positive).to_pylist()
-        for outcome, *row in zip(positive, *cells, strict=True):
+        rows = typed_rows(batch, kinds)
+        cells = [rows.batch.column(column).to_pylist() for column in (value, *names)]
+        if value in rows.unparsable:
+            shown = ", ".join(map(repr, rows.unparsable[value].examples))
+            raise _refused(name, f"{value!r} holds {shown}, no outcome", "mend it, or leave it empty until it is known")
+        for outcome, *row in zip(*cells, strict=True):
             if outcome is None:
                 unknown += 1
             elif None in row:
                 raise _refused(name, f"a row has an outcome and no {names[row.index(None)]!r}", "fill it in")
             else:
                 which = {"prediction": row[0]} if by is not None else {"ids": dict(zip(names, row, strict=True))}
-                labels.append({"value": outcome, **which})
+                labels.append({"value": _sent(outcome, name, value, rule, charter.target.positive), **which})
     if not labels:
         raise _refused(name, f"no row has a value in {value!r}", "send it once outcomes are known")
     return labels, unknown
+
+
+def _sent(outcome: str | float | bool, name: str, value: str, rule: ColumnRule, positive: str) -> str | float:
+    """Return an outcome as it is sent: the target's own value. Raises: DataRefused: it is none."""
+    try:
+        outcome_of(outcome, rule, positive)
+    except ValueError as error:
+        raise _refused(name, f"{value!r} holds {outcome!r}, no outcome", f"write {error}, or leave it empty") from error
+    return str(outcome).lower() if isinstance(outcome, bool) else outcome
 
 
 def _columns(table: Any, name: str, kinds: Mapping[str, ColumnKind]) -> dict[str, list[Any]]:

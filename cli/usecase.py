@@ -19,7 +19,7 @@ from cli.state import (
     stated,
     usecase_of,
 )
-from shared.errors import ConfigurationError, InvalidInput
+from shared.errors import ConfigurationError, InvalidInput, Unavailable
 
 if TYPE_CHECKING:
     from shared.registry.ledger import Entry
@@ -162,14 +162,19 @@ def _check_filled_in(charter: "Charter", name: str) -> None:
 
 def _write_template(path: Path) -> bool:
     """Write the template unless there is a file; returns whether it was written."""
+    from functions.runtimes.local.files import write_once
+
     text = files("cli").joinpath("templates/usecase.yaml").read_bytes()
     try:
-        with path.open("xb") as file:
-            file.write(text)
-    except FileExistsError:
-        return False
-    except OSError as error:
+        if path.exists():
+            return False
+        write_once(path, text)
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ConfigurationError(
-            f"cannot write {path}: {error.strerror}; choose another place with --charter"
+            f"cannot write {path}: there is no such folder; make it, or choose another place with --charter"
+        ) from error
+    except OSError as error:
+        raise Unavailable(
+            f"cannot write {path}: {error.strerror}; make the place writable, or choose another with --charter"
         ) from error
     return True

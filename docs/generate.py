@@ -7,7 +7,7 @@ from pathlib import Path
 
 from shared.events import PAYLOADS, UNLOGGED
 from shared.layout import FAMILIES, GRAMMAR
-from shared.monitoring.fsck import INVARIANTS
+from shared.monitoring.fsck import CHECKS, INVARIANTS
 from shared.serving.routes import ROUTES
 from shared.topology import FUNCTIONS, subscribers
 
@@ -20,8 +20,8 @@ def state() -> str:
     lines = [
         "# State: every key of every store\n",
         NOTE,
-        "Blobs, ledgers, and documents that are created once: there is nothing else, and nothing is ever changed in",
-        "place. An object is written only after those in its last column stand. `{usecase}` is the unit of access.\n",
+        "Blobs, ledgers, and documents that are created once; only hints, which may be stale, are ever replaced. An",
+        "object is written only after those in its last column stand. `{usecase}` is the unit of access.\n",
         "| store | key | kind | what | written by | read by | after |",
         "|---|---|---|---|---|---|---|",
     ]
@@ -76,9 +76,12 @@ def invariants() -> str:
     lines = [
         "# What must always hold\n",
         NOTE,
-        "`tidegate fsck` checks these on any stack; the simulation and the kill tests use the same checker.\n",
+        "`tidegate fsck` checks these on any stack; the simulation and the kill tests use the same checker. Under each",
+        "stand the checks that it makes, by the name that a finding has.\n",
     ]
-    lines += [f"{number}. {text}." for number, text in sorted(INVARIANTS.items())]
+    for number, text in sorted(INVARIANTS.items()):
+        lines.append(f"{number}. {text}.")
+        lines += [f"   - `{check.name}`: {check.holds}" for check in CHECKS.values() if check.invariant == number]
     return "\n".join(lines) + "\n"
 
 

@@ -1,6 +1,10 @@
-"""collect: captured predictions become capture files, one per message and named by it: written twice, the same."""
+"""collect: captured predictions become capture files, one per message and named by its content: twice, the same.
+
+Not by the event: a request that is asked again is the same request, and may be answered by another model.
+"""
 
 from shared import layout
+from shared.documents import digest_of, hex_of
 from shared.events import Event, PredictionsCaptured, payload
 from shared.platform import Outcome, Platform
 from shared.registry.blob import create
@@ -10,9 +14,10 @@ from shared.serving.capture_files import to_arrow
 
 def handle(event: Event, platform: Platform) -> Outcome:
     """Write the predictions that `event` (PredictionsCaptured) carries to the partition of the first one's time."""
-    predictions = decode_predictions(bytes(payload(event, PredictionsCaptured).batch))
+    body = bytes(payload(event, PredictionsCaptured).batch)
+    predictions = decode_predictions(body)
     if predictions:
         date, hour = partition_of(predictions[0].id)
-        key = layout.PREDICTIONS.key(usecase=event.usecase, date=date, hour=hour, batch=event.id)
+        key = layout.PREDICTIONS.key(usecase=event.usecase, date=date, hour=hour, batch=hex_of(digest_of(body)))
         create(platform.capture, key, to_arrow(predictions))
     return Outcome()

@@ -6,10 +6,13 @@ from typing import Annotated, Any
 import msgspec
 
 from shared import layout
+from shared.data.records import ColumnRule, Contract
+from shared.data.words import outcome_of, positive_as, target_rule
 from shared.documents import canonical, digest_of, encode, hex_of
 from shared.errors import InvalidInput, NotFound, PayloadTooLarge
 from shared.platform import Outcome, Platform
 from shared.registry.blob import create
+from shared.registry.ledger import Ledger
 from shared.serving.capture import partition_at, partition_of
 from shared.serving.http import Call, json_response
 from shared.serving.json_body import decode_body
@@ -32,14 +35,16 @@ class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _BODY = msgspec.json.Decoder(_Body)
+_KINDS: dict[type, str] = {str: "text", int: "a number", float: "a number", list: "a list", dict: "an object"}
 
 
 def handle(call: Call, platform: Platform) -> Outcome:
     """Keep the outcomes of one request; answers 202 with how many. The same request again changes nothing."""
     usecase = call.names["usecase"]
-    charter = effective_charter(platform.system, usecase)
-    if charter is None:
+    effective = effective_charter(platform.system, usecase)
+    if effective is None:
         raise NotFound(f"use case {usecase!r} has no charter in effect")
+    charter = effective.document.charter
     given = decode_body(
         call.request.body,
         _BODY,
@@ -54,10 +59,16 @@ def handle(call: Call, platform: Platform) -> Outcome:
             field="labels",
         )
     received = call.request.received_at
+    contract = Ledger(platform.system, layout.CONTRACTS, usecase, Contract).tail()
+    rule = target_rule(contract.document if contract else None, charter.target.column, charter.target.positive)
     partitions: dict[tuple[str, str], list[Label]] = defaultdict(list)
     for place, item in enumerate(given.labels):
-        label = _label(item, f"labels[{place}]", charter.document.charter)
-        at = partition_of(label.prediction) if label.prediction else partition_at(given.at or received)
+        field = f"labels[{place}]"
+        label = _label(item, field, charter, rule)
+        if label.prediction is not None:
+            at = partition_of(label.prediction, f"{field}.prediction")
+        else:
+            at = partition_at(received if given.at is None else given.at)
         partitions[at].append(label)
     for (date, hour), labels in partitions.items():
         content = hex_of(digest_of(canonical(labels)))
@@ -66,7 +77,7 @@ def handle(call: Call, platform: Platform) -> Outcome:
     return Outcome(response=json_response(202, {"accepted": len(given.labels)}))
 
 
-def _label(item: _Given, field: str, charter: Charter) -> Label:
+def _label(item: _Given, field: str, charter: Charter, rule: ColumnRule) -> Label:
     if (item.prediction is None) == (item.ids is None):
         raise InvalidInput(
             f"{field}: give either prediction (an id from an answer) or ids ({', '.join(charter.id_columns)})",
@@ -79,19 +90,35 @@ def _label(item: _Given, field: str, charter: Charter) -> Label:
             got=", ".join(sorted(item.ids))[:80],
             expected=", ".join(charter.id_columns),
         )
-    return Label(value=_outcome(item.value, f"{field}.value", charter), prediction=item.prediction, ids=item.ids or {})
+    value = _outcome(item.value, f"{field}.value", charter.target.positive, rule)
+    return Label(value=value, prediction=item.prediction, ids=item.ids or {})
 
 
-def _outcome(value: Any, field: str, charter: Charter) -> int:
-    """Return 1 for the charter's positive value, 0 for another; JSON true and false stand for it and for another."""
+def _outcome(value: Any, field: str, positive: str, rule: ColumnRule) -> int:
+    """Return 1 for the charter's positive value, 0 for the other one, as a file's cells are judged.
+
+    JSON's true and false say whether the outcome is the positive one; where that itself is false or 0 they could be
+    meant either way, and are refused.
+    """
     if isinstance(value, bool):
+        if positive_as("boolean", positive) is False:
+            raise InvalidInput(
+                f"{field}: true and false are ambiguous where {positive!r} is the positive value; "
+                f"send the target's own value as text, such as {positive!r}",
+                field=field,
+                got="true" if value else "false",
+                expected=f"{positive!r} or the other value, as text",
+            )
         return int(value)
+    expected = "text, a number, true or false"
     if isinstance(value, str | int | float):
-        text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-        return int(text == charter.target.positive)
+        try:
+            return int(outcome_of(value, rule, positive))
+        except ValueError as error:
+            expected = str(error)
     raise InvalidInput(
-        f"{field}: an outcome is the target's value ({charter.target.positive!r} or another), true or false",
+        f"{field}: this is no value of the target {rule.name!r}: send {expected}; leave a row out until it is known",
         field=field,
-        got=type(value).__name__,
-        expected=f"{charter.target.positive!r} or another value",
+        got=_KINDS.get(type(value), "nothing"),
+        expected=expected,
     )

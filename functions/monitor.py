@@ -4,7 +4,7 @@ A tick only finds the windows that are due; each is then judged by itself, as of
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from shared import layout
@@ -17,7 +17,7 @@ from shared.layout import number_name
 from shared.monitoring.alerts import alerts_for
 from shared.monitoring.drift import covariate_drift, prior_drift
 from shared.monitoring.performance import join_labels, watched_kpis
-from shared.monitoring.records import FeatureDrift, WindowReport
+from shared.monitoring.records import Alert, FeatureDrift, WindowReport
 from shared.monitoring.service import service_figures
 from shared.monitoring.windows import bounds, window_of
 from shared.pipeline.records import ModelInterface
@@ -94,27 +94,24 @@ def _judge(usecase: str, window: str, platform: Platform) -> Outcome:
             report = create_document(
                 platform.system, place, _report(usecase, model, window, by_model[model], rules, platform)
             )
-        emits += _raise(report, rules, platform.system)
+        emits += _raise(report, platform.system)
     return Outcome(emits)
 
 
-def _raise(report: WindowReport, rules: Charter, store: ObjectStore) -> list[Emit]:
-    """Put the report's alerts on record; one training is asked for, because of the alert that the charter acts on."""
-    alerts = alerts_for(rules, report.model, report.window, report.covariate, report.prior, report.kpis)
-    named = [alert for alert in alerts if alert.alert in report.alerts]
-    for alert in named:
+def _raise(report: WindowReport, store: ObjectStore) -> list[Emit]:
+    """Put the report's alerts on record; one training is asked for, because of the first of them."""
+    for alert in report.alerts:
         place = layout.ALERTS.key(usecase=report.usecase, alert=alert.alert, number=number_name(1))
         create_document(store, place, alert)
     _link(report, store)
-    named.sort(key=lambda alert: (alert.kind not in rules.retraining.on, alert.kind != "performance"))
-    return [Emit(TrainingRequested(cause=f"alert.{alert.alert}", kind=alert.kind)) for alert in named[:1]]
+    return [Emit(TrainingRequested(cause=f"alert.{alert.alert}", kind=alert.kind)) for alert in report.alerts[:1]]
 
 
 def _link(report: WindowReport, store: ObjectStore) -> None:
     node = f"window.m{report.model}-{report.window}"
     link(store, report.usecase, f"model.{report.model}", "judged", node)
     for alert in report.alerts:
-        link(store, report.usecase, node, "raised", f"alert.{alert}")
+        link(store, report.usecase, node, "raised", f"alert.{alert.alert}")
 
 
 def _report(
@@ -151,9 +148,14 @@ def _report(
         prior=prior,
         kpis=kpis,
         service=service_figures(platform.metrics, usecase, platform.clock.now()),
-        alerts=tuple(alert.alert for alert in alerts_for(rules, model, window, covariate, prior, kpis)),
+        alerts=tuple(sorted(alerts_for(rules, model, window, covariate, prior, kpis), key=_urgency(rules))),
         reason="; ".join(reasons),
     )
+
+
+def _urgency(rules: Charter) -> Callable[[Alert], tuple[bool, bool]]:
+    """Return the order of alerts: those that the charter acts on first, and of these a missed KPI before a drift."""
+    return lambda alert: (alert.kind not in rules.retraining.on, alert.kind != "performance")
 
 
 def _predictions(capture: ObjectStore, usecase: str, window: str, time_column: str) -> list[Prediction]:

@@ -18,7 +18,8 @@ from shared.ports import ObjectStore
 from shared.registry.blob import get_document_blob, read_document
 from shared.registry.ledger import Entry, Ledger
 from shared.serving.gates import decide
-from shared.serving.http import Call, json_response
+from shared.serving.http import IDEMPOTENCY_KEY, Call, json_response, name_of
+from shared.serving.json_body import decode_body
 from shared.serving.records import GateDecision, ModelManifest, ModelVersion, Stage
 from shared.serving.stages import link_stage, rollback_target
 from shared.usecase.effective import effective_charter
@@ -30,6 +31,9 @@ class ReleaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     action: Literal["rollback", "promote"]
     reason: str
     model: int | None = None
+
+
+_DECODER = msgspec.json.Decoder(ReleaseRequest)
 
 
 def handle(event: Event | Call, platform: Platform) -> Outcome:
@@ -65,6 +69,14 @@ def transition(usecase: str, asked: ReleaseRequest, by: str, cause: str, store: 
         lambda stage: stage.cause == cause,
         lambda tail: make(usecase, asked, by, cause, tail, store),
     )
+    if (entry.document.action, entry.document.reason) != (asked.action, asked.reason) or asked.model not in (
+        None,
+        entry.document.champion,
+    ):
+        raise InvalidTransition(
+            f"this {IDEMPOTENCY_KEY} was used for another request (epoch {entry.number}): use a new one for this",
+            resource=usecase,
+        )
     link_stage(store, entry)
     return entry
 
@@ -131,20 +143,22 @@ def _promoted(
     try:
         Ledger(store, layout.MODELS, usecase, ModelVersion).get(asked.model)
     except NotFound as error:
-        raise NotFound(f"{usecase} has no model {asked.model}", resource=usecase) from error
+        raise NotFound(f"{usecase} has no model {asked.model}; {_models(usecase, store)}", resource=usecase) from error
     return Stage(usecase=usecase, champion=asked.model, action="promote", reason=asked.reason, by=by, cause=cause)
 
 
+def _models(usecase: str, store: ObjectStore) -> str:
+    """Return which models there are, as the end of a sentence."""
+    newest = Ledger(store, layout.MODELS, usecase, ModelVersion).tail_number()
+    if newest == 0:
+        return "there is none yet: upload data, and wait for a training"
+    return "there is model 1" if newest == 1 else f"there are models 1 to {newest}"
+
+
 def _on_request(call: Call, platform: Platform) -> Outcome:
-    try:
-        asked = msgspec.json.decode(call.request.body, type=ReleaseRequest)
-    except msgspec.DecodeError as error:
-        raise InvalidInput(
-            f"the body is not a release request: {error}",
-            field="body",
-            expected='{"action": "rollback" or "promote", "reason": "...", "model": number}',
-        ) from error
+    limit = platform.settings.max_request_bytes
+    asked = decode_body(call.request.body, _DECODER, max_bytes=limit, remedy="send a shorter reason")
     if not asked.reason.strip():
         raise InvalidInput("say why: the reason goes on record", field="reason", expected="some text")
-    entry = transition(call.names["usecase"], asked, call.subject, f"request.{call.request.id}", platform.system)
+    entry = transition(call.names["usecase"], asked, call.subject, f"request.{name_of(call)}", platform.system)
     return Outcome(response=json_response(200, {"epoch": entry.number, "stage": entry.document}))

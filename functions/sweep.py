@@ -13,14 +13,15 @@ from shared.events import Event, ScheduleTicked, TrainingFinished, TrainingGrant
 from shared.layout import attempt_name
 from shared.pipeline.records import Claim, TrainingDecision, TrainingResult
 from shared.platform import Emit, Outcome, Platform
-from shared.registry.acts import Act
+from shared.registry.acts import Act, perform
 from shared.registry.blob import read_document
 from shared.registry.ledger import Ledger
 from shared.serving.records import ModelVersion, Stage
 from shared.serving.stages import link_stage
 
 REPEAT_S = 30.0
-"""One process says the same again no sooner than this."""
+LONGEST_REPEAT_S = 6 * 3600.0
+"""What cannot be done comes to rest among the dead letters; said again at once, it would flood them."""
 
 
 def handle(event: Event, platform: Platform) -> Outcome:
@@ -29,7 +30,7 @@ def handle(event: Event, platform: Platform) -> Outcome:
     found = [*_uploads(platform), *(emit for usecase in _usecases(platform) for emit in _trainings(usecase, platform))]
     for usecase in _usecases(platform):
         _link_stages(usecase, platform)
-    return Outcome([emit for emit in found if _due(emit.origin, platform)])
+    return Outcome([emit for emit in found if _due(emit.origin, event.id, platform)])
 
 
 def _uploads(platform: Platform) -> Iterator[Emit]:
@@ -95,11 +96,30 @@ def _refused(usecase: str, key: str, platform: Platform) -> bool:
     return platform.system.head(layout.REFUSALS.key(usecase=usecase, key=key)) is not None
 
 
-def _due(origin: str, platform: Platform) -> bool:
-    """Whether this process has not said this within REPEAT_S; the cache may be lost, then it is said once more."""
-    said = platform.cache.setdefault("sweep", {})
-    now = platform.clock.now()
-    if now - said.get(origin, float("-inf")) < REPEAT_S:
-        return False
-    said[origin] = now
-    return True
+def _due(origin: str, tick: str, platform: Platform) -> bool:
+    """Whether it is time to say this again: each time twice as long after the time before, whoever said it."""
+    due = False
+
+    def say() -> None:
+        nonlocal due
+        due = True
+
+    perform(
+        platform.system,
+        platform.clock,
+        function="sweep",
+        key=digest_of_parts(origin),
+        holder=tick,
+        lease_s=repeat_after_s,
+        act=say,
+    )
+    return due
+
+
+def repeat_after_s(attempt: int) -> float:
+    """Return how long what was said for the attempt-th time (from 1) rests before it is said again.
+
+    >>> [repeat_after_s(attempt) for attempt in (1, 2, 12)]
+    [30.0, 60.0, 21600.0]
+    """
+    return min(LONGEST_REPEAT_S, REPEAT_S * 2.0 ** (attempt - 1))

@@ -5,15 +5,18 @@ claimed before work begins; a second copy of the job finds the claim alive and e
 """
 
 import io
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
+import msgspec
 import pyarrow as pa
 
 from shared import layout
 from shared.data.examine import read_table
 from shared.data.records import Contract, DataFile, DatasetVersion
 from shared.documents import digest_of, encode, hex_of
-from shared.errors import InsufficientData, IntegrityError, InvalidInput
+from shared.errors import InsufficientData, IntegrityError, InvalidInput, TidegateError
 from shared.events import Event, TrainingFinished, TrainingGranted, payload
 from shared.layout import attempt_name
 from shared.pipeline.records import Claim, DatasetRef, TrainingDecision, TrainingResult, TrainingSpec, Trial
@@ -34,6 +37,13 @@ from shared.serving.records import ModelManifest, ModelVersion
 from shared.usecase.charter import CharterVersion
 from shared.usecase.effective import charters
 
+MAX_ATTEMPTS = 5
+"""So many processes may die over a training, by lack of memory or of time, before it is given up."""
+_GIVEN_UP = (
+    f"{MAX_ATTEMPTS} processes died or ran out of time over it: raise training.memory_mb or training.timeout_s, or "
+    "lower training.trials, in the charter"
+)
+
 
 def handle(event: Event, platform: Platform) -> Outcome:
     """Train what `event` (TrainingGranted) grants, unless it is done or somebody is at it."""
@@ -47,16 +57,24 @@ def handle(event: Event, platform: Platform) -> Outcome:
     result = read_document(platform.system, place, TrainingResult)
     if result is None:
         charter = _charter(platform.system, spec)
-        if not claim(usecase, granted.key, charter.charter.training.timeout_s, platform):
+        attempt = claim(usecase, granted.key, charter.charter.training.timeout_s, platform)
+        if attempt is None:
             return Outcome()
         for dataset in spec.datasets:  # before the result: whoever finds that does not come back here
             link(platform.system, usecase, f"dataset.{dataset.number}", "data", f"run.{granted.key}")
-        result = create_document(platform.system, place, _result(granted.key, spec, charter, platform))
+        if attempt > MAX_ATTEMPTS:
+            result = TrainingResult(usecase=usecase, key=granted.key, state="failed", reason=_GIVEN_UP)
+        else:
+            result = _result(granted.key, spec, charter, platform)
+        result = create_document(platform.system, place, result)
     return Outcome([Emit(TrainingFinished(number=granted.number, key=granted.key))])
 
 
-def claim(usecase: str, key: str, lease_s: float, platform: Platform) -> bool:
-    """Return whether this execution may train the key: it holds the first claim, or the first whose lease lapsed."""
+def claim(usecase: str, key: str, lease_s: float, platform: Platform) -> int | None:
+    """Return the attempt that this execution is, from 1: it holds a claim after those whose leases lapsed.
+
+    None: somebody else's claim is alive, and this execution has nothing to do.
+    """
     attempt = 1
     while True:
         place = layout.CLAIMS.key(usecase=usecase, key=key, attempt=attempt_name(attempt))
@@ -69,14 +87,18 @@ def claim(usecase: str, key: str, lease_s: float, platform: Platform) -> bool:
         )
         standing = read_document(platform.system, place, Claim) or create_document(platform.system, place, wanted)
         if standing.holder == platform.instance:
-            return True
+            return attempt
         if standing.leased_until > platform.clock.now():
-            return False
+            return None
         attempt += 1
 
 
 def _result(key: str, spec: TrainingSpec, charter: CharterVersion, platform: Platform) -> TrainingResult:
-    """Train, store what came of it as blobs, and return the proposal; data that cannot be learnt from fails it."""
+    """Train, store what came of it as blobs, and return the proposal.
+
+    Data that cannot be learnt from fail it, and so does any error in the training itself: the same data, code and
+    seed would come to the same again. Only trouble with what it stands on is tried again.
+    """
     store = platform.system
     failed = TrainingResult(usecase=spec.usecase, key=key, state="failed")
     try:
@@ -85,7 +107,13 @@ def _result(key: str, spec: TrainingSpec, charter: CharterVersion, platform: Pla
             table, charter.charter, spec, _champion(store, spec), lambda trial: _keep(trial, key, spec, store)
         )
     except (InvalidInput, InsufficientData, IntegrityError) as error:
-        return TrainingResult(usecase=failed.usecase, key=key, state="failed", reason=error.message)
+        return msgspec.structs.replace(failed, reason=error.message)
+    except TidegateError:
+        raise
+    except MemoryError:
+        return msgspec.structs.replace(failed, reason="there was not enough memory: raise training.memory_mb")
+    except Exception as error:
+        return msgspec.structs.replace(failed, reason=_unexpected(error))
     return TrainingResult(
         usecase=spec.usecase,
         key=key,
@@ -104,6 +132,15 @@ def _result(key: str, spec: TrainingSpec, charter: CharterVersion, platform: Pla
         rows_trained=output.rows_trained,
         rows_tested=output.rows_tested,
         champion=spec.champion,
+    )
+
+
+def _unexpected(error: Exception) -> str:
+    """Say what went wrong and where, without what a foreign exception's message may quote of the data."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}, which nobody expected: try another "
+        "algorithm or seed in the charter, and report it"
     )
 
 

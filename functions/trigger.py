@@ -1,6 +1,7 @@
 """trigger: a request to train is granted or refused, on record; what is granted is submitted as a job."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from shared import layout
 from shared.data.records import Contract, DatasetVersion
@@ -54,12 +55,19 @@ def _decision(
 ) -> TrainingDecision:
     charter = effective_charter(platform.system, usecase)
     datasets = list(Ledger(platform.system, layout.DATASETS, usecase, DatasetVersion).entries())
-    contract = Ledger(platform.system, layout.CONTRACTS, usecase, Contract).tail()
-    if charter is None or contract is None or not datasets:
+    if charter is None or not datasets:
         return TrainingDecision(
             usecase=usecase, cause=asked.cause, granted=False, reason="there is no signed charter or no dataset yet"
         )
     rules = charter.document.charter
+    contract = _contract(charter.document, platform.system)
+    if contract is None:
+        return TrainingDecision(
+            usecase=usecase,
+            cause=asked.cause,
+            granted=False,
+            reason="no contract has all that the charter names now: it is made with the next upload that is accepted",
+        )
     data_end = max(entry.document.time_end for entry in datasets)
     windows = windows_between(min(entry.document.time_start for entry in datasets), data_end, rules.monitoring.window)
     earlier = [entry.document for entry in trainings.entries()]
@@ -80,6 +88,29 @@ def _decision(
         )
     return TrainingDecision(
         usecase=usecase, cause=asked.cause, granted=True, reason=reason, key=key, spec=spec, data_end=data_end
+    )
+
+
+def _contract(charter: CharterVersion, store: ObjectStore) -> Entry[Contract] | None:
+    """Return the contract that was made for the charter; else the newest that has all columns the charter names."""
+    contracts = list(Ledger(store, layout.CONTRACTS, charter.charter.usecase, Contract).entries())
+    for fits in (lambda contract: contract.charter_digest == charter.digest, partial(_covers, charter.charter)):
+        for entry in reversed(contracts):
+            if fits(entry.document):
+                return entry
+    return None
+
+
+def _covers(rules: Charter, contract: Contract) -> bool:
+    named = {rules.target.column, rules.time_column, *rules.id_columns, *rules.features.numeric}
+    numbers = {rule.name for rule in contract.columns if rule.kind == "number"}
+    return (
+        {*named, *rules.features.categorical} <= {rule.name for rule in contract.columns}
+        and set(rules.features.numeric) <= numbers
+        and not set(rules.features.categorical) & numbers
+        and contract.time_column == rules.time_column
+        and contract.target_column == rules.target.column
+        and contract.target_positive == rules.target.positive
     )
 
 
@@ -161,6 +192,6 @@ def _submit(event: Event, granted: TrainingGranted, platform: Platform) -> None:
         function="trigger",
         key=granted.key,
         holder=event.id,
-        lease_s=SUBMIT_LEASE_S,
+        lease_s=lambda _: SUBMIT_LEASE_S,
         act=lambda: platform.jobs.submit(spec),
     )

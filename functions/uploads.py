@@ -20,7 +20,12 @@ def handle(call: Call, platform: Platform) -> Outcome:
 
 def _upload(usecase: str, name: str, body: bytes, platform: Platform) -> Outcome:
     if not body:
-        raise InvalidInput("the upload is empty", field="body", got="0 bytes", expected="a CSV or Parquet file")
+        raise InvalidInput(
+            "the upload is empty: send a CSV or Parquet file with at least one row",
+            field="body",
+            got="0 bytes",
+            expected="a CSV or Parquet file",
+        )
     if len(body) > platform.settings.max_upload_bytes:
         raise PayloadTooLarge(
             f"the file has {len(body)} bytes, the limit is {platform.settings.max_upload_bytes}; split it by time",

@@ -22,12 +22,15 @@ from shared.errors import IntegrityError, NotFound
 from shared.events import Event, TrainingRequested, UploadReceived, payload
 from shared.layout import number_name
 from shared.platform import Emit, Outcome, Platform
-from shared.ports import ObjectStore
+from shared.ports import DEFAULT_TIMEOUT_S, ObjectStore
 from shared.registry.blob import create, create_document, put_blob, put_document_blob, read_document
 from shared.registry.edges import link
 from shared.registry.ledger import Entry, Ledger
 from shared.usecase.charter import CharterVersion
 from shared.usecase.effective import effective_charter
+
+SLOWEST_BYTES_PER_S = 4_000_000
+"""A store that reads more slowly than this is given up on, and the upload tried again."""
 
 
 def handle(event: Event, platform: Platform) -> Outcome:
@@ -60,8 +63,12 @@ def usecase_of(key: str) -> str:
 
 def _judge(usecase: str, upload: UploadReceived, receipt_id: str, platform: Platform) -> Receipt:
     base = Receipt(usecase=usecase, receipt=receipt_id, source_key=upload.key, etag=upload.etag, state="vanished")
+    info = platform.landing.head(upload.key)
+    if info is not None and info.etag == upload.etag and info.size_bytes > platform.settings.max_upload_bytes:
+        too_large = _too_large(info.size_bytes, platform.settings.max_upload_bytes)
+        return _replaced(base, state="refused", anomalies=(too_large,))
     try:
-        found = platform.landing.get(upload.key)
+        found = platform.landing.get(upload.key, timeout_s=_patience_s(info.size_bytes if info else 0))
     except NotFound:
         return base
     if found.etag != upload.etag:
@@ -172,6 +179,21 @@ def _media_type(examination: Examination) -> MediaType:
         if examination.media_type == known:
             return known
     raise IntegrityError(f"an accepted file has the media type {examination.media_type!r}")
+
+
+def _patience_s(size_bytes: int) -> float:
+    return max(DEFAULT_TIMEOUT_S, size_bytes / SLOWEST_BYTES_PER_S)
+
+
+def _too_large(size_bytes: int, limit_bytes: int) -> Anomaly:
+    return Anomaly(
+        column="",
+        kind="unreadable",
+        severity="error",
+        count=0,
+        message=f"the file has {size_bytes:,} bytes, the limit is {limit_bytes:,}: it was not read, and stays there",
+        remedy="split it by time and drop the parts, or write it as Parquet",
+    )
 
 
 def _no_charter(usecase: str) -> Anomaly:

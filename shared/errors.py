@@ -19,7 +19,7 @@ class TidegateError(Exception):
 
     transient: ClassVar[bool] = False
     http_status: ClassVar[int] = 500
-    exit_code: ClassVar[int] = 3
+    exit_code: int = 3
     title: ClassVar[str] = "Internal error"
 
     def __init__(self, message: str, *, provider: str = "", operation: str = "", resource: str = "") -> None:
@@ -91,11 +91,19 @@ class Unauthenticated(TidegateError):
 
 
 class PermissionDenied(TidegateError):
-    """The caller, or the function, has no grant for this; the message names the action and the resource."""
+    """The caller, or the function, has no grant for this; the message names the action and the resource.
+
+    Where a provider says so (a disk that may not be written), it is the environment's doing and not the call's.
+    """
 
     http_status = 403
     exit_code = 2
     title = "Permission denied"
+
+    def __init__(self, message: str, *, provider: str = "", operation: str = "", resource: str = "") -> None:
+        super().__init__(message, provider=provider, operation=operation, resource=resource)
+        if provider:
+            self.exit_code = TidegateError.exit_code
 
 
 class InvalidInput(TidegateError):
@@ -133,6 +141,13 @@ class PayloadTooLarge(InvalidInput):
 
     http_status = 413
     title = "Payload too large"
+
+
+class UnsupportedMediaType(InvalidInput):
+    """A body comes in a form (a compression, say) that is not taken; the message says which are."""
+
+    http_status = 415
+    title = "Unsupported media type"
 
 
 class MethodNotAllowed(InvalidInput):

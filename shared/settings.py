@@ -5,7 +5,7 @@ from typing import ClassVar
 import msgspec
 
 from shared.documents import Document
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, IntegrityError, Unsupported
 
 
 class Stores(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,7 +38,8 @@ class Settings(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
     train_unit: str = ""
     """Digest of the train unit that jobs run, and of the versions of the libraries in it; the runtime fills them in."""
     train_lock: str = ""
-    max_upload_bytes: int = 1 << 30
+    max_upload_bytes: int = 256 << 20
+    """The largest file that is read, uploaded or dropped: what fits the memory of `validate` (shared.topology)."""
     max_request_bytes: int = 6 * 1024 * 1024
     max_rows: int = 10_000
     stage_age_s: float = 5.0
@@ -58,9 +59,15 @@ class Settings(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The longest pause before a process that keeps dying is started again."""
 
 
-def read_settings(body: bytes) -> Settings:
-    """Return the settings that a file holds. Raises: ConfigurationError: it names the key that is wrong."""
+def read_settings(body: bytes, source: str = "settings") -> Settings:
+    """Return the settings that `body` holds.
+
+    Args: source: the file or the variable that it comes from, for messages.
+    Raises: Unsupported: a newer format than ours. ConfigurationError: no format, another one, or a key that is wrong.
+    """
     try:
-        return msgspec.json.decode(body, type=Settings)
-    except msgspec.DecodeError as error:
-        raise ConfigurationError(f"settings: {error}") from error
+        return Settings.decode(body)
+    except Unsupported as error:
+        raise Unsupported(f"{source}: {error.message}") from error
+    except IntegrityError as error:
+        raise ConfigurationError(f"{source}: {error.message}; correct it, or restore it from a backup") from error

@@ -165,7 +165,7 @@ FUNCTIONS: tuple[Function, ...] = (
         unit="serve",
         about="Accepts outcomes over HTTPS.",
         http=True,
-        grants=(*_read(layout.CHARTERS, layout.HINTS), *_create(layout.LABELS)),
+        grants=(*_read(layout.CHARTERS, layout.CONTRACTS, layout.HINTS), *_create(layout.LABELS)),
     ),
     Function(
         name="collect",
@@ -198,8 +198,8 @@ FUNCTIONS: tuple[Function, ...] = (
         schedule="sweep_every_s",
         grants=(
             *_read(layout.UPLOADS, layout.DROPS, layout.RECEIPTS, layout.TRAININGS, layout.MODELS),
-            *_read(layout.ACTS, layout.CLAIMS, layout.RESULTS, layout.REFUSALS, layout.STAGES),
-            *_create(layout.EDGES, layout.EVENTS),
+            *_read(layout.CLAIMS, layout.RESULTS, layout.REFUSALS, layout.STAGES),
+            *_create(layout.ACTS, layout.EDGES, layout.EVENTS),
         ),
     ),
 )

@@ -20,6 +20,8 @@ from shared.ports import DEFAULT_TIMEOUT_S, Clock, DeadLetter, Message
 MAX_BODY_BYTES = 1 << 20
 MAX_RECEIVES = 5
 _POLL_S = 0.02
+_SLOWEST_POLL_S = 0.1
+"""Looking costs; who waits for long looks less often."""
 _PAGE = 100
 
 
@@ -55,7 +57,7 @@ class LocalQueue:
     ) -> list[Message]:
         """Borrow messages, the one that has been visible longest first."""
         check_receive(max_messages, visibility_s, wait_s)
-        until = time.monotonic() + wait_s
+        until, poll_s = time.monotonic() + wait_s, _POLL_S
         while True:
             deadline = Deadline(timeout_s, "receive", self.name)
             # A look without the write lock: idle workers must not get in the way of those who send.
@@ -66,7 +68,8 @@ class LocalQueue:
             left = until - time.monotonic()
             if left <= 0:
                 return []
-            time.sleep(min(left, _POLL_S))
+            time.sleep(min(left, poll_s))
+            poll_s = min(_SLOWEST_POLL_S, poll_s * 1.5)
 
     def ack(self, receipt: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> bool:
         """Remove the message that the receipt proves the latest loan of."""

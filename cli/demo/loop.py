@@ -11,16 +11,15 @@ from functools import partial
 from importlib.resources import files
 from typing import Any, TypeVar
 
-import msgspec
 import pyarrow as pa
 
 from cli.client import Client
-from cli.demo.flights import damaged, months, to_csv, to_parquet
+from cli.demo.asking import TOKEN_S, curl_line, month_file, output, request
+from cli.demo.flights import damaged, months
 from cli.demo.report import assembled
 from cli.demo.result import Demo, PredictionShown, ReplayShown, RollbackShown
+from cli.demo.stack import DemoStack
 from functions.runtimes.dispatch import send
-from functions.runtimes.local.home import Home, issue_token
-from functions.runtimes.local.platform import compose
 from shared import layout
 from shared.data.records import Receipt
 from shared.documents import digest_of, encode
@@ -28,7 +27,6 @@ from shared.errors import DeadlineExceeded, InsufficientData
 from shared.events import WindowDue, first_event
 from shared.monitoring.records import WindowReport
 from shared.pipeline.records import TrainingDecision, TrainingResult, Trial
-from shared.platform import Platform
 from shared.registry.blob import read_document
 from shared.registry.ledger import Entry, Ledger
 from shared.serving.records import ModelVersion, Stage
@@ -47,27 +45,25 @@ T = TypeVar("T")
 Say = Callable[[str], None]
 
 
-def run(home: Home, url: str, say: Say) -> Demo:
-    """Go round the loop on a served home, and return what came of it.
+def run(stack: DemoStack, say: Say) -> Demo:
+    """Go round the loop on a served stack, and return what came of it.
 
-    Args: url: where the stack answers. say: hears of progress, a line at a time.
+    Args: say: hears of progress, a line at a time.
     Raises: DeadlineExceeded: something that the stack should do by itself did not happen.
     """
-    return _Loop(home, url, say).run()
+    return _Loop(stack, say).run()
 
 
 class _Loop:
-    def __init__(self, home: Home, url: str, say: Say) -> None:
+    def __init__(self, stack: DemoStack, say: Say) -> None:
         self.began = time.monotonic()
-        self.home = home
-        self.url = url
+        self.stack = stack
         self.say = say
-        self.platform: Platform = compose(home, "demo")
+        self.platform = stack.platform
         self.charter: Charter = parse_charter(files("cli.demo").joinpath("usecase.yaml").read_bytes())
         self.usecase = self.charter.usecase
         scopes = [f"{self.usecase}:{action}" for action in ACTIONS]
-        self.token = issue_token(home, "demo", scopes, self.platform.clock.now(), 8 * 3600)
-        self.client = Client(url, self.token)
+        self.client = Client(stack.url, stack.issue("demo", scopes, TOKEN_S))
         self.receipts: list[Receipt] = []
         self.replays: list[ReplayShown] = []
         self.windows: list[WindowReport] = []
@@ -79,19 +75,17 @@ class _Loop:
         self.say("joining flights, weather and planes of 2013, as known an hour before each departure")
         tables = dict(months(1, 6))
         bad = damaged(tables["2013-03"], "distance_in_km")
-        self._upload(*_file(FIRST[0], tables[FIRST[0]]))
+        self._upload(*month_file(FIRST[0], tables[FIRST[0]]))
         self._upload("2013-03-in-kilometres.csv", bad)  # judged by what January taught
         for month in FIRST[1:]:
-            self._upload(*_file(month, tables[month]))
+            self._upload(*month_file(month, tables[month]))
         self._settled()
         for month in LIVE:
             self._live_through(month, tables[month])
         prediction, body = self._predict_one(tables[NEXT])
         rollback = self._roll_back(body)
-        curl = _curl(self.url, self.usecase, self.token, body)
         demo = assembled(
-            self.platform,
-            self.home,
+            self.stack,
             self.usecase,
             receipts=self.receipts,
             replays=self.replays,
@@ -99,8 +93,8 @@ class _Loop:
             prediction=prediction,
             rollback=rollback,
             reused=self.reused,
-            endpoint=f"{self.url}/v2/models/{self.usecase}/infer",
-            curl=curl,
+            endpoint=f"{self.stack.url}/v2/models/{self.usecase}/infer",
+            curl=curl_line(self.stack, self.usecase, body),
             seconds=round(time.monotonic() - self.began, 1),
         )
         self.client.close()
@@ -142,18 +136,21 @@ class _Loop:
             self._reuse(f"{month}: asked, labelled and judged")
         else:
             self.replays.append(self._replay(month, table))
-        self._upload(*_file(month, table))
+        self._upload(*month_file(month, table))
         if not reports:
             reports = self._judge(month)
+            self._tell_of(reports)
         self.windows += reports
+        self._settled(*(alert.alert for report in reports for alert in report.alerts[:1]))
+
+    def _tell_of(self, reports: Sequence[WindowReport]) -> None:
         for report in reports:
             drifted = sorted((one for one in report.covariate if one.drifted), key=lambda one: -one.distance)
             kpis = ", ".join(f"{kpi.metric} {kpi.value:.3f}" for kpi in report.kpis if kpi.value is not None)
             named = ", ".join(f"{one.name} {one.distance:.2f}" for one in drifted[:3]) or "nothing"
-            self.say(f"{month} judged for model {report.model}: {kpis}; drifted: {named}")
+            self.say(f"{report.window} judged for model {report.model}: {kpis}; drifted: {named}")
             if report.alerts:
-                self.say(f"  alert {', '.join(report.alerts)}: the cause of a training")
-        self._settled(*(alert for report in reports for alert in report.alerts[:1]))
+                self.say(f"  alert {', '.join(alert.alert for alert in report.alerts)}: the cause of a training")
 
     def _replay(self, month: str, table: pa.Table) -> ReplayShown:
         started, sent = time.monotonic(), 0
@@ -161,9 +158,9 @@ class _Loop:
         for number, start in enumerate(range(0, table.num_rows, BATCH_ROWS)):
             rows = table.slice(start, BATCH_ROWS)
             answer = self.client.post(
-                f"/v2/models/{self.usecase}/infer", _request(self.charter, rows, f"{month}-{number}")
+                f"/v2/models/{self.usecase}/infer", request(self.charter, rows, f"{month}-{number}")
             )
-            ids = _output(answer, "prediction_id")
+            ids = output(answer, "prediction_id")
             outcomes = rows.column(self.charter.target.column).to_pylist()
             labels = [{"prediction": id_, "value": value} for id_, value in zip(ids, outcomes, strict=True)]
             self.client.post(f"/v1/usecases/{self.usecase}/labels", {"labels": labels})
@@ -252,16 +249,18 @@ class _Loop:
     def _predict_one(self, table: pa.Table) -> tuple[PredictionShown, dict[str, Any]]:
         """Ask about one flight of the month to come, and wait until the prediction is kept."""
         row = table.slice(0, 1)
-        body = _request(self.charter, row, "one")
+        stage = Ledger(self.platform.system, layout.STAGES, self.usecase, Stage).tail()
+        # Asked again under another stage it is another prediction: the one that was shown before stays as it was.
+        body = request(self.charter, row, f"one-{stage.number if stage else 0}")
         answer = self.client.post(f"/v2/models/{self.usecase}/infer", body)
-        id_ = str(_output(answer, "prediction_id")[0])
+        id_ = str(output(answer, "prediction_id")[0])
         self._wait(lambda: self._captured(NEXT) or None, "the capture of a prediction")
         shown = PredictionShown(
             id=id_,
             flight=str(row.column(self.charter.id_columns[0])[0].as_py()),
             model=int(answer["model_version"]),
-            probability=float(_output(answer, "probability")[0]),
-            label=int(_output(answer, "label")[0]),
+            probability=float(output(answer, "probability")[0]),
+            label=int(output(answer, "label")[0]),
             captured=True,
         )
         self.say(f"flight {shown.flight}: late with probability {shown.probability:.2f}, says model {shown.model}")
@@ -276,8 +275,10 @@ class _Loop:
             epoch = self.client.post(f"/v1/usecases/{self.usecase}/release", asked)["epoch"]
             stages = list(Ledger(self.platform.system, layout.STAGES, self.usecase, Stage).entries())
             done = stages[epoch - 1]
+            told = "rolled back"
         else:
             self._reuse(f"the rollback of epoch {done.number}")
+            told = "was rolled back"
         before, after = stages[done.number - 2].document.champion or 0, done.document.champion or 0
         path = f"/v2/models/{self.usecase}/infer"
         serving = stages[-1].document.champion
@@ -292,7 +293,7 @@ class _Loop:
             to_model=after,
             answered_by=self._wait(answered, f"an answer of model {serving}"),
         )
-        self.say(f"rolled back from model {before} to model {after}; model {shown.answered_by} answers")
+        self.say(f"{told} from model {before} to model {after}; model {shown.answered_by} answers")
         return shown
 
     def _wait(self, look: Callable[[], T | None], what: str) -> T:
@@ -300,7 +301,7 @@ class _Loop:
         while (found := look()) is None:
             if time.monotonic() > deadline:
                 raise DeadlineExceeded(
-                    f"{what} did not come within {WAIT_S:g} s; {self.home.logs} and `tidegate status` may say why"
+                    f"{what} did not come within {WAIT_S:g} s; {self.stack.logs} and `tidegate status` may say why"
                 )
             time.sleep(POLL_S)
         return found
@@ -308,40 +309,3 @@ class _Loop:
     def _reuse(self, what: str) -> None:
         self.reused.append(what)
         self.say(f"reused: {what}")
-
-
-def _file(month: str, table: pa.Table) -> tuple[str, bytes]:
-    """Return a month's file: every second one as Parquet, the others as CSV."""
-    parquet = int(month[-2:]) % 2 == 0
-    return (f"{month}.parquet", to_parquet(table)) if parquet else (f"{month}.csv", to_csv(table))
-
-
-def _request(charter: Charter, rows: pa.Table, name: str) -> dict[str, Any]:
-    """Return the Open Inference Protocol request for rows; an hour before the first one's time it is asked."""
-    count = rows.num_rows
-    times = rows.column(charter.time_column).cast(pa.int64()).to_pylist()  # seconds since the epoch
-    ids = {column: rows.column(column).to_pylist() for column in charter.id_columns}
-    return {
-        "id": f"demo-{name}",
-        "parameters": {"at": times[0], "ids": {**ids, charter.time_column: times}},
-        "inputs": [
-            {"name": column, "datatype": datatype, "shape": [count], "data": rows.column(column).to_pylist()}
-            for datatype, columns in (("FP32", charter.features.numeric), ("BYTES", charter.features.categorical))
-            for column in columns
-        ],
-    }
-
-
-def _output(answer: dict[str, Any], name: str) -> Sequence[Any]:
-    found: Sequence[Any] = next(output["data"] for output in answer["outputs"] if output["name"] == name)
-    return found
-
-
-def _curl(url: str, usecase: str, token: str, body: dict[str, Any]) -> str:
-    """Return a line that asks the endpoint about one flight, to be pasted into a shell."""
-    asked = {key: value for key, value in body.items() if key == "inputs"}
-    text = msgspec.json.encode(asked).decode().replace("'", "'\\''")
-    return (
-        f"curl -s {url}/v2/models/{usecase}/infer -H 'authorization: Bearer {token}' "
-        f"-H 'content-type: application/json' -d '{text}'"
-    )

@@ -14,7 +14,7 @@ from cli.demo.result import (
     StageShown,
     TrainingShown,
 )
-from functions.runtimes.local.home import Home
+from cli.demo.stack import DemoStack
 from shared import layout
 from shared.data.records import Receipt
 from shared.documents import Document
@@ -35,8 +35,7 @@ D = TypeVar("D", bound=Document)
 
 
 def assembled(
-    platform: Platform,
-    home: Home,
+    stack: DemoStack,
     usecase: str,
     *,
     receipts: Sequence[Receipt],
@@ -50,12 +49,13 @@ def assembled(
     seconds: float,
 ) -> Demo:
     """Return the whole result. Raises: whatever reading the stack raises."""
+    platform = stack.platform
     stages = _entries(platform, layout.STAGES, usecase, Stage)
     where = status(platform.system, usecase)
     node = f"model.{prediction.model}"
     return Demo(
         usecase=usecase,
-        home=str(home.path),
+        home=stack.where,
         seconds=seconds,
         reused=tuple(reused),
         charter=_charter(platform, usecase),

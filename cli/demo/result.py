@@ -98,7 +98,11 @@ class RollbackShown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Demo(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it."""
+    """All of it.
+
+    `endpoint`: where predictions were asked for. `curl`: a line to paste that asks there, with a token that may do
+    nothing else; None where the stack ended with the demo (`--exit`): nothing would answer.
+    """
 
     usecase: str
     home: str
@@ -119,4 +123,4 @@ class Demo(msgspec.Struct, frozen=True, kw_only=True):
     status: Status
     fsck: Report
     endpoint: str
-    curl: str
+    curl: str | None

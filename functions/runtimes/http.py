@@ -20,6 +20,7 @@ from shared.errors import (
     ConfigurationError,
     PayloadTooLarge,
     PermissionDenied,
+    UnsupportedMediaType,
 )
 from shared.platform import Platform
 from shared.serving.access import (
@@ -96,14 +97,19 @@ class Service:
 
         Args: path: as it was sent, without the query. headers: names in lower case.
         Raises: NotFound, MethodNotAllowed, InvalidInput: no such address. Unauthenticated, PermissionDenied.
+            UnsupportedMediaType: the body is compressed.
         """
         found = match(method, path)
         action = found.route.action
         if action is None:
             return Admitted(found, "", NO_USECASE)
-        caller = authenticate(headers.get("authorization"), self._issuers, self._platform.clock.now(), self._remembered)
         usecase = found.names.get("usecase", STACK)
+        now = self._platform.clock.now()
+        caller = authenticate(
+            headers.get("authorization"), self._issuers, now, self._remembered, usecase=usecase, action=action
+        )
         authorize(caller, usecase, action)
+        check_encoding(headers.get("content-encoding", ""))
         return Admitted(found, caller.subject, usecase)
 
     def limit(self, route: Route) -> int:
@@ -204,6 +210,18 @@ def check_size(size_bytes: int, limit_bytes: int) -> None:
             field="body",
             got=f"more than {limit_bytes} bytes",
             expected=f"at most {limit_bytes} bytes",
+        )
+
+
+def check_encoding(named: str) -> None:
+    """Raises: UnsupportedMediaType: a body is compressed; what it would grow to could not be checked beforehand."""
+    if named.strip().lower() not in ("", "identity"):
+        raise UnsupportedMediaType(
+            f"the body is sent as Content-Encoding {named.strip()[:40]!r}, which is not taken: unpack it, and send it "
+            "without that header",
+            field="content-encoding",
+            got=named.strip()[:40],
+            expected="no Content-Encoding, or identity",
         )
 
 

@@ -1,5 +1,6 @@
 """Structured logs: one JSON object a line, to a file of bounded size; nothing that a caller sent is ever in them."""
 
+import contextlib
 import logging
 import traceback
 from collections.abc import Callable
@@ -26,6 +27,17 @@ class Log(Protocol):
         ...
 
 
+class _Handler(RotatingFileHandler):
+    """A handler that gives a line up when the disk does not take it; the standard one fills stderr with tracebacks."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Drop the line and the file with what is left in its buffer; the next line opens it again."""
+        stream, self.stream = self.stream, None
+        if stream is not None:
+            with contextlib.suppress(OSError, ValueError):
+                stream.close()
+
+
 class FileLog:
     """A log in a file, rotated at 10 MiB. One process writes a file, its threads share the log.
 
@@ -35,18 +47,17 @@ class FileLog:
     def __init__(self, path: Path, process: str, now: Callable[[], float]) -> None:
         self._process = process
         self._now = now
-        self._handler = RotatingFileHandler(
-            path, maxBytes=MAX_FILE_BYTES, backupCount=FILES_KEPT, encoding="utf-8", delay=True
-        )
+        self._handler = _Handler(path, maxBytes=MAX_FILE_BYTES, backupCount=FILES_KEPT, encoding="utf-8", delay=True)
 
     def __call__(self, message: str, **fields: object) -> None:
-        """Write one line."""
+        """Write one line; where the disk does not take it, it is lost."""
         line = {"time": rfc3339(self._now()), "process": self._process, "message": message, **fields}
         self._handler.handle(logging.makeLogRecord({"msg": msgspec.json.encode(line, enc_hook=str).decode()}))
 
     def close(self) -> None:
         """Close the file; the next line opens it again."""
-        self._handler.close()
+        with contextlib.suppress(OSError):
+            self._handler.close()
 
 
 def no_log(message: str, **fields: object) -> None:

@@ -5,10 +5,7 @@ way converts a whole column at once. Where it fails, each distinct value is pars
 values, so that what a cell becomes never depends on its neighbours.
 """
 
-import math
-import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -18,12 +15,11 @@ import pyarrow.compute as pc
 
 from shared.data.arrays import UTC_MICROSECONDS, booleans, from_numpy, is_text, null, scalar, strings, to_numpy
 from shared.data.records import ColumnKind
+from shared.data.words import FIRST_US, MISSING_WORDS, parse_boolean, parse_number, parse_time
 
 MAX_EXAMPLES = 5
 MAX_EXAMPLE_CHARACTERS = 40
 """Examples may show personal data: enough to find the cell, no more."""
-MISSING_WORDS = frozenset({"", "na", "n/a", "nan", "null", "none"})
-"""What stands for a missing value in any column but text, whatever its case."""
 ARROW_TYPES: dict[ColumnKind, Any] = {
     "number": pa.float64(),
     "text": pa.string(),
@@ -31,16 +27,8 @@ ARROW_TYPES: dict[ColumnKind, Any] = {
     "time": UTC_MICROSECONDS,
 }
 
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-_TIME = re.compile(
-    r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d(?::\d\d(?::\d\d(?:\.\d{1,12})?)?)?)(Z|[+-]\d\d(?::?\d\d)?)?)?", re.ASCII
-)
-_BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 _EXACT_MISSING_WORDS = strings(["NA", "NaN", "nan", "null", "NULL", "None"])
 _PROBES = 4
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST_US = -62_135_596_800_000_000
-"""0001-01-01: Arrow's year 0 is none to Python."""
 
 
 class Unparsable(msgspec.Struct, frozen=True):
@@ -115,39 +103,6 @@ def shorten(value: str) -> str:
     return plain if len(value) <= MAX_EXAMPLE_CHARACTERS else plain[:-1] + "…"
 
 
-def parse_number(word: str) -> float:
-    """Return the finite number that a cell's text says. Raises: ValueError: it says none."""
-    number = float(word) if _NUMBER.fullmatch(word) else math.inf
-    if not math.isfinite(number):
-        raise ValueError("not a finite number")
-    return number
-
-
-def parse_time(word: str) -> int:
-    """Return the microseconds since the epoch that an ISO 8601 text says. Raises: ValueError: it says none.
-
-    >>> parse_time("1970-01-01T01:00+01:00"), parse_time("1970-01-02")
-    (0, 86400000000)
-    """
-    match = _TIME.fullmatch(word)
-    if match is None:
-        raise ValueError("not an ISO 8601 time")
-    day, clock, zone = match.groups()
-    clock = (clock or "00") + ("" if ":" in (clock or "") else ":00")
-    time = datetime.fromisoformat(f"{day}T{clock}{zone or 'Z'}")
-    microseconds = (time - _EPOCH) // timedelta(microseconds=1)
-    if microseconds < _FIRST_US:
-        raise ValueError("before the year 1")
-    return microseconds
-
-
-def parse_boolean(word: str) -> bool:
-    """Return what true, false, 1 or 0 says, in any case. Raises: ValueError: it says none."""
-    if word.lower() not in _BOOLEANS:
-        raise ValueError("neither true nor false")
-    return _BOOLEANS[word.lower()]
-
-
 def _from_text(cells: Any, kind: ColumnKind) -> tuple[Any, Unparsable]:
     if kind == "text":
         return _empty_to_null(_as_text(cells)), Unparsable()
@@ -192,7 +147,7 @@ def _fast_times(cells: Any) -> Any:
         except pa.ArrowInvalid:
             continue
         values = to_numpy(times)
-        return None if len(values) and values.min() < _FIRST_US else pc.cast(times, UTC_MICROSECONDS)
+        return None if len(values) and values.min() < FIRST_US else pc.cast(times, UTC_MICROSECONDS)
     return None
 
 
@@ -242,8 +197,8 @@ def _from_native(cells: Any, kind: ColumnKind) -> Any:
         naive = pc.cast(cells, pa.timestamp("us"), safe=False) if types.is_date(cells.type) else cells
         times = pc.cast(naive, UTC_MICROSECONDS, safe=False)
         values = to_numpy(times)
-        if len(values) and values.min() < _FIRST_US:
-            early = pc.less(pc.cast(times, pa.int64()), scalar(_FIRST_US))
+        if len(values) and values.min() < FIRST_US:
+            early = pc.less(pc.cast(times, pa.int64()), scalar(FIRST_US))
             return pc.if_else(early, null(UTC_MICROSECONDS), times)
         return times
     return None

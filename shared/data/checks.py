@@ -14,13 +14,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shared.data.arrays import scalar, strings
-from shared.data.cells import MAX_EXAMPLES, TypedRows, Unparsable, examples_of
+from shared.data.cells import MAX_EXAMPLES, TypedRows, Unparsable, examples_of, shorten
 from shared.data.outcome import outcomes
 from shared.data.profile import ColumnProfile, Profile
 from shared.data.records import Anomaly, AnomalyKind, ColumnRule, Contract, Severity
 
 MIN_ROWS_FOR_CONSTANT_TARGET = 30
 """In fewer rows one class alone is no surprise: none among n rows leaves 3 / n possible (Hanley 1983)."""
+
+OUTCOMES = 2
+"""How many values the target of a binary task has."""
 
 _KIND_WORDS = {"number": "a number", "text": "text", "boolean": "true or false", "time": "an ISO 8601 time"}
 _KIND_REMEDIES = {
@@ -40,12 +43,15 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     unknown: dict[str, Unparsable] = {}
     positives: int = 0
     negatives: int = 0
+    target_values: tuple[str, ...] = ()
+    """The first few distinct values of the target, as text: whether they are more than two is all that counts."""
 
 
 def check_rows(rows: TypedRows, rules: Mapping[str, ColumnRule], target: str, positive: str) -> Findings:
     """Return what one batch shows under these rules (none: only what does not parse, and the target)."""
     fractional, outside, unknown = {}, {}, {}
     positives = negatives = 0
+    target_values: tuple[str, ...] = ()
     for name, cells in zip(rows.batch.schema.names, rows.batch.columns, strict=True):
         rule = rules.get(name)
         if rule is not None and pa.types.is_float64(cells.type):
@@ -58,6 +64,7 @@ def check_rows(rows: TypedRows, rules: Mapping[str, ColumnRule], target: str, po
             happened = outcomes(cells, positive)
             positives = int(pc.sum(happened).as_py() or 0)
             negatives = len(cells) - cells.null_count - positives
+            target_values = _first_values(cells)
     return Findings(
         unparsable=dict(rows.unparsable),
         fractional=_only_found(fractional),
@@ -65,6 +72,7 @@ def check_rows(rows: TypedRows, rules: Mapping[str, ColumnRule], target: str, po
         unknown=_only_found(unknown),
         positives=positives,
         negatives=negatives,
+        target_values=target_values,
     )
 
 
@@ -77,6 +85,7 @@ def merge_findings(a: Findings, b: Findings) -> Findings:
         unknown=_merge(a.unknown, b.unknown),
         positives=a.positives + b.positives,
         negatives=a.negatives + b.negatives,
+        target_values=_first_distinct((*a.target_values, *b.target_values)),
     )
 
 
@@ -94,6 +103,7 @@ def anomalies(contract: Contract, columns: Iterable[str], profile: Profile, find
         column = profile.column(rule.name)
         found += _bad_values(rule, contract, profile.rows, findings)
         found += _missing_values(rule, contract, profile.rows, column)
+    found += _other_targets(contract, present, findings)
     found += _constant_target(contract, profile.rows, present, findings)
     ruled = {rule.name for rule in contract.columns}
     for name in sorted(present - ruled):
@@ -150,6 +160,20 @@ def _missing_values(rule: ColumnRule, contract: Contract, rows: int, column: Col
     return [_anomaly(rule.name, kind, severity, missing, message, remedy)]
 
 
+def _other_targets(contract: Contract, present: set[str], findings: Findings) -> list[Anomaly]:
+    """Return an anomaly where the target has a third value: counted as "not positive", it would be learned as that."""
+    name, values = contract.target_column, findings.target_values
+    if name not in present or len(values) <= OUTCOMES:
+        return []
+    message = f"the target {name!r} has more than two values; a binary task has two outcomes"
+    remedy = (
+        f"write {contract.target_positive!r} or one other value, and leave out rows whose outcome is not known; "
+        "tasks with more classes are not supported"
+    )
+    labelled = findings.positives + findings.negatives
+    return [_anomaly(name, "target", "error", labelled, message, remedy, tuple(map(shorten, values)))]
+
+
 def _constant_target(contract: Contract, rows: int, present: set[str], findings: Findings) -> list[Anomaly]:
     name = contract.target_column
     labelled = findings.positives + findings.negatives
@@ -161,6 +185,17 @@ def _constant_target(contract: Contract, rows: int, present: set[str], findings:
         message = f"the target {name!r} is never {contract.target_positive!r}, in {labelled:,} rows"
     remedy = "check the target column and the charter's target.positive; both outcomes must occur"
     return [_anomaly(name, "target", "error", labelled, message, remedy)]
+
+
+def _first_values(cells: Any) -> tuple[str, ...]:
+    """Return the first few distinct values of the target as text; numbers by value, whatever their sign of zero."""
+    if pa.types.is_floating(cells.type):
+        cells = pc.add(cells, scalar(0.0))
+    return _first_distinct(pc.cast(pc.drop_null(pc.unique(cells)).slice(0, MAX_EXAMPLES), pa.string()).to_pylist())
+
+
+def _first_distinct(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(values))[:MAX_EXAMPLES]
 
 
 def _fractional(cells: Any) -> Unparsable:
@@ -192,8 +227,7 @@ def _merge(a: Mapping[str, Unparsable], b: Mapping[str, Unparsable]) -> dict[str
     merged = dict(a)
     for name, bad in b.items():
         before = merged.get(name, Unparsable())
-        examples = tuple(dict.fromkeys((*before.examples, *bad.examples)))[:MAX_EXAMPLES]
-        merged[name] = Unparsable(before.count + bad.count, examples)
+        merged[name] = Unparsable(before.count + bad.count, _first_distinct((*before.examples, *bad.examples)))
     return merged
 
 

@@ -4,7 +4,6 @@ Kinds come from the charter for the columns it names (a feature is a number beca
 the first file holds), and for all others from the cells.
 """
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -12,19 +11,17 @@ from typing import Any
 import msgspec
 import pyarrow.compute as pc
 
-from shared.data.cells import MISSING_WORDS, parse_number, parse_time
 from shared.data.formats import TableReader
 from shared.data.profile import ColumnProfile, Profile
 from shared.data.records import ColumnKind, ColumnRule, Contract
 from shared.data.sketch import is_shortened
+from shared.data.words import MISSING_WORDS, is_code, parse_number, parse_time
 from shared.usecase.charter import Charter
 
 MAX_DOMAIN = 200
 """A text column with more distinct values is open: a new value in it is no news."""
 MIN_ROWS_PER_VALUE = 2
 """A text column whose values hardly repeat is open, too."""
-
-_LEADING_ZERO = re.compile(r"[+-]?0[0-9]")
 
 
 class KindCounts(msgspec.Struct, frozen=True):
@@ -189,7 +186,7 @@ def _count(cells: Any) -> KindCounts:
 def _reading(word: str) -> tuple[bool, bool, bool, bool]:
     """Return whether a word is a number, a code, a boolean (a bare 0 or 1 is not taken for one), a time."""
     number = _parses(parse_number, word)
-    code = number and _LEADING_ZERO.match(word) is not None
+    code = number and is_code(word)
     return number, code, word.lower() in ("true", "false"), not number and _parses(parse_time, word)
 
 

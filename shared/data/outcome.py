@@ -1,4 +1,7 @@
-"""The target as an outcome: which rows count as 1, the same way in checks, training and monitoring."""
+"""The target as an outcome: which rows count as 1, the same way in checks, training and monitoring.
+
+What one value means is said by shared.data.words, which labels over HTTP are judged by, too.
+"""
 
 from typing import Any
 
@@ -6,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shared.data.arrays import null, scalar
-
-_TRUE = frozenset({"1", "true", "yes"})
+from shared.data.records import ColumnKind
+from shared.data.words import positive_as
 
 
 def outcomes(cells: Any, positive: str) -> Any:
@@ -19,11 +22,12 @@ def outcomes(cells: Any, positive: str) -> Any:
     >>> outcomes(pa.nulls(1, pa.float64()), "1").null_count
     1
     """
+    kind: ColumnKind = "text"
     if pa.types.is_boolean(cells.type):
-        return cells if positive.strip().lower() in _TRUE else pc.invert(cells)
-    if pa.types.is_floating(cells.type):
-        try:
-            return pc.equal(cells, scalar(float(positive)))
-        except ValueError:
-            return pc.if_else(pc.is_valid(cells), scalar(False), null(pa.bool_()))
-    return pc.equal(pc.cast(cells, pa.string()), scalar(positive))
+        kind = "boolean"
+    elif pa.types.is_floating(cells.type):
+        kind = "number"
+    wanted = positive_as(kind, positive)
+    if wanted is None:
+        return pc.if_else(pc.is_valid(cells), scalar(False), null(pa.bool_()))
+    return pc.equal(pc.cast(cells, pa.string()) if kind == "text" else cells, scalar(wanted))

@@ -6,7 +6,7 @@ import msgspec
 
 from shared.documents import Document
 
-VALIDATOR_VERSION = 1
+VALIDATOR_VERSION = 2
 """Raised whenever the same file under the same contract could get another verdict; part of a verdict's key."""
 
 ColumnKind = Literal["number", "text", "boolean", "time"]
@@ -80,8 +80,9 @@ class Verdict(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Receipt(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The one terminal state of an upload.
 
-    accepted: it is dataset version `dataset`. quarantined: see `anomalies`. superseded: the object was overwritten
-    before it could be read; its new content is an upload of its own. vanished: it was deleted before that.
+    accepted: it is dataset version `dataset`. quarantined: see `anomalies`. refused: too large to be read, see
+    `anomalies`; it stays where it was put. superseded: the object was overwritten before it could be read; its new
+    content is an upload of its own. vanished: it was deleted before that.
     """
 
     FORMAT: ClassVar[tuple[str, int]] = ("receipt", 1)
@@ -90,7 +91,7 @@ class Receipt(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
     receipt: str
     source_key: str
     etag: str
-    state: Literal["accepted", "quarantined", "superseded", "vanished"]
+    state: Literal["accepted", "quarantined", "refused", "superseded", "vanished"]
     file_digest: str | None = None
     dataset: int | None = None
     verdict_key: str | None = None

@@ -41,6 +41,21 @@ class ServiceFigures(msgspec.Struct, frozen=True, kw_only=True):
     memory_mb: float | None
 
 
+class Alert(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An entry of an alert's own ledger. The id follows from kind, model and window."""
+
+    FORMAT: ClassVar[tuple[str, int]] = ("alert", 1)
+
+    usecase: str
+    alert: str
+    state: Literal["raised"]
+    kind: Literal["drift", "performance"]
+    model: int
+    window: str
+    summary: str
+    remedy: str
+
+
 class WindowReport(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What monitoring saw of one model in one window [start, end), epoch s."""
 
@@ -57,21 +72,8 @@ class WindowReport(Document, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     prior: FeatureDrift | None
     kpis: tuple[WatchedKpi, ...]
     service: ServiceFigures
-    alerts: tuple[str, ...]
+    alerts: tuple[Alert, ...]
+    """What follows, frozen with the figures: told again under another charter, the same alerts are raised. The first
+    is the one to act on."""
     reason: str = ""
     """Why a test was not made ("12 rows, minimum_rows is 200"), else empty."""
-
-
-class Alert(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An entry of an alert's own ledger. The id follows from kind, model and window."""
-
-    FORMAT: ClassVar[tuple[str, int]] = ("alert", 1)
-
-    usecase: str
-    alert: str
-    state: Literal["raised"]
-    kind: Literal["drift", "performance"]
-    model: int
-    window: str
-    summary: str
-    remedy: str

@@ -4,12 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import msgspec
-
 from shared import layout
 from shared.data.records import Contract, DatasetVersion, Receipt, Verdict
 from shared.documents import Document, decode, digest_of, hex_of
-from shared.errors import TidegateError
+from shared.errors import IntegrityError, Unsupported
 from shared.events import Event
 from shared.layout import Family, StoreName, blob_key
 from shared.monitoring.records import Alert, WindowReport
@@ -19,7 +17,7 @@ from shared.registry.acts import Act
 from shared.registry.edges import Edge
 from shared.registry.ledger import Hint, Intent
 from shared.registry.refusals import Refusal
-from shared.serving.records import LabelBatch, ModelVersion, Stage
+from shared.serving.records import LabelBatch, ModelVersion, Prediction, Stage
 from shared.usecase.charter import CharterVersion
 
 KINDS: dict[str, type[Document]] = {
@@ -47,26 +45,29 @@ KINDS: dict[str, type[Document]] = {
 }
 
 
-class Finding(msgspec.Struct, frozen=True):
-    """One thing that does not hold: which invariant, where, and what is wrong."""
-
-    invariant: int
-    key: str
-    message: str
-
-
 class Stored:
-    """All documents by family, and the digests of all blobs that verify."""
+    """All documents by family, the digests of all blobs that verify, and what could not be understood."""
 
     def __init__(self, stores: Mapping[StoreName, ObjectStore], trust_roots: Mapping[str, bytes]) -> None:
         self.stores = stores
         self.trust_roots = trust_roots
-        self.findings: list[Finding] = []
         self.documents: dict[str, dict[str, Any]] = defaultdict(dict)
+        """Family -> key -> document; None for data, of which only the key counts."""
         self.names: dict[str, dict[str, str]] = {}
         self.etags: dict[str, str] = {}
         self.blobs: set[str] = set()
+        self.quarantined: dict[str, str] = {}
+        """Key -> digest of the file that is kept there."""
+        self.predictions: dict[str, list[Prediction]] = {}
         self.objects = 0
+        self.strangers: list[tuple[StoreName, str]] = []
+        """Keys that no family has."""
+        self.damaged: list[str] = []
+        """Keys of blobs whose bytes are others."""
+        self.unreadable: dict[str, str] = {}
+        self.torn: dict[str, str] = {}
+        """Keys of documents, and of capture files, that cannot be read -> why."""
+        self._ledgers: dict[tuple[str, str], dict[int, Any]] = defaultdict(dict)
 
     @property
     def document_count(self) -> int:
@@ -74,12 +75,12 @@ class Stored:
         return sum(len(documents) for documents in self.documents.values())
 
     def read(self, name: StoreName) -> None:
-        """Read all of one store; what cannot be understood becomes a finding."""
+        """Read all of one store. Raises: only what reading raises while the store is out of reach."""
         for info in self.stores[name].list():
             self.objects += 1
             family = layout.family_of(name, info.key)
             if family is None:
-                self.findings.append(Finding(4, info.key, f"no family of {name} has such a key"))
+                self.strangers.append((name, info.key))
                 continue
             self.names[info.key] = family.parse(info.key) or {}
             self.etags[info.key] = info.etag
@@ -89,35 +90,50 @@ class Stored:
                 self._read_document(family, info.key, self.stores[name])
             else:
                 self.documents[family.name][info.key] = None
+                if family == layout.QUARANTINE:
+                    self.quarantined[info.key] = digest_of(self.stores[name].get(info.key).body)
+                elif family == layout.PREDICTIONS:
+                    self._read_predictions(info.key)
+
+    def ledger(self, family: Family, usecase: str) -> dict[int, Any]:
+        """Return the entries of one ledger by number."""
+        return self._ledgers[family.name, usecase]
+
+    def of(self, family: Family) -> Iterator[tuple[str, str, Any]]:
+        """Yield (key, use case, document) of a family."""
+        for key, document in self.documents[family.name].items():
+            yield key, self.names[key].get("usecase", ""), document
+
+    def blob(self, digest: str) -> bytes:
+        """Return a blob's bytes. Raises: IntegrityError: it is not there, or damaged."""
+        if digest not in self.blobs:
+            raise IntegrityError(f"blob {digest[:19]}... is missing or damaged")
+        return self.stores["system"].get(blob_key(hex_of(digest))).body
 
     def _read_blob(self, key: str) -> None:
         digest = digest_of(self.stores["system"].get(key).body)
         if blob_key(hex_of(digest)) == key:
             self.blobs.add(digest)
         else:
-            self.findings.append(Finding(4, key, "the blob's bytes do not match the digest in its key"))
+            self.damaged.append(key)
 
     def _read_document(self, family: Family, key: str, store: ObjectStore) -> None:
+        body = store.get(key).body
         try:
-            document = decode(store.get(key).body, KINDS[family.name])
-        except TidegateError as error:
-            self.findings.append(Finding(4, key, error.message))
+            document = decode(body, KINDS[family.name])
+        except (IntegrityError, Unsupported) as error:
+            self.unreadable[key] = error.message
             return
         self.documents[family.name][key] = document
-        usecase = getattr(document, "usecase", None)
-        under = self.names[key].get("usecase")
-        if usecase is not None and under is not None and usecase != under:
-            self.findings.append(Finding(8, key, f"a document of use case {usecase!r} stands under {under!r}"))
+        if family.kind == "ledger":
+            names = self.names[key]
+            self._ledgers[family.name, names["usecase"]][int(names["number"])] = document
 
-    def ledger(self, family: Family, usecase: str) -> dict[int, Any]:
-        """Return the entries of one ledger by number."""
-        return {
-            int(self.names[key]["number"]): document
-            for key, document in self.documents[family.name].items()
-            if self.names[key]["usecase"] == usecase
-        }
+    def _read_predictions(self, key: str) -> None:
+        from shared.serving.capture_files import read_arrow  # the only thing here that needs Arrow
 
-    def of(self, family: Family) -> Iterator[tuple[str, str, Any]]:
-        """Yield (key, use case, document) of a family."""
-        for key, document in self.documents[family.name].items():
-            yield key, self.names[key].get("usecase", ""), document
+        body = self.stores["capture"].get(key).body
+        try:
+            self.predictions[key] = read_arrow(body)
+        except (IntegrityError, Unsupported) as error:
+            self.torn[key] = error.message

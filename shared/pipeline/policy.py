@@ -33,10 +33,11 @@ def training_allowed(
     rules = charter.retraining
     needed = charter.training.minimum_windows
     if windows_available < needed:
-        return False, f"{windows_available} {_windows(charter)} of data, training.minimum_windows is {needed}"
+        return False, f"{_windows(windows_available, charter)} of data, training.minimum_windows is {needed}"
     granted = [_data_end(decision, data_end) for decision in decisions if decision.granted]
     if not granted:
-        return True, f"the first training: {windows_available} {_windows(charter)} of data are there"
+        there = "is" if windows_available == 1 else "are"
+        return True, f"the first training: {_windows(windows_available, charter)} of data {there} there"
     person = cause_kind == "person"
     if not person and cause_kind not in rules.on:
         return False, f"retraining.on does not name {cause_kind}, only {', '.join(rules.on) or 'nothing'}"
@@ -49,7 +50,7 @@ def training_allowed(
     in_year = sum(1 for at in granted if at > data_end - YEAR_S)
     if in_year >= rules.trainings_per_year:
         return False, (
-            f"{in_year} trainings in the last 365 days of data, "
+            f"{in_year} training{'' if in_year == 1 else 's'} in the last 365 days of data, "
             f"retraining.trainings_per_year is {rules.trainings_per_year}"
         )
     budget = f"{in_year + 1} of {rules.trainings_per_year} trainings a year"
@@ -62,5 +63,5 @@ def _data_end(decision: TrainingDecision, now: float) -> float:
     return now if decision.data_end is None else decision.data_end
 
 
-def _windows(charter: Charter) -> str:
-    return f"{charter.monitoring.window}s"
+def _windows(count: int, charter: Charter) -> str:
+    return f"{count} {charter.monitoring.window}" + ("" if count == 1 else "s")

@@ -29,22 +29,24 @@ def perform(
     function: str,
     key: str,
     holder: str,
-    lease_s: float,
+    lease_s: Callable[[int], float],
     act: Callable[[], object],
 ) -> bool:
-    """Do `act` under the next lease, unless somebody else's lease is alive. Returns whether it was done now.
+    """Do `act` under a lease of the holder's, unless somebody else's is alive. Returns whether it was done now.
 
-    Args: key: 64 hexadecimal digits that name the act; holder: who asks, the same for a redelivery.
+    Args: key: 64 hexadecimal digits that name the act; holder: who asks, the same for a redelivery. lease_s: how long
+        nobody else acts, for each attempt, counted from 1.
     """
     attempt = 1
     while True:
         place = ACTS.key(function=function, key=key, attempt=attempt_name(attempt))
         leased = read_document(store, place, Act)
         if leased is None:
-            leased = create_document(store, place, Act(holder=holder, leased_until=clock.now() + lease_s))
-        if leased.holder == holder:
-            act()
-            return True
+            wanted = Act(holder=holder, leased_until=clock.now() + lease_s(attempt))
+            leased = create_document(store, place, wanted)
         if leased.leased_until > clock.now():
-            return False
+            if leased.holder != holder:
+                return False
+            act()  # told again within our own lease, we cannot know whether it was done
+            return True
         attempt += 1

@@ -107,24 +107,29 @@ def authenticate(
     issuers: Sequence[TrustedIssuer],
     now: float,
     remembered: MutableMapping[str, Claims] | None = None,
+    *,
+    usecase: str,
+    action: str,
 ) -> Caller:
     """Return who is calling.
 
     Args:
         authorization: the header's value, None where there is none. now: epoch s.
+        usecase, action: what the caller wants to do, as for `authorize`; a refusal says how to get a token for that.
         remembered: tokens whose signature was verified before; verifying takes longer than all the rest. Keep one
             mapping for one tuple of issuers. Times are checked on every call all the same.
     Raises: Unauthenticated: no token, or one that does not hold; the message says why.
     """
-    token = _token(authorization)
+    remedy = _remedy(usecase, action)
+    token = _token(authorization, remedy)
     claims = remembered.get(token) if remembered is not None else None
     if claims is None:
-        claims = _verified(token, issuers)
+        claims = _verified(token, issuers, remedy)
         if remembered is not None:
             if len(remembered) >= _MAX_REMEMBERED:
                 remembered.clear()
             remembered[token] = claims
-    _check_times(claims, now)
+    _check_times(claims, now, remedy)
     return Caller(claims.sub, frozenset(claims.scope.split()), claims.iss)
 
 
@@ -208,19 +213,19 @@ def discovery(issuer: str) -> dict[str, Any]:
     }
 
 
-def _token(authorization: str | None) -> str:
+def _token(authorization: str | None, remedy: str) -> str:
     if not authorization:
-        raise Unauthenticated(f"Send a token in the header Authorization: Bearer <token>; {_remedy()}.")
+        raise Unauthenticated(f"Send a token in the header Authorization: Bearer <token>; {remedy}.")
     scheme, _, token = authorization.partition(" ")
     token = token.strip()
     if scheme.lower() != "bearer" or not token:
-        raise Unauthenticated(f"The header Authorization must read: Bearer <token>; {_remedy()}.")
+        raise Unauthenticated(f"The header Authorization must read: Bearer <token>; {remedy}.")
     if len(token) > MAX_TOKEN_BYTES or not token.isascii():
-        raise Unauthenticated(f"The token is longer than {MAX_TOKEN_BYTES} bytes, or not ASCII; {_remedy()}.")
+        raise Unauthenticated(f"The token is longer than {MAX_TOKEN_BYTES} bytes, or not ASCII; {remedy}.")
     return token
 
 
-def _verified(token: str, issuers: Sequence[TrustedIssuer]) -> Claims:
+def _verified(token: str, issuers: Sequence[TrustedIssuer], remedy: str) -> Claims:
     """Return the claims of a token whose signature, issuer and audience hold; its times are yet to be checked."""
     signed, _, signature = token.rpartition(".")
     head, _, body = signed.partition(".")
@@ -230,42 +235,43 @@ def _verified(token: str, issuers: Sequence[TrustedIssuer]) -> Claims:
         named = msgspec.json.decode(payload, type=_Issuer).iss
         sealed = _unpadded(signature)
     except (ValueError, RecursionError) as error:  # msgspec's, binascii's and UTF-8's errors are ValueErrors
-        raise Unauthenticated(f"The token is not a signed JWT with alg, kid and iss; {_remedy()}.") from error
+        raise Unauthenticated(f"The token is not a signed JWT with alg, kid and iss; {remedy}.") from error
     if header.crit is not None or header.typ.lower() not in ("jwt", "at+jwt"):
-        raise Unauthenticated(f"The token asks for extensions that are not known here; {_remedy()}.")
+        raise Unauthenticated(f"The token asks for extensions that are not known here; {remedy}.")
     issuer = next((candidate for candidate in issuers if candidate.issuer == named), None)
     if issuer is None:
-        raise Unauthenticated(f"The token's issuer is not trusted here; {_remedy()}.")
+        raise Unauthenticated(f"The token's issuer is not trusted here; {remedy}.")
     key = issuer.keys.get(header.kid)
     if key is None or header.alg != key.algorithm_name or header.alg not in issuer.algorithms:
-        raise Unauthenticated(f"The token's key and algorithm are not among its issuer's; {_remedy()}.")
+        raise Unauthenticated(f"The token's key and algorithm are not among its issuer's; {remedy}.")
     if not key.Algorithm.verify(signed.encode(), key.key, sealed):
-        raise Unauthenticated(f"The token's signature does not verify; {_remedy()}.")
+        raise Unauthenticated(f"The token's signature does not verify; {remedy}.")
     try:
         claims = msgspec.json.decode(payload, type=Claims)
     except (ValueError, RecursionError) as error:
-        raise Unauthenticated(f"The token needs the claims iss, sub, aud, iat and exp; {_remedy()}.") from error
+        raise Unauthenticated(f"The token needs the claims iss, sub, aud, iat and exp; {remedy}.") from error
     audiences = [claims.aud] if isinstance(claims.aud, str) else claims.aud
     if issuer.audience not in audiences:
-        raise Unauthenticated(f"The token is meant for another audience; {_remedy()}.")
+        raise Unauthenticated(f"The token is meant for another audience; {remedy}.")
     if not claims.sub or len(claims.sub) > 256:
-        raise Unauthenticated(f"The token's subject is empty or too long; {_remedy()}.")
+        raise Unauthenticated(f"The token's subject is empty or too long; {remedy}.")
     return claims
 
 
-def _check_times(claims: Claims, now: float) -> None:
+def _check_times(claims: Claims, now: float, remedy: str) -> None:
     """Raise unless now is within the token's times and those are not too far apart. Finite: JSON has no NaN."""
     if claims.exp - claims.iat > MAX_LIFETIME_S:
-        raise Unauthenticated(f"The token lives longer than the {MAX_LIFETIME_S // 3600} h allowed; {_remedy()}.")
+        raise Unauthenticated(f"The token lives longer than the {MAX_LIFETIME_S // 3600} h allowed; {remedy}.")
     if claims.exp <= now - LEEWAY_S:
-        raise Unauthenticated(f"The token has expired; {_remedy()}.")
+        raise Unauthenticated(f"The token has expired; {remedy}.")
     if max(claims.iat, claims.nbf if claims.nbf is not None else claims.iat) > now + LEEWAY_S:
-        raise Unauthenticated(f"The token is not valid yet: compare the clocks, or {_remedy()}.")
+        raise Unauthenticated(f"The token is not valid yet: compare the clocks, or {remedy}.")
 
 
-def _remedy(usecase: str = "X", action: str = "infer") -> str:
+def _remedy(usecase: str, action: str) -> str:
+    """Return how to get a token for it; what concerns the stack as a whole is its metrics."""
     if usecase == STACK:
-        return f"get one with `tidegate token --stack --allow {action}`"
+        return "get one with `tidegate token --allow metrics`"
     return f"get one with `tidegate token --usecase {usecase} --allow {action}`"
 
 

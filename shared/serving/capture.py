@@ -90,9 +90,10 @@ def prediction_ids(request: str, usecase: str, rows: Iterable[int], at: float) -
     return ids
 
 
-def partition_of(prediction: str) -> tuple[str, str]:
+def partition_of(prediction: str, field: str = "prediction") -> tuple[str, str]:
     """Return date and hour (UTC) of the capture partition that holds a prediction, from its id alone.
 
+    Args: field: where the id stands in a request.
     Raises: InvalidInput: not a prediction id.
 
     >>> partition_of("013e0cec1a80-b5ea8f5cc97103b62fa6")
@@ -102,8 +103,8 @@ def partition_of(prediction: str) -> tuple[str, str]:
     seconds = int(found[1], 16) // 1000 if found else -1
     if not 0 <= seconds <= LAST_TIME:
         raise InvalidInput(
-            f"{prediction[:60]!r} is not a prediction id; send one as an answer's prediction_id gave it.",
-            field="prediction",
+            f"{field}: {prediction[:60]!r} is not a prediction id; send one as an answer's prediction_id gave it.",
+            field=field,
             got=f"text of {len(prediction)} characters",
             expected="12 hexadecimal digits, a hyphen, 20 hexadecimal digits",
         )

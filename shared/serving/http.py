@@ -3,10 +3,16 @@
 Runtimes translate to and from these; handlers and the modules beside this one know nothing else of HTTP.
 """
 
+import re
 from collections.abc import Mapping
 
 import msgspec
 
+from shared.documents import digest_of_parts
+from shared.errors import InvalidInput
+
+IDEMPOTENCY_KEY = "idempotency-key"
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 JSON = "application/json"
 
 
@@ -67,3 +73,22 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     operation: str
     names: Mapping[str, str]
     subject: str
+
+
+def name_of(call: Call) -> str:
+    """Return what names a request: the key that its client gave it, so that asking again is asking once, or its id.
+
+    The key is the client's own: another subject's same key is another request.
+    Raises: InvalidInput: the header's value is no key.
+    Source: The Idempotency-Key HTTP Header Field, draft-ietf-httpapi-idempotency-key-header.
+    """
+    given = call.request.headers.get(IDEMPOTENCY_KEY)
+    if given is None:
+        return call.request.id
+    if not _KEY.fullmatch(given):
+        raise InvalidInput(
+            f"the header {IDEMPOTENCY_KEY} is not a key: use 1 to 255 visible ASCII characters",
+            field=IDEMPOTENCY_KEY,
+            got=f"text of {len(given)} characters",
+        )
+    return digest_of_parts(call.subject, given)

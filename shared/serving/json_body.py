@@ -17,7 +17,20 @@ _LOCATED_BYTES = 262_144
 """Up to this size a malformed body is walked in Python to name the field; beyond it the byte must do."""
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s"\[\]{},:]+')
 _BYTE = re.compile(r"\(byte (\d+)\)")
-_EXPECTED = re.compile(r"^Expected (.+?)(?:, got (.+))?$")
+_EXPECTED = re.compile(r"^Expected `(.+?)`(.*?)(?:, got `(.+)`)?$")
+_FIELD = re.compile(r"^Object (?:contains )?(missing required|unknown) field `(.+)`$")
+_BOUND = re.compile(r"^ (of length )?(>=|<=|>|<|==) ([-+.e0-9]+)$")
+_WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "an object",
+}
+_UNITS = {"str": "character", "object": "field"}
+_LIMITS = {">=": "from", "<=": "up to", ">": "above", "<": "below", "==": "equal to"}
+_LENGTHS = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than", "==": "exactly"}
 
 
 def decode_body(body: bytes, decoder: msgspec.json.Decoder[T], *, max_bytes: int, remedy: str) -> T:
@@ -91,12 +104,53 @@ def path_at(body: bytes, offset: int) -> str:
 
 def _mismatch(error: msgspec.ValidationError, field: str) -> InvalidInput:
     """Return msgspec's "Expected `int`, got `str` - at `$.shape[0]`" as an error of ours, its field beneath `field`."""
-    what, _, where = str(error).partition(" - at `")
-    path = where.rstrip("`").removeprefix("$")
-    place = (field + path if field else path.removeprefix(".")) or "body"
+    what, _, where = str(error).partition(" - at ")
+    path = where.rpartition("`$")[2].rstrip("`")
+    place = field + path if field else path.removeprefix(".")
+    named = _FIELD.match(what)
+    if named is not None:
+        place = f"{place}.{named[2]}" if place else named[2]
+        if named[1] == "missing required":
+            return InvalidInput(f"{place}: it is missing; send it.", field=place, got="nothing")
+        message = f"{place}: there is no such field; leave it out, or correct its name."
+        return InvalidInput(message, field=place, got="an unknown field")
+    place = place or "body"
     said = _EXPECTED.match(what)
-    expected, got = (said[1].replace("`", ""), (said[2] or "").replace("`", "")) if said else ("", "")
-    return InvalidInput(f"{place}: {what.replace('`', '')}.", field=place, got=got, expected=expected)
+    if said is None:
+        reason = what.replace("Invalid enum value", "it may not be").replace("`", "")
+        message = f"{place}: {reason[0].lower()}{reason[1:]}; /openapi.json says what it may be."
+        return InvalidInput(message, field=place)
+    expected, got = _kinds(said[1]) + _bound(said[1], said[2]), _kinds(said[3]) if said[3] else ""
+    subject = "a name in it must be" if where.startswith("`key`") else "send"
+    message = f"{place}: {subject} {expected}" + (f"; this is {got}." if got else ".")
+    return InvalidInput(message, field=place, got=got, expected=expected)
+
+
+def _kinds(named: str) -> str:
+    """Return msgspec's names of types in words.
+
+    >>> _kinds("int | float | str | null")
+    'a number, text or null'
+    """
+    kinds = named.split(" | ")
+    words = [_WORDS.get(kind, kind) for kind in kinds if not (kind == "int" and "float" in kinds)]
+    return " or ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
+
+
+def _bound(kind: str, bound: str) -> str:
+    """Return a bound on a value, or on how much it may hold, in words.
+
+    >>> _bound("array", " of length >= 1"), _bound("float", " <= 10.0")
+    (' of at least 1 value', ' up to 10')
+    """
+    found = _BOUND.match(bound)
+    if found is None:
+        return f", {bound.strip()}".replace("`", "") if bound else ""
+    at, number = found[2], f"{float(found[3]):.15g}"
+    if not found[1]:
+        return f" {_LIMITS[at]} {number}"
+    unit = _UNITS.get(kind, "value") + ("" if number == "1" else "s")
+    return f" of {_LENGTHS[at]} {number} {unit}"
 
 
 def _malformed(body: bytes, error: msgspec.DecodeError, field: str) -> InvalidInput:

@@ -66,7 +66,7 @@ def _operation(route: Route) -> dict[str, Any]:
     if route.action is not None:
         statuses += ["401", "403"]
     if route.body:
-        statuses += ["413"]
+        statuses += ["413", "415"]
     if route.function != "gateway":
         statuses += ["429", "503"]
     operation: dict[str, Any] = {
@@ -128,6 +128,10 @@ _IDS = {
     "maxProperties": 16,
 }
 _AT = {"type": "number", "minimum": 0, "description": "Epoch s at which it was asked; with an id, retries repeat ids."}
+_OUTCOME = {
+    "type": ["string", "number", "boolean"],
+    "description": "A value of the target's column, judged as in a file; or whether it is the positive one.",
+}
 _REQUEST_ID = {"type": "string", "minLength": 1, "maxLength": 128}
 _DATATYPE = {"type": "string", "enum": sorted({*NUMERIC_DATATYPES, "BYTES"})}
 _TENSOR = _object("name datatype shape", name=_TEXT, datatype=_DATATYPE, shape=_list(_WHOLE))
@@ -211,7 +215,7 @@ _SCHEMAS: dict[str, Any] = {
     "Labels": _object(
         "labels",
         labels=_list(
-            _object("value", value={"type": ["string", "number", "boolean"]}, prediction=_TEXT, ids={"type": "object"}),
+            _object("value", value=_OUTCOME, prediction=_TEXT, ids={"type": "object"}),
             minItems=1,
         ),
         at=_AT,

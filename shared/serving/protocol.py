@@ -10,6 +10,7 @@ shared.serving.capture).
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 import msgspec
@@ -120,6 +121,7 @@ _NESTED: dict[_Decoder, _Decoder] = {
     _TEXTS: msgspec.json.Decoder(list[Annotated[list[str | None], _Alone]]),
 }
 _IDS = msgspec.json.Decoder(list[Id])
+_ANY = msgspec.json.Decoder(list[Any])
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -130,12 +132,12 @@ def parse_infer(body: bytes, interface: ModelInterface, limits: Limits) -> Infer
     Raises: InvalidInput: its field names the place ("inputs[2].data[17]"). PayloadTooLarge: too many bytes or rows.
     """
     asked = decode_body(body, _BODY, max_bytes=limits.body_bytes, remedy=BATCH_REMEDY)
-    place_of = _places([tensor.name for tensor in asked.inputs], interface, "inputs[{}].name")
+    check_names([tensor.name for tensor in asked.inputs], interface, "inputs[{}].name")
     rows = _rows(asked.inputs, limits)
-    columns = {
-        tensor.name: _column(asked.inputs[place_of[tensor.name]], place_of[tensor.name], tensor, rows)
-        for tensor in interface.inputs
-    }
+    tensors = {tensor.name: tensor for tensor in interface.inputs}
+    # Read in the order in which they were sent, so that what is wrong first is named.
+    sent = {given.name: _column(given, place, tensors[given.name], rows) for place, given in enumerate(asked.inputs)}
+    columns = {name: sent[name] for name in tensors}
     parameters = asked.parameters
     return InferRequest(
         columns=columns,
@@ -206,7 +208,28 @@ def check_names(names: Iterable[str], interface: ModelInterface, field: str) -> 
     Args: field: where a name stands, "{}" being its place.
     Raises: InvalidInput: one is missing, unknown or there twice.
     """
-    _places(list(names), interface, field)
+    given = list(names)
+    wanted = [tensor.name for tensor in interface.inputs]
+    if len(given) == len(wanted) and set(given) == set(wanted):
+        return
+    for place, name in enumerate(given):
+        where = field.format(place)
+        if name not in wanted:
+            close = difflib.get_close_matches(name, [other for other in wanted if other not in given], 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"it takes {', '.join(wanted)}."
+            raise InvalidInput(
+                f"{where}: {name[:60]!r} is not an input of this model; {hint}", field=where, got=repr(name[:60])
+            )
+        if name in given[:place]:
+            raise InvalidInput(f"{where}: the input {name!r} is there twice; send it once.", field=where)
+    missing = [name for name in wanted if name not in given]
+    top = field.partition("[{}]")[0]
+    raise InvalidInput(
+        f"{top}: missing {', '.join(missing)}; send null for a value that is not known.",
+        field=top,
+        got=f"{len(given)} inputs",
+        expected=", ".join(wanted),
+    )
 
 
 def check_rows(rows: int, limits: Limits, field: str) -> int:
@@ -233,32 +256,6 @@ def read_ids(ids: Mapping[str, msgspec.Raw], rows: int, field: str) -> dict[str,
     return columns
 
 
-def _places(names: list[str], interface: ModelInterface, field: str) -> dict[str, int]:
-    """Return where each input stands."""
-    place_of = {name: place for place, name in enumerate(names)}
-    wanted = [tensor.name for tensor in interface.inputs]
-    if len(place_of) == len(names) == len(wanted) and all(name in place_of for name in wanted):
-        return place_of
-    for place, name in enumerate(names):
-        where = field.format(place)
-        if name not in wanted:
-            close = difflib.get_close_matches(name, [other for other in wanted if other not in place_of], 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"it takes {', '.join(wanted)}."
-            raise InvalidInput(
-                f"{where}: {name[:60]!r} is not an input of this model; {hint}", field=where, got=repr(name[:60])
-            )
-        if name in names[:place]:
-            raise InvalidInput(f"{where}: the input {name!r} is there twice; send it once.", field=where)
-    missing = [name for name in wanted if name not in place_of]
-    top = field.partition("[{}]")[0]
-    raise InvalidInput(
-        f"{top}: missing {', '.join(missing)}; send null for a value that is not known.",
-        field=top,
-        got=f"{len(names)} inputs",
-        expected=", ".join(wanted),
-    )
-
-
 def _rows(inputs: list[_Input], limits: Limits) -> int:
     """Return the number of rows that all shapes agree on."""
     rows = -1
@@ -274,13 +271,32 @@ def _rows(inputs: list[_Input], limits: Limits) -> int:
         if rows < 0:
             rows = check_rows(shape[0], limits, field)
         elif shape[0] != rows:
+            _check_own_shapes(inputs)
             raise InvalidInput(
-                f"{field}: {shape[0]} rows, but inputs[0] has {rows}; send as many for every input.",
+                f"{field}: {_of(shape[0], 'row')}, but inputs[0] has {rows}; send as many for every input.",
                 field=field,
                 got=str(shape[0]),
                 expected=str(rows),
             )
     return rows
+
+
+def _check_own_shapes(inputs: list[_Input]) -> None:
+    """Raises: InvalidInput: an input's shape is not that of its own data: then it is to blame, not its neighbour."""
+    for place, tensor in enumerate(inputs):
+        with suppress(ValueError, RecursionError):  # what is wrong with the data is said when it is read
+            count, field = len(_ANY.decode(tensor.data)), f"inputs[{place}].shape"
+            if tensor.shape[:1] != [count]:
+                raise InvalidInput(
+                    f"{field}: it says {tensor.shape[:2]}, the data has {_of(count, 'value')}; let them agree.",
+                    field=field,
+                    got=str(tensor.shape[:2]),
+                    expected=f"[{count}]",
+                )
+
+
+def _of(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def _column(given: _Input, place: int, tensor: Tensor, rows: int) -> list[Any]:
@@ -314,12 +330,9 @@ def _column(given: _Input, place: int, tensor: Tensor, rows: int) -> list[Any]:
 
 def _check_length(values: list[Any], rows: int, field: str) -> None:
     if len(values) != rows:
-        raise InvalidInput(
-            f"{field}: {len(values)} values for {rows} rows; send one for each row.",
-            field=field,
-            got=f"{len(values)} values",
-            expected=f"{rows} values",
-        )
+        got, expected = _of(len(values), "value"), _of(rows, "value")
+        message = f"{field}: {got} for {_of(rows, 'row')}; send one for each row."
+        raise InvalidInput(message, field=field, got=got, expected=expected)
 
 
 def _wanted(outputs: list[_Wanted]) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Target(Rules, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The column to predict; `positive` is the value, as text, that counts as 1; every other value counts as 0."""
+    """The column to predict; `positive` is the value, as text, that counts as 1; its other value counts as 0."""
 
     column: Name
     positive: str = "1"

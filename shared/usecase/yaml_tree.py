@@ -1,8 +1,9 @@
 """YAML as a tree in which every value knows its line: the plain part of YAML 1.2, and nothing that could surprise.
 
 Built from the parser's events, so that what a charter has no use for is refused before it can grow or act: anchors
-and aliases (a few lines can stand for gigabytes), tags, several documents, duplicate keys, deep nesting. Plain words
-mean what YAML 1.2's core schema says: `no`, `yes` and `on` are text, and `true` and `false` are the booleans.
+and aliases (a few lines can stand for gigabytes), merge keys, tags, several documents, duplicate keys, deep nesting.
+Plain words mean what YAML 1.2's core schema says: `no`, `yes` and `on` are text, and `true` and `false` are the
+booleans.
 """
 
 import math
@@ -160,6 +161,8 @@ def _put(node: Node, open_nodes: list[_Open], name: str) -> Node:
     elif isinstance(around.node.value, dict) and around.key is None:
         if isinstance(node.value, dict | list):
             raise refused(name, node.line, node.column, "", "a key is a word, not a list or a mapping")
+        if node.raw == "<<" and not node.quoted:
+            raise refused(name, node.line, node.column, "", "merge keys (<<) are not supported: write the values out")
         if node.raw in around.node.value:
             first = around.node.value[node.raw].key_line
             raise refused(

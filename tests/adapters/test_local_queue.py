@@ -1,11 +1,13 @@
 """The queue file where it is a file: processes, kills, a lock that another holds, damage, a newer format, forks."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from adapters.local.queue import LocalQueue, from_url
 from adapters.local.queue_file import QueueFile
 from shared.errors import ConfigurationError, DeadlineExceeded, IntegrityError, PermissionDenied, Unavailable
 
+SYNCHRONOUS_FULL = 2
 SEND_FOR_EVER = """
 import itertools, sys
 from adapters.local.queue import from_url
@@ -58,6 +61,48 @@ def test_the_file_is_private_and_its_folder_made(tmp_path: Path) -> None:
     LocalQueue(file, "q").send(b"1")
     for path in (tmp_path / "a" / "b").iterdir():
         assert path.stat().st_mode & 0o077 == 0, path
+    file.close()
+
+
+def test_every_commit_is_synced(file: QueueFile, tmp_path: Path) -> None:
+    """synchronous belongs to a connection, not to the file: each one that the queue opens must have it."""
+    LocalQueue(file, "q").send(b"1")
+    others = QueueFile(tmp_path / "state" / "queues.db")
+
+    def durability(one: QueueFile) -> tuple[str, int]:
+        with one.reading("test", "q", _deadline()) as connection:
+            (journal,), (synchronous,) = (
+                connection.execute(f"PRAGMA {name}").fetchone() for name in ("journal_mode", "synchronous")
+            )
+        return journal, synchronous
+
+    with ThreadPoolExecutor(1) as another_thread:
+        found = [durability(file), another_thread.submit(durability, file).result(), durability(others)]
+    assert found == [("wal", SYNCHRONOUS_FULL)] * 3
+    file.close()
+    assert durability(file) == ("wal", SYNCHRONOUS_FULL)
+    file.close()
+    others.close()
+
+
+def test_send_returns_after_the_commit(file: QueueFile, tmp_path: Path) -> None:
+    queue = LocalQueue(file, "q")
+    queue.send(b"1")
+    statements: list[str] = []
+    with file.reading("test", "q", _deadline()) as connection:
+        connection.set_trace_callback(statements.append)
+        queue.send(b"2")
+        queue.send_many([b"3", b"4"])
+        connection.set_trace_callback(None)
+        assert not connection.in_transaction
+    verbs = [text.split()[0] for text in statements if not text.startswith("PRAGMA")]
+    assert verbs == ["BEGIN", "INSERT", "COMMIT", "BEGIN", "INSERT", "INSERT", "COMMIT"]
+    # What a crash would leave: the files as they are now, without the connection's own memory.
+    left = shutil.copytree(tmp_path / "state", tmp_path / "left")
+    copy = QueueFile(left / "queues.db")
+    found = LocalQueue(copy, "q").receive(10, 30.0)
+    assert sorted(message.body for message in found) == [b"1", b"2", b"3", b"4"]
+    copy.close()
     file.close()
 
 

@@ -86,9 +86,6 @@ def test_a_parquet_file_is_profiled_by_its_own_types(tidegate: Any) -> None:
 
 @pytest.mark.parametrize("what", sorted(set(BAD) - {"target missing", "target constant", "target all empty"}))
 def test_what_is_no_table_has_no_profile(tidegate: Any, bad: Callable[[str], Path], what: str) -> None:
-    if what == "header only":
-        assert tidegate("profile", bad(what), "--json").document["rows"] == 0
-        return
     error = tidegate("profile", bad(what), "--json").error
     assert error["exit_code"] == 1
     assert error["field"] == "bad.csv"
@@ -131,6 +128,19 @@ def test_a_bad_upload_is_quarantined(tidegate: Any, signed: Path, bad: Callable[
     assert (status["quarantined"], status["datasets"]) == (1, 0)
     assert any("bad.csv" in act["what"] for act in status["acts"])
     assert tidegate("fsck", "--json").document["clean"]
+
+
+def test_a_column_is_named_once(tidegate: Any, charter: Path, csv_of: Callable[..., str]) -> None:
+    Path("a.csv").write_text(csv_of(1).replace("level", "levle", 1))
+    said = tidegate("validate", "a.csv", "--charter", charter).out
+    assert "  error: column 'level' is missing\n" in said
+
+
+def test_a_target_of_three_values_is_refused(tidegate: Any, charter: Path, csv_of: Callable[..., str]) -> None:
+    Path("a.csv").write_text(csv_of(1).replace(",0\n", ",2\n", 3))
+    found = tidegate("validate", "a.csv", "--charter", charter, "--json")
+    (anomaly,) = [one for one in found.document["anomalies"] if one["kind"] == "target"]
+    assert (found.code, anomaly["severity"], set(anomaly["examples"])) == (1, "error", {"0", "1", "2"})
 
 
 def test_an_empty_file_is_refused_before_anything_lands(

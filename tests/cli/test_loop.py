@@ -119,7 +119,8 @@ def test_a_person_asks_for_a_training_and_overrules_the_gates(on: Any) -> None:
     assert on("promote", other, "--reason", "x", "--by", "y", "--json").error["exit_code"] == 1
     back = on("rollback", "--reason", "seen", "--by", "Ada", "--json").document
     assert (back["stage"]["champion"], back["epoch"]) == (champion, promoted["epoch"] + 1)
-    assert on("promote", "99", "--reason", "x", "--by", "y", "--json").error["exit_code"] == 2
+    error = on("promote", "99", "--reason", "x", "--by", "y", "--json").error
+    assert (error["exit_code"], "tides has no model 99; there " in error["message"]) == (2, True)
     for option in ("--reason", "--by"):
         words = {"--reason": "x", "--by": "y", option: " "}
         arguments = (word for pair in words.items() for word in pair)
@@ -135,6 +136,12 @@ def test_a_token_is_made_for_what_it_is_asked_for(on: Any) -> None:
     wrong += [("--minutes", minutes) for minutes in ("0", "-1", "9999", "nan")]
     for option, value in wrong:
         assert on("token", option, value, "--json").error["field"] == option
+
+
+def test_a_token_for_the_metrics_needs_no_use_case(tidegate: Any) -> None:
+    tidegate("init")
+    assert tidegate("token", "--allow", "metrics", "--json").document["scopes"] == ["_stack:read"]
+    assert tidegate("token", "--allow", "metrics", "--usecase", "none", "--json").error["exit_code"] == 2
 
 
 def test_who_predicts_with_nobody_serving_is_told(tidegate: Any, signed: Path, csv_of: Callable[..., str]) -> None:
@@ -191,7 +198,8 @@ def test_the_served_half_of_the_loop(served: Any, stack: Stack, csv_of: Callable
 def test_a_wrong_window_is_named(on: Any, window: str) -> None:
     error = on("monitor", "--window", window, "--json").error
     assert error["exit_code"] == 2
-    assert error["field"].strip("-") == "window"
+    assert error["field"] == "--window"
+    assert "such as 2013-04" in error["message"] or "not over" in error["message"]
 
 
 @pytest.mark.parametrize(
@@ -205,7 +213,7 @@ def test_a_wrong_window_is_named(on: Any, window: str) -> None:
         (b"at,level,wind,moon\nnoon,1,2,full\n", 1, "'at'"),
         (b'{"inputs": []}', 2, "inputs"),
         (b'{"inputs": [{"name": "level", "shape": [1], "datatype": "FP32", "data": [NaN]}]}', 2, "inputs[0].data"),
-        (b'{"a":' * 100_000, 2, "body"),
+        (b'{"a":' * 100_000, 2, "a: there is no such field"),
         (b"\x89PNG\r\n", 1, "picture"),
     ],
     ids=range(10),
@@ -225,8 +233,10 @@ def test_what_cannot_be_predicted_is_named(served: Any, body: bytes, code: int, 
         (b"row,shut\n,1\n", (), "'row'"),
         (b"row,shut\n1,\n", (), "shut"),
         (b"row,shut\n", (), "shut"),
+        (b"row,shut\n1,1\n2,maybe\n", (), "'maybe'"),
+        (b"row,shut\n1,1\n2,7\n", (), "1 or another whole number"),
     ],
-    ids=range(5),
+    ids=range(7),
 )
 def test_labels_that_cannot_be_read_are_named(served: Any, body: bytes, arguments: tuple[str, ...], names: str) -> None:
     Path("bad.csv").write_bytes(body)

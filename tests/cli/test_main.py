@@ -13,8 +13,11 @@ import typer.main
 
 import cli.main
 from cli.main import COMMANDS, Commands, app
+from cli.monitoring import _show_status
+from cli.output import fail
 from functions.runtimes.local import home as local_home
-from shared.errors import TidegateError
+from shared.errors import InvalidInput, PermissionDenied, TidegateError, Unavailable
+from shared.monitoring.status import Status
 
 ROOT = Path(__file__).parents[2]
 NAMES = [name for panel in COMMANDS.values() for name in panel]
@@ -86,7 +89,13 @@ def test_the_home_is_by_default_the_runtimes_own() -> None:
 @pytest.mark.parametrize(
     ("arguments", "names"),
     [
-        (["trian"], "trian"),
+        (["trian"], "did you mean 'train'?"),
+        (["statsu"], "did you mean 'status'?"),
+        (["xyzzy"], "xyzzy"),
+        (["init", "--home", ""], "--home"),
+        (["status", "--home", " "], "--home"),
+        (["demo", "--port", "99999"], "--port"),
+        (["demo", "--port", "-1"], "--port"),
         (["train"], "--by"),
         (["promote", "one", "--reason", "x", "--by", "y"], "MODEL"),
         (["promote", "0", "--reason", "x", "--by", "y"], "MODEL"),
@@ -200,6 +209,69 @@ def test_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
             )
         assert (ended.returncode, ended.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("arguments", [("init", "--json"), ("init",), ("--help",), ("status", "--json")])
+def test_an_answer_that_cannot_be_written_is_one_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "cli.main", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+    assert len(ended.stderr.splitlines()) == 1, ended.stderr
+    assert "No space left on device" in ended.stderr
+    assert ended.returncode == 3
+
+
+def test_text_says_what_would_have_been_right(capfd: pytest.CaptureFixture[str]) -> None:
+    for error, said in (
+        (InvalidInput("x is wrong.", field="x", expected="a number"), "x is wrong (expected: a number)"),
+        (InvalidInput("x: send a number", field="x", expected="a number"), "x: send a number"),
+        (InvalidInput("x is wrong", field="x"), "x is wrong"),
+    ):
+        with pytest.raises(SystemExit):
+            fail(error, False)
+        assert capfd.readouterr().err == f"Invalid input: {said}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (PermissionDenied("read-only", provider="local"), 3),
+        (PermissionDenied("no scope"), 2),
+        (Unavailable("not ready"), 3),
+    ],
+)
+def test_what_the_environment_does_is_told_from_what_was_asked(
+    tidegate: Any, broken: Any, error: TidegateError, code: int
+) -> None:
+    broken.append(error)
+    assert tidegate("status", "--json").error["exit_code"] == code
+
+
+def test_one_of_something_is_said_in_the_singular(capfd: pytest.CaptureFixture[str]) -> None:
+    given = {"charter": 1, "rows": 1, "quarantined": 0, "trainings": (), "champion": 1, "epoch": 1}
+    _show_status(Status(usecase="tides", datasets=1, models=1, alerts=(), acts=(), **given))
+    said = capfd.readouterr().out
+    assert "1 dataset, 1 row, 0 quarantined" in said
+    assert "1 model; model 1 serves" in said
+
+
+def test_a_lost_key_is_not_passed_over(tidegate: Any, tmp_path: Path) -> None:
+    tidegate("init")
+    (tmp_path / ".tidegate" / "secrets" / "signing-key").unlink()
+    for command in ("init", "serve"):
+        error = tidegate(command, "--json").error
+        assert error["exit_code"] == 2
+        assert "secrets/signing-key of the home is lost" in error["message"]
+    (tmp_path / ".tidegate" / "secrets" / "token-key").unlink()
+    tidegate("apply", "usecase.yaml")
+    assert "lost" in tidegate("token", "--allow", "metrics", "--json").error["message"]
 
 
 def test_a_real_process_ends_with_the_exit_code(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`init`, `apply`, `sign-off`: charters that people write, and mistype; what is refused leaves nothing behind."""
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from functions.runtimes.local import files
 from shared.usecase.reading import parse_charter
 
 FILLED = {
@@ -44,6 +46,20 @@ def test_a_home_that_cannot_be_made_is_named(tidegate: Any, tmp_path: Path) -> N
     (tmp_path / "file").write_text("")
     assert "--home" in tidegate("init", "--home", "file", "--json").error["message"]
     assert "--charter" in tidegate("init", "--charter", "file/usecase.yaml", "--json").error["message"]
+
+
+def test_a_place_that_takes_no_file_is_the_environments_doing(
+    tidegate: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(*_: object, **__: object) -> bytes:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    assert tidegate("init", "--home", "/proc/x", "--json").error["exit_code"] == 3
+    assert tidegate("init", "--charter", "none/usecase.yaml", "--json").error["exit_code"] == 2
+    monkeypatch.setattr(files, "write_once", refusing)
+    error = tidegate("init", "--json").error
+    assert (error["exit_code"], "--charter" in error["message"]) == (3, True)
+    assert not Path("usecase.yaml").exists()
 
 
 def test_the_template_is_a_charter_once_it_is_filled_in(tidegate: Any) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from shared.errors import InvalidInput, NotFound, TidegateError
 from shared.ports import Created, Exists, Object, ObjectInfo
@@ -157,12 +157,66 @@ class PutOnlyCreates(Proxy):
         return self.inner.get(key).etag
 
 
-@breaks("of_racing_puts_one_stands_whole")
+@breaks("put_replaces")
 class AnswersWithTheWrongEtag(Proxy):
     def put(self, key: str, body: bytes, **given: Any) -> Any:
-        self.inner.put(key, body, **given)
+        return self.inner.put(key, body, **given) + "'"
+
+
+@breaks("no_reader_sees_a_part_of_a_put")
+class PutsInParts(Proxy):
+    def put(self, key: str, body: bytes, **given: Any) -> Any:
+        self.inner.put(key, body[: len(body) // 2], **given)
+        time.sleep(0.001)
+        return self.inner.put(key, body, **given)
+
+
+@breaks("no_reader_sees_a_part_of_a_put")
+class ReplacesByDeleting(Proxy):
+    def put(self, key: str, body: bytes, **given: Any) -> Any:
+        self.inner.delete(key, **given)
+        time.sleep(0.001)
+        return self.inner.put(key, body, **given)
+
+
+@breaks("of_racing_puts_the_last_one_stands")
+class MixesRacingPuts(Proxy):
+    halves: ClassVar[dict[str, bytes]] = {}
+
+    def put(self, key: str, body: bytes, **given: Any) -> Any:
+        self.halves[key] = body[: len(body) // 2]
         time.sleep(0.0005)
-        return self.inner.head(key).etag + "'"
+        return self.inner.put(key, self.halves[key] + body[len(body) // 2 :], **given)
+
+
+@breaks("of_racing_puts_the_last_one_stands")
+class DropsTheLaterOfRacingPuts(Proxy):
+    """It takes what comes while it is busy with the key for the same put, sent again."""
+
+    busy: ClassVar[set[str]] = set()
+
+    def put(self, key: str, body: bytes, **given: Any) -> Any:
+        if key in self.busy:
+            return self.inner.head(key).etag
+        self.busy.add(key)
+        try:
+            time.sleep(0.0005)
+            return self.inner.put(key, body, **given)
+        finally:
+            self.busy.discard(key)
+
+
+@breaks("of_puts_that_follow_the_last_one_stands")
+class KeepsTheFirstOfOneMoment(Proxy):
+    """It orders puts by a clock that moves in steps: of two in one step the first stands."""
+
+    def put(self, key: str, body: bytes, **given: Any) -> Any:
+        written = self.__dict__.setdefault("written", {})
+        moment = time.monotonic() // 0.25
+        if written.get(key) == moment:
+            return self.inner.head(key).etag
+        written[key] = moment
+        return self.inner.put(key, body, **given)
 
 
 @breaks("list_is_complete_and_in_order")

@@ -1,8 +1,11 @@
 """What an object store must do when it is written to, sentence by sentence."""
 
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
-from shared.ports import Created, Exists, Object
+from shared.ports import Created, Exists, Object, ObjectStore
 from tests.conformance.clauses import Suite
 from tests.conformance.rigs import StoreRig
 from tests.conformance.store_clauses import WRITERS, in_threads
@@ -96,19 +99,80 @@ def put_replaces(rig: StoreRig) -> None:
     assert rig.keys_raw() == ["k"]
 
 
-@clause("ObjectStore.put", "Atomic for readers; of racing writers the last one stands.")
-def of_racing_puts_one_stands_whole(rig: StoreRig) -> None:
-    for _ in range(5):
-        etags: dict[int, str] = {}
+@clause("ObjectStore.put", "Atomic for readers;")
+def no_reader_sees_a_part_of_a_put(rig: StoreRig) -> None:
+    bodies = [bytes([letter]) * size for letter, size in zip(b"abcd", (300_000, 10, 700_000, 0), strict=True)]
+    rig.store.put("k", bodies[0])
+    done = threading.Event()
 
-        def race(worker: int, etags: dict[int, str] = etags) -> None:
-            etags[worker] = rig.another().put("k", b"%d" % worker * 50_000)
+    def read() -> None:
+        store = rig.another()
+        while not done.is_set():
+            assert store.get("k").body in bodies
+            info = store.head("k")
+            assert info is not None
+            assert info.size_bytes in [len(body) for body in bodies]
 
-        in_threads(race)
-        found = rig.store.get("k")
-        assert found in [Object(b"%d" % worker * 50_000, etag) for worker, etag in etags.items()]
-        etag = rig.store.put("k", b"last")
-        assert rig.store.get("k") == Object(b"last", etag)
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read)
+        try:
+            for body in bodies * 8:
+                rig.store.put("k", body)
+        finally:
+            done.set()
+        reading.result()
+
+
+@dataclass(frozen=True)
+class _Put:
+    """A put that was acknowledged: between these two times it took effect."""
+
+    began: float
+    acknowledged: float
+    etag: str
+
+
+@clause("ObjectStore.put", "of racing writers the last one stands.")
+def of_racing_puts_the_last_one_stands(rig: StoreRig) -> None:
+    """Every read gives one put, whole, and none that another put had followed before the read began."""
+    puts: dict[bytes, _Put] = {}
+    reads: list[tuple[float, Object]] = []
+
+    def put(body: bytes, store: ObjectStore) -> None:
+        began = time.monotonic()
+        etag = store.put("k", body)
+        puts[body] = _Put(began, time.monotonic(), etag)
+
+    def read(store: ObjectStore) -> None:
+        began = time.monotonic()
+        reads.append((began, store.get("k")))
+
+    def race(worker: int) -> None:
+        store = rig.another()
+        for turn in range(5):
+            put(b"%d/%d " % (worker, turn) * 5000, store)
+            read(store)
+
+    put(b"first", rig.store)
+    in_threads(race)
+    read(rig.store)
+    for began, found in reads:
+        stood = puts.get(found.body)
+        assert stood is not None, "no put wrote this"
+        assert found.etag == stood.etag
+        assert not [
+            later for later in puts.values() if stood.acknowledged < later.began and later.acknowledged < began
+        ], "another put had followed"
+
+
+@clause("ObjectStore.put", "of racing writers the last one stands.")
+def of_puts_that_follow_the_last_one_stands(rig: StoreRig) -> None:
+    handles = [rig.another(), rig.another()]
+    for turn in range(10):
+        body = b"%d" % turn
+        etag = handles[turn % 2].put("k", body)
+        assert [handle.get("k") for handle in (rig.store, *handles)] == [Object(body, etag)] * 3
+        assert rig.read_raw("k") == body
 
 
 WRITING.permits(

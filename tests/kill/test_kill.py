@@ -22,11 +22,11 @@ from functions.runtimes.local.platform import compose_all
 from functions.runtimes.local.supervisor import Stack, start
 from shared import layout
 from shared.documents import digest_of, encode
-from shared.errors import NotFound, TidegateError, Unavailable
+from shared.errors import InvalidTransition, NotFound, TidegateError, Unavailable
 from shared.monitoring.fsck import fsck
 from shared.registry.ledger import Ledger
 from shared.registry.signatures import trusted_keys
-from shared.serving.records import ModelVersion
+from shared.serving.records import ModelVersion, Stage
 from shared.settings import read_settings
 from shared.topology import queue_names
 from shared.usecase.charter import Charter, CharterVersion, Retraining, Signature, Training
@@ -35,6 +35,10 @@ from tests.simulation.material import CHARTER, USECASE, csv, rows
 
 SEED = int(os.environ.get("TIDEGATE_KILL_SEED", "7"))
 KILLS = 50
+CHANGES = 12
+"""Promotions and rollbacks that are asked for while the killing goes on."""
+STARTING = 0.8
+"""How often a stack that is still starting is spared."""
 REST_S = 120.0
 MONTHS = [f"2013-{month:02d}" for month in range(1, 13)]
 ACTIONS = ("infer", "label", "upload", "read", "release")
@@ -55,7 +59,8 @@ class Killer:
 
     def stop(self) -> None:
         self._done.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     @property
     def satisfied(self) -> bool:
@@ -64,6 +69,8 @@ class Killer:
     def _run(self) -> None:
         while not self.satisfied and not self._done.wait(self._chance.uniform(0.05, 0.9)):
             victims = processes_of(self._home.path)
+            if len(victims) < 3 and self._chance.random() < STARTING:
+                continue  # still starting: killed now and then, or nothing else would ever happen
             if victims:
                 pid, role = self._chance.choice(victims)
                 try:
@@ -95,6 +102,7 @@ class Team:
         self.stack: Stack | None = None
         self.restarts = 0
         self.answers = 0
+        self.changes = 0
 
     def up(self) -> Client:
         """Return a client of the stack, started again if it is down."""
@@ -142,6 +150,20 @@ class Team:
         labels = {"labels": [{"ids": {"row": row["row"]}, "value": row["shut"]} for row in some]}
         self.insist(lambda client: client.post(f"/v1/usecases/{USECASE}/labels", labels))
 
+    def change(self, number: int) -> None:
+        """Promote the two models in turn, and now and then roll back."""
+        asked: dict[str, Any] = {"action": "rollback", "reason": f"change {number}"}
+        if number % 3:
+            asked |= {"action": "promote", "model": number % 3}
+        self.insist(lambda client: self._release(client, asked, f"change-{number}"))
+
+    def _release(self, client: Client, asked: dict[str, Any], key: str) -> None:
+        try:
+            client.post(f"/v1/usecases/{USECASE}/release", asked, key)
+        except InvalidTransition:  # it serves already, or there is no earlier champion
+            return
+        self.changes += 1
+
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
@@ -184,10 +206,18 @@ def test_fifty_kills_lose_nothing(home: Home, capsys: pytest.CaptureFixture[str]
         killer.stop()
     local = compose_all(home, "test")
     platform = local.platform
+    again = Killer(home)
     try:
         team.up().close()
         wait_for_rest(home, local)
+        again.start()
+        for number in range(1, CHANGES + 1):
+            team.change(number)
+        again.stop()
+        team.up().close()
+        wait_for_rest(home, local)
     finally:
+        again.stop()
         if team.stack is not None:
             team.stack.stop()
     report = fsck(platform.landing, platform.system, platform.capture, trusted_keys(home.settings.trust_roots))
@@ -196,11 +226,16 @@ def test_fifty_kills_lose_nothing(home: Home, capsys: pytest.CaptureFixture[str]
         assert platform.system.head(layout.RECEIPTS.key(usecase=USECASE, receipt=receipt)) is not None
     models = list(Ledger(platform.system, layout.MODELS, USECASE, ModelVersion).entries())
     assert models
+    stages = Ledger(platform.system, layout.STAGES, USECASE, Stage).entries()
+    changed = [entry.document.reason for entry in stages if entry.document.action in ("rollback", "promote")]
+    assert len(changed) == len(set(changed)) == team.changes > 0  # asked until answered, done once
     with capsys.disabled():
         roles = {role: killer.killed.count(role) for role in sorted(set(killer.killed))}
         print(
-            f"\nkill -9: {len(killer.killed)} with seed {SEED} ({roles}); {team.restarts} starts of the stack, "
-            f"{len(team.acknowledged)} uploads, {team.answers} answers, {len(models)} models",
+            f"\nkill -9: {len(killer.killed)} and {len(again.killed)} with seed {SEED} ({roles}); "
+            f"{team.restarts} starts of the stack, "
+            f"{len(team.acknowledged)} uploads, {team.answers} answers, {len(models)} models, "
+            f"{team.changes} promotions and rollbacks",
             end="",
         )
 

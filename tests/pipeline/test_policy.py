@@ -41,6 +41,7 @@ def test_the_first_training_needs_the_minimum_of_windows_and_nothing_else(kind: 
         False,
         "2 months of data, training.minimum_windows is 3",
     )
+    assert training_allowed(charter(on=()), kind, [], NOW, 1)[1].startswith("1 month of data, ")
     allowed, reason = training_allowed(charter(on=()), kind, [decided(1, granted=False)], NOW, 3)
     assert allowed
     assert "first training" in reason

@@ -6,6 +6,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from functions.runtimes.http import own_issuer, public_keys
@@ -15,12 +16,14 @@ from functions.runtimes.local.home import (
     SIGNING_KEY,
     TOKEN_KEY,
     absolute,
+    check_secrets,
     create_home,
     issue_token,
     open_home,
 )
 from functions.runtimes.local.platform import compose
-from shared.errors import ConfigurationError
+from shared.documents import encode
+from shared.errors import ConfigurationError, TidegateError, Unavailable, Unsupported
 from shared.registry.signatures import key_id_of, public_of, sign, verify
 from shared.serving.access import authenticate
 
@@ -54,7 +57,8 @@ def test_keys_are_private_and_the_settings_hold_their_public_parts(tmp_path: Pat
 def test_its_tokens_are_accepted_by_its_own_settings(tmp_path: Path) -> None:
     home = create_home(tmp_path / "home")
     token = issue_token(home, "me", ["flights:infer"], 1000.0, 60.0)
-    caller = authenticate(f"Bearer {token}", (own_issuer(home.settings),), 1001.0)
+    issuers = (own_issuer(home.settings),)
+    caller = authenticate(f"Bearer {token}", issuers, 1001.0, usecase="flights", action="infer")
     assert (caller.subject, caller.scopes) == ("me", {"flights:infer"})
 
 
@@ -70,16 +74,68 @@ def test_no_home_is_said_with_its_remedy(tmp_path: Path) -> None:
             open_home(place)
     with pytest.raises(ConfigurationError, match="--home"):
         create_home(tmp_path / "file")
-    with pytest.raises(ConfigurationError, match="--home"):
+    with pytest.raises(Unavailable, match="--home") as refused:  # the environment's doing: exit code 3
         create_home(Path("/proc/nowhere"))
+    assert refused.value.exit_code == 3
+    home = create_home(tmp_path / "home")
+    (home.path / SETTINGS).unlink()
+    (home.path / SETTINGS).mkdir()
+    with pytest.raises(Unavailable, match="cannot be read"):
+        open_home(home.path)
 
 
 def test_wrong_settings_name_the_key(tmp_path: Path) -> None:
     home = create_home(tmp_path / "home")
     path = home.path / SETTINGS
     path.write_text(path.read_text().replace('"port": 8080', '"prot": 8080'))
-    with pytest.raises(ConfigurationError, match="prot"):
+    with pytest.raises(ConfigurationError, match=rf"{path}: .*prot.*; correct it"):
         open_home(home.path)
+
+
+@pytest.mark.parametrize(
+    ("written", "kind", "says"),
+    [
+        ('"settings/9"', Unsupported, "newer Tidegate.*upgrade"),
+        ('"settings/0"', ConfigurationError, "'settings/0'; correct it, or restore it"),
+        ('"receipt/1"', ConfigurationError, "expected a document of format settings/1"),
+        ('""', ConfigurationError, "expected a document of format settings/1"),
+        ("1", ConfigurationError, "format"),
+    ],
+)
+def test_settings_of_another_format_are_refused(
+    tmp_path: Path, written: str, kind: type[TidegateError], says: str
+) -> None:
+    home = create_home(tmp_path / "home")
+    path = home.path / SETTINGS
+    path.write_text(path.read_text().replace('"settings/1"', written))
+    with pytest.raises(kind, match=f"{path}: .*{says}"):
+        open_home(home.path)
+
+
+@pytest.mark.parametrize("name", [SIGNING_KEY, TOKEN_KEY])
+def test_a_lost_key_is_said_and_may_be_replaced_as_the_message_says(tmp_path: Path, name: str) -> None:
+    home = create_home(tmp_path / "home")
+    (home.path / "secrets" / name).unlink()
+    for refused in (check_secrets, lambda home: create_home(home.path), lambda home: home.secret(name)):
+        with pytest.raises(ConfigurationError, match=rf"secrets/{name} .* lost.*backup.*`tidegate init --home NEW`"):
+            refused(home)
+    assert not (home.path / "secrets" / name).exists()
+    other = create_home(tmp_path / "new")
+    shutil.copy(other.path / "secrets" / name, home.path / "secrets" / name)
+    field = "trust_roots" if name == SIGNING_KEY else "token_keys"
+    with pytest.raises(ConfigurationError, match=rf"secrets/{name} .* not among the {field}"):
+        check_secrets(home)
+    known = {**getattr(home.settings, field), **getattr(other.settings, field)}
+    (home.path / SETTINGS).write_bytes(encode(msgspec.structs.replace(home.settings, **{field: known})))
+    check_secrets(create_home(home.path))
+
+
+def test_a_key_that_cannot_be_read_is_the_environments_doing(tmp_path: Path) -> None:
+    home = create_home(tmp_path / "home")
+    (home.path / "secrets" / TOKEN_KEY).unlink()
+    (home.path / "secrets" / TOKEN_KEY).mkdir()
+    with pytest.raises(Unavailable, match="cannot be read"):
+        check_secrets(home)
 
 
 class Killed(BaseException):

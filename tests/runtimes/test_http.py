@@ -69,6 +69,8 @@ def test_every_other_route_refuses_a_caller_without_a_token(stack: Any) -> None:
             response = ask(stack, route.method, path)
             assert response.status == 401, route.path
             assert response.headers["www-authenticate"].startswith("Bearer")
+            allowed = "metrics" if route.path == "/metrics" else f"--usecase flights --allow {route.action}"
+            assert f"{allowed}`" in problem_of(response)["detail"]
 
 
 def test_a_token_with_the_scope_is_let_in(stack: Any) -> None:
@@ -89,6 +91,23 @@ def test_a_token_for_another_place_or_time_is_refused(stack: Any, change: dict[s
     response = ask(stack, "POST", "/v2/models/flights/infer", stack.token("flights:infer", **change))
     assert response.status == 401
     assert word in problem_of(response)["detail"]
+
+
+def test_a_compressed_body_is_refused_with_the_remedy(stack: Any) -> None:
+    token = stack.token("flights:label")
+    response = ask(stack, "POST", "/v1/usecases/flights/labels", token, b"x", content_encoding="gzip")
+    assert response.status == 415
+    document = problem_of(response)
+    assert (document["field"], document["got"]) == ("content-encoding", "gzip")
+    assert "unpack it" in document["detail"]
+    for plain in ("identity", ""):
+        assert ask(stack, "POST", "/v1/usecases/flights/labels", token, content_encoding=plain).status == 404
+
+
+def test_an_empty_upload_is_refused_with_the_remedy(stack: Any) -> None:
+    response = ask(stack, "PUT", "/v1/usecases/flights/uploads/a.csv", stack.token("flights:upload"))
+    assert response.status == 400
+    assert "send a CSV or Parquet file with at least one row" in problem_of(response)["detail"]
 
 
 def test_an_unsigned_token_is_refused(stack: Any) -> None:

@@ -1,5 +1,6 @@
 """A served home as a person runs it: processes are killed, started again, stopped; one home is served once."""
 
+import errno
 import json
 import os
 import signal
@@ -15,14 +16,17 @@ from typing import Any
 import msgspec
 import pytest
 
+from functions.runtimes.local import process, supervisor
+from functions.runtimes.local.drain import drain
 from functions.runtimes.local.gateway import bound_socket
-from functions.runtimes.local.home import SETTINGS, Home, create_home, issue_token, open_home
+from functions.runtimes.local.home import SETTINGS, SIGNING_KEY, TOKEN_KEY, Home, create_home, issue_token, open_home
 from functions.runtimes.local.platform import compose
-from functions.runtimes.local.process import Role, announced, is_alive
-from functions.runtimes.local.supervisor import Stack, start
+from functions.runtimes.local.process import Role, announced, is_alive, tell_failure, told_failure
+from functions.runtimes.local.supervisor import STOP_MARGIN_S, Stack, not_ready, serve, start
 from shared.documents import encode
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, IntegrityError, MissingDependency, TidegateError, Unavailable
 from shared.events import UploadReceived, first_event
+from shared.registry.signatures import key_id_of
 from shared.settings import read_settings
 
 WAIT_S = 60.0
@@ -228,7 +232,51 @@ def test_a_taken_port_is_said_with_its_remedy(home: Home) -> None:
 
 
 def test_wrong_settings_are_said_and_nothing_is_left_running(tmp_path: Path) -> None:
-    home = home_with(tmp_path / "home", token_keys={"k": "no key"})
+    made = create_home(tmp_path / "home", port=0)
+    home = home_with(made.path, token_keys={key_id_of(made.secret(TOKEN_KEY)): "no key"})
     with pytest.raises(ConfigurationError, match=r"the gateway cannot start: .*token_keys"):
         start(home)
     eventually(lambda: not list(home.run.glob("*.json")))
+
+
+def test_a_home_without_its_key_is_not_served(home: Home) -> None:
+    (home.path / "secrets" / SIGNING_KEY).unlink()
+    with pytest.raises(ConfigurationError, match="secrets/signing-key of the home is lost"):
+        start(home)
+    assert not list(home.run.glob("*.json"))
+
+
+def test_a_home_that_cannot_be_written_is_the_environments_doing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(supervisor, "on_stop", lambda act: None)  # this process's own signals stay pytest's
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "write_whole", full)
+        for begin in (serve, start):
+            with pytest.raises(Unavailable, match=r"cannot be written: No space left.*room"):
+                begin(home)
+    (home.run / "supervisor.lock").unlink()
+    for role in ("supervisor", "worker"):  # a folder where the lock should be: as on a disk that is read-only
+        (home.run / f"{role}.lock").mkdir()
+    for act in (serve, lambda home: drain(home, 0.0)):
+        with pytest.raises(Unavailable, match="cannot be written") as refused:
+            act(home)
+        assert refused.value.exit_code == 3
+
+
+def test_what_is_never_ready_is_the_environments_doing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    tell_failure(home, "worker", Unavailable("the disk is slow"))
+    assert not_ready(home).exit_code == 3
+    assert "not ready after 60 s: the disk is slow; see " in not_ready(home).message
+    monkeypatch.setattr(supervisor, "READY_WITHIN_S", -STOP_MARGIN_S)
+    with pytest.raises(Unavailable, match="not ready"):
+        start(home)
+
+
+@pytest.mark.parametrize("error", [MissingDependency("install it"), IntegrityError("x", provider="local")])
+def test_a_failure_is_told_from_process_to_process_as_it_was(home: Home, error: TidegateError) -> None:
+    tell_failure(home, "gateway", error)
+    told = told_failure(home, "gateway")
+    assert (type(told), str(told), told and told.exit_code) == (type(error), str(error), error.exit_code)
+    assert told_failure(home, "worker") is None

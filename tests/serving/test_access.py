@@ -2,6 +2,7 @@ import base64
 import hashlib
 import hmac
 import json
+from functools import partial
 from typing import Any
 
 import jwt
@@ -12,11 +13,11 @@ from hypothesis import strategies as st
 
 from shared.errors import ConfigurationError, PermissionDenied, Unauthenticated
 from shared.registry.signatures import generate, key_id_of, load_private, public_of, public_pem
+from shared.serving import access
 from shared.serving.access import (
     MAX_LIFETIME_S,
     STACK,
     Claims,
-    authenticate,
     authorize,
     discovery,
     issue,
@@ -24,6 +25,7 @@ from shared.serving.access import (
     trusted_issuer,
 )
 
+authenticate = partial(access.authenticate, usecase="flights", action="infer")
 NOW = 1_700_000_000.0
 ISSUER, AUDIENCE = "https://stack.example", "tidegate"
 PRIVATE = generate(b"\x01" * 32)
@@ -164,14 +166,28 @@ def test_a_remembered_token_still_expires_and_the_memory_is_bounded() -> None:
     assert len(remembered) == 1
 
 
+@pytest.mark.parametrize(
+    "value", [None, "Basic x", "Bearer x", "Bearer " + token({"aud": "other"}), "Bearer " + token()]
+)
+def test_who_is_refused_learns_how_to_get_a_token_for_what_was_asked(value: str | None) -> None:
+    for usecase, action, remedy in (
+        ("taxis", "label", "`tidegate token --usecase taxis --allow label`"),
+        (STACK, "read", "`tidegate token --allow metrics`"),
+    ):
+        with pytest.raises(Unauthenticated, match=remedy):
+            access.authenticate(value, ISSUERS, NOW + 1000.0, usecase=usecase, action=action)
+
+
 def test_a_scope_is_one_use_case_and_one_action() -> None:
     caller = check("Bearer " + token({"scope": "flights:infer *:* flights:* flights"}))
     authorize(caller, "flights", "infer")
     for usecase, action in (("flights", "release"), ("taxis", "infer"), ("flight", "infer"), (STACK, "read")):
-        with pytest.raises(PermissionDenied, match=action):
+        with pytest.raises(PermissionDenied, match=f"'{usecase}:{action}'"):
             authorize(caller, usecase, action)
     with pytest.raises(PermissionDenied, match="--usecase taxis --allow infer"):
         authorize(caller, "taxis", "infer")
+    with pytest.raises(PermissionDenied, match="`tidegate token --allow metrics`"):
+        authorize(caller, STACK, "read")
     authorize(check("Bearer " + token({"scope": f"{STACK}:read"})), STACK, "read")
 
 

@@ -43,7 +43,7 @@ def test_all_three_forms_are_the_same_request(value: dict[str, Any]) -> None:
     [
         ({}, "body"),
         ({"inputs": {"x": [1], "colour": ["a"]}, "dataframe_records": []}, "body"),
-        ({"instances": []}, "body"),
+        ({"instances": []}, "instances"),
         (split(["x"], [[1]]), "dataframe_split.columns"),
         (split(["x", "x"], [[1, 1]]), "dataframe_split.columns[1]"),
         (split(["x", "color"], [[1, "a"]]), "dataframe_split.columns[1]"),

@@ -73,10 +73,10 @@ BAD: list[tuple[bytes, str]] = [
     (b"{", "body"),
     (b"\xff", "body"),
     (b"\xef\xbb\xbf{}", "body"),
-    (b"{}", "body"),
+    (b"{}", "inputs"),
     (b'{"inputs": {}}', "inputs"),
     (b'{"inputs": []}', "inputs"),
-    (b'{"inputz": []}', "body"),
+    (b'{"inputz": []}', "inputz"),
     (b"[" * 100_000, "body"),
     (b'{"inputs":' + b"[" * 100_000, "inputs[0]"),
     (b'{"parameters":{"x":' + b'{"a":' * 100_000, "body"),
@@ -107,6 +107,9 @@ BAD: list[tuple[bytes, str]] = [
     (body(tensor("x", [[1], [2, 3]], shape=[2, 1])), "inputs[0].data[1]"),
     (body(tensor("x", [[1], []], shape=[2, 1])), "inputs[0].data[1]"),
     (body(tensor("x", [1, 2, 3], shape=[2])), "inputs[0].data"),
+    (body(tensor("x", [1], shape=[2]), tensor("colour", ["a"], "BYTES")), "inputs[0].shape"),
+    (body(tensor("x", [1]), tensor("colour", ["a"], "BYTES", [2])), "inputs[1].shape"),
+    (body(tensor("colour", ["a"], "BYTES", [2]), tensor("x", [1], shape=[2])), "inputs[0].data"),
     (body(colour=tensor("colour", ["a"], "BYTES")), "inputs[1].shape"),
     (body(tensor("x", {"a": 1}, shape=[2])), "inputs[0].data"),
     (body(id=""), "id"),
@@ -138,6 +141,11 @@ def test_messages_say_what_to_do() -> None:
         parse(body().replace(b'"colour"', b'"color"'))
     with pytest.raises(InvalidInput, match="missing colour; send null"):
         parse(msgspec.json.encode({"inputs": [tensor("x", [1.5])]}))
+    with pytest.raises(InvalidInput, match="send a number or null; this is true or false") as caught:
+        parse(body().replace(b"1.5", b"true"))
+    assert (caught.value.expected, caught.value.got) == ("a number or null", "true or false")
+    with pytest.raises(InvalidInput, match=r"it says \[2\], the data has 1 value; let them agree"):
+        parse(body(tensor("x", [1], shape=[2]), tensor("colour", ["a"], "BYTES")))
 
 
 def test_too_much_is_refused_with_the_way_round_it() -> None:

@@ -1,12 +1,19 @@
 """One seed, one world in which everything goes wrong by chance, and what must be true of it once it is at rest."""
 
+from collections import Counter
+
 import msgspec
 
 from adapters.memory.faults import Decision, Fault, FaultPlan, Rates
+from functions.train import MAX_ATTEMPTS
+from shared import layout
+from shared.documents import decode, hex_of
+from shared.events import Event
+from shared.pipeline.records import TrainingResult
 from shared.serving.capture_files import read_all
 from tests.simulation.material import USECASE
-from tests.simulation.scenario import STEPS, Step, begin, watch
-from tests.simulation.world import World
+from tests.simulation.scenario import STEPS, Step, begin, predict, watch
+from tests.simulation.world import SETTINGS, World
 
 RATES = Rates(
     crash_before=0.006,
@@ -21,6 +28,8 @@ RATES = Rates(
     reorder=0.2,
     stale=0.2,
 )
+LAGS = 0.3
+"""How often infer's look at the stages misses the newest."""
 ROUNDS = 60
 """How long the world may work after each stimulus before the next one comes."""
 TOGETHER = (
@@ -32,6 +41,8 @@ TOGETHER = (
 """Stimuli that arrive before anything has run: their order is free."""
 
 
+CHANGES = ("monitoring, alert, second training", "a person changes the champion", "a person rolls back")
+"""After these, who serves has changed."""
 COUNTED = frozenset(Fault.__args__) - {"reorder", "stale"}  # type: ignore[attr-defined]
 """What is counted as a fault: another order of one message, or an old hint that was new, is none."""
 
@@ -55,8 +66,10 @@ def run(seed: int, rates: Rates | None = RATES, script: tuple[Decision, ...] = (
         queue._faults = plan
     wrong: list[str] = []
     try:
-        for name, step in STEPS.items():
+        for number, (name, step) in enumerate(STEPS.items()):
             _tell(world, name, step)
+            if name in CHANGES:
+                _ask_again(world, 100 * (number + 1))
         plan.calm()
         world.clock.skew_s = 0.0
         world.rest()
@@ -76,14 +89,53 @@ def judge(world: World) -> list[str]:
     letters = [name for name, queue in world.queues.items() if queue._dead or queue._held]
     wrong += [f"queue {name} is not empty" for name in letters]
     models = [key for key in world.system._keys if key.startswith(f"models/{USECASE}/")]
-    if not models:
+    given_up = _given_up(world)
+    if not models and not given_up:
         wrong.append("no model came of two months of data")
-    if len(models) != len(world.executions):
-        wrong.append(f"{len(world.executions)} keys were trained, and {len(models)} models have a number")
+    trained = {hex_of(key) for key in world.executions} - set(given_up)
+    if len(models) != len(trained):
+        wrong.append(f"{len(trained)} keys were trained, and {len(models)} models have a number")
     for key, count in world.executions.items():
         if count > 1 + world.interruptions[key]:
             wrong.append(f"training {key[:19]} ran {count} times, and was interrupted {world.interruptions[key]} times")
-    return wrong + _unkept(world) + _went_back(world)
+    return wrong + _unkept(world) + _went_back(world) + _twice(world)
+
+
+def _twice(world: World) -> list[str]:
+    """An event follows once from its cause: what a function returns again is the same event."""
+    seen: Counter[tuple[str, str, str, bytes]] = Counter()
+    for key, stored in world.system._objects.items():
+        if key.startswith("events/"):
+            event = decode(stored.body, Event)
+            seen[event.cause, event.source, event.type, bytes(event.data)] += 1
+    return [f"{what[2]} of {what[1]} is on record {count} times" for what, count in seen.items() if count > 1]
+
+
+def _ask_again(world: World, number: int) -> None:
+    """Clients go on asking, a few seconds apart, so that a process looks at the stages again and again.
+
+    What they ask has no id: asked again after a crash, of a process that sees an older stage, it is another prediction.
+    """
+    world.replica.lags = LAGS
+    for turn in range(4):
+        world.clock.advance(SETTINGS.stage_age_s + 1.0)
+        predict(number + turn, 0, 2, named=False)(world)
+    world.replica.lags = 0.0
+
+
+def _given_up(world: World) -> list[str]:
+    """Return the trainings over which so many processes died that it was given up: those, and no others, have failed.
+
+    Under this much misfortune that happens; the claims on record must bear it out.
+    """
+    found = []
+    for key, stored in world.system._objects.items():
+        names = layout.RESULTS.parse(key)
+        if names is not None and decode(stored.body, TrainingResult).state == "failed":
+            last = layout.CLAIMS.key(**names, attempt=layout.attempt_name(MAX_ATTEMPTS + 1))
+            assert last in world.system._objects, f"training {names['key']} failed, and was not given up"
+            found.append(names["key"])
+    return found
 
 
 def _tell(world: World, name: str, step: Step) -> None:

@@ -46,13 +46,13 @@ def drop(world: World) -> None:
     world.tick("sweep")
 
 
-def predict(number: int, first: int, count: int) -> Step:
+def predict(number: int, first: int, count: int, *, named: bool = True) -> Step:
     """Return the step in which a client asks for predictions on rows of March, a day for each batch."""
 
     def step(world: World) -> None:
         rows = DRIFTED[first : first + count]
         body = {
-            "id": f"batch-{number}",
+            **({"id": f"batch-{number}"} if named else {}),
             "parameters": {"at": MARCH + 1000.0 * number, "ids": {"row": [row["row"] for row in rows]}},
             "inputs": [
                 {"name": name, "datatype": kind, "shape": [count], "data": [row[name] for row in rows]}

@@ -5,22 +5,24 @@ child are remembered by their input, since they are pure and slow. Copying a wor
 """
 
 import copy
+import random
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 import functions.train
 from adapters.memory.faults import Crash, Rates
+from adapters.memory.store import MemoryStore
 from adapters.memory.world import MemoryWorld
 from functions.runtimes import dispatch
 from shared.documents import decode, digest_of, encode
-from shared.errors import PermissionDenied, TidegateError, TransientError
+from shared.errors import NotFound, PermissionDenied, TidegateError, TransientError
 from shared.events import NO_USECASE, Event, ScheduleTicked, first_event
 from shared.monitoring.fsck import Report, fsck
 from shared.platform import Platform
-from shared.ports import JobSpec, Message
+from shared.ports import JobSpec, Message, Object, ObjectInfo, ObjectStore
 from shared.registry.signatures import public_text
 from shared.serving.http import Call, Request, Response
 from shared.serving.problems import problem
@@ -47,6 +49,37 @@ UNTIMED = ("hints/", "intents/", "acts/", "events/")
 """What may differ between two runs that mean the same: leases, hints, and events that only sweep adds."""
 
 
+class Lagging:
+    """A replica of a store, as a cache on the way may be one: the newest stage may not have reached it yet."""
+
+    def __init__(self, store: MemoryStore, seed: int) -> None:
+        self._store = store
+        self._chance = random.Random(seed)
+        self.lags = 0.0
+        """How likely it is that a look does not see the newest stage."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self._store, name)
+
+    def get(self, key: str, **given: Any) -> Object:
+        """Return the object, unless it has not arrived yet."""
+        if self._late(key):
+            raise NotFound("not here yet", resource=key)
+        return self._store.get(key, **given)
+
+    def head(self, key: str, **given: Any) -> ObjectInfo | None:
+        """Return what is known of the object, unless it has not arrived yet."""
+        return None if self._late(key) else self._store.head(key, **given)
+
+    def _late(self, key: str) -> bool:
+        if not self.lags or not key.startswith(("stages/", "hints/stages/")):
+            return False
+        newest = max((each for each in self._store._objects if each.startswith("stages/")), default="")
+        return (key == newest or key.startswith("hints/")) and self._chance.random() < self.lags
+
+
 class World(MemoryWorld):
     """A stack with its workers.
 
@@ -70,12 +103,14 @@ class World(MemoryWorld):
         self.denied: list[str] = []
         self.failed: list[str] = []
         self.answers: list[tuple[int, bytes]] = []
+        self.replica = Lagging(self.system, seed)
+        """What infer reads: its stages may be old, as behind a cache."""
 
     def platform(self, function: str, instance: str = "") -> Platform:
         """Return the platform of one execution; its cache lives until the next crash."""
         return Platform(
             landing=self.landing,
-            system=self.system,
+            system=cast(ObjectStore, self.replica) if function == "infer" else self.system,
             capture=self.capture,
             queues=self.queues,
             jobs=self.jobs,
@@ -121,7 +156,10 @@ class World(MemoryWorld):
                     raise
                 return problem(error, call.request.path)
 
-        for _ in range(MAX_ROUNDS):
+        for attempt in range(MAX_ROUNDS):
+            # A repetition is a request of its own to the platform: only what the client says makes it the same.
+            request = msgspec.structs.replace(call.request, id=f"{call.request.id}-{attempt}")
+            call = msgspec.structs.replace(call, request=request)
             response = self.attempt(function, answer)
             if isinstance(response, Response):
                 if call.operation == "infer" and response.status == 200:
@@ -285,6 +323,7 @@ def call(operation: str, names: dict[str, str], body: bytes | dict[str, Any], nu
             method="POST",
             path="/",
             body=body if isinstance(body, bytes) else msgspec.json.encode(body),
+            headers={"idempotency-key": f"key-{number}"},
             received_at=1_364_800_000.0 + number,
             id=f"request-{number}",
         ),

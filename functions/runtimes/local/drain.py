@@ -32,11 +32,14 @@ def drain(home: Home, timeout_s: float, log: Log = no_log, *, stop: Callable[[],
     Looks over everything once first (sweep), so that files dropped by hand are found too. Schedules do not run.
     Returns: "served elsewhere", and does nothing, where another worker works for this home.
     Raises: MissingDependency: what trains is not installed, so a training could not be granted for what it is.
+        Unavailable: the home cannot be written.
     """
     with ExitStack() as held:
         try:
             held.enter_context(only_one(home, "worker", wait_s=0.0))
-        except Unavailable:
+        except Unavailable as error:
+            if error.provider:
+                raise
             return "served elsewhere"
         local = compose_all(home, f"drain-{os.getpid()}", trains=True)
         unscheduled = [msgspec.structs.replace(function, schedule="") for function in FUNCTIONS]

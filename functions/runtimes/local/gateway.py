@@ -23,7 +23,7 @@ from functions.runtimes.local.application import Gateway
 from functions.runtimes.local.guard import Deadlines, guarded
 from functions.runtimes.local.home import Home, open_home
 from functions.runtimes.local.platform import compose
-from functions.runtimes.local.process import Running, announce, failure_path, on_stop, only_one, when_orphaned, withdraw
+from functions.runtimes.local.process import Running, announce, on_stop, only_one, tell_failure, when_orphaned, withdraw
 from functions.runtimes.log import FileLog, Log, described
 from functions.runtimes.telemetry import Telemetry
 from shared.errors import ConfigurationError, TidegateError
@@ -160,7 +160,7 @@ def main(arguments: Sequence[str]) -> int:
                 when_orphaned(given.parent, lambda: os.kill(os.getpid(), 15))
             serve(home, bound, log)
     except TidegateError as error:
-        failure_path(home, "gateway").write_text(error.message)
+        tell_failure(home, "gateway", error)
         log("cannot serve", **described(error))
         return error.exit_code
     return 0

@@ -23,7 +23,7 @@ import msgspec
 
 from functions.runtimes.local.files import sync_folder, write_once
 from shared.documents import encode
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, Unavailable
 from shared.registry.signatures import generate, key_id_of, public_of
 from shared.settings import Settings, Stores, read_settings
 
@@ -32,6 +32,11 @@ SETTINGS = "settings.json"
 SECRETS = "secrets"
 SIGNING_KEY = "signing-key"
 TOKEN_KEY = "token-key"  # noqa: S105 - the name of a file
+_LOST = {
+    SIGNING_KEY: ("trust_roots", "models that the lost key signed still load, new ones are signed with the new key"),
+    TOKEN_KEY: ("token_keys", "tokens of the lost key hold until they expire, new ones are made with the new key"),
+}
+"""Key -> where the settings trust it, and what taking another one means."""
 STORES = ("landing", "system", "capture")
 FOLDERS = (*STORES, "jobs", "limits", "metrics", "logs", "run")
 
@@ -53,12 +58,15 @@ class Home(msgspec.Struct, frozen=True):
         return self.path / "logs"
 
     def secret(self, name: str) -> bytes:
-        """Return a secret of this home. Raises: ConfigurationError: it is not there, or not ours to read."""
+        """Return a secret of this home. Raises: ConfigurationError: it is lost. Unavailable: it cannot be read."""
         try:
             return (self.path / SECRETS / name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise ConfigurationError(_lost(name)) from error
         except OSError as error:
-            raise ConfigurationError(
-                f"{SECRETS}/{name} of the home cannot be read; run `tidegate init` to complete the home"
+            raise Unavailable(
+                f"{SECRETS}/{name} of the home at {self.path} cannot be read: {error.strerror}; run as its owner",
+                provider="local",
             ) from error
 
 
@@ -74,12 +82,15 @@ def create_home(
 
     Args: stack: its name; tokens are made for the audience "tidegate:<stack>". port: where it listens by default,
         0 for any free one. entropy: n -> n random bytes, for the keys.
-    Raises: ConfigurationError: the place cannot be written, or is something else.
+    Raises: ConfigurationError: the place is something else, or a key of the home that stands there is lost.
+        Unavailable: the place cannot be written.
     """
     path = path.absolute()
     try:
         if (path / SETTINGS).exists():
-            return open_home(path)
+            home = open_home(path)
+            check_secrets(home)
+            return home
         path.mkdir(parents=True, exist_ok=True)
         for folder in FOLDERS:
             (path / folder).mkdir(exist_ok=True)
@@ -100,22 +111,33 @@ def create_home(
         )
         write_once(path / SETTINGS, msgspec.json.format(encode(settings), indent=2) + b"\n")
         sync_folder(path.parent)
-    except OSError as error:
+    except (FileExistsError, NotADirectoryError) as error:
         raise ConfigurationError(
-            f"cannot make a home at {path}: {error.strerror}; choose another place with --home"
+            f"cannot make a home at {path}: a file is in its way; choose another place with --home"
+        ) from error
+    except OSError as error:
+        raise Unavailable(
+            f"cannot make a home at {path}: {error.strerror}; make the place writable, or choose another with --home",
+            provider="local",
         ) from error
     return open_home(path)
 
 
 def open_home(path: Path) -> Home:
-    """Return the home at `path`. Raises: ConfigurationError: there is none, or its settings are wrong."""
+    """Return the home at `path`.
+
+    Raises: ConfigurationError: there is none, or its settings are wrong. Unsupported: they are of a newer Tidegate.
+        Unavailable: they cannot be read.
+    """
     path = path.absolute()
     try:
-        settings = read_settings((path / SETTINGS).read_bytes())
+        settings = read_settings((path / SETTINGS).read_bytes(), str(path / SETTINGS))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ConfigurationError(f"no Tidegate home at {path}: run `tidegate init`") from error
     except OSError as error:
-        raise ConfigurationError(f"the home at {path} cannot be read: {error.strerror}") from error
+        raise Unavailable(
+            f"the home at {path} cannot be read: {error.strerror}; run as its owner", provider="local"
+        ) from error
     stores = settings.stores
     return Home(
         path,
@@ -129,6 +151,24 @@ def open_home(path: Path) -> Home:
             queues=absolute(settings.queues, path),
         ),
     )
+
+
+def check_secrets(home: Home) -> None:
+    """Return if the home has the keys that its settings trust.
+
+    Raises: ConfigurationError: one is lost, or is another; what would be signed with it would not be accepted.
+        Unavailable: one cannot be read.
+    """
+    for name, trusted, field in (
+        (SIGNING_KEY, home.settings.trust_roots, "trust_roots"),
+        (TOKEN_KEY, home.settings.token_keys, "token_keys"),
+    ):
+        key = key_id_of(home.secret(name))
+        if key not in trusted:
+            raise ConfigurationError(
+                f"{SECRETS}/{name} of the home is not among the {field} of its {SETTINGS}: put the key back that "
+                f"belongs to it, or add this one's entry to {field}"
+            )
 
 
 def absolute(url: str, home: Path) -> str:
@@ -151,6 +191,18 @@ def issue_token(home: Home, subject: str, scopes: Sequence[str], now: float, lif
 
     settings = home.settings
     return issue(home.secret(TOKEN_KEY), settings.issuer, settings.audience, subject, scopes, now, lifetime_s)
+
+
+def _lost(name: str) -> str:
+    """Return what to do about a lost key: nothing can make it again, and its place is not taken in silence."""
+    said = f"{SECRETS}/{name} of the home is lost, and nothing can make it again: restore it from a backup"
+    if name not in _LOST:
+        return said
+    field, meaning = _LOST[name]
+    return (
+        f"{said}; without one, take {SECRETS}/{name} of a new home (`tidegate init --home NEW`) and add the {field} of "
+        f"that home's {SETTINGS} to those of this one: {meaning}"
+    )
 
 
 def _public(private_pem: bytes) -> str:

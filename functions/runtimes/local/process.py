@@ -7,17 +7,18 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from functions.runtimes.local.files import write_whole
 from functions.runtimes.local.home import Home
-from shared.errors import ConfigurationError, Unavailable
+from shared import errors
+from shared.errors import TidegateError, Unavailable
 
 Role = Literal["supervisor", "gateway", "worker"]
 PARENT_POLL_S = 0.2
+PROBE_BYTES = 64 * 1024
 _LOCK_POLL_S = 0.05
 
 
@@ -58,12 +59,12 @@ def only_one(home: Home, role: Role, *, wait_s: float) -> Iterator[None]:
     """Hold the home's lock for this role; it falls with the process, however that ends.
 
     Args: wait_s: how long one that is about to end may take.
-    Raises: Unavailable: another process holds it. ConfigurationError: the home cannot be written.
+    Raises: Unavailable: another process holds it; with a provider: the home cannot be written.
     """
     try:
         file = (home.run / f"{role}.lock").open("a")
     except OSError as error:
-        raise ConfigurationError(f"the home at {home.path} cannot be written: {error.strerror}") from error
+        raise _unwritable(home, error) from error
     with file:
         deadline = time.monotonic() + wait_s
         while True:
@@ -105,6 +106,51 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-def failure_path(home: Home, role: Role) -> Path:
-    """Return where a process that cannot start says why."""
-    return home.run / f"{role}.failed"
+def check_writable(home: Home) -> None:
+    """Raises: Unavailable: the home's disk takes no file: said at once, instead of after waiting for what cannot be."""
+    probe = home.run / f"probe-{os.getpid()}"
+    try:
+        write_whole(probe, bytes(PROBE_BYTES))
+        probe.unlink()
+    except OSError as error:
+        raise _unwritable(home, error) from error
+
+
+class _Failure(msgspec.Struct, frozen=True):
+    """Why a process cannot start: its error's class, message, and provider where one spoke."""
+
+    error: str
+    message: str
+    provider: str
+
+
+def tell_failure(home: Home, role: Role, error: TidegateError) -> None:
+    """Say under run/ why this process cannot start; on a disk that takes nothing, nobody learns it."""
+    with contextlib.suppress(OSError):
+        told = _Failure(type(error).__name__, error.message, error.provider)
+        write_whole(home.run / f"{role}.failed", msgspec.json.encode(told))
+
+
+def told_failure(home: Home, role: Role) -> TidegateError | None:
+    """Return what the last process of this role that could not start said of it."""
+    try:
+        told = msgspec.json.decode((home.run / f"{role}.failed").read_bytes(), type=_Failure)
+    except (OSError, msgspec.DecodeError):
+        return None
+    kind: type[TidegateError] = getattr(errors, told.error, TidegateError)
+    return kind(told.message, provider=told.provider)
+
+
+def forget_failure(home: Home, role: Role) -> None:
+    """Take away what an earlier process of this role said. Raises: Unavailable: the home cannot be written."""
+    try:
+        (home.run / f"{role}.failed").unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(home, error) from error
+
+
+def _unwritable(home: Home, error: OSError) -> Unavailable:
+    return Unavailable(
+        f"the home at {home.path} cannot be written: {error.strerror}; run as its owner, on a disk with room",
+        provider="local",
+    )

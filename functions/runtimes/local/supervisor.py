@@ -17,20 +17,24 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from functions.runtimes.local.home import Home, open_home
+from functions.runtimes.local.home import Home, check_secrets, open_home
 from functions.runtimes.local.process import (
     Role,
     Running,
     announce,
     announced,
-    failure_path,
+    check_writable,
+    forget_failure,
     on_stop,
     only_one,
+    tell_failure,
+    told_failure,
     when_orphaned,
     withdraw,
 )
@@ -66,18 +70,24 @@ def serve(
 
     Args: port: instead of the settings', 0 for any free one. on_ready: called once with the URL, when the gateway
         listens and the worker works. parent: process id; stop when it is no longer the parent.
-    Raises: ConfigurationError: the home is served already, the port is not to be had, or a process cannot start.
+    Raises: ConfigurationError: the home is served already, a key of it is lost, the port is not to be had. Unavailable:
+        it was not ready in time, or the home cannot be written. What a process says that cannot start.
     """
+    check_secrets(home)
     asked = threading.Event()
     on_stop(asked.set)
     if parent is not None:
         when_orphaned(parent, asked.set)
     log = FileLog(home.logs / "supervisor.log", "supervisor", time.time)
-    try:
-        with only_one(home, "supervisor", wait_s=0.0):
-            _Supervisor(home, home.settings.port if port is None else port, log).run(asked, on_ready)
-    except Unavailable as error:
-        raise already_served(home) from error
+    with ExitStack() as held:
+        try:
+            held.enter_context(only_one(home, "supervisor", wait_s=0.0))
+        except Unavailable as error:
+            if error.provider:
+                raise
+            raise already_served(home) from error
+        check_writable(home)
+        _Supervisor(home, home.settings.port if port is None else port, log).run(asked, on_ready)
 
 
 def already_served(home: Home) -> ConfigurationError:
@@ -87,6 +97,12 @@ def already_served(home: Home) -> ConfigurationError:
     return ConfigurationError(
         f"the home at {home.path} is served already {where}; use that one, stop it, or give another with --home"
     )
+
+
+def not_ready(home: Home) -> Unavailable:
+    """Return the error for a home whose processes do not become ready; it says what they say themselves."""
+    told = [failure.message for role in CHILDREN if (failure := told_failure(home, role)) is not None]
+    return Unavailable(f"not ready after {READY_WITHIN_S:g} s: {'; '.join((*told, f'see {home.logs}'))}")
 
 
 class _Supervisor:
@@ -101,7 +117,7 @@ class _Supervisor:
         from functions.runtimes.local.gateway import bound_socket
 
         for role in CHILDREN:
-            failure_path(self._home, role).unlink(missing_ok=True)
+            forget_failure(self._home, role)
         self._listening = _patiently(lambda: bound_socket(self._home.settings.host, self._port), asked)
         if self._listening is None:
             return
@@ -116,7 +132,7 @@ class _Supervisor:
                         ready = True
                         self._say_ready(on_ready)
                     elif not ready and time.monotonic() - began > READY_WITHIN_S:
-                        raise ConfigurationError(f"not ready after {READY_WITHIN_S:g} s; see {self._home.logs}")
+                        raise not_ready(self._home)
                     asked.wait(POLL_S)
             finally:
                 self._stop()
@@ -147,11 +163,12 @@ class _Supervisor:
             self._announce()
 
     def _raise_if_hopeless(self, child: Child, code: int) -> None:
-        """Raise where the process said that it cannot start: starting it again would not help."""
-        if code == ConfigurationError.exit_code:
-            path = failure_path(self._home, child.role)
-            reason = path.read_text() if path.exists() else f"see {self._home.logs / child.role}.err"
-            raise ConfigurationError(f"the {child.role} cannot start: {reason}")
+        """Raise where the process said that it cannot start, for good: starting it again would not help."""
+        told = told_failure(self._home, child.role)
+        if told is not None and not told.transient:
+            raise type(told)(f"the {child.role} cannot start: {told.message}", provider=told.provider)
+        if told is None and code == ConfigurationError.exit_code:
+            raise ConfigurationError(f"the {child.role} cannot start: see {self._home.logs / child.role}.err")
 
     def _start(self, child: Child) -> None:
         command = [sys.executable, "-m", f"functions.runtimes.local.{child.role}"]
@@ -254,14 +271,14 @@ class Stack:
 def start(home: Home, port: int | None = None) -> Stack:
     """Serve the home in processes of their own, and return when it is ready. They end when this process does.
 
-    Raises: ConfigurationError: as `serve` does.
+    Raises: what `serve` does. Unavailable: it was not ready in time, or the home cannot be written.
     """
     command = [sys.executable, "-m", "functions.runtimes.local.supervisor", "--home", str(home.path)]
     command += ["--parent", str(os.getpid())]
     if port is not None:
         command += ["--port", str(port)]
-    failed = failure_path(home, "supervisor")
-    failed.unlink(missing_ok=True)
+    check_writable(home)
+    forget_failure(home, "supervisor")
     with (home.logs / "supervisor.err").open("wb") as errors:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, start_new_session=True
@@ -273,9 +290,11 @@ def start(home: Home, port: int | None = None) -> Stack:
             if said is not None and said.pid == process.pid:
                 return Stack(home, said.url, process)
             if process.poll() is not None:
-                raise ConfigurationError(failed.read_text() if failed.exists() else f"see {home.logs}/supervisor.err")
+                raise told_failure(home, "supervisor") or TidegateError(
+                    f"the stack ended before it was ready: see {home.logs}/supervisor.err"
+                )
             time.sleep(POLL_S)
-        raise ConfigurationError(f"not ready after {READY_WITHIN_S:g} s; see {home.logs}")
+        raise not_ready(home)
     except BaseException:
         process.terminate()
         process.wait()
@@ -297,7 +316,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         serve(home, given.port, parent=given.parent)
     except TidegateError as error:
-        failure_path(home, "supervisor").write_text(error.message)
+        tell_failure(home, "supervisor", error)
         sys.stderr.write(f"{described(error)}\n")
         return error.exit_code
     return 0

@@ -20,7 +20,7 @@ from pathlib import Path
 from functions.runtimes.dispatch import deliver
 from functions.runtimes.local.home import Home, open_home
 from functions.runtimes.local.platform import Local, compose_all
-from functions.runtimes.local.process import Running, announce, failure_path, on_stop, only_one, when_orphaned, withdraw
+from functions.runtimes.local.process import Running, announce, on_stop, only_one, tell_failure, when_orphaned, withdraw
 from functions.runtimes.local.schedule import tick
 from functions.runtimes.log import FileLog, Log, described
 from functions.runtimes.telemetry import MEMORY, memory_mb
@@ -265,7 +265,7 @@ def main(arguments: Sequence[str]) -> int:
                 when_orphaned(given.parent, lambda: os.kill(os.getpid(), 15))
             serve(home, log)
     except TidegateError as error:
-        failure_path(home, "worker").write_text(error.message)
+        tell_failure(home, "worker", error)
         log("cannot work", **described(error))
         return error.exit_code
     return 0

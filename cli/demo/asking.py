@@ -1,0 +1,52 @@
+"""What the demo sends and reads back: a month as a file, flights as an inference request, the line to paste."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from cli.demo.flights import to_csv, to_parquet
+from cli.demo.stack import DemoStack
+from shared.usecase.charter import Charter
+
+TOKEN_S = 8 * 3600.0
+
+
+def month_file(month: str, table: pa.Table) -> tuple[str, bytes]:
+    """Return a month's file: every second one as Parquet, the others as CSV."""
+    parquet = int(month[-2:]) % 2 == 0
+    return (f"{month}.parquet", to_parquet(table)) if parquet else (f"{month}.csv", to_csv(table))
+
+
+def request(charter: Charter, rows: pa.Table, name: str) -> dict[str, Any]:
+    """Return the Open Inference Protocol request for rows; an hour before the first one's time it is asked."""
+    count = rows.num_rows
+    times = rows.column(charter.time_column).cast(pa.int64()).to_pylist()  # seconds since the epoch
+    ids = {column: rows.column(column).to_pylist() for column in charter.id_columns}
+    return {
+        "id": f"demo-{name}",
+        "parameters": {"at": times[0], "ids": {**ids, charter.time_column: times}},
+        "inputs": [
+            {"name": column, "datatype": datatype, "shape": [count], "data": rows.column(column).to_pylist()}
+            for datatype, columns in (("FP32", charter.features.numeric), ("BYTES", charter.features.categorical))
+            for column in columns
+        ],
+    }
+
+
+def output(answer: dict[str, Any], name: str) -> Sequence[Any]:
+    """Return the values of one output of an inference response."""
+    found: Sequence[Any] = next(output["data"] for output in answer["outputs"] if output["name"] == name)
+    return found
+
+
+def curl_line(stack: DemoStack, usecase: str, body: dict[str, Any]) -> str:
+    """Return a line that asks the endpoint about one flight, to be pasted into a shell; its token allows no more."""
+    token = stack.issue("demo", [f"{usecase}:infer"], TOKEN_S)
+    asked = {key: value for key, value in body.items() if key == "inputs"}
+    text = msgspec.json.encode(asked).decode().replace("'", "'\\''")
+    return (
+        f"curl -s {stack.url}/v2/models/{usecase}/infer -H 'authorization: Bearer {token}' "
+        f"-H 'content-type: application/json' -d '{text}'"
+    )

@@ -1,0 +1,71 @@
+"""The demo's last word: a line to paste that may do no more than it shows, and none where nothing would answer."""
+
+import base64
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from cli.demo import loop
+from cli.demo.asking import curl_line
+from cli.demo.command import demo
+from cli.demo.stack import of_home
+from cli.main import main
+from functions.runtimes.local import supervisor
+from functions.runtimes.local.home import create_home
+
+
+def test_the_line_that_is_shown_may_ask_and_no_more(tmp_path: Path) -> None:
+    home = create_home(tmp_path / "home")
+    stack = of_home(home, "http://127.0.0.1:9")
+    line = curl_line(stack, "late-arrivals", {"id": "demo-one", "inputs": []})
+    token = line.partition("Bearer ")[2].partition("'")[0]
+    claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+    assert claims["scope"] == "late-arrivals:infer"
+    assert line.startswith("curl -s http://127.0.0.1:9/v2/models/late-arrivals/infer ")
+    assert "demo-one" not in line
+
+
+class Checked(msgspec.Struct, frozen=True):
+    clean: bool = True
+
+
+class Result(msgspec.Struct):
+    """Stands for what the loop came to."""
+
+    seconds: float = 1.0
+    fsck: Checked = Checked()
+    endpoint: str = "http://127.0.0.1:9/v2/models/late-arrivals/infer"
+    curl: str | None = "curl -s it -H 'authorization: Bearer secret'"
+
+
+class Served(msgspec.Struct):
+    url: str = "http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_with_exit_no_token_is_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    @contextlib.contextmanager
+    def start(*_: Any) -> Iterator[Served]:
+        yield Served()
+
+    monkeypatch.setattr(supervisor, "start", start)
+    monkeypatch.setattr(loop, "run", lambda *_: Result())
+    with pytest.raises(SystemExit) as ended:
+        main(["demo", "--exit", "--home", str(tmp_path / "home"), *(["--json"] if as_json else [])])
+    assert ended.value.code == 0
+    printed = capfd.readouterr()
+    assert "secret" not in printed.out + printed.err
+    if as_json:
+        assert json.loads(printed.out)["curl"] is None
+
+
+def test_help_and_readme_say_the_same_of_how_long_it_takes() -> None:
+    for text in (demo.__doc__ or "", (Path(__file__).parents[2] / "README.md").read_text()):
+        assert "about a minute and a half" in " ".join(text.split())

@@ -1,0 +1,55 @@
+"""Acts: done under a lease by one holder at a time, again where nobody can know, and not without end."""
+
+from adapters.memory.world import MemoryWorld
+from shared.registry.acts import perform
+
+LEASE_S = 120.0
+
+
+class Doer:
+    """A world in which one act is done; `done` counts it."""
+
+    def __init__(self) -> None:
+        self.world = MemoryWorld()
+        self.done = 0
+
+    def perform(self, holder: str) -> bool:
+        return perform(
+            self.world.system,
+            self.world.clock,
+            function="trigger",
+            key="a" * 64,
+            holder=holder,
+            lease_s=lambda attempt: LEASE_S * attempt,
+            act=self._act,
+        )
+
+    def _act(self) -> None:
+        self.done += 1
+
+
+def test_who_holds_the_lease_may_act_again_and_nobody_else() -> None:
+    doer = Doer()
+    assert doer.perform("first")
+    assert doer.perform("first")  # told again: nobody can know whether it was done
+    assert not doer.perform("second")
+    assert doer.done == 2
+
+
+def test_once_the_lease_has_lapsed_another_takes_the_next_attempt_and_the_first_stands_back() -> None:
+    doer = Doer()
+    doer.perform("first")
+    doer.world.clock.advance(LEASE_S + 1.0)
+    assert doer.perform("second")
+    assert not doer.perform("first")
+    assert doer.done == 2
+
+
+def test_the_same_holder_takes_a_new_lease_where_its_own_has_lapsed() -> None:
+    doer = Doer()
+    for number in range(10):  # half a lease apart, of which each is longer than the one before
+        doer.perform("same")
+        assert not doer.perform("other"), number
+        doer.world.clock.advance(LEASE_S / 2)
+    attempts = [info.key[-9:-5] for info in doer.world.system.list("acts/")]
+    assert attempts == ["0001", "0002", "0003"]
