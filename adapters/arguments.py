@@ -16,6 +16,8 @@ MAX_DELAY_S = 900.0
 MAX_VISIBILITY_S = 43_200.0
 """Twelve hours: what the strictest cloud queue lends for."""
 MAX_RECEIVED = 10
+MAX_EXPIRES_S = 604_800
+"""Seven days: what every cloud signs for."""
 
 _SEGMENT = r"(?!\.{1,2}(?:/|\Z))[^/\\\x00-\x1f\x7f-\x9f\ud800-\udfff]+"
 _KEY = re.compile(f"{_SEGMENT}(?:/{_SEGMENT})*")
@@ -54,6 +56,11 @@ def check_range(start: int, length: int) -> None:
     for field, value in (("start", start), ("length", length)):
         if value < 0:
             raise InvalidInput(f"{field} is {value}: use 0 or more", field=field, got=str(value), expected=">= 0")
+
+
+def check_expires(expires_s: int) -> None:
+    """Refuse a signed URL's life that is not of 1 s to 7 days. Raises: InvalidInput."""
+    _check_within("expires_s", expires_s, 1, MAX_EXPIRES_S)
 
 
 def check_timeout(timeout_s: float, operation: str, resource: str, provider: str) -> None:

@@ -1,21 +1,42 @@
 """Which adapter a URL means: the one place that knows the providers, one line each.
 
 A provider's folder has one module per port with a function `from_url`; only the module that is asked for is imported,
-and with it that provider's SDK.
+and the SDK behind it with its first call. Other distributions add a provider by an entry point of the group
+"tidegate.providers": its name is the provider's, its value a package that has `PORTS_VERSION` (shared.ports'),
+`SCHEMES` (as PROVIDERS' values), and the modules (docs/add-a-provider.md).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, Protocol, cast
 
-from shared.errors import ConfigurationError
-from shared.ports import Clock, FunctionLimits, Jobs, Limits, Metrics, ObjectStore, Queue, QueueConsumer, Secrets
+from shared.errors import ConfigurationError, MissingDependency
+from shared.ports import (
+    PORTS_VERSION,
+    Clock,
+    FunctionLimits,
+    Jobs,
+    Limits,
+    Metrics,
+    ObjectStore,
+    Queue,
+    QueueConsumer,
+    Secrets,
+)
 
-# provider -> the scheme of its URLs by port
-PROVIDERS: dict[str, dict[str, str]] = {
-    "memory": dict.fromkeys(("store", "queue", "jobs", "metrics", "limits", "secrets"), "memory"),
-    "local": {**dict.fromkeys(("store", "jobs", "metrics", "limits", "secrets"), "file"), "queue": "sqlite"},
+ENTRY_POINTS = "tidegate.providers"
+Schemes = Mapping[str, tuple[str, ...]]
+"""Port -> the schemes of its URLs."""
+
+# fmt: off
+PROVIDERS: dict[str, Schemes] = {
+    "memory": dict.fromkeys(("store", "queue", "jobs", "metrics", "limits", "secrets"), ("memory",)),
+    "local": {**dict.fromkeys(("store", "jobs", "metrics", "limits", "secrets"), ("file",)), "queue": ("sqlite",)},
+    "aws": {"store": ("s3",), "queue": ("sqs",), "jobs": ("ecs",), "metrics": ("cloudwatch",), "limits": ("lambda",), "secrets": ("secretsmanager", "ssm")},  # noqa: E501
+    "azure": {"store": ("az",), "queue": ("azq",), "jobs": ("containerapps",), "metrics": ("azuremonitor",), "limits": ("functionapp",), "secrets": ("keyvault",)},  # noqa: E501
+    "gcp": {"store": ("gs",), "queue": ("pubsub",), "jobs": ("cloudrun",), "metrics": ("cloudmonitoring",), "limits": ("cloudfunctions",), "secrets": ("secretmanager",)},  # noqa: E501
 }
+# fmt: on
 
 
 class QueueEnds(Queue, QueueConsumer, Protocol):
@@ -62,9 +83,72 @@ def open_secrets(url: str) -> Secrets:
 
 
 def _open(port: str, url: str, *arguments: object) -> Any:  # each opener above knows its port's type
-    scheme = url.partition(":")[0]
-    providers = {schemes[port]: provider for provider, schemes in PROVIDERS.items() if port in schemes}
-    if ":" not in url or scheme not in providers:
-        there_are = ", ".join(f"{known}:" for known in sorted(providers))
-        raise ConfigurationError(f"no {port} is known for the URL {url[:200]!r}; there are {there_are}")
-    return import_module(f"adapters.{providers[scheme]}.{port}").from_url(url, *arguments)
+    scheme = url.partition(":")[0] if ":" in url else ""
+    for provider, schemes in PROVIDERS.items():
+        if scheme in schemes.get(port, ()):
+            return _module(f"adapters.{provider}", provider, port).from_url(url, *arguments)
+    others, troubles = _others(port)
+    claims = [name for name, (_, schemes) in others.items() if scheme in schemes]
+    if len(claims) == 1:
+        package, _ = others[claims[0]]
+        _check_version(claims[0], package)
+        return _module(package.__name__, claims[0], port).from_url(url, *arguments)
+    if claims:
+        raise ConfigurationError(f"{scheme}: is claimed by the providers {', '.join(claims)}: uninstall all but one")
+    known = {scheme for schemes in PROVIDERS.values() for scheme in schemes.get(port, ())}
+    known.update(*(schemes for _, schemes in others.values()))
+    message = (
+        f"no {port} is known for the URL {url[:200]!r}; there are {', '.join(f'{each}:' for each in sorted(known))}"
+    )
+    raise ConfigurationError("; ".join((message, *troubles)))
+
+
+def _others(port: str) -> tuple[dict[str, tuple[Any, Collection[str]]], list[str]]:
+    """Return other distributions' providers by name, each with its package and schemes, and what is wrong with some.
+
+    One that cannot be loaded keeps nobody from the others.
+    """
+    from importlib.metadata import entry_points  # imported where it is needed: it takes as long as a small SDK
+
+    found: dict[str, tuple[Any, Collection[str]]] = {}
+    troubles = []
+    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
+        try:
+            package = point.load()
+            found[point.name] = (package, tuple(package.SCHEMES.get(port, ())))
+        except Exception as error:  # it is not our code: it may raise anything
+            troubles.append(f"the provider {point.name} cannot be used: {_trouble(error)}")
+    return found, troubles
+
+
+def _module(package: str, provider: str, port: str) -> Any:
+    ours = provider in PROVIDERS
+    try:
+        module = import_module(f"{package}.{port}")
+    except ModuleNotFoundError as error:
+        if error.name == f"{package}.{port}":
+            raise ConfigurationError(f"the provider {provider} names a {port}, but has no module for it") from error
+        remedy = f"pip install 'tidegate[{provider}]'" if ours else f"the provider {provider} needs it"
+        raise MissingDependency(f"{error.name} is not installed: {remedy}") from error
+    except Exception as error:
+        if ours:
+            raise
+        raise ConfigurationError(f"the provider {provider} has a broken {port}: {_trouble(error)}") from error
+    if not hasattr(module, "from_url"):
+        raise ConfigurationError(f"the provider {provider} names a {port}, but its module has no from_url")
+    return module
+
+
+def _check_version(provider: str, package: Any) -> None:
+    version = getattr(package, "PORTS_VERSION", None)
+    if version != PORTS_VERSION:
+        raise ConfigurationError(
+            f"the provider {provider} is made for version {version} of the ports, this is {PORTS_VERSION}: install "
+            "the release of it that was made for this one"
+        )
+
+
+def _trouble(error: Exception) -> str:
+    """Return what a person can act on, without the paths that an import's message has."""
+    missing = error.name if isinstance(error, ModuleNotFoundError) else ""
+    return f"{missing} is not installed" if missing else f"{type(error).__name__} while it was loaded"

@@ -5,7 +5,6 @@ Metadata and health come from here too, so that ready means that an inference ra
 
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import version
 
 import msgspec
 
@@ -16,15 +15,18 @@ from shared.platform import Emit, Outcome, Platform
 from shared.registry.blob import get_blob
 from shared.registry.ledger import Ledger
 from shared.registry.signatures import trusted_keys
-from shared.serving.capture import asked, messages, predictions_of
-from shared.serving.http import Call, json_response
+from shared.serving.capture import asked, encode_predictions, predictions_of
+from shared.serving.http import Call, installed_version, json_response
 from shared.serving.invocations import invocation_response, parse_invocation
-from shared.serving.protocol import Limits, infer_response, model_metadata, parse_infer, server_metadata
+from shared.serving.protocol import (
+    Limits,
+    infer_response,
+    model_metadata,
+    parse_infer,
+    server_metadata,
+)
 from shared.serving.records import ModelManifest, ModelVersion, Stage
 from shared.serving.sessions import LoadedModel, ModelCache, load_model, predict
-
-ENVELOPE_BYTES = 2048
-"""Room for the event around a batch of predictions in a queue's message."""
 
 
 def handle(call: Call, platform: Platform) -> Outcome:
@@ -54,9 +56,8 @@ def _infer(call: Call, platform: Platform) -> Outcome:
         response = invocation_response(model.usecase, model.number, probabilities, labels, ids)
     else:
         response = infer_response(model.usecase, model.number, request, probabilities, labels, ids)
-    room = platform.queues["collect"].max_body_bytes - ENVELOPE_BYTES
-    emits = [Emit(PredictionsCaptured(batch=msgspec.Raw(body)), model.usecase) for body in messages(captured, room)]
-    return Outcome(emits, response)
+    batch = msgspec.Raw(encode_predictions(captured))
+    return Outcome([Emit(PredictionsCaptured(batch=batch), model.usecase)] if captured else [], response)
 
 
 def _model_metadata(call: Call, platform: Platform) -> Outcome:
@@ -70,7 +71,7 @@ def _model_ready(call: Call, platform: Platform) -> Outcome:
 
 
 def _server_metadata(call: Call, platform: Platform) -> Outcome:
-    return Outcome(response=server_metadata(version("tidegate")))
+    return Outcome(response=server_metadata(installed_version()))
 
 
 def _server_live(call: Call, platform: Platform) -> Outcome:

@@ -1,6 +1,7 @@
 """monitor: judges one window of production data; what it alerts about is the cause of the next training.
 
 A tick only finds the windows that are due; each is then judged by itself, as often as it is told, with one result.
+What judging needs is imported by the first window: most ticks find none.
 """
 
 from collections import defaultdict
@@ -8,15 +9,12 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from shared import layout
-from shared.data.profile import Profile, profile_batches
 from shared.data.records import DatasetVersion
 from shared.documents import digest_of_parts
 from shared.errors import InsufficientData, NotFound
 from shared.events import Event, ScheduleTicked, TrainingRequested, WindowDue, payload
 from shared.layout import number_name
 from shared.monitoring.alerts import alerts_for
-from shared.monitoring.drift import covariate_drift, prior_drift
-from shared.monitoring.performance import join_labels, watched_kpis
 from shared.monitoring.records import Alert, FeatureDrift, WindowReport
 from shared.monitoring.service import service_figures
 from shared.monitoring.windows import bounds, window_of
@@ -26,7 +24,6 @@ from shared.ports import ObjectStore
 from shared.registry.blob import create_document, get_document_blob, read_document
 from shared.registry.edges import link
 from shared.registry.ledger import Ledger
-from shared.serving.capture_files import feature_table, read_all
 from shared.serving.records import LabelBatch, ModelManifest, ModelVersion, Prediction, Stage
 from shared.usecase.charter import Charter, Features
 from shared.usecase.effective import effective_charter
@@ -117,6 +114,11 @@ def _link(report: WindowReport, store: ObjectStore) -> None:
 def _report(
     usecase: str, model: int, window: str, predictions: list[Prediction], rules: Charter, platform: Platform
 ) -> WindowReport:
+    from shared.data.profile import Profile, profile_batches
+    from shared.monitoring.drift import covariate_drift, prior_drift
+    from shared.monitoring.performance import join_labels, watched_kpis
+    from shared.serving.capture_files import feature_table
+
     version = Ledger(platform.system, layout.MODELS, usecase, ModelVersion).get(model).document
     manifest = get_document_blob(platform.system, version.manifest_digest, ModelManifest)
     reference = get_document_blob(platform.system, manifest.reference_digest, Profile)
@@ -160,6 +162,8 @@ def _urgency(rules: Charter) -> Callable[[Alert], tuple[bool, bool]]:
 
 def _predictions(capture: ObjectStore, usecase: str, window: str, time_column: str) -> list[Prediction]:
     """Return a window's predictions, from a day on either side: a row's own time is not when it was asked."""
+    from shared.serving.capture_files import read_all
+
     start, end = bounds(window)
     bodies = (
         capture.get(info.key).body

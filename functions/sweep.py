@@ -1,15 +1,24 @@
 """sweep: finds what was missed, whoever missed it, and says it again; all that hears it stands being told twice.
 
-Uploads without a receipt (an object event that never came, a file dropped by hand), grants whose job never claimed
-them or died, results that were never registered, and the lineage of stages that somebody set by a request and did
-not live to record.
+Uploads without a receipt (an object event that never came, a file dropped by hand), datasets that nobody decided to
+train on or not, grants whose job never claimed them or died, results that were never registered, and the lineage of
+stages that somebody set by a request and did not live to record.
 """
 
 from collections.abc import Iterator
 
 from shared import layout
+from shared.data.records import DatasetVersion
 from shared.documents import digest_of_parts
-from shared.events import Event, ScheduleTicked, TrainingFinished, TrainingGranted, UploadReceived, payload
+from shared.events import (
+    Event,
+    ScheduleTicked,
+    TrainingFinished,
+    TrainingGranted,
+    TrainingRequested,
+    UploadReceived,
+    payload,
+)
 from shared.layout import attempt_name
 from shared.pipeline.records import Claim, TrainingDecision, TrainingResult
 from shared.platform import Emit, Outcome, Platform
@@ -27,8 +36,9 @@ LONGEST_REPEAT_S = 6 * 3600.0
 def handle(event: Event, platform: Platform) -> Outcome:
     """Look everything over, and return the events that should have been there."""
     payload(event, ScheduleTicked)
-    found = [*_uploads(platform), *(emit for usecase in _usecases(platform) for emit in _trainings(usecase, platform))]
+    found = list(_uploads(platform))
     for usecase in _usecases(platform):
+        found += [*_datasets(usecase, platform), *_trainings(usecase, platform)]
         _link_stages(usecase, platform)
     return Outcome([emit for emit in found if _due(emit.origin, event.id, platform)])
 
@@ -46,10 +56,20 @@ def _uploads(platform: Platform) -> Iterator[Emit]:
 
 
 def _usecases(platform: Platform) -> Iterator[str]:
-    for info in platform.system.list(layout.TRAININGS.prefix()):
-        names = layout.TRAININGS.parse(info.key)
+    for info in platform.system.list(layout.DATASETS.prefix()):
+        names = layout.DATASETS.parse(info.key)
         if names is not None and names["number"] == layout.number_name(1):
             yield names["usecase"]
+
+
+def _datasets(usecase: str, platform: Platform) -> Iterator[Emit]:
+    trainings = Ledger(platform.system, layout.TRAININGS, usecase, TrainingDecision)
+    decided = {entry.document.cause for entry in trainings.entries()}
+    for entry in Ledger(platform.system, layout.DATASETS, usecase, DatasetVersion).entries():
+        cause = f"dataset.{entry.number}"
+        if cause not in decided:
+            asked = TrainingRequested(cause=cause, kind="new_data")
+            yield Emit(asked, usecase, f"accepted {cause} of {usecase}", entry.document.time_end)
 
 
 def _trainings(usecase: str, platform: Platform) -> Iterator[Emit]:

@@ -1,11 +1,11 @@
 """validate: an upload becomes a dataset version or is quarantined with what is wrong; either way it gets a receipt."""
 
 import io
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from shared import layout
-from shared.data.examine import Examination, examine
 from shared.data.records import (
     MEDIA_TYPES,
     VALIDATOR_VERSION,
@@ -17,18 +17,26 @@ from shared.data.records import (
     Receipt,
     Verdict,
 )
-from shared.documents import digest_of, digest_of_parts, hex_of
-from shared.errors import IntegrityError, NotFound
+from shared.documents import digest_of, digest_of_parts, encode, hex_of
+from shared.errors import IntegrityError, InvalidInput, NotFound
 from shared.events import Event, TrainingRequested, UploadReceived, payload
 from shared.layout import number_name
 from shared.platform import Emit, Outcome, Platform
-from shared.ports import DEFAULT_TIMEOUT_S, ObjectStore
+from shared.ports import DEFAULT_TIMEOUT_S, JobSpec, ObjectStore
+from shared.registry.acts import perform
 from shared.registry.blob import create, create_document, put_blob, put_document_blob, read_document
 from shared.registry.edges import link
 from shared.registry.ledger import Entry, Ledger
 from shared.usecase.charter import CharterVersion
 from shared.usecase.effective import effective_charter
 
+if TYPE_CHECKING:
+    from shared.data.examine import Examination
+
+JOB_MEMORY_MB, JOB_MEMORY_PER_BYTE, JOB_TIMEOUT_S = 1024, 4, 3600
+"""What a file that is handed over to a job gets: the file itself, its rows as Arrow, and what surrounds them."""
+JOB_LEASE_S = 900.0
+"""How long a job has before another may be submitted; two of them come to the same receipt."""
 SLOWEST_BYTES_PER_S = 4_000_000
 """A store that reads more slowly than this is given up on, and the upload tried again."""
 
@@ -40,10 +48,19 @@ def handle(event: Event, platform: Platform) -> Outcome:
     place = layout.RECEIPTS.key(usecase=usecase, receipt=receipt_id)
     receipt = read_document(platform.system, place, Receipt)
     if receipt is None:
-        receipt = create_document(platform.system, place, _judge(usecase, upload, receipt_id, platform))
+        info = platform.landing.head(upload.key)
+        size_bytes = info.size_bytes if info is not None and info.etag == upload.etag else 0
+        settings = platform.settings
+        if settings.handover_bytes < size_bytes <= settings.max_file_bytes and not platform.in_job:
+            refused = _handed_over(event, usecase, receipt_id, size_bytes, platform)
+            if refused is None:
+                return Outcome()
+            judged = _refused(usecase, upload, receipt_id, refused)
+        else:
+            judged = _judge(usecase, upload, receipt_id, size_bytes, platform)
+        receipt = create_document(platform.system, place, judged)
     if receipt.state != "accepted":
         return Outcome()
-    link(platform.system, usecase, f"upload.{receipt_id}", "source", f"dataset.{receipt.dataset}")
     return Outcome([Emit(TrainingRequested(cause=f"dataset.{receipt.dataset}", kind="new_data"))])
 
 
@@ -61,14 +78,38 @@ def usecase_of(key: str) -> str:
     return names["usecase"]
 
 
-def _judge(usecase: str, upload: UploadReceived, receipt_id: str, platform: Platform) -> Receipt:
-    base = Receipt(usecase=usecase, receipt=receipt_id, source_key=upload.key, etag=upload.etag, state="vanished")
-    info = platform.landing.head(upload.key)
-    if info is not None and info.etag == upload.etag and info.size_bytes > platform.settings.max_upload_bytes:
-        too_large = _too_large(info.size_bytes, platform.settings.max_upload_bytes)
-        return _replaced(base, state="refused", anomalies=(too_large,))
+def _handed_over(event: Event, usecase: str, receipt_id: str, size_bytes: int, platform: Platform) -> Anomaly | None:
+    """Let a job do it: it has the memory and the time that a function has not. Returns why no job can, if so."""
+    spec = JobSpec(
+        name=f"validate-{usecase}-{receipt_id[:12]}",
+        function="validate",
+        event=encode(event),
+        memory_mb=JOB_MEMORY_MB + JOB_MEMORY_PER_BYTE * size_bytes // 1_000_000,
+        timeout_s=JOB_TIMEOUT_S,
+    )
     try:
-        found = platform.landing.get(upload.key, timeout_s=_patience_s(info.size_bytes if info else 0))
+        perform(
+            platform.system,
+            platform.clock,
+            function="validate",
+            key=receipt_id,
+            holder=event.id,
+            lease_s=lambda _: JOB_LEASE_S,
+            act=lambda: platform.jobs.submit(spec),
+        )
+    except InvalidInput as error:
+        return _too_large(size_bytes, f"no job can have what it takes ({error.message})")
+    return None
+
+
+def _judge(usecase: str, upload: UploadReceived, receipt_id: str, size_bytes: int, platform: Platform) -> Receipt:
+    """Return the receipt. Args: size_bytes: of the object that the event names; 0 where it is not there as named."""
+    base = Receipt(usecase=usecase, receipt=receipt_id, source_key=upload.key, etag=upload.etag, state="vanished")
+    if size_bytes > platform.settings.max_file_bytes:
+        why = f"the limit is {platform.settings.max_file_bytes:,}"
+        return _refused(usecase, upload, receipt_id, _too_large(size_bytes, why))
+    try:
+        found = platform.landing.get(upload.key, timeout_s=_patience_s(size_bytes))
     except NotFound:
         return base
     if found.etag != upload.etag:
@@ -108,12 +149,14 @@ def _judge(usecase: str, upload: UploadReceived, receipt_id: str, platform: Plat
         return _replaced(base, state="quarantined")
     put_blob(platform.system, found.body)
     entry = _append_dataset(base, examination, contract.number, profile_digest, name, len(found.body), platform.system)
+    # Before the receipt: whoever finds that does not come back here.
+    link(platform.system, usecase, f"upload.{receipt_id}", "source", f"dataset.{entry.number}")
     return _replaced(base, state="accepted", dataset=entry.number)
 
 
 def _examine(
     usecase: str, body: bytes, name: str, file_digest: str, charter: CharterVersion, store: ObjectStore
-) -> tuple[Examination, Entry[Contract] | None]:
+) -> "tuple[Examination, Entry[Contract] | None]":
     """Return the examination under the contract in force, inferring one for a charter that has none yet."""
     contracts = Ledger(store, layout.CONTRACTS, usecase, Contract)
     contract = contracts.tail()
@@ -133,13 +176,16 @@ def _examine(
 
 def _examined(
     body: bytes, name: str, file_digest: str, charter: CharterVersion, contract: Contract | None
-) -> Examination:
+) -> "Examination":
+    # Imported for the first file to be read: of an upload we hear twice, and the second time there is nothing to do.
+    from shared.data.examine import examine
+
     return examine(io.BytesIO(body), name, file_digest, charter.charter, charter.digest, contract)
 
 
 def _append_dataset(
     receipt: Receipt,
-    examination: Examination,
+    examination: "Examination",
     contract: int,
     profile_digest: str,
     name: str,
@@ -174,7 +220,7 @@ def _append_dataset(
     )
 
 
-def _media_type(examination: Examination) -> MediaType:
+def _media_type(examination: "Examination") -> MediaType:
     for known in MEDIA_TYPES:
         if examination.media_type == known:
             return known
@@ -185,13 +231,24 @@ def _patience_s(size_bytes: int) -> float:
     return max(DEFAULT_TIMEOUT_S, size_bytes / SLOWEST_BYTES_PER_S)
 
 
-def _too_large(size_bytes: int, limit_bytes: int) -> Anomaly:
+def _refused(usecase: str, upload: UploadReceived, receipt_id: str, anomaly: Anomaly) -> Receipt:
+    return Receipt(
+        usecase=usecase,
+        receipt=receipt_id,
+        source_key=upload.key,
+        etag=upload.etag,
+        state="refused",
+        anomalies=(anomaly,),
+    )
+
+
+def _too_large(size_bytes: int, why: str) -> Anomaly:
     return Anomaly(
         column="",
         kind="unreadable",
         severity="error",
         count=0,
-        message=f"the file has {size_bytes:,} bytes, the limit is {limit_bytes:,}: it was not read, and stays there",
+        message=f"the file has {size_bytes:,} bytes, {why}: it was not read, and stays there",
         remedy="split it by time and drop the parts, or write it as Parquet",
     )
 

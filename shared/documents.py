@@ -75,7 +75,7 @@ def decode(body: bytes, kind: type[D]) -> D:
         if found != kind.current_format():
             raise IntegrityError(f"expected a document of format {kind.current_format()}, found {found[:60]!r}")
         return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise IntegrityError(f"not a valid {kind.current_format()} document: {error}") from error
 
 

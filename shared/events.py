@@ -124,7 +124,7 @@ def payload(event: Event, kind: type[P]) -> P:
         raise InvalidInput(f"expected an event of type {kind.TYPE}, got {event.type[:80]!r}", field="type")
     try:
         return msgspec.json.decode(event.data, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(f"event {event.type}: {error}", field="data") from error
 
 

@@ -224,6 +224,13 @@ PREDICTIONS = Family(
 LABELS = Family(
     "labels", "capture", "labels/{usecase}/dt={date}/h={hour}/{batch}.json", "data", "Outcomes, as they came in."
 )
+PAYLOADS = Family(
+    "payloads",
+    "capture",
+    "payloads/{usecase}/{digest}",
+    "data",
+    "Events too large for a queue, which carries their digest instead; read once, then left to retention.",
+)
 
 FAMILIES: tuple[Family, ...] = (
     UPLOADS,
@@ -252,6 +259,7 @@ FAMILIES: tuple[Family, ...] = (
     REFUSALS,
     PREDICTIONS,
     LABELS,
+    PAYLOADS,
 )
 
 

@@ -1,7 +1,7 @@
 """The platform: all that a handler may touch, handed to it by the runtime that calls it."""
 
+import math
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
@@ -38,14 +38,14 @@ class CheckOutcome(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Platform:
+class Platform(msgspec.Struct, frozen=True):
     """The ports of one call, already narrowed to what the function was granted.
 
     `instance` names this very execution (the job's id, the worker): a claim's holder. `settled` tells whether an object
     of the landing store is whole: on disk a copy by hand may be under way; other stores show whole objects only.
-    `cache` may hold what can be
-    read again at any time; nothing else lives between calls.
+    `time_left_s` tells how long this call may still take, where its platform sets a limit; `in_job`, that it runs as a
+    job, with what was asked for it. `cache` may hold what can be read again at any time; nothing else lives between
+    calls.
     """
 
     landing: ObjectStore
@@ -62,7 +62,9 @@ class Platform:
     check_model: ModelCheck
     instance: str
     settled: Callable[[str], bool] = lambda key: True
-    cache: MutableMapping[str, Any] = field(default_factory=dict)
+    time_left_s: Callable[[], float] = lambda: math.inf
+    in_job: bool = False
+    cache: MutableMapping[str, Any] = msgspec.field(default_factory=dict)
 
 
 class Emit(msgspec.Struct, frozen=True):
@@ -78,8 +80,7 @@ class Emit(msgspec.Struct, frozen=True):
     at: float = 0.0
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What a handler returns: the events that follow, and the answer where somebody waits for one."""
 
     emits: Sequence[Emit] = ()

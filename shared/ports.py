@@ -11,6 +11,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
+PORTS_VERSION = 1
+"""Raised when an adapter that was made for these ports would no longer do; adapters of others name theirs."""
 DEFAULT_TIMEOUT_S = 30.0
 MAX_KEY_BYTES = 900
 """Longest key, in UTF-8 bytes: S3, Azure and GCS allow 1,024; a disk folder's name adds to it."""

@@ -19,6 +19,7 @@ class Stores(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Settings(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One stack's settings.
 
+    `stores` and the five below it are the ports as URLs (adapters.urls); a local stack's are relative to its home.
     `issuer` and `audience`: whose tokens are accepted, and for whom they must be made. `trust_roots`: key id to
     public signing key (base64url of the raw 32 bytes): only models signed by one of them are loaded, whatever the
     store says. `token_keys`: the same for tokens. Sizes in bytes, times in seconds.
@@ -29,17 +30,28 @@ class Settings(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
     stack: str
     stores: Stores
     queues: str
+    jobs: str = "file:jobs"
+    metrics: str = "file:metrics"
+    limits: str = "file:limits"
+    secrets: str = "file:secrets"
     issuer: str
     audience: str
     trust_roots: dict[str, str]
     token_keys: dict[str, str]
+    place: str = "here"
+    placement: dict[str, str] = {}
+    """Function -> the `place` where it runs, for a stack that is spread over several; by default all run here."""
     host: str = "127.0.0.1"
     port: int = 8080
     train_unit: str = ""
     """Digest of the train unit that jobs run, and of the versions of the libraries in it; the runtime fills them in."""
     train_lock: str = ""
     max_upload_bytes: int = 256 << 20
-    """The largest file that is read, uploaded or dropped: what fits the memory of `validate` (shared.topology)."""
+    """The largest file that is taken over HTTP; larger ones are put into the landing store."""
+    handover_bytes: int = 64 << 20
+    """Larger files are validated by a job: what fits the memory of `validate` as a function (shared.topology)."""
+    max_file_bytes: int = 2 << 30
+    """The largest file that is read at all."""
     max_request_bytes: int = 6 * 1024 * 1024
     max_rows: int = 10_000
     stage_age_s: float = 5.0
@@ -47,6 +59,8 @@ class Settings(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long a file dropped by hand must be unchanged before it is read."""
     watch_every_s: float = 60.0
     sweep_every_s: float = 5.0
+    poll_every_s: float = 5.0
+    """How often a landing store that cannot tell this place of new objects is looked at."""
     loan_s: float = 10.0
     """How long a local worker borrows a message at a time; it is borrowed on while its handler runs."""
     head_timeout_s: float = 10.0

@@ -35,7 +35,8 @@ class Grant(msgspec.Struct, frozen=True):
 class Function(msgspec.Struct, frozen=True, kw_only=True):
     """One function. `queue`: it hears the events in `subscribes` through the queue of its own name.
 
-    `http`: it answers the routes that name it. `schedule`: the setting that says how often it is called, in seconds.
+    `http`: it answers the routes that name it. `job`: it runs as a job only; `submits`: the functions it may have run
+    as jobs, itself among them. `schedule`: the setting that says how often it is called, in seconds.
     `sends`: the event types it may return. `visibility_s` of its queue is six times `timeout_s` on clouds.
     """
 
@@ -73,15 +74,18 @@ FUNCTIONS: tuple[Function, ...] = (
     Function(
         name="validate",
         unit="data",
-        about="Profiles an upload, judges it under the contract, and makes it a dataset version or quarantines it.",
+        about="Profiles an upload, judges it under the contract, and makes it a dataset version or quarantines it; "
+        "hands a large one over to a job of itself.",
         subscribes=(events.UploadReceived.TYPE,),
         sends=(events.TrainingRequested.TYPE,),
         memory_mb=2048,
         timeout_s=300,
         concurrency=2,
+        submits=("validate",),
         grants=(
             *_read(layout.UPLOADS, layout.DROPS, layout.CHARTERS),
             *_APPEND,
+            *_create(layout.ACTS),
             *_create(layout.CONTRACTS, layout.DATASETS, layout.RECEIPTS, layout.VERDICTS),
             *_create(layout.BLOBS, layout.QUARANTINE, layout.EDGES, layout.EVENTS),
         ),
@@ -147,7 +151,7 @@ FUNCTIONS: tuple[Function, ...] = (
         sends=(events.PredictionsCaptured.TYPE,),
         concurrency=16,
         timeout_s=30,
-        grants=_read(layout.STAGES, layout.MODELS, layout.BLOBS, layout.HINTS),
+        grants=(*_read(layout.STAGES, layout.MODELS, layout.BLOBS, layout.HINTS), *_create(layout.PAYLOADS)),
     ),
     Function(
         name="uploads",
@@ -172,7 +176,7 @@ FUNCTIONS: tuple[Function, ...] = (
         unit="data",
         about="Writes captured predictions to capture files.",
         subscribes=(events.PredictionsCaptured.TYPE,),
-        grants=_create(layout.PREDICTIONS),
+        grants=(*_read(layout.PAYLOADS), *_create(layout.PREDICTIONS)),
     ),
     Function(
         name="monitor",
@@ -194,10 +198,15 @@ FUNCTIONS: tuple[Function, ...] = (
         unit="data",
         about="Finds what was missed: uploads without a receipt, grants without a result, results without a model.",
         subscribes=(events.ScheduleTicked.TYPE,),
-        sends=(events.UploadReceived.TYPE, events.TrainingGranted.TYPE, events.TrainingFinished.TYPE),
+        sends=(
+            events.UploadReceived.TYPE,
+            events.TrainingRequested.TYPE,
+            events.TrainingGranted.TYPE,
+            events.TrainingFinished.TYPE,
+        ),
         schedule="sweep_every_s",
         grants=(
-            *_read(layout.UPLOADS, layout.DROPS, layout.RECEIPTS, layout.TRAININGS, layout.MODELS),
+            *_read(layout.UPLOADS, layout.DROPS, layout.RECEIPTS, layout.DATASETS, layout.TRAININGS, layout.MODELS),
             *_read(layout.CLAIMS, layout.RESULTS, layout.REFUSALS, layout.STAGES),
             *_create(layout.ACTS, layout.EDGES, layout.EVENTS),
         ),

@@ -10,6 +10,7 @@ import secrets
 import time
 from pathlib import Path
 
+from adapters import patience
 from shared.errors import DeadlineExceeded, InvalidInput, PermissionDenied, TidegateError, Unavailable
 
 PROVIDER = "local"
@@ -20,29 +21,20 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 _TOO_MANY = {errno.EMFILE, errno.ENFILE}
 
 
-class Deadline:
-    """The moment by which an operation must have ended, on the machine's monotonic clock."""
+class Deadline(patience.Deadline):
+    """The moment by which an operation on the disk must have ended."""
 
     def __init__(self, timeout_s: float, operation: str, resource: str) -> None:
-        self._operation = operation
-        self._resource = resource
-        self._at = time.monotonic() + timeout_s
-        if not timeout_s > 0:
-            self.check()
+        super().__init__(timeout_s, PROVIDER, operation, resource)
 
-    def left_s(self) -> float:
-        """Return the seconds left, 0 where there are none."""
-        return max(0.0, self._at - time.monotonic())
-
-    def check(self) -> None:
-        """Raises: DeadlineExceeded: no time is left. Callers ask before an effect, never after."""
-        if self.left_s() == 0.0:
-            raise DeadlineExceeded(
-                "the disk was too slow; nothing was done",
-                provider=PROVIDER,
-                operation=self._operation,
-                resource=self._resource,
-            )
+    def exceeded(self) -> DeadlineExceeded:
+        """Return the error that says so; a disk's effects come last, so that nothing was done."""
+        return DeadlineExceeded(
+            "the disk was too slow; nothing was done",
+            provider=PROVIDER,
+            operation=self.operation,
+            resource=self.resource,
+        )
 
 
 def failure(error: OSError, operation: str, resource: str) -> TidegateError:

@@ -34,7 +34,7 @@ def read_spec(folder: Path) -> JobSpec:
     """Return what was asked for. Raises: IntegrityError: the folder holds no such record; OSError."""
     try:
         return msgspec.json.decode((folder / SPEC).read_bytes(), type=JobSpec)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise IntegrityError("a job's record cannot be read; submit it again", resource=folder.name) from error
 
 

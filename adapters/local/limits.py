@@ -28,7 +28,7 @@ class LocalLimits:
             return msgspec.json.decode(self._path(function).read_bytes(), type=FunctionLimits)
         except FileNotFoundError:
             return deployed
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise IntegrityError(
                 f"the limits of {function} cannot be read: set them again",
                 provider=PROVIDER,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from adapters.arguments import check_measure
-from adapters.local.clock import SystemClock
+from adapters.clock import SystemClock
 from adapters.local.files import PRIVATE_FILE, failure, make_folder
 from adapters.local.store import path_of
 from shared.ports import Clock, MetricPoint

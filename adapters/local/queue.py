@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from adapters.arguments import check_bodies, check_delay, check_receive, check_visibility
-from adapters.local.clock import SystemClock
+from adapters.clock import SystemClock
 from adapters.local.files import PROVIDER, Deadline
 from adapters.local.queue_file import QueueFile
 from adapters.local.store import path_of

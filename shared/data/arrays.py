@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from shared.data import compute as pc
 
 UTC_MICROSECONDS = pa.timestamp("us", "UTC")
 

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from shared.data import compute as pc
 from shared.data.arrays import UTC_MICROSECONDS, booleans, from_numpy, is_text, null, scalar, strings, to_numpy
 from shared.data.records import ColumnKind
 from shared.data.words import FIRST_US, MISSING_WORDS, parse_boolean, parse_number, parse_time

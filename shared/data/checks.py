@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from shared.data import compute as pc
 from shared.data.arrays import scalar, strings
 from shared.data.cells import MAX_EXAMPLES, TypedRows, Unparsable, examples_of, shorten
 from shared.data.outcome import outcomes

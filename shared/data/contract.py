@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
-import pyarrow.compute as pc
 
+from shared.data import compute as pc
 from shared.data.formats import TableReader
 from shared.data.profile import ColumnProfile, Profile
 from shared.data.records import ColumnKind, ColumnRule, Contract

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, Literal, NoReturn, cast
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 
+from shared.data import compute as pc
 from shared.data.arrays import scalar
 from shared.data.formats import CSV, EXPORT_REMEDY, Limits, check_columns, refuse
 from shared.data.records import ColumnKind

@@ -6,8 +6,8 @@ What one value means is said by shared.data.words, which labels over HTTP are ju
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from shared.data import compute as pc
 from shared.data.arrays import null, scalar
 from shared.data.records import ColumnKind
 from shared.data.words import positive_as

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet
 
+from shared.data import compute as pc
 from shared.data.arrays import is_text
 from shared.data.formats import NO_BYTES, PARQUET, Limits, check_columns, refuse
 from shared.data.records import ColumnKind

@@ -11,8 +11,8 @@ from typing import Any, ClassVar, TypeVar
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from shared.data import compute as pc
 from shared.data.arrays import to_numpy
 from shared.data.records import ColumnKind
 from shared.data.sketch import (

@@ -8,9 +8,7 @@ import io
 from collections import OrderedDict
 from typing import Any, BinaryIO
 
-from shared.data.csvfile import CsvTable
 from shared.data.formats import PARQUET, Limits, TableReader, media_type
-from shared.data.parquetfile import ParquetTable
 from shared.errors import InvalidInput, Unavailable
 from shared.ports import ObjectStore
 
@@ -21,9 +19,14 @@ def open_table(file: BinaryIO | io.IOBase, name: str, limits: Limits | None = No
     Raises: DataRefused (field: name; got: what is wrong; expected: the remedy): not a CSV or Parquet table, no
         bytes, a bad header, beyond a limit. Errors of the file itself (a TidegateError of its store) pass through.
     """
+    # Each format's reader is imported for its first file: pyarrow's Parquet brings clients of all clouds along.
     bounds = limits or Limits()
     if media_type(file, name) == PARQUET:
+        from shared.data.parquetfile import ParquetTable
+
         return ParquetTable(file, name, bounds)
+    from shared.data.csvfile import CsvTable
+
     return CsvTable(file, name, bounds)
 
 

@@ -32,10 +32,13 @@ class WatchedKpi(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServiceFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """One line on the service itself: requests, server errors, latency in ms, resident memory in MB."""
+    """One line on the service itself: requests, server errors, latency in ms, resident memory in MB.
 
-    requests: int
-    errors: int
+    None: not known here.
+    """
+
+    requests: int | None
+    errors: int | None
     latency_p50_ms: float | None
     latency_p99_ms: float | None
     memory_mb: float | None

@@ -1,5 +1,6 @@
 """One line on the service itself, from the platform's own measurements."""
 
+from shared.errors import Unsupported
 from shared.monitoring.records import ServiceFigures
 from shared.ports import Metrics
 
@@ -14,8 +15,16 @@ LOOK_BACK_S = 86_400.0
 def service_figures(metrics: Metrics, usecase: str, now: float) -> ServiceFigures:
     """Return requests, server errors, latency in ms (median and 99th percentile) and memory in MB of the last day.
 
-    Percentiles are of the nearest rank. None where nothing was measured.
+    Percentiles are of the nearest rank. None where nothing was measured, or where the provider only takes
+    measurements and gives none back: its own monitoring shows them.
     """
+    try:
+        return _figures(metrics, usecase, now)
+    except Unsupported:
+        return ServiceFigures(requests=None, errors=None, latency_p50_ms=None, latency_p99_ms=None, memory_mb=None)
+
+
+def _figures(metrics: Metrics, usecase: str, now: float) -> ServiceFigures:
     start, end = now - LOOK_BACK_S, now + 1.0
     labels = {"usecase": usecase, "function": "infer"}
     latencies = sorted(point.value for point in metrics.query(LATENCY, start, end, labels))

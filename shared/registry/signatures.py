@@ -3,6 +3,8 @@
 A signature covers a fixed first line besides the document, so that one made here can never pass for one made
 elsewhere with the same key (a token, say). Trust comes from configuration: a key is trusted because its public part
 is among the trust roots given, never because the store says so. Formula: RFC 8032.
+
+What reads and writes PEM is imported where it is needed: a function that only verifies starts without it.
 """
 
 import base64
@@ -12,14 +14,6 @@ from collections.abc import Mapping
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-    load_pem_public_key,
-)
 
 from shared.errors import ConfigurationError, IntegrityError
 
@@ -36,12 +30,16 @@ def generate(entropy: bytes) -> bytes:
     """
     if len(entropy) != RAW_BYTES:
         raise ConfigurationError(f"a key is made from {RAW_BYTES} random bytes, not {len(entropy)}")
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
     private = Ed25519PrivateKey.from_private_bytes(entropy)
     return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def load_private(pem: bytes) -> Ed25519PrivateKey:
     """Return the private key in a PEM. Raises: ConfigurationError: not an unencrypted Ed25519 private key."""
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
     try:
         key = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError) as error:
@@ -56,6 +54,8 @@ def load_public(public: bytes) -> Ed25519PublicKey:
     try:
         if len(public) == RAW_BYTES:
             return Ed25519PublicKey.from_public_bytes(public)
+        from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
         key = load_pem_public_key(public)
     except ValueError as error:
         raise ConfigurationError("a trust root is neither 32 raw bytes nor a PEM public key") from error
@@ -71,6 +71,8 @@ def public_of(private_pem: bytes) -> bytes:
 
 def public_pem(public: bytes) -> bytes:
     """Return a public key (raw or PEM) as PEM, as it stands in configuration. Raises: ConfigurationError."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
     return load_public(public).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 

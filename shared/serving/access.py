@@ -4,20 +4,22 @@ A scope is "flights:infer", exactly; there is no wildcard, so that a token never
 the stack as a whole (its metrics) has the scope "_stack:read", which no use case can be named like.
 The algorithm follows from the issuer's key and not from the token's header, so neither "none" nor HS256 with a public
 key can pass. Sources: RFC 7519 (claims), RFC 8725 (what goes wrong), RFC 9068 (the scope claim), RFC 6750 (bearer).
+
+A stack's own tokens are signed by Ed25519 and verified by cryptography alone. PyJWT, which knows the other algorithms,
+brings much along: it is imported for an issuer that uses them.
 """
 
 import base64
 import binascii
 import math
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
-import jwt
 import msgspec
-from jwt import PyJWK
+from cryptography.exceptions import InvalidSignature
 
 from shared.errors import ConfigurationError, PermissionDenied, Unauthenticated
-from shared.registry.signatures import key_id, load_private, load_public
+from shared.registry.signatures import RAW_BYTES, key_id, load_private, load_public
 
 STACK = "_stack"
 """Stands for the use case where an action concerns the whole stack."""
@@ -30,12 +32,19 @@ _ALGORITHMS = {("OKP", "Ed25519"): "EdDSA", ("EC", "P-256"): "ES256", ("RSA", ""
 _MIN_RSA_BITS = 2048
 
 
+class VerifyingKey(msgspec.Struct, frozen=True):
+    """An issuer's public key: its one algorithm, and `verify(what was signed, signature)`."""
+
+    algorithm: str
+    verify: Callable[[bytes, bytes], bool]
+
+
 class TrustedIssuer(msgspec.Struct, frozen=True):
     """An issuer whose tokens count, its audience, and its public keys by key id; made by `trusted_issuer`."""
 
     issuer: str
     audience: str
-    keys: Mapping[str, PyJWK]
+    keys: Mapping[str, VerifyingKey]
     algorithms: tuple[str, ...]
 
 
@@ -78,7 +87,7 @@ def trusted_issuer(
     Args: key_set: a JSON Web Key Set; each key needs a `kid`. algorithms: which of EdDSA, ES256, RS256 to accept.
     Raises: ConfigurationError: a secret or unusable key, a key without id, no key at all.
     """
-    keys: dict[str, PyJWK] = {}
+    keys: dict[str, VerifyingKey] = {}
     for number, entry in enumerate(key_set.get("keys", ())):
         algorithm = _ALGORITHMS.get((entry.get("kty"), entry.get("crv", "")))
         kid = entry.get("kid")
@@ -88,15 +97,9 @@ def trusted_issuer(
             )
         if algorithm not in algorithms:
             continue
-        try:
-            key = PyJWK(dict(entry), algorithm=algorithm)
-        except jwt.PyJWTError as error:
-            raise ConfigurationError(
-                f"keys[{number}] of issuer {issuer} cannot be read as a {algorithm} key"
-            ) from error
-        if algorithm == "RS256" and key.key.key_size < _MIN_RSA_BITS:
-            raise ConfigurationError(f"keys[{number}] of issuer {issuer} is shorter than {_MIN_RSA_BITS} bits")
-        keys[kid] = key
+        place = f"keys[{number}] of issuer {issuer}"
+        verify = _ed25519(entry, place) if algorithm == "EdDSA" else _by_pyjwt(entry, algorithm, place)
+        keys[kid] = VerifyingKey(algorithm, verify)
     if not keys:
         raise ConfigurationError(f"issuer {issuer} has no key for {', '.join(algorithms)}")
     return TrustedIssuer(issuer, audience, keys, tuple(algorithms))
@@ -165,6 +168,8 @@ def issue(
         usecase, _, action = scope.partition(":")
         if not usecase or action not in ACTIONS or len(scope.split()) != 1:
             raise ConfigurationError(f"scope {scope!r} is none: write <use case>:<{' | '.join(ACTIONS)}>")
+    import jwt
+
     private = load_private(private_pem)
     kid = key_id(private.public_key().public_bytes_raw())
     claims = {
@@ -213,6 +218,39 @@ def discovery(issuer: str) -> dict[str, Any]:
     }
 
 
+def _ed25519(entry: Mapping[str, Any], place: str) -> Callable[[bytes, bytes], bool]:
+    """Return what verifies by an Ed25519 key (RFC 8037). Raises: ConfigurationError: it is none; `place` is named."""
+    try:
+        raw = _unpadded(entry["x"])
+        if len(raw) != RAW_BYTES:
+            raise ValueError("a key has 32 bytes")
+        key = load_public(raw)
+    except (KeyError, TypeError, ValueError, ConfigurationError) as error:
+        raise ConfigurationError(f"{place} cannot be read as an EdDSA key") from error
+
+    def verify(signed: bytes, signature: bytes) -> bool:
+        try:
+            key.verify(signature, signed)
+        except InvalidSignature:
+            return False
+        return True
+
+    return verify
+
+
+def _by_pyjwt(entry: Mapping[str, Any], algorithm: str, place: str) -> Callable[[bytes, bytes], bool]:
+    """As `_ed25519`, for the other algorithms."""
+    import jwt
+
+    try:
+        key = jwt.PyJWK(dict(entry), algorithm=algorithm)
+    except jwt.PyJWTError as error:
+        raise ConfigurationError(f"{place} cannot be read as a {algorithm} key") from error
+    if algorithm == "RS256" and key.key.key_size < _MIN_RSA_BITS:
+        raise ConfigurationError(f"{place} is shorter than {_MIN_RSA_BITS} bits")
+    return lambda signed, signature: bool(key.Algorithm.verify(signed, key.key, signature))
+
+
 def _token(authorization: str | None, remedy: str) -> str:
     if not authorization:
         raise Unauthenticated(f"Send a token in the header Authorization: Bearer <token>; {remedy}.")
@@ -242,9 +280,9 @@ def _verified(token: str, issuers: Sequence[TrustedIssuer], remedy: str) -> Clai
     if issuer is None:
         raise Unauthenticated(f"The token's issuer is not trusted here; {remedy}.")
     key = issuer.keys.get(header.kid)
-    if key is None or header.alg != key.algorithm_name or header.alg not in issuer.algorithms:
+    if key is None or header.alg != key.algorithm or header.alg not in issuer.algorithms:
         raise Unauthenticated(f"The token's key and algorithm are not among its issuer's; {remedy}.")
-    if not key.Algorithm.verify(signed.encode(), key.key, sealed):
+    if not key.verify(signed.encode(), sealed):
         raise Unauthenticated(f"The token's signature does not verify; {remedy}.")
     try:
         claims = msgspec.json.decode(payload, type=Claims)

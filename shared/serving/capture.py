@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from shared.documents import Document, canonical, decode, encode
-from shared.errors import InvalidInput, PayloadTooLarge
+from shared.errors import InvalidInput
 from shared.serving.protocol import LAST_TIME, InferRequest
 from shared.serving.records import Prediction
 
@@ -173,27 +173,6 @@ def decode_predictions(body: bytes) -> list[Prediction]:
     Raises: IntegrityError: not such a message. Unsupported: a newer one.
     """
     return list(decode(body, PredictionBatch).predictions)
-
-
-def messages(predictions: Sequence[Prediction], max_bytes: int) -> list[bytes]:
-    """Return predictions as queue messages of at most `max_bytes` each, in order, as few as halving gives.
-
-    Raises: PayloadTooLarge: one prediction alone is larger than a message may be.
-    """
-    if not predictions:
-        return []
-    body = encode_predictions(predictions)
-    if len(body) <= max_bytes:
-        return [body]
-    if len(predictions) == 1:
-        raise PayloadTooLarge(
-            f"A row takes {len(body):,} bytes to capture; at most {max_bytes:,} are possible: send shorter texts.",
-            field="inputs",
-            got=f"{len(body)} bytes",
-            expected=f"at most {max_bytes} bytes",
-        )
-    middle = len(predictions) // 2
-    return messages(predictions[:middle], max_bytes) + messages(predictions[middle:], max_bytes)
 
 
 def deduplicated(predictions: Iterable[Prediction]) -> list[Prediction]:

@@ -5,6 +5,7 @@ Runtimes translate to and from these; handlers and the modules beside this one k
 
 import re
 from collections.abc import Mapping
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -14,6 +15,7 @@ from shared.errors import InvalidInput
 IDEMPOTENCY_KEY = "idempotency-key"
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 JSON = "application/json"
+MAX_QUERY_FIELDS = 64
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +45,22 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     status: int
     headers: Mapping[str, str] = {}
     body: bytes = b""
+
+
+def read_query(raw: str) -> dict[str, str]:
+    """Return a query, as it was sent, decoded. Raises: InvalidInput: not ASCII, or too many fields.
+
+    >>> read_query("a=1&b=x%20y&a=2")
+    {'a': '2', 'b': 'x y'}
+    """
+    if not raw:
+        return {}
+    try:
+        return dict(parse_qsl(raw.encode("ascii").decode(), keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS))
+    except ValueError as error:
+        raise InvalidInput(
+            f"The query cannot be read; send ASCII, percent-encoded, {MAX_QUERY_FIELDS} fields at most.", field="query"
+        ) from error
 
 
 def json_response(status: int, value: object, headers: Mapping[str, str] | None = None) -> Response:
@@ -92,3 +110,13 @@ def name_of(call: Call) -> str:
             got=f"text of {len(given)} characters",
         )
     return digest_of_parts(call.subject, given)
+
+
+def installed_version() -> str:
+    """Return the version of Tidegate that runs, "0" where it runs from a folder that was never installed."""
+    from importlib.metadata import PackageNotFoundError, version  # takes longer to import than most requests take
+
+    try:
+        return version("tidegate")
+    except PackageNotFoundError:
+        return "0"

@@ -8,7 +8,6 @@ columns and its time column: column -> list, one value per row) and `at` (epoch 
 shared.serving.capture).
 """
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Annotated, Any
@@ -215,7 +214,9 @@ def check_names(names: Iterable[str], interface: ModelInterface, field: str) -> 
     for place, name in enumerate(given):
         where = field.format(place)
         if name not in wanted:
-            close = difflib.get_close_matches(name, [other for other in wanted if other not in given], 1)
+            from difflib import get_close_matches  # only a wrong request needs it
+
+            close = get_close_matches(name, [other for other in wanted if other not in given], 1)
             hint = f"did you mean {close[0]!r}?" if close else f"it takes {', '.join(wanted)}."
             raise InvalidInput(
                 f"{where}: {name[:60]!r} is not an input of this model; {hint}", field=where, got=repr(name[:60])

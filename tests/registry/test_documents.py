@@ -46,6 +46,7 @@ def test_what_json_cannot_carry_is_refused(number: float) -> None:
         (b'{"format":"sample/2","number":1,"extra":1}', IntegrityError),
         (b"[" * 100_000, IntegrityError),
         (b"\xff", IntegrityError),
+        (b'{"format":"\xff"}', IntegrityError),
     ],
 )
 def test_other_documents_are_refused(body: bytes, error: type[Exception]) -> None:

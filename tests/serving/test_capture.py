@@ -6,13 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import IntegrityError, InvalidInput, PayloadTooLarge, Unsupported
+from shared.errors import IntegrityError, InvalidInput, Unsupported
 from shared.serving.capture import (
     asked,
     decode_predictions,
     deduplicated,
     encode_predictions,
-    messages,
     partition_at,
     partition_of,
     prediction_id,
@@ -116,19 +115,10 @@ def test_every_row_is_captured_as_the_model_saw_it() -> None:
     assert captured(ids={})[1].ids == {}
 
 
-def test_messages_are_read_back_and_kept_within_their_size() -> None:
+def test_what_was_captured_is_read_back() -> None:
     rows = captured(3)
     assert decode_predictions(encode_predictions(rows)) == rows
     assert encode_predictions(rows) == encode_predictions(captured(3))
-    whole = len(encode_predictions(rows))
-    parts = messages(rows, whole - 1)
-    assert len(parts) == 2
-    assert all(len(part) < whole for part in parts)
-    assert [row for part in parts for row in decode_predictions(part)] == rows
-    assert messages(rows, whole) == [encode_predictions(rows)]
-    assert messages([], 10) == []
-    with pytest.raises(PayloadTooLarge):
-        messages(rows, 100)
 
 
 def test_what_is_no_message_is_refused() -> None:

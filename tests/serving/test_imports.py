@@ -20,8 +20,8 @@ ALLOWED = {
     "shared.serving.invocations": set(),
     "shared.serving.capture": set(),
     "shared.registry.signatures": {"cryptography"},
-    "shared.serving.access": {"cryptography", "jwt"},
-    "shared.serving.openapi": {"cryptography", "jwt"},
+    "shared.serving.access": {"cryptography"},
+    "shared.serving.openapi": {"cryptography"},
     "shared.serving.sessions": {"cryptography", "numpy", "onnxruntime"},
     "shared.serving.capture_files": {"numpy", "pyarrow"},
 }  # fmt: skip

@@ -5,6 +5,7 @@ from typing import Any
 
 from shared.documents import digest_of, encode
 from shared.events import TrainingRequested, first_event
+from shared.ports import ObjectStore
 from shared.usecase.charter import CharterVersion, Signature
 from shared.usecase.effective import charters
 from tests.simulation.material import CHARTER, DAMAGED, DRIFTED, MONTHS, USECASE
@@ -17,13 +18,18 @@ Step = Callable[[World], None]
 def begin(**arguments: Any) -> World:
     """Return a world in which the charter is signed off."""
     world = World(**arguments)
+    sign_off(world.system)
+    return world
+
+
+def sign_off(system: ObjectStore) -> None:
+    """Put the charter in effect."""
     version = CharterVersion(
         charter=CHARTER,
         digest=digest_of(encode(CHARTER)),
         signatures=(Signature("business", "Harbour", 0.0), Signature("data_science", "Gauges", 0.0)),
     )
-    charters(world.system, USECASE).append(lambda _: version)
-    return world
+    charters(system, USECASE).append(lambda _: version)
 
 
 def upload(name: str, body: bytes, number: int) -> Step:
@@ -124,6 +130,16 @@ def lose_everything(world: World) -> None:
     world.clock.advance(1000.0)
 
 
+def lose_request(world: World) -> None:
+    """A file is accepted, and what it asks for is lost: sweep finds the dataset that nobody decided on."""
+    upload("january-again.csv", MONTHS["2013-01"].replace(b"new", b"full"), 13)(world)
+    while world.work_on("validate"):
+        pass
+    world.queues["trigger"]._held.clear()
+    world.clock.advance(1000.0)
+    world.tick("sweep")
+
+
 def look_up_receipt(world: World) -> None:
     """A client asks what became of an upload."""
     receipt = next(key for key in world.system._keys if key.startswith("receipts/"))[-69:-5]
@@ -150,6 +166,7 @@ STEPS: dict[str, Step] = {
 
 ASIDE: dict[str, Step] = {
     "a job and a message are lost": lose_everything,
+    "a request to train is lost": lose_request,
     "a receipt is looked up": look_up_receipt,
 }
 """What the story needs only to use every grant."""

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Iterator
-from dataclasses import replace
 
 import msgspec
 import pytest
@@ -144,14 +143,14 @@ def test_an_error_in_the_training_itself_fails_it_at_once(error: Exception, monk
 
 def test_a_drop_that_is_too_large_is_refused_unread() -> None:
     world = begin()
-    small = msgspec.structs.replace(world.platform("validate").settings, max_upload_bytes=1000)
+    small = msgspec.structs.replace(world.platform("validate").settings, max_file_bytes=1000)
     key = f"drops/{USECASE}/large.csv"
     world.landing.put_new(key, MONTHS["2013-01"])
     info = world.landing.head(key)
     assert info is not None
     event = first_event(UploadReceived(key=key, etag=info.etag), usecase=USECASE, source="/t", origin="t", at=0.0)
     world.faults.begin(tracing=True)
-    dispatch.deliver("validate", event, replace(world.platform("validate"), settings=small))
+    dispatch.deliver("validate", event, msgspec.structs.replace(world.platform("validate"), settings=small))
     assert ("landing", "get", key) not in (world.faults.trace or [])
     (body,) = _under(world, "receipts/")
     receipt = decode(body, Receipt)

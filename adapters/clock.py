@@ -1,6 +1,6 @@
 """The machine's own time and randomness."""
 
-import secrets
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ class RandomIds:
 
     def new(self) -> str:
         """Return 32 hexadecimal digits."""
-        return secrets.token_hex(16)
+        return os.urandom(16).hex()
 
 
 if TYPE_CHECKING:

@@ -1,0 +1,38 @@
+"""Limits where memory and concurrency come with the deployment, and no function may change them (Azure, Google Cloud).
+
+A function that changed its own revision or app would need the right to deploy anything.
+"""
+
+from typing import TYPE_CHECKING, NoReturn
+
+from adapters.arguments import check_limits, check_timeout
+from shared.errors import Unsupported
+from shared.ports import DEFAULT_TIMEOUT_S, FunctionLimits
+
+
+class FixedLimits:
+    """Refuses both to tell and to change them. Args: provider: its name; remedy: where they are set, for the error."""
+
+    def __init__(self, provider: str, remedy: str) -> None:
+        self._provider = provider
+        self._remedy = remedy
+
+    def read(self, function: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> FunctionLimits:
+        """Refuse. Raises: Unsupported."""
+        self._refuse("read", function, timeout_s)
+
+    def set(self, function: str, limits: FunctionLimits, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        """Refuse. Raises: Unsupported; InvalidInput: not positive."""
+        check_limits(limits)
+        self._refuse("set", function, timeout_s)
+
+    def _refuse(self, operation: str, function: str, timeout_s: float) -> NoReturn:
+        resource = function[:80]
+        check_timeout(timeout_s, operation, resource, self._provider)
+        raise Unsupported(self._remedy, provider=self._provider, operation=operation, resource=resource)
+
+
+if TYPE_CHECKING:
+    from shared.ports import Limits
+
+    _port: type[Limits] = FixedLimits

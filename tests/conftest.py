@@ -1,0 +1,3 @@
+"""Fixtures of every test: the emulators."""
+
+pytest_plugins = ["tests.emulated"]
