@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adapters import urls
-from adapters.local.clock import SystemClock
+from adapters.clock import SystemClock
 from adapters.local.store import LocalStore
 from adapters.memory.store import MemoryStore
 from shared.errors import ConfigurationError
@@ -57,7 +57,7 @@ def test_local_urls_open_every_port(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("port", OPENERS)
 def test_an_unknown_scheme_says_what_there_is(port: str) -> None:
-    known = {schemes[port] + ":" for schemes in urls.PROVIDERS.values()}
+    known = {scheme + ":" for schemes in urls.PROVIDERS.values() for scheme in schemes[port]}
     for url in ("ftp://host/path", "", "no url", "memory", "/plain/path", ":"):
         with pytest.raises(ConfigurationError) as caught:
             OPENERS[port](url)

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from shared.errors import DeadlineExceeded, InvalidInput, NotFound, PayloadTooLarge
+from shared.errors import DeadlineExceeded, InvalidInput, NotFound, PayloadTooLarge, Unsupported
 from shared.ports import DeadLetter, Message
 from tests.conformance.clauses import THREADS, TIMEOUT, Suite
 from tests.conformance.rigs import QueueRig
@@ -46,8 +46,17 @@ def what_was_sent_is_there_at_once(rig: QueueRig) -> None:
     assert sorted(rig.bodies_raw()) == [b"1", b"2", b"3", b"4"]
 
 
-@SENDING.clause("Queue.send", "It is invisible for at least `delay_s` (0 to 900).")
+@SENDING.clause(
+    "Queue.send",
+    "It is invisible for at least `delay_s` (0 to 900).",
+    "Unsupported: a delay above 0 where the provider has none (Pub/Sub).",
+)
 def a_delayed_message_comes_later(rig: QueueRig) -> None:
+    if not rig.delays:
+        with pytest.raises(Unsupported):
+            rig.queue.send(b"later", delay_s=rig.visibility_s)
+        assert rig.bodies_raw() == []
+        return
     rig.queue.send(b"later", delay_s=rig.visibility_s)
     rig.queue.send(b"now", delay_s=0.0)
     assert [message.body for message in rig.queue.receive(10, rig.visibility_s * 9)] == [b"now"]
@@ -138,13 +147,13 @@ def a_message_tells_of_its_loan(rig: QueueRig) -> None:
     before = rig.now()
     rig.queue.send(b"body")
     receipts = set()
-    for count in (1, 2, 3):
+    for count in range(1, rig.max_receives + 1):
         message = _only(rig.queue.receive(1, rig.visibility_s))
         assert (message.body, message.receive_count) == (b"body", count)
         assert before - 1.0 <= message.sent_at <= before + 60.0
         receipts.add(message.receipt)
         rig.wait(rig.visibility_s * 1.1)
-    assert len(receipts) == 3
+    assert len(receipts) == rig.max_receives
 
 
 @RECEIVING.clause("QueueConsumer.receive", "Borrow up to `max_messages` (1 to 10);")
@@ -166,9 +175,9 @@ def a_loan_hides_the_message_until_it_ends(rig: QueueRig) -> None:
     rig.queue.send(b"1")
     first = _only(rig.queue.receive(1, rig.visibility_s))
     assert rig.another().receive(10, rig.visibility_s) == []
-    rig.wait(rig.visibility_s * 0.8)
+    rig.wait(rig.visibility_s * rig.early)
     assert rig.another().receive(10, rig.visibility_s) == []
-    rig.wait(rig.visibility_s * 0.3)
+    rig.wait(rig.visibility_s * (1.1 - rig.early))
     second = _only(rig.another().receive(10, rig.visibility_s))
     assert (second.id, second.body, second.receive_count) == (first.id, b"1", 2)
 
@@ -190,9 +199,14 @@ def receive_waits_for_a_first_one(rig: QueueRig) -> None:
 def a_worn_out_message_becomes_a_dead_letter(rig: QueueRig) -> None:
     rig.queue.send(b"poison")
     first = _wear_out(rig)
-    assert list(rig.queue.dead_letters()) == [DeadLetter(first.id, b"poison", rig.max_receives, first.sent_at)]
-    assert list(rig.another().dead_letters()) == list(rig.queue.dead_letters())
-    rig.wait(rig.visibility_s * 9)
+    letters = list(rig.queue.dead_letters())
+    if rig.keeps_letters:
+        assert letters == [DeadLetter(first.id, b"poison", rig.max_receives, first.sent_at)]
+        assert list(rig.another().dead_letters()) == list(rig.queue.dead_letters())
+    assert (
+        [letter.body for letter in letters] == [letter.body for letter in rig.another().dead_letters()] == [b"poison"]
+    )
+    rig.wait(rig.rest_s or rig.visibility_s * 9)
     assert rig.queue.receive(1, rig.visibility_s) == []
     rig.queue.send(b"sound")
     assert [message.body for message in rig.queue.receive(10, rig.visibility_s)] == [b"sound"]
@@ -213,16 +227,6 @@ RECEIVING.permits(
     "Not atomic on clouds: the message may get a new id, and be in both places when its mover dies in between.",
     "what no caller may rely on",
 )
-RECEIVING.permits(
-    "QueueConsumer.depth",
-    "The age is None where only the provider's monitoring knows it.",
-    "these adapters know it; a rig of one that does not declares so",
-)
-SENDING.permits(
-    "Queue.send",
-    "Unsupported: a delay above 0 where the provider has none (Pub/Sub).",
-    "these adapters have a delay",
-)
 
 
 @RECEIVING.clause("QueueConsumer.ack", "Remove the message for good.")
@@ -242,15 +246,16 @@ def ack_of_a_lapsed_loan_is_false(rig: QueueRig) -> None:
     early = _only(rig.queue.receive(1, rig.visibility_s))
     rig.wait(rig.visibility_s * 1.1)
     late = _only(rig.another().receive(1, rig.visibility_s))
-    assert rig.queue.ack(early.receipt) is False
+    refused = (False,) if rig.tells_lapsed else (False, True)
+    assert rig.queue.ack(early.receipt) in refused
     assert rig.bodies_raw() == [b"1"]
     assert rig.queue.ack(late.receipt) is True
-    assert rig.queue.ack(late.receipt) is False
-    assert rig.queue.ack(early.receipt) is False
-    assert rig.queue.ack("no receipt at all") is False
+    assert rig.queue.ack(late.receipt) in refused
+    assert rig.queue.ack(early.receipt) in refused
+    assert rig.queue.ack("no receipt at all") in refused
     rig.queue.send(b"2")
     worn_out = _wear_out(rig)
-    assert rig.queue.ack(worn_out.receipt) is False
+    assert rig.queue.ack(worn_out.receipt) in refused
     assert len(list(rig.queue.dead_letters())) == 1
 
 
@@ -261,9 +266,9 @@ def ack_of_a_lapsed_loan_is_false(rig: QueueRig) -> None:
 def extend_moves_the_end_of_the_loan(rig: QueueRig) -> None:
     rig.queue.send(b"1")
     message = _only(rig.queue.receive(1, rig.visibility_s))
-    rig.wait(rig.visibility_s * 0.8)
+    rig.wait(rig.visibility_s * rig.early)
     receipt = rig.another().extend(message.receipt, rig.visibility_s)
-    rig.wait(rig.visibility_s * 0.8)
+    rig.wait(rig.visibility_s * rig.early)
     assert rig.queue.receive(1, rig.visibility_s) == []
     assert receipt is not None
     assert rig.queue.extend(receipt, 0.0) is not None
@@ -282,23 +287,26 @@ def extend_of_a_lapsed_loan_is_none(rig: QueueRig) -> None:
     early = _only(rig.queue.receive(1, rig.visibility_s))
     rig.wait(rig.visibility_s * 1.1)
     late = _only(rig.queue.receive(1, rig.visibility_s))
-    assert rig.queue.extend(early.receipt, 0.0) is None
+    refused = (None,) if rig.tells_lapsed else (None, early.receipt, late.receipt)
+    assert rig.queue.extend(early.receipt, 0.0) in refused
     assert rig.queue.receive(1, rig.visibility_s) == []
     assert rig.queue.ack(late.receipt) is True
-    assert rig.queue.extend(late.receipt, 1.0) is None
+    assert rig.queue.extend(late.receipt, 1.0) in refused
 
 
 @RECEIVING.clause("QueueConsumer.dead_letters", "Yield the dead letters.")
 def dead_letters_come_oldest_first(rig: QueueRig) -> None:
     for body in (b"1", b"2", b"3"):
         rig.queue.send(body)
-        rig.wait(1.0)
+        if rig.keeps_letters:
+            rig.wait(1.0)
     for _ in range(rig.max_receives):
         assert len(rig.queue.receive(10, rig.visibility_s)) == 3
         rig.wait(rig.visibility_s * 1.1)
     assert rig.queue.receive(10, rig.visibility_s) == []
     for _ in range(2):
-        assert [letter.body for letter in rig.queue.dead_letters()] == [b"1", b"2", b"3"]
+        found = [letter.body for letter in rig.queue.dead_letters()]
+        assert (found if rig.keeps_letters else sorted(found)) == [b"1", b"2", b"3"]
 
 
 @RECEIVING.clause(
@@ -309,12 +317,15 @@ def redrive_gives_a_dead_letter_a_new_life(rig: QueueRig) -> None:
     first = _wear_out(rig)
     with pytest.raises(NotFound):
         rig.queue.redrive("no such letter")
-    rig.another().redrive(first.id)
+    (letter,) = rig.queue.dead_letters()
+    assert letter.id == first.id or not rig.keeps_letters
+    rig.another().redrive(letter.id)
     assert list(rig.queue.dead_letters()) == []
     again = _only(rig.queue.receive(10, rig.visibility_s))
-    assert (again.id, again.body, again.receive_count) == (first.id, b"1", 1)
+    assert (again.body, again.receive_count) == (b"1", 1)
+    assert again.id == first.id or not rig.keeps_letters
     with pytest.raises(NotFound):
-        rig.queue.redrive(first.id)
+        rig.queue.redrive(letter.id)
     assert rig.bodies_raw() == [b"1"]
 
 
@@ -322,17 +333,26 @@ def redrive_gives_a_dead_letter_a_new_life(rig: QueueRig) -> None:
     "QueueConsumer.depth",
     "Return how many messages are in the queue (lent ones included, dead letters not) and the oldest one's age, s.",
     "May lag on clouds; (0, 0.0) when empty.",
+    "The age is None where only the provider's monitoring knows it.",
 )
 def depth_counts_lent_ones_too(rig: QueueRig) -> None:
+    if not rig.counts:
+        with pytest.raises(Unsupported):
+            rig.queue.depth()
+        return
     assert rig.queue.depth() == (0, 0.0)
     rig.queue.send(b"1")
-    rig.wait(10.0)
+    if rig.knows_age:
+        rig.wait(10.0)
     rig.queue.send_many([b"2", b"3"])
     rig.queue.receive(2, rig.visibility_s)
     rig.wait(rig.lag_s)
     count, age_s = rig.another().depth()
     assert count == 3
-    assert 9.0 <= age_s <= 60.0 + rig.lag_s
+    if rig.knows_age:
+        assert 9.0 <= age_s <= 60.0 + rig.lag_s
+    else:
+        assert age_s is None
     rig.wait(rig.visibility_s * 1.1)
     for message in _drain(rig):
         rig.queue.ack(message.receipt)

@@ -28,7 +28,7 @@ from adapters.memory.metrics import MemoryMetrics
 from adapters.memory.queue import MemoryQueue
 from adapters.memory.secrets import MemorySecrets
 from adapters.memory.store import MemoryStore
-from shared.ports import FunctionLimits, Limits, Metrics, ObjectStore, Secrets
+from shared.ports import FunctionLimits, Limits, MetricPoint, Metrics, ObjectStore, Secrets
 
 MAX_RECEIVES = 3
 DEPLOYED = {"infer": FunctionLimits(512, 10), "monitor": FunctionLimits(1024, 1)}
@@ -50,11 +50,19 @@ class StoreRig:
     presigns: bool
     folder_may_be_object: bool
     max_segment_bytes: int
+    max_segments: int = 900
 
 
 @dataclass
 class QueueRig:
-    """`wait` lets seconds pass for the queue; `send_later` puts a message in while somebody waits for it."""
+    """`wait` lets seconds pass for the queue; `send_later` puts a message in while somebody waits for it.
+
+    `rest_s`: so long it is watched that nothing more comes of a dead letter; 0 stands for nine loans. `delays`: a
+    message can be delayed, else that is Unsupported. `knows_age`: depth tells the oldest one's age, else None.
+    `keeps_letters`: dead letters keep id and receive count, come oldest first, and a redriven one has its id.
+    `tells_lapsed`: ack and extend say that a loan had lapsed, else they may say yes. `counts`: depth can be told, else
+    that is Unsupported. `early`: the part of a loan after which it is looked whether it still holds; more than half.
+    """
 
     provider: str
     queue: Any  # Queue and QueueConsumer at once
@@ -67,11 +75,22 @@ class QueueRig:
     wait_s: float = 5.0
     lag_s: float = 0.0
     max_receives: int = MAX_RECEIVES
+    rest_s: float = 0.0
+    delays: bool = True
+    knows_age: bool = True
+    keeps_letters: bool = True
+    tells_lapsed: bool = True
+    counts: bool = True
+    early: float = 0.8
 
 
 @dataclass
 class MetricsRig:
-    """`break_storage` makes every write fail from now on."""
+    """`break_storage` makes every write fail from now on.
+
+    `collected`: where the provider cannot be queried (which is Unsupported then), what has been sent under a name, the
+    total of each set of labels. `below_zero`: observations below zero are kept (OpenTelemetry leaves them out).
+    """
 
     provider: str
     metrics: Metrics
@@ -79,15 +98,18 @@ class MetricsRig:
     wait: Callable[[float], None]
     now: Callable[[], float]
     break_storage: Callable[[], None]
+    collected: Callable[[str], list[MetricPoint]] | None = None
+    below_zero: bool = True
 
 
 @dataclass
 class LimitsRig:
-    """Limits that begin as DEPLOYED."""
+    """Limits that begin as DEPLOYED. `changes`: they can be told and changed, else that is Unsupported."""
 
     provider: str
     limits: Limits
     another: Callable[[], Limits]
+    changes: bool = True
 
 
 @dataclass

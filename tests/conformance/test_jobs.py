@@ -6,17 +6,27 @@ from pathlib import Path
 
 import pytest
 
+from tests.conformance.aws_job_rigs import ecs_jobs
+from tests.conformance.azure_job_rigs import containerapps_jobs
 from tests.conformance.broken import REFUSED
 from tests.conformance.broken_jobs import JOBS_BREAKS
+from tests.conformance.gcp_job_rigs import cloudrun_jobs
 from tests.conformance.job_clauses import JOBS
 from tests.conformance.job_rigs import JobsRig, local_jobs, memory_jobs
 
 RIGS = {"memory": contextmanager(memory_jobs), "local": contextmanager(local_jobs)}
+CLOUDS = {
+    "aws": contextmanager(ecs_jobs),
+    "azure": contextmanager(containerapps_jobs),
+    "gcp": contextmanager(cloudrun_jobs),
+}
+"""Rigs that are made from fixtures by name, so that an emulator starts with the first test that needs it."""
 
 
-@pytest.fixture(params=RIGS)
+@pytest.fixture(params=[*RIGS, *CLOUDS])
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobsRig]:
-    with RIGS[request.param](tmp_path) as made:
+    name = request.param
+    with CLOUDS[name](request.getfixturevalue) if name in CLOUDS else RIGS[name](tmp_path) as made:
         yield made
 
 

@@ -7,19 +7,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance import rigs
+from tests.conformance import aws_rigs, azure_rigs, gcp_rigs, rigs
 from tests.conformance.broken import REFUSED, Proxy
 from tests.conformance.broken_queue import QUEUE_BREAKS
 from tests.conformance.queue_clauses import RECEIVING, SENDING
 
 RIGS = {"memory": contextmanager(rigs.memory_queue), "local": contextmanager(rigs.local_queue)}
+CLOUDS = {
+    "aws": contextmanager(aws_rigs.sqs_queue),
+    "azure": contextmanager(azure_rigs.storage_queue),
+    "gcp": contextmanager(gcp_rigs.pubsub_queue),
+}
+"""Rigs that are made from fixtures by name, so that an emulator starts with the first test that needs it."""
 CLAUSES = {**SENDING.clauses, **RECEIVING.clauses}
 BROKEN = [(clause, kind) for clause, kinds in QUEUE_BREAKS.items() for kind in kinds]
 
 
-@pytest.fixture(params=RIGS)
+@pytest.fixture(params=[*RIGS, *CLOUDS])
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[rigs.QueueRig]:
-    with RIGS[request.param](tmp_path) as made:
+    name = request.param
+    with CLOUDS[name](request.getfixturevalue) if name in CLOUDS else RIGS[name](tmp_path) as made:
         yield made
 
 

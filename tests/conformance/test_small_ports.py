@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from adapters.local.clock import RandomIds, SystemClock
+from adapters.clock import RandomIds, SystemClock
 from adapters.memory.clock import START, MemoryClock, SeededIds
-from tests.conformance import rigs
+from tests.conformance import aws_rigs, azure_rigs, gcp_rigs, rigs
 from tests.conformance.broken import REFUSED, Proxy
 from tests.conformance.broken_small import SMALL_BREAKS
 from tests.conformance.small_clauses import CLOCK, IDS, LIMITS, METRICS, SECRETS, ClockRig, IdsRig
@@ -41,10 +41,25 @@ PORTS: dict[str, tuple[Any, str, dict[str, Any]]] = {
     "clock": (CLOCK, "clock", {"memory": memory_clock, "local": local_clock}),
     "ids": (IDS, "ids", {"memory": memory_ids, "local": local_ids}),
 }
+CLOUDS: dict[str, dict[str, Any]] = {
+    "metrics": {
+        "aws": aws_rigs.cloudwatch_metrics,
+        "azure": azure_rigs.azure_monitor,
+        "gcp": gcp_rigs.otlp_metrics,
+    },
+    "limits": {"aws": aws_rigs.lambda_limits, "azure": azure_rigs.function_app, "gcp": gcp_rigs.fixed_limits},
+    "secrets": {
+        "aws": aws_rigs.secrets_manager,
+        "aws-ssm": aws_rigs.parameters,
+        "azure": azure_rigs.key_vault,
+        "gcp": gcp_rigs.secret_manager,
+    },
+}
+"""Rigs that are made from fixtures by name, so that an emulator starts with the first test that needs it."""
 SOUND = [
     pytest.param(port, provider, clause, id=f"{port}-{provider}-{clause}")
     for port, (suite, _, providers) in PORTS.items()
-    for provider in providers
+    for provider in (*providers, *CLOUDS.get(port, ()))
     for clause in suite.clauses
 ]
 BROKEN = [
@@ -56,9 +71,11 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("port", "provider", "clause"), SOUND)
-def test_small_port(tmp_path: Path, port: str, provider: str, clause: str) -> None:
+def test_small_port(tmp_path: Path, request: pytest.FixtureRequest, port: str, provider: str, clause: str) -> None:
     suite, _, providers = PORTS[port]
-    with contextmanager(providers[provider])(tmp_path) as rig:
+    local = provider in providers
+    make = contextmanager(providers[provider] if local else CLOUDS[port][provider])
+    with make(tmp_path if local else request.getfixturevalue) as rig:
         suite.clauses[clause].check(rig)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance import rigs
+from tests.conformance import aws_rigs, azure_rigs, gcp_rigs, rigs
 from tests.conformance.broken import REFUSED, Proxy
 from tests.conformance.broken_store import STORE_BREAKS
 from tests.conformance.store_clauses import READING
@@ -15,13 +15,20 @@ from tests.conformance.store_list_clauses import LISTING
 from tests.conformance.store_write_clauses import WRITING
 
 RIGS = {"memory": contextmanager(rigs.memory_store), "local": contextmanager(rigs.local_store_rig)}
+CLOUDS = {
+    "aws": contextmanager(aws_rigs.s3_store),
+    "azure": contextmanager(azure_rigs.blob_store),
+    "gcp": contextmanager(gcp_rigs.gcs_store),
+}
+"""Rigs that are made from fixtures by name, so that an emulator starts with the first test that needs it."""
 CLAUSES = {**READING.clauses, **WRITING.clauses, **LISTING.clauses}
 BROKEN = [(clause, kind) for clause, kinds in STORE_BREAKS.items() for kind in kinds]
 
 
-@pytest.fixture(params=RIGS)
+@pytest.fixture(params=[*RIGS, *CLOUDS])
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[rigs.StoreRig]:
-    with RIGS[request.param](tmp_path) as made:
+    name = request.param
+    with CLOUDS[name](request.getfixturevalue) if name in CLOUDS else RIGS[name](tmp_path) as made:
         yield made
 
 

@@ -1,0 +1,92 @@
+"""obstore's clients by patience, and waiting that a signal ends."""
+
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from adapters import patience
+from adapters.aws.store import from_url
+from adapters.obstore_calls import PATIENCES_S, Patient, interruptible
+from adapters.obstore_store import ObstoreStore
+from shared.errors import DeadlineExceeded, OutcomeUnknown, TransientError, Unavailable
+from tests.conformance.aws_rigs import account
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """A port where connections are taken and never answered."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken: list[socket.socket] = []
+
+        def take() -> None:
+            try:
+                while True:
+                    taken.append(server.accept()[0])
+            except OSError:
+                for each in taken:
+                    each.close()
+
+        thread = threading.Thread(target=take, daemon=True)
+        thread.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+@pytest.fixture
+def store(silent: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObstoreStore]:
+    monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 1e9)  # nothing is tried twice
+    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 1e9)
+    with account():
+        yield from_url(f"s3://b?region=eu-west-1&endpoint=http://127.0.0.1:{silent}")
+
+
+def test_a_client_is_made_for_each_patience_and_once() -> None:
+    made: list[float] = []
+    clients = Patient(lambda patience_s: made.append(patience_s) or len(made))
+    assert [clients.client(left_s) for left_s in (29.9, 22.5, 0.01, 30.0, 67.0, 1e9)] == [1, 1, 2, 1, 3, 4]
+    assert made == [20.0, 0.1, 62.5, PATIENCES_S[-1]]
+    assert list(PATIENCES_S) == sorted(PATIENCES_S)
+
+
+@pytest.mark.parametrize(
+    ("operation", "kind"),
+    [
+        (lambda store: store.get("k", timeout_s=0.3), Unavailable),
+        (lambda store: store.head("k", timeout_s=0.3), Unavailable),
+        (lambda store: list(store.list(timeout_s=0.3)), Unavailable),
+        (lambda store: store.delete("k", timeout_s=0.3), OutcomeUnknown),
+        (lambda store: store.put("k", b"1", timeout_s=0.3), OutcomeUnknown),
+        (lambda store: store.put_new("k", b"1", timeout_s=0.3), OutcomeUnknown),
+    ],
+)
+def test_where_no_answer_comes_the_call_ends(
+    store: ObstoreStore, operation: Callable[[ObstoreStore], object], kind: type[TransientError]
+) -> None:
+    with pytest.raises((kind, DeadlineExceeded) if kind is Unavailable else kind):
+        operation(store)
+
+
+def test_a_signal_ends_the_waiting_of_the_main_thread() -> None:
+    held, ended = threading.Event(), threading.Event()
+
+    def act() -> None:
+        timer.start()
+        held.wait(60.0)
+        ended.set()
+
+    timer = threading.Timer(0.1, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        interruptible(act)
+    assert not ended.is_set()
+    held.set()
+    assert ended.wait(60.0)
+
+
+def test_what_was_returned_or_raised_comes_back() -> None:
+    assert interruptible(lambda: 1) == 1
+    with pytest.raises(ZeroDivisionError):
+        interruptible(lambda: 1 // 0)

@@ -1,0 +1,50 @@
+"""A listing that comes in order of UTF-16 goes out in order of UTF-8, whatever its pages, and wherever it broke off."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.obstore_listing import InOrder
+from shared.errors import Unsupported
+from shared.ports import ObjectInfo
+
+KEYS = st.lists(st.text(alphabet="a~\ud7ff\ue000\uffee\U00010000\U0010ffff", min_size=1, max_size=5), unique=True)
+
+
+def info(key: str) -> ObjectInfo:
+    return ObjectInfo(key, 1, "", 0.0)
+
+
+def utf16(key: str) -> bytes:
+    return key.encode("utf-16-be", "surrogatepass")
+
+
+@given(keys=KEYS, after=st.sampled_from(["", "a", "\uffee", "\U00010000", "a\ue000~"]), page=st.integers(1, 4))
+def test_every_key_comes_once_in_order(keys: list[str], after: str, page: int) -> None:
+    for listed in (sorted(keys, key=utf16), sorted(keys)):
+        order = InOrder(after)
+        start = order.start()
+        sent = [key for key in listed if (utf16(key) > utf16(start) if listed != sorted(keys) else key > start)]
+        given_out = []
+        for at in range(0, len(sent), page):
+            given_out += [each.key for each in order.taken([info(key) for key in sent[at : at + page]])]
+        given_out += [each.key for each in order.rest()]
+        assert given_out == [key for key in sorted(keys) if key > after]
+
+
+@given(keys=KEYS, breaks=st.integers(0, 20))
+def test_what_broke_off_is_begun_again_without_a_gap_or_a_repetition(keys: list[str], breaks: int) -> None:
+    listed = sorted(keys, key=utf16)
+    order = InOrder("")
+    given_out = [each.key for each in order.taken([info(key) for key in listed[:breaks]])]
+    order.restart()
+    again = [key for key in listed if utf16(key) > utf16(order.start())]
+    given_out += [each.key for each in order.taken([info(key) for key in again])]
+    given_out += [each.key for each in order.rest()]
+    assert given_out == sorted(keys)
+
+
+def test_a_store_that_lists_by_folders_is_refused() -> None:
+    order = InOrder("")
+    with pytest.raises(Unsupported, match="flat namespace"):
+        list(order.taken([info("a/b"), info("a-b")]))

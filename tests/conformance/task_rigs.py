@@ -1,0 +1,77 @@
+"""Rigs of jobs that a runner in localstack/ really runs: a program by its environment, held and killed by hand."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from localstack.task_runner import Task, TaskRunner
+from shared.ports import Jobs, JobSpec
+from tests.conformance.job_rigs import PATIENCE_S, JobsRig
+
+PROGRAM = """
+import base64, os, sys, time
+function = os.environ["TIDEGATE_FUNCTION"]
+event = base64.b64decode(os.environ["TIDEGATE_EVENT"]).decode()
+if function == "echo":
+    print("out", event, flush=True)
+    print("err", event, file=sys.stderr, flush=True)
+if function == "fail":
+    print("no good", flush=True)
+    sys.exit(3)
+if function == "hold":
+    print("ready", flush=True)
+    while not os.path.exists("go"):
+        time.sleep(0.01)
+"""
+COMMAND = (sys.executable, "-I", "-S", "-c", PROGRAM)
+"""What the runner runs. It works in the task's folder, and ends where there is a file "go"."""
+_DYING = """
+import os, sys
+from adapters.urls import open_jobs
+from shared.ports import JobSpec
+url, name, function, event = sys.argv[1:]
+print(open_jobs(url, []).submit(JobSpec(name, function, event.encode())), flush=True)
+os._exit(9)
+"""
+
+
+def task_rig(provider: str, runner: TaskRunner, opened: Callable[[], Jobs], url: str) -> JobsRig:
+    """Return the rig of jobs that `opened` gives, and `url` too in another process; `runner` runs them."""
+
+    def submit_and_die(spec: JobSpec) -> str:
+        return _last_words([sys.executable, "-c", _DYING, url, spec.name, spec.function, spec.event.decode()])
+
+    def task(job_id: str) -> Task:
+        found = runner.find(job_id)
+        assert found is not None
+        return found
+
+    def end(job_id: str) -> None:
+        (task(job_id).folder / "go").touch()
+        _until(lambda: task(job_id).ended is not None)
+
+    def while_held(job_id: str, act: Callable[[], None]) -> None:
+        _until(lambda: task(job_id).log().endswith("ready\n"))
+        act()
+        end(job_id)
+
+    def kill(job_id: str) -> None:
+        _until(lambda: task(job_id).log().endswith("ready\n"))
+        runner.kill(task(job_id))
+        _until(lambda: task(job_id).attempt == 1)
+
+    return JobsRig(provider, opened(), opened, submit_and_die, while_held, kill, lambda: None, end)
+
+
+def _last_words(command: Sequence[str]) -> str:
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert ran.returncode == 9, ran.stderr
+    return ran.stdout.strip()
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    give_up_at = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < give_up_at, "it never came to be"
+        time.sleep(0.01)
