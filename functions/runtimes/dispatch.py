@@ -6,9 +6,11 @@ Whatever dies in between, the redelivered message does the same again, to the sa
 import importlib
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import msgspec
+
+from functions.runtimes.claim_check import checked_in, redeemed
 from functions.runtimes.grants import narrowed
 from shared import layout
 from shared.documents import encode
@@ -30,8 +32,7 @@ class RequestReceived(Payload, frozen=True, kw_only=True, forbid_unknown_fields=
     operation: str
 
 
-@dataclass(frozen=True)
-class Bound:
+class Bound(msgspec.Struct, frozen=True):
     """A function ready to be called: its handler, and the platform narrowed to its grants, both found once."""
 
     declared: Function
@@ -49,6 +50,14 @@ def handler_of(function: str) -> Handler:
     """Return the function's `handle`, importing nothing of any other function."""
     handle: Handler = importlib.import_module(f"functions.{function_named(function).name}").handle
     return handle
+
+
+def opened(function: str, message: bytes, platform: Platform) -> Event:
+    """Return the event that a message of the function's queue is, or stands for (functions.runtimes.claim_check).
+
+    Raises: IntegrityError: it is no event. Whatever reading a large one raises.
+    """
+    return redeemed(message, narrowed(platform, function_named(function)))
 
 
 def deliver(function: str, event: Event, platform: Platform) -> None:
@@ -120,9 +129,10 @@ def record(event: Event, platform: Platform) -> None:
 
 def send(event: Event, platform: Platform) -> None:
     """Send the event to the queue of each subscriber; a send whose answer was lost is simply sent again."""
-    body = encode(event)
     for name in subscribers(event.type):
+        queue = platform.queues[name]
+        body = checked_in(event, queue, platform)
         try:
-            platform.queues[name].send(body)
+            queue.send(body)
         except OutcomeUnknown:
-            platform.queues[name].send(body)
+            queue.send(body)

@@ -6,9 +6,7 @@ needs the whole request. `answer` is both, for platforms that hand over whole re
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -18,6 +16,7 @@ from functions.runtimes.log import Log, described, no_log
 from functions.runtimes.telemetry import Telemetry
 from shared.errors import (
     ConfigurationError,
+    NotFound,
     PayloadTooLarge,
     PermissionDenied,
     UnsupportedMediaType,
@@ -33,7 +32,7 @@ from shared.serving.access import (
     jwks,
     trusted_issuer,
 )
-from shared.serving.http import Call, Request, Response, bytes_response, json_response
+from shared.serving.http import Call, Request, Response, bytes_response, installed_version, json_response
 from shared.serving.openapi import openapi
 from shared.serving.problems import problem
 from shared.serving.routes import Match, Route, match
@@ -47,8 +46,7 @@ UPLOAD_OPERATIONS = frozenset({"upload", "uploadByPost"})
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 
 
-@dataclass(frozen=True)
-class Admitted:
+class Admitted(msgspec.Struct, frozen=True):
     """A request that may go on: its route, the names in its path, the caller's subject, the use case to count it to."""
 
     match: Match
@@ -68,14 +66,24 @@ class Service:
         platform: all of it; each function gets what it was granted.
         telemetry: where requests are counted.
         address: where clients reach the stack ("http://127.0.0.1:8080"), for discovery and the OpenAPI document.
+        serves: the functions whose routes are answered here, beside the gateway's own; None: all.
     Raises: ConfigurationError: the settings' token keys are unusable.
     """
 
-    def __init__(self, platform: Platform, telemetry: Telemetry, *, address: str = "", log: Log = no_log) -> None:
+    def __init__(
+        self,
+        platform: Platform,
+        telemetry: Telemetry,
+        *,
+        address: str = "",
+        log: Log = no_log,
+        serves: Collection[str] | None = None,
+    ) -> None:
         self._platform = platform
         self._telemetry = telemetry
         self._address = address
         self._log = log
+        self._serves = serves
         self._issuers = (own_issuer(platform.settings),)
         self._remembered: dict[str, Claims] = {}
         self._bound: dict[str, Bound] = {}
@@ -89,7 +97,7 @@ class Service:
     def warm(self) -> None:
         """Import every function that answers requests, so that the first request does not wait for it."""
         for function in FUNCTIONS:
-            if function.http:
+            if function.http and (self._serves is None or function.name in self._serves):
                 self._bind(function.name)
 
     def admit(self, method: str, path: str, headers: Mapping[str, str]) -> Admitted:
@@ -100,6 +108,8 @@ class Service:
             UnsupportedMediaType: the body is compressed.
         """
         found = match(method, path)
+        if self._serves is not None and found.route.function not in (*self._serves, GATEWAY):
+            raise NotFound(f"{found.route.function} answers this address, and it is not deployed here")
         action = found.route.action
         if action is None:
             return Admitted(found, "", NO_USECASE)
@@ -223,11 +233,3 @@ def check_encoding(named: str) -> None:
             got=named.strip()[:40],
             expected="no Content-Encoding, or identity",
         )
-
-
-def installed_version() -> str:
-    """Return the version of Tidegate that runs, "0" where it runs from a folder that was never installed."""
-    try:
-        return version("tidegate")
-    except PackageNotFoundError:
-        return "0"

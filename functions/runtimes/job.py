@@ -1,24 +1,26 @@
 """A job's process: one function handles one event to its end, and the exit code says how that went.
 
-`python -m functions.runtimes.job --home H FOLDER` is what local jobs run (adapters.local.jobs gives the folder). By
-hand, `--function train EVENT.json` handles an event from a file.
+`python -m functions.runtimes.job` is what a cloud's job runs; the environment says which stack, function and event
+(functions.runtimes.environment). By hand, `--function train EVENT.json` handles an event from a file. A local home's
+jobs run functions.runtimes.local.job.
 """
 
 import argparse
+import os
 import random
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from adapters.local.job_folder import read_spec
+from functions.runtimes.compose import compose
 from functions.runtimes.dispatch import deliver
-from functions.runtimes.local.home import open_home
-from functions.runtimes.local.platform import compose
+from functions.runtimes.environment import event_of, execution_of, function_of, limit_of, settings_of
 from functions.runtimes.log import described
-from shared.errors import ConfigurationError, TidegateError, TransientError
+from shared.errors import TidegateError, TransientError
 from shared.events import Event
 from shared.platform import Platform
 from shared.topology import function_named
@@ -26,6 +28,8 @@ from shared.topology import function_named
 PAUSES_S = (1.0, 4.0, 16.0)
 """Between tries, where trying again may help; a job claims its work once, so that its retries find it theirs."""
 DONE = 0
+OVERDUE = 70
+"""Exit code of a job whose time was up (EX_SOFTWARE)."""
 INTERNAL = TidegateError.exit_code
 
 
@@ -53,38 +57,48 @@ def run(
     raise AssertionError("unreachable: the last try returns")
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run a job; returns its exit code."""
     parser = argparse.ArgumentParser(prog="job", description="Let a function handle one event to its end.")
-    parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--function", help="where the event is given as a file")
-    parser.add_argument("source", type=Path, help="a job's folder, or a file that holds an event")
+    parser.add_argument("event", nargs="?", type=Path, help="a file that holds an event")
     given = parser.parse_args(arguments)
+    if (given.function is None) != (given.event is None):
+        parser.error("--function and EVENT go together")
+
+    def task() -> tuple[str, bytes, Platform]:
+        _end_after(limit_of(environ))
+        function = function_named(given.function) if given.function else function_of(environ)
+        body = given.event.read_bytes() if given.event else event_of(environ)
+        instance = execution_of(environ, otherwise=f"{function.name}-{os.urandom(8).hex()}")
+        return function.name, body, compose(settings_of(environ), instance).platform
+
+    return run_task(task)
+
+
+def _end_after(limit_s: float | None) -> None:
+    """End this process when its time is up; what it has claimed then lapses, and another takes it on."""
+    if limit_s is not None:
+        watch = threading.Timer(limit_s, os._exit, (OVERDUE,))
+        watch.daemon = True
+        watch.start()
+
+
+def run_task(task: Callable[[], tuple[str, bytes, Platform]]) -> int:
+    """Find out what is to be done and do it; returns the exit code. Args: task: function, event as bytes, platform."""
     try:
-        home = open_home(given.home)
-        function, body = _task(given.source, given.function)
-        # A job's id is the same when it is started again after a kill: what it claimed then is still its own.
-        platform = compose(home, given.source.absolute().name)
-        declared, event = function_named(function), Event.decode(body)
+        function, body, platform = task()
+        event = Event.decode(body)
     except (TidegateError, OSError) as error:
         sys.stderr.write(msgspec.json.encode({"message": "cannot start", **described(error)}).decode() + "\n")
         return error.exit_code if isinstance(error, TidegateError) else INTERNAL
     return run(
-        declared.name,
+        function,
         event,
-        platform,
+        msgspec.structs.replace(platform, in_job=True),
         sleep=lambda pause_s: time.sleep(pause_s * (0.5 + random.random() / 2)),  # noqa: S311 - only spreads retries
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )
-
-
-def _task(source: Path, function: str | None) -> tuple[str, bytes]:
-    if source.is_dir():
-        spec = read_spec(source)
-        return spec.function, spec.event
-    if function is None:
-        raise ConfigurationError(f"{source} is not a job's folder; for a file that holds an event, add --function NAME")
-    return function, source.read_bytes()
 
 
 def _line(message: str, function: str, event: Event, error: BaseException | None) -> str:
@@ -93,4 +107,4 @@ def _line(message: str, function: str, event: Event, error: BaseException | None
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], os.environ))

@@ -8,7 +8,6 @@ import resource
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 from shared.ports import Metrics
 
@@ -119,9 +118,11 @@ class _Fresh:
 
 def memory_mb() -> float:
     """Return the resident memory of this process in MB; the highest so far where the present one cannot be told."""
-    statm = Path("/proc/self/statm")
-    if statm.exists():
-        return int(statm.read_text().split()[1]) * resource.getpagesize() / 1e6
+    try:
+        with open("/proc/self/statm") as statm:
+            return int(statm.read().split()[1]) * resource.getpagesize() / 1e6
+    except OSError:
+        pass
     highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return highest / 1e6 if sys.platform == "darwin" else highest * 1024 / 1e6
 

@@ -1,5 +1,6 @@
 """A job's process: its exit codes, its retries, and the whole of it below the local jobs adapter."""
 
+import base64
 import json
 import subprocess
 import sys
@@ -12,8 +13,9 @@ import pytest
 
 from adapters.local.jobs import LocalJobs
 from functions.runtimes import dispatch
-from functions.runtimes.job import PAUSES_S, main, run
+from functions.runtimes.job import PAUSES_S, run
 from functions.runtimes.local.home import create_home, open_home
+from functions.runtimes.local.job import main
 from functions.runtimes.local.platform import compose
 from shared.documents import encode
 from shared.errors import DataRefused, InvalidInput, TidegateError, Unavailable
@@ -117,9 +119,58 @@ def test_an_event_from_a_file_is_handled_by_hand(tmp_path: Path) -> None:
     home = create_home(tmp_path / "home")
     event = tmp_path / "event.json"
     event.write_bytes(encode(EVENT))
-    command = [sys.executable, "-m", "functions.runtimes.job", "--home", str(home.path)]
+    command = [sys.executable, "-m", "functions.runtimes.local.job", "--home", str(home.path)]
     done = subprocess.run([*command, "--function", "train", str(event)], capture_output=True, text=True, check=False)
     # There is no such training: the function was reached, and said so.
     assert done.returncode == 2, done.stderr
     assert json.loads(done.stderr.splitlines()[-1])["error"] == "NotFound"
     assert open_home(home.path) == home
+
+
+CLOUD = """
+import sys, time
+import functions.runtimes.job as job
+from shared.platform import Outcome
+from functions.runtimes import dispatch
+def handle(event, platform):
+    time.sleep(float(sys.argv[1]))
+    print(platform.instance, flush=True)
+    return Outcome()
+dispatch.handler_of = lambda function: handle
+import os
+sys.exit(job.main([], os.environ))
+"""
+
+
+@pytest.mark.parametrize(
+    ("changes", "seconds", "code"),
+    [
+        ({}, "0", 0),
+        ({"TIDEGATE_TIMEOUT_S": "0.5"}, "60", 70),
+        ({"TIDEGATE_TIMEOUT_S": "soon"}, "0", 2),
+        ({"TIDEGATE_EVENT": "no base64!"}, "0", 2),
+        ({"TIDEGATE_EVENT": ""}, "0", 2),
+        ({"TIDEGATE_FUNCTION": "nothing"}, "0", 2),
+        ({"TIDEGATE_SETTINGS": "{"}, "0", 2),
+    ],
+)
+def test_a_clouds_job_is_told_by_its_environment(
+    tmp_path: Path, changes: dict[str, str], seconds: str, code: int
+) -> None:
+    home = create_home(tmp_path / "home", port=0)
+    environment = {
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "TIDEGATE_SETTINGS": encode(home.settings).decode(),
+        "TIDEGATE_FUNCTION": "train",
+        "TIDEGATE_EVENT": base64.b64encode(encode(EVENT)).decode(),
+        "TIDEGATE_EXECUTION": "run-1",
+        **changes,
+    }
+    ended = subprocess.run(
+        [sys.executable, "-c", CLOUD, seconds], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == code, ended.stderr
+    if code == 0:
+        assert ended.stdout == "run-1\n"
+    if code == 2:
+        assert next(iter(changes)) in ended.stderr or "nothing" in ended.stderr or "settings" in ended.stderr

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from functions.runtimes.log import FileLog
+from functions.runtimes.local.log_file import FileLog
 
 
 def test_a_line_is_a_json_object(tmp_path: Path) -> None:

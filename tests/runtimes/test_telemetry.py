@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from functions.runtimes.log import FileLog, described
+from functions.runtimes.local.log_file import FileLog
+from functions.runtimes.log import described
 from functions.runtimes.telemetry import LATENCY, MAX_SAMPLES, REQUESTS, Telemetry, memory_mb
 from shared.errors import InvalidInput, Throttled
 
@@ -75,7 +76,7 @@ def test_a_log_line_is_one_json_object(tmp_path: Path) -> None:
 
 
 def test_logs_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("functions.runtimes.log.MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr("functions.runtimes.local.log_file.MAX_FILE_BYTES", 1000)
     log = FileLog(tmp_path / "a.log", "worker", lambda: 0.0)
     for number in range(200):
         log("line", number=number)

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from adapters.urls import open_queues
@@ -62,7 +63,7 @@ def rig(
             monkeypatch.setattr(dispatch, "handler_of", lambda function: handle)
             queues = open_queues(f"sqlite://{tmp_path}/queues.db", queue_names())
             stack = make_stack(real_time=True, **{"loan_s": LOAN_S, "sweep_every_s": 0, "watch_every_s": 0, **changes})
-            object.__setattr__(stack.platform, "queues", queues)
+            msgspec.structs.force_setattr(stack.platform, "queues", queues)
             made = Rig(stack, queues, functions or (BY_NAME["validate"],))
 
             def end() -> None:

@@ -9,7 +9,6 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from functools import partial
 from typing import Any
-from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -17,13 +16,12 @@ from functions.runtimes.http import Admitted, Service, check_size
 from functions.runtimes.local.lanes import Lane
 from shared.errors import InvalidInput, TidegateError, Unavailable
 from shared.platform import Platform
-from shared.serving.http import Request, Response
+from shared.serving.http import Request, Response, read_query
 from shared.serving.routes import Route
 from shared.topology import BY_NAME
 
 OPEN_THREADS = 2
 OPEN_TIMEOUT_S = 10.0
-MAX_QUERY_FIELDS = 64
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -58,7 +56,7 @@ class Gateway:
             async with self._body(admitted.route, request, receive) as body:
                 if body is None:
                     return
-                whole = msgspec.structs.replace(request, query=_query(query), body=body)
+                whole = msgspec.structs.replace(request, query=read_query(query.decode("latin-1")), body=body)
                 work = partial(self._service.complete, admitted, whole)
                 response = await self._lane(admitted.route).run(work)
         except Exception as failure:
@@ -133,14 +131,3 @@ async def _answer(response: Response, send: Send) -> None:
     headers.append((b"content-length", str(len(response.body)).encode()))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": response.body})
-
-
-def _query(raw: bytes) -> dict[str, str]:
-    if not raw:
-        return {}
-    try:
-        return dict(parse_qsl(raw.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS))
-    except ValueError as error:
-        raise InvalidInput(
-            f"The query cannot be read; send ASCII, percent-encoded, {MAX_QUERY_FIELDS} fields at most.", field="query"
-        ) from error

@@ -18,8 +18,8 @@ from functions.runtimes.local.process import only_one
 from functions.runtimes.local.schedule import tick
 from functions.runtimes.local.worker import Worker
 from functions.runtimes.log import Log, no_log
+from functions.runtimes.placement import placed_here
 from shared.errors import NotFound, Unavailable
-from shared.topology import FUNCTIONS
 
 Drained = Literal["at rest", "stopped", "out of time", "served elsewhere"]
 SWEEP = "sweep"
@@ -42,7 +42,7 @@ def drain(home: Home, timeout_s: float, log: Log = no_log, *, stop: Callable[[],
                 raise
             return "served elsewhere"
         local = compose_all(home, f"drain-{os.getpid()}", trains=True)
-        unscheduled = [msgspec.structs.replace(function, schedule="") for function in FUNCTIONS]
+        unscheduled = [msgspec.structs.replace(function, schedule="") for function in placed_here(home.settings)]
         tick(SWEEP, local.platform.queues[SWEEP], local.consumers[SWEEP], local.platform.clock.now())
         worker = Worker(local, log, overdue=lambda: None, functions=unscheduled)
         worker.start()

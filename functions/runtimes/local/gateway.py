@@ -22,9 +22,11 @@ from functions.runtimes.http import Service
 from functions.runtimes.local.application import Gateway
 from functions.runtimes.local.guard import Deadlines, guarded
 from functions.runtimes.local.home import Home, open_home
+from functions.runtimes.local.log_file import FileLog
 from functions.runtimes.local.platform import compose
 from functions.runtimes.local.process import Running, announce, on_stop, only_one, tell_failure, when_orphaned, withdraw
-from functions.runtimes.log import FileLog, Log, described
+from functions.runtimes.log import Log, described
+from functions.runtimes.placement import placed_here
 from functions.runtimes.telemetry import Telemetry
 from shared.errors import ConfigurationError, TidegateError
 from shared.settings import Settings
@@ -83,7 +85,8 @@ def serve(home: Home, bound: socket.socket, log: Log) -> None:
         log("tokens travel unencrypted: put a TLS proxy in front, or listen on 127.0.0.1", address=address)
     platform = compose(home, f"gateway-{os.getpid()}")
     telemetry = Telemetry(platform.metrics, "gateway")
-    service = Service(platform, telemetry, address=address, log=log)
+    serves = frozenset(function.name for function in placed_here(settings))
+    service = Service(platform, telemetry, address=address, log=log, serves=serves)
     service.warm()
     gateway = Gateway(service, platform)
     server = server_of(

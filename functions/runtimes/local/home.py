@@ -149,6 +149,10 @@ def open_home(path: Path) -> Home:
                 capture=absolute(stores.capture, path),
             ),
             queues=absolute(settings.queues, path),
+            jobs=absolute(settings.jobs, path),
+            metrics=absolute(settings.metrics, path),
+            limits=absolute(settings.limits, path),
+            secrets=absolute(settings.secrets, path),
         ),
     )
 

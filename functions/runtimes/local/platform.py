@@ -1,26 +1,18 @@
-"""The local platform: one home's ports, from its settings; only the adapters that their URLs name are imported."""
+"""The local platform: one home's ports, from its settings, with what only a disk needs."""
 
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Protocol, cast
 
-import msgspec
-
-from adapters.local.clock import RandomIds, SystemClock
+from adapters.clock import SystemClock
 from adapters.local.drops import settled
 from adapters.local.store import LocalStore
-from adapters.urls import open_jobs, open_limits, open_metrics, open_queues, open_secrets, open_store
-from functions.runtimes.local.home import SECRETS, Home, absolute
-from shared import platform as shared_platform
-from shared.pipeline.provenance import library_versions, lock_digest, training_folders, unit_digest
+from functions.runtimes.compose import compose as compose_ports
+from functions.runtimes.compose import with_training_digests
+from functions.runtimes.local.home import Home
 from shared.platform import Platform
-from shared.ports import Clock, FunctionLimits, Jobs, ObjectStore, QueueConsumer
-from shared.serving.limited import check_in_child
-from shared.settings import Settings
-from shared.topology import FUNCTIONS, queue_names
+from shared.ports import Jobs, ObjectStore, QueueConsumer
 
 
 class RecoverableJobs(Jobs, Protocol):
@@ -54,51 +46,19 @@ def compose_all(home: Home, instance: str, *, trains: bool = False) -> Local:
         not installed.
     """
     settings = with_training_digests(home.settings) if trains else home.settings
-    clock = SystemClock()
-    queues = open_queues(settings.queues, queue_names())
-    jobs = cast(
-        RecoverableJobs,
-        open_jobs(
-            absolute("file:jobs", home.path),
-            [sys.executable, "-m", "functions.runtimes.job", "--home", str(home.path)],
-        ),
-    )
-    deployed = {function.name: FunctionLimits(function.memory_mb, function.concurrency) for function in FUNCTIONS}
-    landing = open_store(settings.stores.landing)
-    platform = Platform(
-        landing=landing,
-        system=open_store(settings.stores.system),
-        capture=open_store(settings.stores.capture),
-        queues=queues,
-        jobs=jobs,
-        metrics=open_metrics(absolute("file:metrics", home.path), clock),
-        limits=open_limits(absolute("file:limits", home.path), deployed),
-        secrets=open_secrets(absolute(f"file:{SECRETS}", home.path)),
-        clock=clock,
-        ids=RandomIds(),
-        settings=settings,
-        check_model=check_in_child,
-        instance=instance,
-        settled=_settled_on(landing, settings.settle_s, clock),
-    )
-    return Local(platform, queues, jobs.recover)
+    here = settings.jobs.startswith("file:")
+    # Jobs of a cloud run what is deployed there, and are told by their environment.
+    command = [sys.executable, "-m", "functions.runtimes.local.job", "--home", str(home.path)] if here else []
+    composed = compose_ports(settings, instance, job_command=command, settled=_settled_after(settings.settle_s))
+    recover = cast(RecoverableJobs, composed.platform.jobs).recover if here else _nothing_to_recover
+    return Local(composed.platform, composed.consumers, recover)
 
 
-def _settled_on(landing: ObjectStore, quiet_s: float, clock: Clock) -> Callable[[str], bool]:
+def _settled_after(quiet_s: float) -> Callable[[ObjectStore, str], bool]:
     """Return how to tell whether a landed object is whole: of a file on disk, whether its writers are done."""
-    if isinstance(landing, LocalStore):
-        return partial(settled, landing, quiet_s=quiet_s, clock=clock)
-    return lambda key: True
+    clock = SystemClock()
+    return lambda store, key: not isinstance(store, LocalStore) or settled(store, key, quiet_s=quiet_s, clock=clock)
 
 
-def with_training_digests(settings: Settings) -> Settings:
-    """Return the settings with the digests of the training code and of its libraries.
-
-    Raises: MissingDependency: what trains is not installed.
-    """
-    code = Path(str(shared_platform.__file__)).parent
-    return msgspec.structs.replace(
-        settings,
-        train_unit=unit_digest(training_folders(code)),
-        train_lock=lock_digest(library_versions()),
-    )
+def _nothing_to_recover() -> list[str]:
+    return []

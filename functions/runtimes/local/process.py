@@ -43,7 +43,7 @@ def announced(home: Home, role: Role) -> Running | None:
     """Return what the newest process of this role said of itself; it may have died since."""
     try:
         return msgspec.json.decode((home.run / f"{role}.json").read_bytes(), type=Running)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
@@ -135,7 +135,7 @@ def told_failure(home: Home, role: Role) -> TidegateError | None:
     """Return what the last process of this role that could not start said of it."""
     try:
         told = msgspec.json.decode((home.run / f"{role}.failed").read_bytes(), type=_Failure)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
     kind: type[TidegateError] = getattr(errors, told.error, TidegateError)
     return kind(told.message, provider=told.provider)

@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Self
 
 from functions.runtimes.local.home import Home, check_secrets, open_home
+from functions.runtimes.local.log_file import FileLog
 from functions.runtimes.local.process import (
     Role,
     Running,
@@ -38,7 +39,7 @@ from functions.runtimes.local.process import (
     when_orphaned,
     withdraw,
 )
-from functions.runtimes.log import FileLog, Log, described
+from functions.runtimes.log import Log, described
 from shared.errors import ConfigurationError, TidegateError, Unavailable
 
 CHILDREN: tuple[Role, ...] = ("gateway", "worker")

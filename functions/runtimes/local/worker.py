@@ -17,15 +17,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from functions.runtimes.dispatch import deliver
+from functions.runtimes.dispatch import deliver, opened
 from functions.runtimes.local.home import Home, open_home
+from functions.runtimes.local.log_file import FileLog
 from functions.runtimes.local.platform import Local, compose_all
+from functions.runtimes.local.poller import Poller, needed
 from functions.runtimes.local.process import Running, announce, on_stop, only_one, tell_failure, when_orphaned, withdraw
 from functions.runtimes.local.schedule import tick
-from functions.runtimes.log import FileLog, Log, described
+from functions.runtimes.log import Log, described
+from functions.runtimes.placement import placed_here
 from functions.runtimes.telemetry import MEMORY, memory_mb
 from shared.errors import TidegateError, TransientError
-from shared.events import Event, ScheduleTicked
+from shared.events import ScheduleTicked
 from shared.platform import Platform
 from shared.ports import Message, QueueConsumer
 from shared.topology import FUNCTIONS, Function
@@ -38,6 +41,7 @@ LONGEST_RETRY_S = 300.0
 RECOVER_EVERY_S = 5.0
 POLL_S = 0.1
 MEASURE_EVERY_S = 10.0
+WATERMARK = "watermark.json"
 OVERDUE_CODE = 70
 """Exit code of a worker whose handler outlived its time limit (EX_SOFTWARE)."""
 
@@ -81,7 +85,8 @@ class Loan:
 class Worker:
     """The threads of one process: one for each message that a function may handle at a time, and three that watch.
 
-    Args: overdue: called for a handler past its time limit; it does not return in production.
+    Args: overdue: called for a handler past its time limit; it does not return in production. poll: looks for new
+        objects where their store cannot tell of them.
     """
 
     def __init__(
@@ -92,6 +97,7 @@ class Worker:
         overdue: Callable[[], None],
         spread: Callable[[], float] = random.random,
         functions: Sequence[Function] = FUNCTIONS,
+        poll: Callable[[], object] | None = None,
     ) -> None:
         self._platform: Platform = local.platform
         self._local = local
@@ -99,6 +105,7 @@ class Worker:
         self._overdue = overdue
         self._spread = spread
         self._functions = [function for function in functions if function.subscribes]
+        self._poll = poll
         self._loan_s = local.platform.settings.loan_s
         self._loans: dict[int, Loan] = {}
         self._stop = threading.Event()
@@ -112,6 +119,8 @@ class Worker:
         self._spawn("loans", self._keep_loans)
         self._spawn("jobs", self._every, RECOVER_EVERY_S, self._recover)
         self._spawn("measure", self._every, MEASURE_EVERY_S, self._measure)
+        if self._poll is not None:
+            self._spawn("landing", self._every, self._platform.settings.poll_every_s, self._poll)
         for function in self._functions:
             period_s = float(getattr(self._platform.settings, function.schedule)) if function.schedule else 0.0
             if period_s > 0:
@@ -154,7 +163,7 @@ class Worker:
         error: Exception | None = None
         self._loans[id(loan)] = loan  # one step, for all threads to see
         try:
-            event = Event.decode(message.body)
+            event = opened(name, message.body, self._platform)
             fields |= {"event": event.id, "type": event.type, "usecase": event.usecase}
             deliver(name, event, self._platform)
         except Exception as failure:
@@ -232,12 +241,22 @@ class Worker:
 def serve(home: Home, log: Log) -> bool:
     """Work until SIGTERM or SIGINT; from the main thread. Returns whether everything in hand could be finished."""
     local = compose_all(home, f"worker-{os.getpid()}", trains=True)
-    worker = Worker(local, log, overdue=lambda: os._exit(OVERDUE_CODE))
+    here = placed_here(home.settings)
+    poller = Poller(
+        local.platform.landing, home.settings.stores.landing, local.platform.queues["validate"], home.path / WATERMARK
+    )
+    worker = Worker(
+        local,
+        log,
+        overdue=lambda: os._exit(OVERDUE_CODE),
+        functions=here,
+        poll=poller.poll if needed(home.settings) else None,
+    )
     asked = threading.Event()
     on_stop(asked.set)
     worker.start()
     announce(home, "worker", Running(os.getpid(), local.platform.clock.now()))
-    log("working", functions=[function.name for function in FUNCTIONS if function.subscribes])
+    log("working", functions=[function.name for function in here if function.subscribes])
     while not asked.wait(60.0):
         pass
     worker.stop()

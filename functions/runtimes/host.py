@@ -1,0 +1,167 @@
+"""The host: what every cloud's runtime does once it has translated the provider's call into ours, and before it
+translates our answer back. One per process, made at the first call and kept.
+
+A provider's module knows how its platform calls (an S3 event inside an SQS record, an HTTP trigger, a push envelope);
+this one knows what the call means: a message of the function's queue, an object in the landing store, a schedule, a
+request. All work ends before the platform's own time limit: every port operation gets at most what is left.
+"""
+
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from functions.runtimes.compose import compose
+from functions.runtimes.dispatch import deliver, opened
+from functions.runtimes.environment import functions_of, settings_of
+from functions.runtimes.log import StreamLog, described
+from shared import layout
+from shared.documents import digest_of_parts
+from shared.errors import ConfigurationError
+from shared.events import NO_USECASE, Event, ScheduleTicked, UploadReceived, first_event
+from shared.platform import Platform
+from shared.serving.http import Request, Response
+from shared.topology import Function, function_named
+
+if TYPE_CHECKING:
+    from functions.runtimes.http import Service
+
+FLUSH_S = 4.0
+"""With less than this left of a call, measurements wait for the next: sending may take 3 s (adapters.otlp)."""
+MARGIN_S = 0.5
+"""What is kept of a call's time for the answer."""
+_ends_at: ContextVar[float] = ContextVar("ends_at", default=math.inf)
+
+
+@runtime_checkable
+class _Flushed(Protocol):
+    """Metrics that are sent together, when they are told to."""
+
+    def flush(self) -> bool:
+        """Send what was recorded; return whether it arrived."""
+        ...
+
+
+class Host:
+    """The functions of one deployment in one process. Safe over threads.
+
+    Args: environ: the process's environment (functions.runtimes.environment). address: where clients reach the stack;
+        a platform that tells it only with a request may set it before the first is answered.
+    Raises: ConfigurationError: the environment is wrong; it names the variable and the remedy.
+    """
+
+    def __init__(self, environ: Mapping[str, str], *, instance: str = "", address: str = "") -> None:
+        self.functions: tuple[Function, ...] = functions_of(environ)
+        self.log = StreamLog("-".join(function.name for function in self.functions), time.time)
+        self.address = address
+        instance = instance or f"{self.functions[0].name}-{os.urandom(8).hex()}"
+        composed = compose(settings_of(environ), instance, time_left_s=time_left_s)
+        self.platform: Platform = composed.platform
+
+    @cached_property
+    def service(self) -> "Service":
+        """The HTTP side: the routes of this deployment's functions, and those that are open to everybody."""
+        # Imported with the first request: the data unit ships nothing of tokens and signatures.
+        from functions.runtimes.http import Service
+        from functions.runtimes.telemetry import Telemetry
+
+        telemetry = Telemetry(self.platform.metrics, self.functions[0].name, batched=False)
+        serves = frozenset(function.name for function in self.functions)
+        return Service(self.platform, telemetry, address=self.address, log=self.log, serves=serves)
+
+    def answer(self, request: Request, left_s: float = math.inf) -> Response:
+        """Return the answer to a request. Raises nothing. Args: left_s: seconds until the platform gives up."""
+        with self._call(left_s):
+            return self.service.answer(request)
+
+    def receive(self, function: str, message: bytes, left_s: float = math.inf) -> None:
+        """Let a function handle a message of its queue; when this returns, it may be acknowledged.
+
+        Raises: whatever the handler or a port raises: the message must come again.
+        """
+        with self._call(left_s), self._logged(function):
+            self._deliver(function, opened(function, message, self.platform))
+
+    def object_written(self, function: str, key: str, left_s: float = math.inf) -> None:
+        """Let a function hear that an object was written to the landing store, as far as it still is there.
+
+        Of a provider's event only the key is believed: its etag and its order are not (docs/decisions/0001). Keys
+        that are no upload and no drop are nobody's business. Raises: as `receive`.
+        """
+        with self._call(left_s), self._logged(function):
+            names = layout.UPLOADS.parse(key) or layout.DROPS.parse(key)
+            info = self.platform.landing.head(key) if names is not None else None
+            if names is None or info is None:
+                self.log("object passed over", function=function, known=names is not None)
+                return
+            event = first_event(
+                UploadReceived(key=key, etag=info.etag),
+                usecase=names["usecase"],
+                source="/storage/landing",
+                origin=f"upload {digest_of_parts(key, info.etag)}",
+                at=info.modified,
+            )
+            self._deliver(function, event)
+
+    def tick(self, function: str, occurrence: str, at: float, left_s: float = math.inf) -> None:
+        """Let a function's schedule fire. Args: occurrence: names this firing, the same for a repetition; at: epoch s.
+
+        Raises: as `receive`.
+        """
+        with self._call(left_s), self._logged(function):
+            event = first_event(
+                ScheduleTicked(function=function), usecase=NO_USECASE, source="/schedule", origin=occurrence, at=at
+            )
+            self._deliver(function, event)
+
+    def only_function(self) -> str:
+        """Return the function of a deployment that has one. Raises: ConfigurationError: it has several."""
+        if len(self.functions) != 1:
+            raise ConfigurationError("this deployment holds several functions: the call must say which it is for")
+        return self.functions[0].name
+
+    def _deliver(self, function: str, event: Event) -> None:
+        began = self.platform.clock.monotonic()
+        deliver(function_named(function).name, event, self.platform)
+        duration_ms = round((self.platform.clock.monotonic() - began) * 1000, 1)
+        self.log("handled", function=function, event=event.id, type=event.type, duration_ms=duration_ms)
+
+    @contextmanager
+    def _call(self, left_s: float) -> Iterator[None]:
+        """Let a call take no longer than it may, and send what it measured: the process may be frozen after it.
+
+        What cannot be sent in the time that is left goes with a later call's.
+        """
+        with _within(left_s):
+            try:
+                yield
+            finally:
+                metrics = self.platform.metrics
+                if isinstance(metrics, _Flushed) and time_left_s() > FLUSH_S:
+                    metrics.flush()
+
+    @contextmanager
+    def _logged(self, function: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.log("failed", function=function, **described(error))
+            raise
+
+
+def time_left_s() -> float:
+    """Return the seconds that the present call has left, infinite where the platform sets no limit."""
+    return max(0.0, _ends_at.get() - time.monotonic())
+
+
+@contextmanager
+def _within(left_s: float) -> Iterator[None]:
+    token = _ends_at.set(time.monotonic() + left_s - MARGIN_S)
+    try:
+        yield
+    finally:
+        _ends_at.reset(token)

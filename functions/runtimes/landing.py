@@ -1,0 +1,51 @@
+"""Where the landing store is, in a cloud's own words, so that an event of another place is known for one.
+
+A bucket may hold several logical stores below prefixes of their own, and a topic or queue may carry the events of
+several buckets: only what lies in the landing store is anybody's business here.
+"""
+
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import msgspec
+
+from shared import layout
+
+
+class Landing(msgspec.Struct, frozen=True):
+    """The landing store's bucket or container, the prefix of its keys ("" or with "/" at its end), and the account.
+
+    `account` is "" where the provider's URLs name none.
+    """
+
+    bucket: str
+    prefix: str = ""
+    account: str = ""
+
+    def key_of(self, bucket: str, name: str, account: str = "") -> str | None:
+        """Return the key of an object that an event names, None where it lies elsewhere.
+
+        >>> Landing("lake", "in/").key_of("lake", "in/drops/flights/a.csv")
+        'drops/flights/a.csv'
+        """
+        elsewhere = bucket != self.bucket or bool(account and self.account and account != self.account)
+        return None if elsewhere or not name.startswith(self.prefix) else name[len(self.prefix) :]
+
+    def heard(self) -> tuple[str, ...]:
+        """Return the beginnings of names whose events are to be sent: uploads and drops, and nothing that we write."""
+        return tuple(self.prefix + family.prefix() for family in (layout.UPLOADS, layout.DROPS))
+
+
+def landing_of(url: str, scheme: str = "") -> Landing:
+    """Return where a store's URL points; nowhere, where it must have a scheme and has another: no event is ours then.
+
+    >>> landing_of("az://landing/team-a?account=lake")
+    Landing(bucket='landing', prefix='team-a/', account='lake')
+    >>> landing_of("s3://landing", "az").key_of("landing", "drops/flights/a.csv") is None
+    True
+    """
+    if scheme and not url.startswith(f"{scheme}:"):
+        return Landing("")
+    parts = urlsplit(url)
+    prefix = unquote(parts.path).strip("/")
+    account = parse_qs(parts.query).get("account", [""])[0]
+    return Landing(parts.netloc, f"{prefix}/" if prefix else "", account)

@@ -1,0 +1,164 @@
+"""The host: messages, objects, ticks and requests find their function, within the time that a call has."""
+
+import io
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from functions.runtimes import host as hosts
+from functions.runtimes.environment import FUNCTION, SETTINGS
+from functions.runtimes.host import Host, time_left_s
+from functions.runtimes.log import StreamLog
+from shared.documents import digest_of_parts, encode
+from shared.errors import ConfigurationError, DeadlineExceeded, IntegrityError
+from shared.events import PredictionsCaptured, first_event
+from shared.serving.capture import encode_predictions
+from shared.serving.http import Request
+from shared.settings import Settings, Stores
+
+KEY = "drops/flights/a file+1.csv"
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> Callable[[str], dict[str, str]]:
+    settings = Settings(
+        stack="test",
+        stores=Stores(**{name: f"file://{tmp_path}/{name}" for name in ("landing", "system", "capture")}),
+        queues=f"sqlite://{tmp_path}/queues.db",
+        jobs=f"file://{tmp_path}/jobs",
+        metrics=f"file://{tmp_path}/metrics",
+        limits=f"file://{tmp_path}/limits",
+        secrets=f"file://{tmp_path}/secrets",
+        issuer="https://issuer.example",
+        audience="tidegate:test",
+        trust_roots={},
+        token_keys={"k": "A" * 43},
+    )
+    return lambda functions: {SETTINGS: encode(settings).decode(), FUNCTION: functions}
+
+
+def quiet(host: Host) -> list[dict[str, Any]]:
+    """Catch the host's log lines."""
+    lines: list[dict[str, Any]] = []
+    host.log = lambda message, **fields: lines.append({"message": message, **fields})  # type: ignore[method-assign, assignment]
+    return lines
+
+
+def test_an_object_is_validated_once_however_often_it_is_told(environ: Callable[[str], dict[str, str]]) -> None:
+    host = Host(environ("validate"))
+    lines = quiet(host)
+    host.platform.landing.put_new(KEY, b"a,b\n1,2\n")
+    for _ in range(2):
+        host.object_written("validate", KEY)
+    (receipt,) = host.platform.system.list("receipts/flights/")
+    info = host.platform.landing.head(KEY)
+    assert info is not None
+    assert receipt.key == f"receipts/flights/{digest_of_parts(KEY, info.etag)}.json"
+    assert [line["message"] for line in lines] == ["handled", "handled"]
+    assert lines[0]["event"] == lines[1]["event"]
+
+
+@pytest.mark.parametrize("key", ["drops/flights/gone.csv", "elsewhere/a.csv", "drops/../a.csv", "", "batch/x/y"])
+def test_an_object_that_is_none_of_ours_is_passed_over(environ: Callable[[str], dict[str, str]], key: str) -> None:
+    host = Host(environ("validate"))
+    lines = quiet(host)
+    host.object_written("validate", key)
+    assert [line["message"] for line in lines] == ["object passed over"]
+    assert list(host.platform.system.list()) == []
+
+
+def test_a_tick_that_is_told_twice_is_the_same_event(environ: Callable[[str], dict[str, str]]) -> None:
+    host = Host(environ("sweep"))
+    lines = quiet(host)
+    for _ in range(2):
+        host.tick("sweep", "schedule sweep 2026-01-01T00:00:00Z", 1_767_225_600.0)
+    assert lines[0]["event"] == lines[1]["event"]
+
+
+def test_a_message_is_handled_or_comes_again(environ: Callable[[str], dict[str, str]]) -> None:
+    host = Host(environ("collect"))
+    lines = quiet(host)
+    batch = msgspec.Raw(encode_predictions([]))
+    event = first_event(PredictionsCaptured(batch=batch), usecase="flights", source="/test", origin="test", at=0.0)
+    host.receive("collect", encode(event))
+    with pytest.raises(IntegrityError):
+        host.receive("collect", b"not an event")
+    assert [line["message"] for line in lines] == ["handled", "failed"]
+
+
+def test_no_port_operation_outlasts_the_call(environ: Callable[[str], dict[str, str]]) -> None:
+    host = Host(environ("sweep"))
+    quiet(host)
+    assert time_left_s() == math.inf
+    with pytest.raises(DeadlineExceeded):
+        host.tick("sweep", "t", 0.0, left_s=hosts.MARGIN_S)
+    assert time_left_s() == math.inf
+    host.tick("sweep", "t", 0.0, left_s=60.0)
+
+
+def test_only_the_deployed_functions_and_what_is_open_are_answered(environ: Callable[[str], dict[str, str]]) -> None:
+    def status(functions: str, path: str) -> int:
+        return Host(environ(functions)).answer(Request(method="GET", path=path, received_at=0.0, id="r")).status
+
+    assert status("infer", "/v2/health/live") == 200
+    assert status("labels", "/openapi.json") == 200
+    assert status("labels", "/v2/health/live") == 404
+    assert status("labels,infer", "/v2/health/live") == 200
+    assert status("infer", "/v2/models/flights") == 401
+
+
+def test_an_environment_that_is_wrong_says_which_variable(environ: Callable[[str], dict[str, str]]) -> None:
+    good = environ("infer")
+    for name in (SETTINGS, FUNCTION):
+        with pytest.raises(ConfigurationError, match=name):
+            Host({**good, name: ""})
+    with pytest.raises(ConfigurationError, match="nothing"):
+        Host({**good, FUNCTION: "nothing"})
+    settings = msgspec.json.decode(good[SETTINGS])
+    with pytest.raises(ConfigurationError, match="qeues"):
+        Host({**good, SETTINGS: json.dumps({**settings, "qeues": ""})})
+    with pytest.raises(ConfigurationError, match="no store is known"):
+        Host({**good, SETTINGS: json.dumps({**settings, "stores": dict.fromkeys(settings["stores"], "ftp://x")})})
+    with pytest.raises(ConfigurationError, match="several"):
+        Host(environ("infer,labels")).only_function()
+
+
+def test_the_log_bears_a_closed_stream() -> None:
+    stream = io.StringIO()
+    log = StreamLog("infer", lambda: 0.0, stream)
+    log("handled", event="e")
+    assert json.loads(stream.getvalue()) == {
+        "time": "1970-01-01T00:00:00.000Z", "process": "infer", "message": "handled", "event": "e"
+    }  # fmt: skip
+    stream.close()
+    log("handled")
+
+
+def test_what_a_call_measured_is_sent_before_the_process_may_be_frozen(
+    environ: Callable[[str], dict[str, str]],
+) -> None:
+    class Collected:
+        def __init__(self) -> None:
+            self.waiting = 0
+            self.sent = 0
+
+        def counter(self, *_: object) -> None:
+            self.waiting += 1
+
+        gauge = histogram = counter
+
+        def flush(self) -> bool:
+            self.sent, self.waiting = self.sent + self.waiting, 0
+            return True
+
+    host = Host(environ("infer"))
+    metrics = Collected()
+    host.platform = msgspec.structs.replace(host.platform, metrics=metrics)
+    host.answer(Request(method="GET", path="/v2/health/live", received_at=0.0, id="r"))
+    assert metrics.sent >= 3
+    assert metrics.waiting == 0
