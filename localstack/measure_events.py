@@ -6,6 +6,7 @@ import urllib.parse
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from localstack.findings import Finding, judge, until
 from localstack.queues import PubSub, Sqs
@@ -30,8 +31,8 @@ class Seen:
 def aws_events(store: S3, queue: Sqs) -> list[Finding]:
     """S3 to SQS by a notification on the prefix uploads/."""
     arn = queue.client.get_queue_attributes(QueueUrl=queue.url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    rule = {"Key": {"FilterRules": [{"Name": "prefix", "Value": "uploads/"}]}}
-    wanted = {"QueueArn": arn, "Events": ["s3:ObjectCreated:*"], "Filter": rule}
+    rule: Any = {"Key": {"FilterRules": [{"Name": "prefix", "Value": "uploads/"}]}}
+    wanted: Any = {"QueueArn": arn, "Events": ["s3:ObjectCreated:*"], "Filter": rule}
     store.client.put_bucket_notification_configuration(
         Bucket=BUCKET, NotificationConfiguration={"QueueConfigurations": [wanted]}
     )

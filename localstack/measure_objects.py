@@ -34,10 +34,10 @@ def race(store: Store) -> list[Finding]:
 
     The control lets them write without a condition: if that looked like one winner too, the race would prove nothing.
     """
-    one, wrong, errors, torn = _races(store, store.put_new, RACES)
+    one, wrong, errors, torn = races(store, store.put_new, RACES)
     text = f"{one}/{RACES} races of {WRITERS} had one winner; content wrong in {wrong}; other errors {dict(errors)}"
     reads = f"{torn['whole']} reads during the races saw the whole object, {torn['part']} a part"
-    loose, *_ = _races(store, lambda key, body: bool(store.put(key, body)), CONTROL_RACES)
+    loose, *_ = races(store, lambda key, body: bool(store.put(key, body)), CONTROL_RACES)
     control = f"{CONTROL_RACES - loose}/{CONTROL_RACES} races without a condition had several winners"
     return [
         judge("put_new: one winner", store.provider, one == RACES and not wrong and not errors, text, must=True),
@@ -46,7 +46,7 @@ def race(store: Store) -> list[Finding]:
     ]
 
 
-def _races(store: Store, put: Put, races: int) -> tuple[int, int, Counter[str], Counter[str]]:
+def races(store: Store, put: Put, races: int) -> tuple[int, int, Counter[str], Counter[str]]:
     one = wrong = 0
     errors, torn = Counter[str](), Counter[str]()
     with emptied(store), ThreadPoolExecutor(WRITERS + 1) as pool:

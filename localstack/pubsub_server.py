@@ -2,19 +2,39 @@
 
 It runs inside the emulator's own environment: python pubsub_server.py GRPC_PORT REST_PORT. The emulator counts on
 annotations being evaluated late (PEP 649); compiling its modules under PEP 563 gives it that.
+
+Gaps are closed, as the service's documentation has it: requests may have 10 MB; a pulled message says when it was
+published; a dead letter is a new message that names its source, its receives and its first publishing. For tests,
+time can be moved on (POST /emulator/advance?seconds=60) and a subscription's messages be looked at, lent ones too,
+without borrowing them (GET /emulator/held/PROJECT/SUBSCRIPTION gives their bodies in base64).
 """
 
 import __future__
 
 import asyncio
+import importlib
 import importlib.machinery
 import sys
-from types import CodeType
+import time
+import uuid
+from datetime import datetime
+from types import CodeType, SimpleNamespace
 from typing import Any
+
+_EMULATOR = "cloudbox.services.pubsub"
+_LARGEST_BYTES = 16 << 20
+"""The service takes requests of 10 MB; gRPC by itself 4 MiB."""
+_SOURCE = "CloudPubSubDeadLetterSource"
 
 
 class LateAnnotations(importlib.machinery.SourceFileLoader):
     """The ordinary loader, except that the emulator's modules are compiled with late annotations."""
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        """Return a module's code; the emulator's never from bytecode, which was made without the flag."""
+        if "/cloudbox/" not in self.path:
+            return super().get_code(fullname)
+        return self.source_to_code(self.get_data(self.path), self.path)
 
     def source_to_code(  # type: ignore[override]
         self, data: Any, path: Any, *, _optimize: int = -1
@@ -26,22 +46,71 @@ class LateAnnotations(importlib.machinery.SourceFileLoader):
         return code
 
 
+def close_gaps(app: Any, grpc_server: Any, store: Any) -> None:
+    """Let messages carry their time and dead letters their source, and give tests the two doors of their own."""
+    pull, route_to_dead = grpc_server._pull, store._route_to_dlq
+    clock = SimpleNamespace(ahead_s=0.0)
+    store.time = SimpleNamespace(monotonic=lambda: time.monotonic() + clock.ahead_s, time=time.time)
+
+    async def pull_with_times(request: Any, context: Any) -> Any:
+        answer = await pull(request, context)
+        for received in answer.received_messages if answer is not None else ():
+            envelope = store._unacked.get(request.subscription, {}).get(received.ack_id)
+            if envelope is not None:
+                received.message.publish_time = datetime.fromisoformat(envelope.message["publishTime"])
+        return answer
+
+    def route_as_new(topic: str, message: dict[str, Any]) -> None:
+        for subscription in store._store.list("subscriptions"):
+            policy = subscription.get("deadLetterPolicy") or {}
+            if policy.get("deadLetterTopic") == topic:
+                source = {
+                    f"{_SOURCE}DeliveryCount": str(policy.get("maxDeliveryAttempts", 5)),
+                    f"{_SOURCE}Subscription": subscription["name"].rpartition("/")[2],
+                    f"{_SOURCE}SubscriptionProject": subscription["name"].split("/")[1],
+                    f"{_SOURCE}TopicPublishTime": message["publishTime"],
+                }
+                attributes = {**(message.get("attributes") or {}), **source}
+                now = store._now_iso()
+                message = {**message, "attributes": attributes, "messageId": str(uuid.uuid4()), "publishTime": now}
+                break
+        route_to_dead(topic, message)
+
+    grpc_server._pull, store._route_to_dlq = pull_with_times, route_as_new
+
+    async def advance(seconds: float) -> dict[str, float]:
+        clock.ahead_s += seconds
+        return {"ahead_s": clock.ahead_s}
+
+    async def held(project: str, subscription: str) -> list[str]:
+        name = f"projects/{project}/subscriptions/{subscription}"
+        with store._lock:
+            envelopes = [*store._queues.get(name, ()), *store._unacked.get(name, {}).values()]
+            return [str(envelope.message.get("data") or "") for envelope in envelopes]
+
+    app.post("/emulator/advance")(advance)
+    app.get("/emulator/held/{project}/{subscription}")(held)
+
+
 async def serve(grpc_port: int, rest_port: int) -> None:
     """Serve both protocols until the process is ended."""
     import uvicorn
-    from cloudbox.services.pubsub.app import app
-    from cloudbox.services.pubsub.grpc_server import create_server
 
-    grpc_server = await create_server("127.0.0.1", grpc_port)
-    await grpc_server.start()
-    await uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=rest_port, log_level="warning")).serve()
-    await grpc_server.stop(0)
+    grpc = importlib.import_module("grpc")
+    importlib.import_module("grpc.aio")
+    app, grpc_server, store = (
+        importlib.import_module(f"{_EMULATOR}.{name}") for name in ("app", "grpc_server", "store")
+    )
+    close_gaps(app.app, grpc_server, store)
+    server = grpc.aio.server(options=[("grpc.max_receive_message_length", _LARGEST_BYTES)])
+    server.add_generic_rpc_handlers([grpc_server._PubSubRpcHandler()])
+    server.add_insecure_port(f"127.0.0.1:{grpc_port}")
+    await server.start()
+    await uvicorn.Server(uvicorn.Config(app.app, host="127.0.0.1", port=rest_port, log_level="warning")).serve()
+    await server.stop(0)
 
 
 if __name__ == "__main__":
-    # No bytecode is read or written: it might have been compiled without the flag.
-    sys.dont_write_bytecode = True
-    sys.pycache_prefix = "/nonexistent"
     suffixes = (LateAnnotations, importlib.machinery.SOURCE_SUFFIXES)
     hook = importlib.machinery.FileFinder.path_hook(
         (importlib.machinery.ExtensionFileLoader, importlib.machinery.EXTENSION_SUFFIXES), suffixes

@@ -23,7 +23,11 @@ from obstore.store import AzureStore, S3Store
 from localstack.emulators import AZURE_ACCOUNT, AZURE_KEY, Running
 
 BUCKET = "measured"
-AWS_ACCOUNT = {"aws_access_key_id": "111122223333", "aws_secret_access_key": "none", "region_name": "us-east-1"}
+AWS_ACCOUNT: dict[str, Any] = {
+    "aws_access_key_id": "111122223333",
+    "aws_secret_access_key": "none",
+    "region_name": "us-east-1",
+}
 
 
 class Store(Protocol):

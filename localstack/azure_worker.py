@@ -1,0 +1,158 @@
+"""Microsoft's own Python worker for Azure Functions, driven in this process as the Functions host drives it.
+
+azure-functions-runtime is the library that the host's worker process consists of: it loads function_app.py, reads the
+triggers off it, converts what comes into the SDK's types, calls, and converts back. It takes its protocol's classes by
+injection. The plain ones below stand in for them, so that there is neither gRPC nor protobuf.
+"""
+
+import importlib
+import json
+import sys
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+_SUCCESS = 1
+
+
+class Record:
+    """A message of the host's protocol: what was set, and None for every other field."""
+
+    def __init__(self, **fields: Any) -> None:
+        self.__dict__.update(fields)
+
+    def __getattr__(self, name: str) -> Any:
+        # Names with a capital are nested types, which the worker looks for and must not find.
+        if name.startswith("__") or name[:1].isupper():
+            raise AttributeError(name)
+        return None
+
+
+class TypedData(Record):
+    """A value on its way between host and function: the one field that is set says of what kind."""
+
+    def WhichOneof(self, group: str) -> str | None:  # noqa: N802 (protobuf's own name)
+        """Return the name of the field that is set."""
+        return next(iter(self.__dict__), None)
+
+
+class _Parameter(Record):
+    def WhichOneof(self, group: str) -> str:  # noqa: N802
+        return "data"
+
+
+class _Cookie(Record):
+    SameSite = SimpleNamespace(**{"None": 0, "Lax": 1, "Strict": 2, "ExplicitNone": 3})
+
+
+class _Binding(Record):
+    out, inout, undefined, string, binary, stream = 1, 2, 0, 1, 2, 3
+
+
+class _Status(Record):
+    Failure, Success, Cancelled = 0, _SUCCESS, 2
+
+
+setattr(_Binding, "in", 0)
+
+_PLAIN = (
+    *("WorkerInitResponse", "WorkerMetadata", "FunctionMetadataResponse", "FunctionLoadResponse", "InvocationResponse"),
+    *("RpcException", "RpcFunctionMetadata", "RpcRetryOptions", "RpcHttp"),
+    *("NullableString", "NullableBool", "NullableDouble", "NullableTimestamp"),
+)
+PROTOCOL = SimpleNamespace(
+    TypedData=TypedData,
+    ParameterBinding=_Parameter,
+    BindingInfo=_Binding,
+    StatusResult=_Status,
+    RpcHttpCookie=_Cookie,
+    **{name: type(name, (Record,), {}) for name in _PLAIN},
+)
+
+
+class AppBroken(RuntimeError):
+    """The app could not be loaded; the message is the worker's, with its traceback."""
+
+
+@dataclass(frozen=True)
+class AppFunction:
+    """One function of the app: its name, its id in the worker, and its bindings as the host is told of them."""
+
+    name: str
+    id: str
+    bindings: tuple[dict[str, Any], ...]
+
+    @property
+    def trigger(self) -> dict[str, Any]:
+        """The binding that makes it run."""
+        return next(binding for binding in self.bindings if binding["type"].endswith("Trigger"))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an invocation: the returned value, and why it failed, empty where it did not."""
+
+    value: Any
+    failure: str
+
+
+class Worker:
+    """The worker of one process; its calls belong to one event loop."""
+
+    def __init__(self, runtime: Any, functions: tuple[AppFunction, ...]) -> None:
+        self._runtime = runtime
+        self.functions = functions
+
+    async def invoke(
+        self, function: AppFunction, value: TypedData, metadata: Mapping[str, TypedData] | None = None
+    ) -> Outcome:
+        """Let a function run; what it raises is in the outcome."""
+        answer = await self._runtime.invocation_request(
+            _request(
+                "invocation_request",
+                invocation_id=str(uuid.uuid4()),
+                function_id=function.id,
+                input_data=[PROTOCOL.ParameterBinding(name=function.trigger["name"], data=value)],
+                trigger_metadata=dict(metadata or {}),
+                trace_context=Record(trace_parent="", trace_state="", attributes={}),
+                retry_context=Record(retry_count=0, max_retry_count=0, exception=None),
+            )
+        )
+        return Outcome(answer.return_value, _failure(answer.result))
+
+
+async def load(folder: Path) -> Worker:
+    """Return the worker with the app of a folder loaded. Raises: AppBroken."""
+    sys.path.insert(0, str(folder))
+    runtime = importlib.import_module("azure_functions_runtime")
+    runtime.start_threadpool_executor()
+    began = await runtime.worker_init_request(
+        _request("worker_init_request", capabilities={}, function_app_directory=str(folder))
+    )
+    if failure := _failure(began.result):
+        raise AppBroken(failure)
+    told = await runtime.functions_metadata_request(_request("functions_metadata_request"))
+    functions = []
+    for each in told.function_metadata_results or ():
+        bindings = tuple(json.loads(binding) for binding in each.raw_bindings)
+        functions.append(AppFunction(each.name, each.function_id, bindings))
+        await runtime.function_load_request(_request("function_load_request", function_id=each.function_id))
+    if not functions:
+        raise AppBroken(f"{folder.name} has no functions")
+    return Worker(runtime, tuple(functions))
+
+
+def _request(kind: str, **fields: Any) -> Any:
+    return SimpleNamespace(
+        request=SimpleNamespace(**{kind: Record(**fields)}), properties={"host": "127.0.0.1", "protos": PROTOCOL}
+    )
+
+
+def _failure(result: Any) -> str:
+    if result.status == _SUCCESS:
+        return ""
+    raised = result.exception
+    return f"{raised.message}\n{raised.stack_trace}" if raised is not None else "failed"

@@ -1,0 +1,99 @@
+"""What is shown of AWS, and by what."""
+
+from localstack.evidence.row import Row, port_rows
+
+_ADAPTERS = "tests/adapters/test_aws"
+_IAM = "tests/adapters/test_faults_of_each_cloud.py::test_what_iam_refuses_names_action_and_resource"
+_RUNTIME = "tests/runtimes/aws/test"
+
+
+def _row(area: str, what: str, service: str, evidence: str, *tests: str, remedy: str = "") -> Row:
+    return Row("aws", area, what, service, evidence, tests, remedy)  # type: ignore[arg-type]  # checked by the tests
+
+
+ROWS = [
+    *port_rows("aws", "store", "S3", "emulator"),
+    *port_rows(
+        "aws",
+        "queue",
+        "SQS",
+        "emulator",
+        differs={
+            "ack": "The emulator tells a receipt of an earlier loan; SQS itself says yes to it.",
+            "depth": "Counts lag by up to a minute on SQS. The oldest message's age is CloudWatch's: None here.",
+            "redrive": "The message gets a new id.",
+        },
+    ),
+    *port_rows(
+        "aws",
+        "jobs",
+        "ECS on Fargate",
+        "documentation",
+        unsupported={"submit, with an accelerator": ("Fargate has none: place `trigger` where jobs have one.", "")},
+    ),
+    *port_rows("aws", "metrics", "CloudWatch Logs", "emulator",
+        differs={
+            "counter, gauge, histogram": "Here emf_bridge.py carries the output to the logs, as Lambda does.",
+            "query": "Needs log_group in the URL.",
+        },
+    ),
+    *port_rows("aws", "limits", "Lambda", "emulator"),
+    *port_rows("aws", "secrets", "Secrets Manager", "emulator"),
+    Row(
+        "aws",
+        "secrets",
+        "get",
+        "Systems Manager parameters",
+        "emulator",
+        tuple(
+            f"tests/conformance/test_small_ports.py::test_small_port[secrets-aws-ssm-{clause}]"
+            for clause in ("get_gives_the_newest_value", "get_refuses_what_is_no_secret")
+        ),
+    ),
+    _row("metrics", "metrics out of log lines", "CloudWatch embedded format", "documentation",
+         f"{_ADAPTERS}_ports.py::test_a_line_keeps_to_the_format",
+         remedy="No emulator extracts them; localstack/emf_bridge.py does it by the format's description."),
+    _row("runtime", "HTTP", "Lambda", "host", f"{_RUNTIME}_on_host.py::test_requests_are_answered"),
+    _row("runtime", "HTTP by function URL and HTTP API", "Lambda", "emulator",
+         f"{_RUNTIME}_on_emulator.py::test_a_function_url_and_an_http_api_are_answered",
+         f"{_RUNTIME}_on_emulator.py::test_requests_travel_as_they_are_read"),
+    _row("runtime", "object event", "Lambda", "emulator",
+         f"{_RUNTIME}_on_emulator.py::test_an_object_becomes_a_dataset_and_another_buckets_does_not"),
+    _row("runtime", "queue, partial failures of a batch", "Lambda", "emulator",
+         f"{_RUNTIME}_on_emulator.py::test_of_ten_messages_nine_succeed_and_the_poison_is_dead_lettered"),
+    _row("runtime", "queue", "Lambda", "host", f"{_RUNTIME}_on_host.py::test_a_batch_and_a_schedule_are_handled"),
+    _row("runtime", "schedule", "Lambda", "emulator",
+         f"{_RUNTIME}_on_emulator.py::test_a_schedule_travels_as_it_is_read",
+         f"{_RUNTIME}_on_host.py::test_a_batch_and_a_schedule_are_handled"),
+    _row("runtime", "job", "ECS on Fargate", "documentation",
+         f"{_ADAPTERS}_jobs.py::test_the_request_is_as_the_vendor_describes_it",
+         "tests/runtimes/test_job.py::test_a_clouds_job_is_told_by_its_environment"),
+    _row("events", "an object was written", "S3", "emulator",
+         "tests/localstack/test_object_events.py::test_s3_tells_sqs_by_itself",
+         remedy="No emulator repeats or reorders events; order is by content, and tests repeat and shuffle them."),
+    _row("events", "queue to function", "SQS", "emulator",
+         "tests/localstack/test_lambda_host.py::test_a_poison_message_of_a_batch_is_alone_in_the_dead_letters"),
+    _row("credentials", "keys in the environment", "S3", "emulator",
+         f"{_ADAPTERS}_store.py::test_whose_credentials_count",
+         f"{_ADAPTERS}_store.py::test_without_credentials_it_says_where_they_are_looked_for"),
+    _row("credentials", "a profile", "S3", "emulator",
+         f"{_ADAPTERS}_store.py::test_a_profile_is_used_as_the_command_line_does"),
+    _row("credentials", "the role of the function, the task or the machine", "IAM roles", "documentation",
+         f"{_ADAPTERS}_store.py::test_a_machine_that_has_no_role_says_the_same"),
+    _row("credentials", "a refused permission names action and resource", "S3", "emulator", _IAM),
+    _row("credentials", "a refused permission names action and resource", "SQS", "emulator", _IAM),
+    _row("limits of the platform", "request over the limit", "Lambda", "host",
+         f"{_RUNTIME}_on_host.py::test_an_answer_over_the_limit_still_travels",
+         f"{_RUNTIME}_http.py::test_a_request_over_the_limit_is_told_the_way_round",
+         remedy="The limit is 6 MB either way: larger files go into the bucket."),
+    _row("limits of the platform", "message over the limit: a claim check", "SQS", "emulator",
+         "tests/conformance/test_queue.py::test_queue[aws-a_body_has_its_limits]",
+         "tests/runtimes/test_claim_check.py::test_a_large_event_is_stored_and_comes_back_as_it_was",
+         remedy="The limit is 1 MiB, 256 KiB where a region has not been raised."),
+    _row("limits of the platform", "a call's time", "Lambda", "host",
+         "tests/localstack/test_lambda_host.py::test_a_time_out_and_a_dead_process_begin_anew",
+         f"{_RUNTIME}_main.py::test_a_call_without_time_gives_its_messages_back"),
+    _row("limits of the platform", "memory and number at once", "Lambda's enforcement", "documentation",
+         f"{_ADAPTERS}_ports.py::test_limits_keep_to_what_lambda_has",
+         remedy="No emulator enforces either."),
+]  # fmt: skip

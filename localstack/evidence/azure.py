@@ -1,0 +1,98 @@
+"""What is shown of Azure, and by what."""
+
+from localstack.evidence.row import Row, port_rows
+
+_ADAPTERS = "tests/adapters/test_azure"
+_WORKER = "tests/runtimes/azure/test_worker.py::test"
+
+
+def _row(area: str, what: str, service: str, evidence: str, *tests: str, remedy: str = "") -> Row:
+    return Row("azure", area, what, service, evidence, tests, remedy)  # type: ignore[arg-type]  # checked by the tests
+
+
+_BY_DEPLOYMENT = ("Change the app's plan and deploy: the whole app restarts.", "changes")
+ROWS = [
+    *port_rows("azure", "store", "Blob Storage", "emulator", differs={"presign": "With the account's key."}),
+    Row("azure", "store", "presign, with a SAS", "Blob Storage", "unsupported",
+        (f"{_ADAPTERS}_store_faults.py::test_a_sas_that_only_lists_may_not_write_and_cannot_sign",),
+        "Give the app the account's key or an identity, or upload through the gateway."),
+    _row("store", "presign, with an identity", "Microsoft Entra ID", "documentation",
+         f"{_ADAPTERS}_store_faults.py::test_whose_credentials_count",
+         remedy="Plain names only; obstore asks for a user delegation key."),
+    *port_rows(
+        "azure",
+        "queue",
+        "Storage Queues",
+        "emulator",
+        differs={
+            "depth": "The oldest message's age is Azure Monitor's: None here.",
+            "extend": "The old receipt is void.",
+            "redrive": "The message gets a new id.",
+        },
+    ),
+    *port_rows(
+        "azure",
+        "jobs",
+        "Container Apps jobs",
+        "documentation",
+        unsupported={"submit, with an accelerator": ("The deployed job has what it has: deploy one with a GPU.", "")},
+        differs={"logs": "Needs workspace in the URL, else Unsupported."},
+    ),
+    Row("azure", "jobs", "logs, without a workspace", "Container Apps jobs", "unsupported",
+        (f"{_ADAPTERS}_jobs.py::test_logs_need_a_workspace",), "Name the Log Analytics workspace: ?workspace=ID."),
+    *port_rows(
+        "azure",
+        "metrics",
+        "OpenTelemetry",
+        "collector",
+        unsupported={"query": ("Look in Application Insights, or query its workspace.", "collected")},
+        differs={"counter, gauge, histogram": "Observations below zero are left out."},
+    ),
+    *port_rows(
+        "azure", "limits", "function app", "documentation", unsupported={"read": _BY_DEPLOYMENT, "set": _BY_DEPLOYMENT}
+    ),
+    *port_rows("azure", "secrets", "Key Vault", "documentation"),
+    _row("runtime", "HTTP", "Azure Functions", "host", f"{_WORKER}_predictions_are_asked_for_at_their_address",
+         f"{_WORKER}_a_request_is_judged_as_it_arrives"),
+    _row("runtime", "HTTP, as the real host routes and rewrites it", "Azure's front end", "documentation",
+         "tests/localstack/test_azure_host.py::test_routes",
+         remedy="The host around Microsoft's worker library is ours: no keys, no Easy Auth, no route constraints."),
+    _row("runtime", "object event", "Azure Functions", "host",
+         f"{_WORKER}_a_blob_that_event_grid_tells_of_becomes_a_dataset_once"),
+    _row("runtime", "queue", "Azure Functions", "host", f"{_WORKER}_an_upload_over_https_is_validated_from_the_queue"),
+    _row("runtime", "queue, poison after five dequeues", "Azure Functions", "host",
+         f"{_WORKER}_poison_ends_as_a_dead_letter_after_its_dequeues_and_holds_nobody_up",
+         remedy="Who counts the dequeues is localstack/azure_queue_trigger.py, by the host's description."),
+    _row("runtime", "schedule", "Azure Functions", "host", f"{_WORKER}_a_timer_that_is_told_twice_is_the_same_event"),
+    _row("runtime", "job", "Container Apps jobs", "documentation",
+         f"{_ADAPTERS}_jobs.py::test_every_request_is_the_typed_clients",
+         "tests/runtimes/test_job.py::test_a_clouds_job_is_told_by_its_environment"),
+    _row("events", "an object was written", "Event Grid", "documentation",
+         "tests/localstack/test_object_events.py::test_a_written_blob_is_told_once",
+         "tests/localstack/test_object_events.py::test_both_schemas_say_the_same",
+         remedy="There is no emulator: localstack/object_events.py lists blobs and writes both documented schemas."),
+    _row("events", "queue to function", "Storage Queues", "emulator",
+         "tests/localstack/test_azure_host.py::test_messages_are_handled_or_poisoned_after_five_dequeues",
+         "tests/localstack/test_azure_host.py::test_a_message_whose_host_was_killed_comes_again"),
+    _row("credentials", "the account's key", "Blob Storage", "emulator",
+         f"{_ADAPTERS}_store_faults.py::test_a_wrong_key_says_where_credentials_come_from"),
+    _row("credentials", "a SAS", "Blob Storage", "emulator",
+         f"{_ADAPTERS}_store_faults.py::test_a_sas_that_only_lists_may_not_write_and_cannot_sign"),
+    _row("credentials", "a managed identity", "Microsoft Entra ID", "documentation",
+         f"{_ADAPTERS}_store_faults.py::test_without_credentials_the_identity_is_asked",
+         f"{_ADAPTERS}_small.py::test_all_clients_share_one_identity_that_is_made_once"),
+    _row("credentials", "a refused permission names action and resource", "Blob Storage", "emulator",
+         f"{_ADAPTERS}_store_faults.py::test_a_sas_that_only_lists_may_not_write_and_cannot_sign"),
+    _row("credentials", "a refused permission names action and resource", "Azure roles", "documentation",
+         f"{_ADAPTERS}_queue_faults.py::test_a_wrong_key_and_a_missing_right_say_what_to_do",
+         remedy="The answer is the documented one, put on the wire by the test: the emulator knows no roles."),
+    _row("limits of the platform", "request over the limit", "Azure Functions", "host",
+         f"{_WORKER}_a_body_over_the_limit_is_refused"),
+    _row("limits of the platform", "message over the limit: a claim check", "Storage Queues", "emulator",
+         "tests/conformance/test_queue.py::test_queue[azure-a_body_has_its_limits]",
+         f"{_ADAPTERS}_queue_faults.py::test_a_message_never_expires_and_may_be_of_the_largest_size",
+         remedy="The limit is 48 KiB: 64 KiB in base64."),
+    _row("limits of the platform", "a call's time", "Azure's host", "documentation",
+         "tests/runtimes/azure/test_main.py::test_no_request_has_more_time_than_the_platform_waits",
+         remedy="The host of ours cannot end a function that takes too long."),
+]  # fmt: skip

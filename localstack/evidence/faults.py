@@ -1,0 +1,144 @@
+"""Bad input and faults: which test shows what becomes of each, for every cloud."""
+
+from collections.abc import Mapping
+
+_A, _R, _L = "tests/adapters/test_", "tests/runtimes/", "tests/localstack/test_"
+_ON_CLOUDS = f"{_R}test_faults_on_clouds.py::test"
+_KILLED = f"{_ON_CLOUDS}_a_function_killed_between_effect_and_acknowledgement_is_told_again_to_no_other_end"
+_TWICE = f"{_ON_CLOUDS}_messages_that_come_twice_and_in_any_order_end_as_they_would_otherwise"
+_CLOCK = f"{_ON_CLOUDS}_a_function_whose_clock_is_an_hour_off_judges_the_same"
+_STORE = f"{_A}store_faults.py::test"
+_SECRET = f"{_A}faults_of_each_cloud.py::test_a_missing_secret_is_named_with_the_command_that_makes_it"
+
+FAULTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "missing credentials": {
+        "aws": (
+            f"{_A}aws_store.py::test_without_credentials_it_says_where_they_are_looked_for",
+            f"{_A}aws_queue_faults.py::test_without_credentials_or_region_it_says_so",
+        ),
+        "azure": (f"{_A}azure_store_faults.py::test_without_credentials_the_identity_is_asked",),
+        "gcp": (f"{_A}gcp_sdk.py::test_missing_credentials_say_where_they_come_from",),
+    },
+    "wrong credentials, missing rights": {
+        "aws": (
+            f"{_A}aws_store_faults.py::test_a_refusal_says_what_to_do",
+            f"{_STORE}_a_permission_error_names_action_and_bucket_and_what_was_done_to_what[aws]",
+            f"{_A}aws_queue_faults.py::test_refusals_say_what_to_do",
+            f"{_A}faults_of_each_cloud.py::test_what_iam_refuses_names_action_and_resource",
+            f"{_A}aws_jobs.py::test_a_permission_error_names_the_actions",
+        ),
+        "azure": (
+            f"{_A}azure_store_faults.py::test_a_wrong_key_says_where_credentials_come_from",
+            f"{_A}azure_queue_faults.py::test_a_wrong_key_and_a_missing_right_say_what_to_do",
+            f"{_A}azure_jobs.py::test_what_is_missing_or_forbidden_is_named",
+        ),
+        "gcp": (
+            f"{_A}gcp_store_faults.py::test_a_refused_credential_and_a_refused_request_say_what_to_do",
+            f"{_STORE}_a_permission_error_names_action_and_bucket_and_what_was_done_to_what[gcp]",
+            f"{_A}gcp_queue_faults.py::test_every_refusal_has_its_error",
+        ),
+    },
+    "missing bucket or container": {
+        "aws": (f"{_STORE}_a_missing_bucket_is_named_with_the_command_that_makes_it[aws]",),
+        "azure": (f"{_STORE}_a_missing_bucket_is_named_with_the_command_that_makes_it[azure]",),
+        "gcp": (f"{_STORE}_a_missing_bucket_is_named_with_the_command_that_makes_it[gcp]",),
+    },
+    "missing queue": {
+        "aws": (f"{_A}aws_queue_faults.py::test_a_missing_queue_is_named_with_the_command_that_makes_it",),
+        "azure": (f"{_A}azure_queue_faults.py::test_a_missing_queue_is_named_with_the_command_that_makes_it",),
+        "gcp": (f"{_A}gcp_queue_faults.py::test_a_missing_topic_and_subscription_are_named_with_the_command",),
+    },
+    "missing secret": {
+        "aws": (f"{_SECRET}[aws]", f"{_SECRET}[aws-ssm]"),
+        "azure": (f"{_SECRET}[azure]",),
+        "gcp": (f"{_SECRET}[gcp]",),
+    },
+    "wrong region (an Azure account and a Google bucket are found by name alone)": {
+        "aws": (
+            f"{_A}aws_store_faults.py::test_the_wrong_region_is_told_by_the_service_itself",
+            f"{_A}aws_queue_faults.py::test_of_a_wrong_region_the_queue_is_missing",
+        ),
+    },
+    "clock an hour off, as a request is signed": {
+        "aws": (
+            f"{_A}aws_store_faults.py::test_a_refusal_says_what_to_do",
+            f"{_A}aws_queue_faults.py::test_refusals_say_what_to_do",
+        ),
+        "azure": (f"{_A}azure_store_faults.py::test_a_clock_that_is_off_is_said_to_be",),
+        "gcp": (f"{_A}gcp_sdk.py::test_a_key_that_is_refused_speaks_of_the_clock_too",),
+    },
+    "clock an hour off, as a function judges": {
+        provider: (f"{_CLOCK}[{provider}-3600.0]", f"{_CLOCK}[{provider}--3600.0]")
+        for provider in ("aws", "azure", "gcp")
+    },
+    "ten throttles in a row": {
+        "aws": (
+            f"{_STORE}_ten_throttles_in_a_row_are_borne[aws]",
+            f"{_A}aws_queue_faults.py::test_ten_throttles_in_a_row_are_borne",
+        ),
+        "azure": (
+            f"{_STORE}_ten_throttles_in_a_row_are_borne[azure]",
+            f"{_A}azure_queue_faults.py::test_ten_throttles_in_a_row_are_borne",
+            f"{_A}azure_small.py::test_ten_throttles_in_a_row_are_borne",
+        ),
+        "gcp": (
+            f"{_STORE}_ten_throttles_in_a_row_are_borne[gcp]",
+            f"{_A}faults_of_each_cloud.py::test_ten_throttles_of_pubsub_in_a_row_are_borne",
+        ),
+    },
+    "reset in mid-upload": {
+        provider: (f"{_STORE}_a_reset_in_mid_upload_leaves_all_or_nothing[{provider}]",)
+        for provider in ("aws", "azure", "gcp")
+    },
+    "truncated download": {
+        "aws": (
+            f"{_STORE}_a_download_cut_short_is_asked_for_again[aws]",
+            f"{_STORE}_a_download_that_stays_short_is_no_object[aws]",
+        ),
+        "azure": (
+            f"{_STORE}_a_download_cut_short_is_asked_for_again[azure]",
+            f"{_STORE}_a_download_that_stays_short_is_no_object[azure]",
+        ),
+        "gcp": (
+            f"{_A}gcp_store_faults.py::test_a_download_cut_short_or_changed_is_asked_for_again",
+            f"{_A}gcp_store_faults.py::test_a_download_that_stays_spoilt_is_no_object",
+        ),
+    },
+    "an object overwritten or deleted during a read": {
+        provider: (f"{_STORE}_an_object_overwritten_or_deleted_during_a_read_is_read_whole[{provider}]",)
+        for provider in ("aws", "azure", "gcp")
+    },
+    "a write's lost answer": {
+        provider: tuple(
+            f"{_STORE}_{what}[{provider}-{loss}]"
+            for what in ("the_verdict_is_right_whatever_is_lost", "unknown_only_where_the_reading_back_is_lost_too")
+            for loss in ("request", "upload", "part", "answer")
+        )
+        for provider in ("aws", "azure", "gcp")
+    },
+    "duplicates and disorder": {
+        "aws": (f"{_TWICE}[aws]", f"{_R}aws/test_events.py::test_no_order_of_arrival_makes_a_difference"),
+        "azure": (
+            f"{_TWICE}[azure]",
+            f"{_R}azure/test_worker.py::test_a_blob_that_event_grid_tells_of_becomes_a_dataset_once",
+        ),
+        "gcp": (f"{_TWICE}[gcp]", f"{_R}gcp/test_served.py::test_an_upload_is_heard_once_whichever_way_it_is_pushed"),
+    },
+    "a poison message among others": {
+        "aws": (
+            f"{_R}aws/test_on_emulator.py::test_of_ten_messages_nine_succeed_and_the_poison_is_dead_lettered",
+            f"{_R}aws/test_main.py::test_of_a_batch_of_ten_only_the_poison_comes_again",
+        ),
+        "azure": (
+            f"{_R}azure/test_worker.py::test_poison_ends_as_a_dead_letter_after_its_dequeues_and_holds_nobody_up",
+            f"{_A}azure_queue_faults.py::test_a_poison_message_in_a_batch_of_ten_is_moved_alone",
+        ),
+        "gcp": (f"{_R}gcp/test_on_emulators.py::test_poison_ends_as_a_dead_letter_and_holds_nobody_up",),
+    },
+    "a function killed between effect and acknowledgement": {
+        "aws": (f"{_KILLED}[aws]",),
+        "azure": (f"{_KILLED}[azure]", f"{_L}azure_host.py::test_a_message_whose_host_was_killed_comes_again"),
+        "gcp": (f"{_KILLED}[gcp]",),
+    },
+}
+"""Fault -> provider -> the tests, as pytest names them."""

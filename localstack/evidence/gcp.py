@@ -1,0 +1,115 @@
+"""What is shown of Google Cloud, and by what."""
+
+from localstack.evidence.row import Row, port_rows
+
+_ADAPTERS = "tests/adapters/test_gcp"
+_SERVED = "tests/runtimes/gcp/test_served.py::test"
+_EMULATED = "tests/runtimes/gcp/test_on_emulators.py::test"
+
+
+def _row(area: str, what: str, service: str, evidence: str, *tests: str, remedy: str = "") -> Row:
+    return Row("gcp", area, what, service, evidence, tests, remedy)  # type: ignore[arg-type]  # checked by the tests
+
+
+_BY_DEPLOYMENT = ("Deploy a revision with other limits.", "changes")
+ROWS = [
+    *port_rows(
+        "gcp",
+        "store",
+        "Cloud Storage",
+        "emulator",
+        unsupported={
+            "presign": (
+                "With a person's credentials; use a service account's (next row), or upload through the gateway.",
+                "presigns",
+            )
+        },
+    ),
+    _row("store", "presign, with a service account", "V4 signing", "documentation",
+         f"{_ADAPTERS}_sdk.py::test_a_signed_url_is_signed_for_one_method_and_one_object",
+         f"{_ADAPTERS}_sdk.py::test_an_account_without_a_key_lets_google_sign",
+         remedy="The SDK signs; the emulator does not check it."),
+    *port_rows(
+        "gcp",
+        "queue",
+        "Pub/Sub",
+        "emulator",
+        unsupported={
+            "send, delayed": ("Send it when it is due, by Cloud Scheduler or Cloud Tasks.", "delays"),
+            "depth": ("Read num_undelivered_messages in Cloud Monitoring.", "counts"),
+        },
+        differs={
+            "ack": "Says yes to a loan that has lapsed.",
+            "extend": "At most ten minutes at a time; says yes to a loan that has lapsed.",
+            "dead_letters": "Best effort on Pub/Sub: a message may be delivered more often than it should.",
+            "redrive": "The message gets a new id.",
+        },
+    ),
+    *port_rows(
+        "gcp",
+        "jobs",
+        "Cloud Run jobs",
+        "documentation",
+        unsupported={"submit, with an accelerator": ("The deployed job has what it has: deploy one with a GPU.", "")},
+    ),
+    *port_rows(
+        "gcp",
+        "metrics",
+        "OpenTelemetry",
+        "collector",
+        unsupported={"query": ("Look in Cloud Monitoring's Metrics Explorer.", "collected")},
+        differs={"counter, gauge, histogram": "Observations below zero are left out."},
+    ),
+    *port_rows(
+        "gcp", "limits", "Cloud Run revisions", "documentation",
+        unsupported={"read": _BY_DEPLOYMENT, "set": _BY_DEPLOYMENT},
+    ),
+    *port_rows("gcp", "secrets", "Secret Manager", "documentation"),
+    _row("runtime", "HTTP", "functions-framework", "host", f"{_SERVED}_predictions_are_asked_for_at_their_address",
+         f"{_SERVED}_a_path_is_judged_as_it_was_sent"),
+    _row("runtime", "object event", "functions-framework", "host",
+         f"{_EMULATED}_an_object_that_storage_tells_of_becomes_a_dataset"),
+    _row("runtime", "queue", "functions-framework", "host",
+         f"{_EMULATED}_an_upload_over_https_is_validated_from_its_topic",
+         f"{_SERVED}_an_upload_is_heard_once_whichever_way_it_is_pushed"),
+    _row("runtime", "queue, poison ends as a dead letter", "functions-framework", "host",
+         f"{_EMULATED}_poison_ends_as_a_dead_letter_and_holds_nobody_up"),
+    _row("runtime", "schedule", "functions-framework", "host",
+         f"{_SERVED}_a_schedule_fires_and_fires_again_as_the_same"),
+    _row("runtime", "schedule, as Cloud Scheduler calls", "Cloud Scheduler", "documentation",
+         "tests/localstack/test_gcp_host.py::test_a_schedule_calls_as_cloud_scheduler_does",
+         remedy="localstack/scheduler.py calls as its description says."),
+    _row("runtime", "only who may call is let in", "Cloud Run", "documentation",
+         f"{_SERVED}_a_token_that_is_sent_twice_is_none",
+         remedy="Cloud Run checks who tells of events, by IAM, before the process hears of it; here nothing does."),
+    _row("runtime", "job", "Cloud Run jobs", "documentation",
+         f"{_ADAPTERS}_jobs.py::test_the_request_to_run_is_the_apis",
+         "tests/runtimes/test_job.py::test_a_clouds_job_is_told_by_its_environment"),
+    _row("events", "an object was written", "Cloud Storage", "emulator",
+         "tests/localstack/test_object_events.py::test_cloud_storage_tells_pubsub_by_itself",
+         f"{_EMULATED}_what_storage_says_on_the_wire_is_understood",
+         remedy="The emulator knows one notification for all buckets."),
+    _row("events", "queue to function", "Pub/Sub", "emulator",
+         "tests/localstack/test_gcp_host.py::test_what_is_never_taken_becomes_a_dead_letter"),
+    _row("events", "push to a function", "Pub/Sub push", "documentation",
+         "tests/localstack/test_gcp_host.py::test_a_message_is_pushed_once_and_acknowledged",
+         remedy="The emulator does not push: localstack/pubsub_push.py pulls, and posts the documented envelope."),
+    _row("credentials", "the default chain", "Google's identities", "documentation",
+         f"{_ADAPTERS}_sdk.py::test_missing_credentials_say_where_they_come_from",
+         f"{_ADAPTERS}_sdk.py::test_a_token_service_out_of_reach_may_be_asked_again",
+         remedy="The emulators take no credentials."),
+    _row("credentials", "a refused permission names action and resource", "Google's identities", "documentation",
+         "tests/adapters/test_store_faults.py::"
+         "test_a_permission_error_names_action_and_bucket_and_what_was_done_to_what[gcp]",
+         f"{_ADAPTERS}_queue_faults.py::test_every_refusal_has_its_error",
+         remedy="The answers are the documented ones, put on the wire by the tests: the emulators refuse nobody."),
+    _row("limits of the platform", "request over the limit", "functions-framework", "host",
+         f"{_SERVED}_a_body_over_the_platforms_limit_is_refused_with_the_way_round_it"),
+    _row("limits of the platform", "message over the limit: a claim check", "Pub/Sub", "emulator",
+         "tests/conformance/test_queue.py::test_queue[gcp-a_body_has_its_limits]",
+         f"{_ADAPTERS}_queue_faults.py::test_more_messages_than_a_request_takes_go_in_several",
+         remedy="The limit is 10 MB, of one message and of one request."),
+    _row("limits of the platform", "a call's time", "Cloud Run", "documentation",
+         "tests/runtimes/gcp/test_main.py::test_a_call_has_the_lesser_of_the_two_limits",
+         remedy="The framework's server ends nothing."),
+]  # fmt: skip

@@ -1,0 +1,153 @@
+"""What stands before functions that have addresses of their own: one address for all, by the table of routes.
+
+    with front() as entrance:
+        entrance.backends["uploads"] = app.url
+        entrance.url
+
+It stands for a cloud's own (Azure's front door or API management, Google's load balancer with a URL map), which
+passes a request on as it came and lets the function judge it. What is in no route goes to whichever function serves
+the routes of the gateway; while there is none, everything is answered by 503. Bodies are passed on whole; a request
+in chunks is refused (411), which the clouds' own do not do.
+"""
+
+import http.client
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+from shared.errors import TidegateError
+from shared.serving.routes import match
+
+LARGEST_BODY_BYTES = 104_857_600
+ANSWER_S = 230.0
+"""So long a backend is waited for: as long as Azure's own entrance does."""
+IDLE_S = 60.0
+GATEWAY = "gateway"
+_OF_ONE_HOP = frozenset(
+    {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding"}
+    | {"upgrade", "content-length"}
+)
+
+
+class Front:
+    """The entrance. `backends`: function -> base URL, http://host:port; entries may come and go at any time."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.backends: dict[str, str] = {}
+
+    def backend(self, method: str, path: str) -> str | None:
+        """Return the base URL of whoever answers a request, None where nobody does. Args: path: as it was sent."""
+        try:
+            function: str = match(method, path).route.function
+        except TidegateError:
+            function = GATEWAY
+        if function == GATEWAY:
+            return next(iter(self.backends.values()), None)
+        return self.backends.get(function)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    front: Front
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of clients that went away."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One connection."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    timeout = IDLE_S
+    server: _Server
+
+    def handle_one_request(self) -> None:
+        """Read a request whatever its method, and pass it on."""
+        try:
+            self.raw_requestline = self.rfile.readline(65_537)
+        except TimeoutError:
+            self.raw_requestline = b""
+        if not self.raw_requestline or not self.parse_request():
+            self.close_connection = True
+            return
+        length = self.headers.get("content-length", "0")
+        if "transfer-encoding" in self.headers or not (length.isascii() and length.isdigit()):
+            self._refuse(HTTPStatus.LENGTH_REQUIRED)
+        elif int(length) > LARGEST_BODY_BYTES:
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        else:
+            body = self.rfile.read(int(length))
+            if len(body) == int(length):
+                self._pass_on(body)
+            else:
+                self.close_connection = True
+
+    def _pass_on(self, body: bytes) -> None:
+        base = self.server.front.backend(self.command, self.path.partition("?")[0])
+        if base is None:
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
+            return
+        where = urlsplit(base)
+        backend = http.client.HTTPConnection(where.hostname or "", where.port, timeout=ANSWER_S)
+        try:
+            backend.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            for name, value in self.headers.items():
+                if name.lower() not in _OF_ONE_HOP:
+                    backend.putheader(name, value)
+            backend.putheader("Content-Length", str(len(body)))
+            backend.endheaders(body)
+            answer = backend.getresponse()
+            said = answer.read()
+        except TimeoutError:
+            self._refuse(HTTPStatus.GATEWAY_TIMEOUT)
+        except (ValueError, http.client.InvalidURL):  # a target that cannot be written down again
+            self._refuse(HTTPStatus.BAD_REQUEST)
+        except (OSError, http.client.HTTPException):
+            self._refuse(HTTPStatus.BAD_GATEWAY)
+        else:
+            self._answer(answer.status, said, answer.getheaders())
+        finally:
+            backend.close()
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        self.close_connection = True
+        problem = {"type": "about:blank", "title": status.phrase, "status": status.value}
+        self._answer(status, json.dumps(problem).encode(), [("Content-Type", "application/problem+json")])
+
+    def _answer(self, status: int, body: bytes, headers: list[tuple[str, str]]) -> None:
+        self.send_response_only(status)
+        for name, value in headers:
+            if name.lower() not in _OF_ONE_HOP:
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Say nothing: the functions have logs of their own."""
+
+
+@contextmanager
+def front(port: int = 0) -> Iterator[Front]:
+    """Serve an entrance on the loopback address until the block ends. Args: port: 0 for any free one."""
+    entrance = Front()
+    server = _Server(("127.0.0.1", port), _Handler)
+    server.front = entrance
+    entrance.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield entrance
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(10)

@@ -1,0 +1,110 @@
+"""Run one command, and see to it that nothing of it outlives us: python -I -S keeper.py FOLDER COMMAND...
+
+Whoever started us holds the other end of our standard input. Where that closes, be it that they are done or that they
+were killed, or where we are told to end, the command is asked to end, and after a while made to. Whatever it had
+started itself is ended too, and FOLDER, its private one, removed; a command that ended by itself leaves it to be read.
+On Linux every process below us is found: we are the parent of those whose own one is gone. Should we be killed, the
+command is killed with us (elsewhere it is not).
+"""
+
+import ctypes
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+GRACE_S = 3.0
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_LINUX = sys.platform == "linux"
+
+
+def main(folder: str, command: list[str]) -> int:
+    """Run the command until it ends or our standard input closes; return its exit code, 128 + n for signal n."""
+    told, tell = os.pipe()
+    os.set_blocking(tell, False)
+
+    def wake(number: int, _: object) -> None:
+        with suppress(BlockingIOError):
+            os.write(tell, bytes([number]))
+
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, wake)
+    dies_with_us = _linux_bonds()
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=dies_with_us, process_group=0)
+    while process.poll() is None:
+        ready, _, _ = select.select([sys.stdin, told], [], [])
+        if sys.stdin in ready or os.read(told, 1)[0] != signal.SIGCHLD:
+            _end(process)
+            _end_the_rest(process.pid)
+            shutil.rmtree(folder, ignore_errors=True)
+    _end_the_rest(process.pid)
+    return process.returncode if process.returncode >= 0 else 128 - process.returncode
+
+
+def _linux_bonds() -> Callable[[], None] | None:
+    """Become the parent of orphans below us, and return what binds a child's life to ours."""
+    if not _LINUX:
+        return None
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    keeper = os.getpid()
+
+    def bind() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != keeper:  # we died before the bond was made
+            os._exit(1)
+
+    return bind
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ask, wait, make."""
+    process.terminate()
+    try:
+        process.wait(GRACE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _end_the_rest(group: int) -> None:
+    """Kill what the command left behind: on Linux all that is below us, elsewhere its process group."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)
+    until = time.monotonic() + GRACE_S
+    while _LINUX and time.monotonic() < until:
+        below = list(_descendants(os.getpid()))
+        for pid in below:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        if not below:
+            return
+        time.sleep(0.01)
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    """Yield the processes below one, the ended ones too that nobody has waited for."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with suppress(OSError), open(f"/proc/{name}/stat", "rb") as stat:
+                parent = stat.read().rpartition(b")")[2].split()[1]
+                children.setdefault(int(parent), []).append(int(name))
+    waiting = [pid]
+    while waiting:
+        for child in children.get(waiting.pop(), ()):
+            waiting.append(child)
+            yield child
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2:]))

@@ -1,0 +1,146 @@
+"""Servers as child processes: started in a private folder, waited for until they answer, ended by process id.
+
+Each runs under a keeper of its own (keeper.py), so that nothing outlives the process that started it, not even where
+that is killed.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from localstack.keeper import GRACE_S
+from shared.errors import Unavailable
+
+START_TIMEOUT_S = 30.0
+_LOG_TAIL = 2000
+_KEEPER = Path(__file__).with_name("keeper.py")
+
+
+class NotStarted(Unavailable):
+    """A server ended before it answered, or did not answer in time; the message ends with what it wrote."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """A running server. SIGTERM to `pid` ends it and all that it started; `folder` is its own and goes with it."""
+
+    keeper: subprocess.Popen[bytes]
+    folder: Path
+
+    @property
+    def pid(self) -> int:
+        """The process that keeps the server."""
+        return self.keeper.pid
+
+    @property
+    def log(self) -> Path:
+        """What the server writes to stdout and stderr."""
+        return self.folder / "log"
+
+    def ended(self) -> bool:
+        """Return whether the server is no longer there."""
+        return self.keeper.poll() is not None
+
+    def output(self) -> str:
+        """Return what the server wrote so far, stdout and stderr."""
+        return self.log.read_text(errors="replace")
+
+
+@contextmanager
+def process(
+    command: Sequence[str | Path],
+    ready: Callable[[], bool],
+    *,
+    settings: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    timeout_s: float = START_TIMEOUT_S,
+) -> Iterator[Process]:
+    """Run a server and yield it once `ready` holds.
+
+    Args: settings: its environment, on top of a clean one with PATH and a HOME and TMPDIR of its own. cwd: where it
+        runs, else its private folder.
+    Raises: NotStarted.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="tidegate-"))
+    environment = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": str(folder),
+        "TMPDIR": str(folder),
+        "LANG": "C.UTF-8",
+        **(settings or {}),
+    }
+    keeper: subprocess.Popen[bytes] | None = None
+    try:
+        with (folder / "log").open("wb") as output:
+            keeper = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(_KEEPER), str(folder), *map(str, command)],
+                env=environment,
+                cwd=cwd or folder,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        running = Process(keeper, folder)
+        _wait(running, ready, timeout_s, Path(command[0]).name)
+        yield running
+    finally:
+        if keeper is not None:
+            _end(keeper)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_port() -> int:
+    """Return a loopback port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def answers(url: str) -> bool:
+    """Return whether a server answers there, whatever it says."""
+    try:
+        with urllib.request.urlopen(url, timeout=1):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+
+
+def listens(port: int) -> bool:
+    """Return whether something listens on the loopback port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _wait(server: Process, ready: Callable[[], bool], timeout_s: float, program: str) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not ready():
+        ended = server.keeper.poll()
+        if ended is not None or time.monotonic() > deadline:
+            how = f"did not answer within {timeout_s:g} s" if ended is None else f"ended with exit code {ended}"
+            said = server.output()[-_LOG_TAIL:].strip() if server.log.exists() else ""
+            raise NotStarted(f"{program} {how}; it wrote: {said or 'nothing'}", resource=program)
+        time.sleep(0.02)
+
+
+def _end(keeper: subprocess.Popen[bytes]) -> None:
+    """Let the keeper end the server; should it not, killing it kills the server."""
+    assert keeper.stdin is not None
+    keeper.stdin.close()
+    try:
+        keeper.wait(2 * GRACE_S + 1)
+    except subprocess.TimeoutExpired:
+        keeper.kill()
+        keeper.wait()

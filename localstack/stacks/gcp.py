@@ -1,0 +1,189 @@
+"""Tidegate deployed on the emulated Google Cloud, as infra/ deploys it on a real project.
+
+Buckets, topics, subscriptions, functions and schedules are made from shared/topology.py. Cloud Storage and Pub/Sub are
+emulators, and Cloud Storage tells Pub/Sub by itself what was written; functions-framework runs every function in a
+process of its own, one service for what it answers and one for what it hears. What has no emulator are bridges of
+ours: push (pubsub_push.py), Cloud Scheduler, Cloud Run jobs, Secret Manager, the load balancer (front.py), and an
+OpenTelemetry collector, which gives no figures back.
+
+Less than a real project: nobody checks who calls the services that hear, a service is one instance, and no memory is
+limited. The emulator knows one notification: the landing bucket's whole, not one for each prefix.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from functions.runtimes.environment import ADDRESS, FUNCTION
+from functions.runtimes.gcp.http import MAX_BODY_BYTES
+from localstack import emulators, gcp_host
+from localstack.cloudrun_runner import cloudrun
+from localstack.clouds import create_bucket, create_subscription, create_topic
+from localstack.collector import collector
+from localstack.emulators import Running
+from localstack.front import front
+from localstack.gcp_host import GcpFunction
+from localstack.installation import installed
+from localstack.pubsub_push import push
+from localstack.scheduler import Job, scheduling
+from localstack.secret_manager import secret_manager
+from localstack.side_by_side import side_by_side
+from localstack.stacks.emulated import (
+    NO_LOCAL,
+    ROOT,
+    SIGNING_KEY,
+    EmulatedStack,
+    Keys,
+    function_environment,
+    settings_for,
+)
+from shared.events import UploadReceived
+from shared.settings import Settings, Stores
+from shared.topology import BY_NAME, FUNCTIONS, MAX_RECEIVES, Function, queue_names, subscribers
+
+Target = Literal["http", "event"]
+PROJECT, REGION, JOB = "emulated", "europe-west4", "job"
+PREFIX = "tidegate-"
+STORES = ("landing", "system", "capture")
+LANDING = "landing"
+"""The topic and subscription of what was written to the landing bucket."""
+MAIN = ROOT / "functions/runtimes/gcp/main.py"
+PATH = (NO_LOCAL, ROOT)
+JOB_COMMAND = (sys.executable, "-m", "functions.runtimes.job")
+ENVIRONMENT = {"GOOGLE_CLOUD_PROJECT": PROJECT, "OTEL_RESOURCE_ATTRIBUTES": f"gcp.project_id={PROJECT}"}
+"""The adapters reach the emulators by the settings' URLs, and without credentials."""
+THREADS = "THREADS"
+"""How many calls functions-framework's server answers at once: Cloud Run's concurrency."""
+
+
+@contextmanager
+def served(folder: Path, say: Callable[[str], None]) -> Iterator[EmulatedStack]:
+    """Run the stack until the block ends. Args: as localstack.stacks.served's. Raises: NotInstalled, NotStarted."""
+    place = installed(say, names=("gcs", "pubsub"))
+    with ExitStack() as running:
+        project = Project(place, folder, running)
+        say(f"Google Cloud is emulated: Cloud Storage at {project.storage.url}, Pub/Sub at {project.broker.url}")
+        project.deploy()
+        say(f"{len(project.services)} services are deployed, called at {project.front.url}")
+        yield EmulatedStack(
+            provider="gcp",
+            url=project.front.url,
+            settings=project.settings,
+            keys=project.keys,
+            environment=ENVIRONMENT,
+            logs=folder,
+            invocations=project.invocations,
+        )
+
+
+class Project:
+    """One emulated project, and what is deployed to it.
+
+    Args: place: where the emulators are installed. folder: for the logs. running: holds what is to be ended.
+    """
+
+    def __init__(self, place: Path, folder: Path, running: ExitStack) -> None:
+        self.keys = Keys()
+        self.services: dict[tuple[str, Target], GcpFunction] = {}
+        self._folder = folder
+        self._running = running
+        start = running.enter_context
+        self.broker = start(emulators.pubsub(place))
+        for name in (*queue_names(), LANDING):
+            self._make_topic(name)
+        self.storage = start(
+            emulators.gcs(place, events=self.broker, project=PROJECT, topic=PREFIX + LANDING, bucket=PREFIX + LANDING)
+        )
+        self.secrets = start(secret_manager(PROJECT))
+        self.metrics = start(collector())
+        self.jobs, tasks = start(cloudrun(JOB_COMMAND, project=PROJECT, region=REGION, job=JOB))
+        self.front = start(front())
+        self.settings = _settings(self.keys, self.storage, self.broker, tasks, self.secrets.url, self.metrics.url)
+
+    def deploy(self) -> None:
+        """Make everything, callers last."""
+        for name in STORES:
+            create_bucket(self.storage, PREFIX + name)
+        values = {SIGNING_KEY: self.keys.signing}
+        for secret in {secret for function in FUNCTIONS for secret in function.secrets}:
+            self.secrets.put(PREFIX + secret, values[secret])
+        self.jobs.environment = function_environment(self.settings, "none but what an execution says", ENVIRONMENT)
+        declared = list(services())
+        hosts = self._running.enter_context(side_by_side([self._service(*each) for each in declared]))
+        for (function, target), host in zip(declared, hosts, strict=True):
+            self.services[function.name, target] = host
+            self._folder.joinpath(f"{function.name}-{target}.log").symlink_to(host.server.log)
+            if target == "http":
+                self.front.backends[function.name] = host.url
+        for name in queue_names():
+            self._push(name, name)
+        for name in subscribers(UploadReceived.TYPE):
+            self._push(LANDING, name)
+        self._running.enter_context(scheduling(list(self._schedules())))
+
+    def invocations(self) -> dict[str, int]:
+        """Return function -> calls: what the servers of its services logged, and its executions as a job."""
+        counts = Counter({function.name: 0 for function in FUNCTIONS})
+        for (name, _), service in self.services.items():
+            counts[name] += sum(service.invocations().values())
+        counts.update(task.environment[FUNCTION] for task in self.jobs.executions)
+        return dict(counts)
+
+    def _service(self, function: Function, target: Target) -> AbstractContextManager[GcpFunction]:
+        given = {**ENVIRONMENT, ADDRESS: self.front.url, THREADS: str(function.concurrency)}
+        environment = function_environment(self.settings, function.name, given)
+        return gcp_host.function(MAIN, target, environment, path=PATH, timeout_s=function.timeout_s)
+
+    def _make_topic(self, name: str) -> None:
+        """Make a topic and its subscription, and the same for its dead letters."""
+        topic, dead = _path("topics", name), _path("topics", f"{name}-dead")
+        for each in (topic, dead):
+            create_topic(self.broker, each)
+        create_subscription(self.broker, _path("subscriptions", f"{name}-dead"), dead)
+        create_subscription(
+            self.broker, _path("subscriptions", name), topic, dead_letters=dead, max_receives=MAX_RECEIVES
+        )
+
+    def _push(self, subscription: str, name: str) -> None:
+        """Let a subscription's messages be pushed to a function."""
+        path, timeout_s = _path("subscriptions", subscription), BY_NAME[name].timeout_s
+        self._running.enter_context(push(self.broker, path, self.services[name, "event"].url, timeout_s=timeout_s))
+
+    def _schedules(self) -> Iterator[Job]:
+        for function in FUNCTIONS:
+            if function.schedule:
+                every_s: float = getattr(self.settings, function.schedule)
+                yield Job(PREFIX + function.name, self.services[function.name, "event"].url, every_s)
+
+
+def services() -> Iterator[tuple[Function, Target]]:
+    """Yield what is deployed: a service for what a function answers, and one of its own for what it hears."""
+    for function in FUNCTIONS:
+        if function.http:
+            yield function, "http"
+        if function.subscribes or function.schedule:
+            yield function, "event"
+
+
+def _settings(keys: Keys, storage: Running, broker: Running, tasks: Running, secrets: str, metrics: str) -> Settings:
+    """Return the stack's settings. Files of the demo are taken over HTTP: Cloud Run lets more through than Lambda."""
+    settings = settings_for(
+        "gcp",
+        keys,
+        stores=Stores(**{name: f"gs://{PREFIX}{name}?endpoint={storage.url}" for name in STORES}),
+        queues=f"pubsub://{PROJECT}/{PREFIX}?endpoint={broker.url}",
+        jobs=f"cloudrun://{PROJECT}/{REGION}/{JOB}?endpoint={tasks.url}",
+        metrics=f"cloudmonitoring://?endpoint={metrics}",
+        limits=f"cloudfunctions://{PROJECT}/{REGION}",
+        secrets=f"secretmanager://{PROJECT}/{PREFIX}?endpoint={secrets}",
+    )
+    return msgspec.structs.replace(settings, max_upload_bytes=MAX_BODY_BYTES)
+
+
+def _path(kind: Literal["topics", "subscriptions"], name: str) -> str:
+    return f"projects/{PROJECT}/{kind}/{PREFIX}{name}"

@@ -1,0 +1,87 @@
+"""What the tests of the emulated stacks share: how clients ask, how an outsider drops a file, who runs below us."""
+
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from functions.validate import receipt_id_of
+from localstack.stacks.emulated import EmulatedStack
+from shared import layout
+from shared.platform import Platform
+from tests.localstack.waiting import alive, below, until
+
+USECASE = "unsigned"
+"""Has no charter."""
+PATIENCE_S = 90.0
+QUIET_LOOKS = 10
+
+
+@contextmanager
+def nothing_left() -> Iterator[Callable[[], None]]:
+    """Assert that of the processes that were started in the block none is there at its end.
+
+    Yields what looks who runs now: whoever lost its parent in the meantime is found only if it was seen before.
+    """
+    before = set(below(os.getpid()))
+    seen: set[int] = set()
+
+    def look() -> None:
+        seen.update(set(below(os.getpid())) - before)
+
+    yield look
+    look()
+    assert not [pid for pid in seen if alive(pid)]
+
+
+def ask(stack: EmulatedStack, method: str, path: str, body: bytes | None = None, *scopes: str) -> tuple[int, Any]:
+    """Return the status and the JSON of an answer. Args: scopes: of the token that is sent along, none for no token."""
+    headers = {"authorization": f"Bearer {stack.issue('tester', scopes, 600.0)}"} if scopes else {}
+    asked = urllib.request.Request(stack.url + path, data=body, method=method, headers=headers)
+    try:
+        with urllib.request.urlopen(asked, timeout=PATIENCE_S) as answer:
+            text = answer.read()
+            return answer.status, json.loads(text) if text else None
+    except urllib.error.HTTPError as error:
+        with error:
+            text = error.read()
+            return error.code, json.loads(text) if text else None
+
+
+def rested(stack: EmulatedStack, function: str) -> int:
+    """Return how often a function was called, once nothing of what went before is on its way to it any more."""
+    count, quiet = stack.invocations()[function], 0
+    while quiet < QUIET_LOOKS:
+        time.sleep(0.2)
+        found = stack.invocations()[function]
+        count, quiet = found, quiet + 1 if found == count else 0
+    return count
+
+
+def drop(platform: Platform, name: str) -> None:
+    """Put a file into the landing store, and wait until it is judged. There is no charter: all are quarantined."""
+    key = layout.DROPS.key(usecase=USECASE, name=name)
+    platform.landing.put_new(key, f"level,at\n1,{name}\n".encode())
+    info = platform.landing.head(key)
+    assert info is not None
+    receipt = layout.RECEIPTS.key(usecase=USECASE, receipt=receipt_id_of(key, info.etag))
+    until(lambda: platform.system.head(receipt) is not None, PATIENCE_S)
+    assert json.loads(platform.system.get(receipt).body)["state"] == "quarantined"
+
+
+def environments() -> list[dict[str, str]]:
+    """Return the environments of the processes below this one that are functions."""
+    return [given for given in map(_environment_of, below(os.getpid())) if "TIDEGATE_FUNCTION" in given]
+
+
+def _environment_of(pid: int) -> dict[str, str]:
+    try:
+        text = Path(f"/proc/{pid}/environ").read_bytes().decode()
+    except OSError:
+        return {}
+    return dict(each.split("=", 1) for each in text.split("\0") if "=" in each)

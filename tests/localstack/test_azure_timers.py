@@ -1,0 +1,51 @@
+"""Timers fire at multiples of their period, are told when they were due, and end with the block."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from threading import active_count
+from typing import Any, cast
+
+import pytest
+
+from functions.runtimes.azure.events import firing_of
+from localstack.azure_host import FunctionApp
+from localstack.azure_timers import timers
+from tests.localstack.waiting import until
+
+PERIOD_S = 0.25
+
+
+@dataclass
+class App:
+    """Stands for a function app's host."""
+
+    fails: bool = False
+    fired: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
+
+    def fire(self, timer: str, status: Mapping[str, str]) -> bool:
+        self.fired.append((timer, status))
+        if self.fails:
+            raise ConnectionRefusedError("it has ended")
+        return True
+
+
+def epoch(status: Mapping[str, Any], name: str) -> float:
+    return datetime.fromisoformat(status[name]).timestamp()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_each_firing_is_told_when_it_was_due(fails: bool) -> None:
+    app, threads = App(fails), active_count()
+    with timers({"timer-sweep": (cast(FunctionApp, app), PERIOD_S)}):
+        until(lambda: len(app.fired) >= 3)
+    assert active_count() == threads
+    count = len(app.fired)
+    due = [epoch(status, "Next") for _, status in app.fired]
+    assert all(at % PERIOD_S == 0 for at in due)
+    assert due == sorted(set(due))
+    assert [epoch(status, "Last") for _, status in app.fired[1:]] == due[:-1]
+    assert {name for name, _ in app.fired} == {"timer-sweep"}
+    # The runtime takes the time from what it is told, and not from its clock.
+    assert firing_of("sweep", app.fired[0][1], PERIOD_S, now=0.0)[1] == due[0]
+    assert len(app.fired) == count
