@@ -37,11 +37,15 @@ _BY_STATUS: dict[int, type[TidegateError]] = {
 
 
 class Client:
-    """Talks to one stack with one token, over one connection that is made anew when it breaks."""
+    """Talks to one stack with one token, over one connection that is made anew when it breaks.
+
+    Args: url: where the stack answers; it may be below a path, as an HTTP API's stage is.
+    """
 
     def __init__(self, url: str, token: str) -> None:
         parts = urlsplit(url)
         self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
+        self._below = parts.path.rstrip("/")
         self._headers = {"authorization": f"Bearer {token}"}
         self._connection: http.client.HTTPConnection | None = None
 
@@ -98,7 +102,7 @@ class Client:
     def _once(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
         if self._connection is None:
             self._connection = http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT_S)
-        self._connection.request(method, path, body or None, headers)
+        self._connection.request(method, self._below + path, body or None, headers)
         response = self._connection.getresponse()
         return response.status, response.read()
 
@@ -128,7 +132,7 @@ def connected(home: "Home", usecase: str, *actions: str) -> Client:
 def _refusal(status: int, answer: bytes) -> TidegateError:
     try:
         found = msgspec.json.decode(answer)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         found = {}
     problem = found if isinstance(found, dict) else {}
     detail = str(problem.get("detail", f"the stack answered {status}"))

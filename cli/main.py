@@ -38,6 +38,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "lineage": "cli.lineage",
         "fsck": "cli.monitoring",
     },
+    "Clouds": {"emulate": "cli.emulate"},
 }
 """Panel of the help -> command -> the module that has a function of its name."""
 
@@ -189,7 +190,7 @@ def _explained(error: Exception) -> TidegateError:
     )
 
 
-_OURS = frozenset({"cli", "functions", "shared", "adapters"})
+_OURS = frozenset({"cli", "functions", "shared", "adapters", "localstack"})
 
 
 def _parameter(error: TyperException) -> str:

@@ -204,6 +204,9 @@ def _show_report(report: "WindowReport") -> None:
     figures = report.service
     p99 = "?" if figures.latency_p99_ms is None else f"{figures.latency_p99_ms:.1f}"
     memory = "?" if figures.memory_mb is None else f"{figures.memory_mb:.0f}"
+    if figures.requests is None or figures.errors is None:
+        say("service: the provider's own monitoring shows requests, latency and memory")
+        return
     asked, failed = counted(figures.requests, "request"), counted(figures.errors, "error")
     say(f"service: {asked}, {failed}, p99 {p99} ms, {memory} MB")
 

@@ -1,18 +1,25 @@
 """`tidegate demo`: starts a stack, goes once round the loop, and leaves the endpoint up."""
 
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from cli.output import emit, progress, say, write
 from cli.state import DEFAULT_HOME, HomeOption, JsonOption
+from shared.errors import InvalidInput, MissingDependency
 
 if TYPE_CHECKING:
     from cli.demo.result import Demo
+    from cli.demo.stack import DemoStack
 
 
 def demo(
@@ -20,6 +27,12 @@ def demo(
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, help="Where the endpoint listens; 0: any free one.")
     ] = 0,
+    provider: Annotated[
+        Literal["local", "aws", "azure", "gcp"],
+        typer.Option(
+            help="Where it runs: this machine, or a cloud's emulators on it (installed once; no home is kept)."
+        ),
+    ] = "local",
     exit_: Annotated[bool, typer.Option("--exit", help="End when the loop is done, instead of serving on.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -33,19 +46,16 @@ def demo(
     import msgspec
 
     from cli.demo.loop import run
-    from cli.demo.stack import of_home
-    from functions.runtimes.local.home import create_home
-    from functions.runtimes.local.supervisor import start
 
+    if provider != "local" and port:
+        raise InvalidInput("--port is for --provider local; an emulated cloud chooses its own", field="--port")
     began = time.monotonic()
 
     def tell(message: str) -> None:
         progress(f"{time.monotonic() - began:6.1f} s  {message}")
 
-    opened = create_home(home)
-    tell(f"serving {opened.path}")
-    with start(opened, port) as stack:
-        result = run(of_home(opened, stack.url), tell)
+    with _local(home, port, tell) if provider == "local" else _emulated(provider, tell) as stack:
+        result = run(stack, tell)
         if exit_:
             result = msgspec.structs.replace(result, curl=None)
         emit(result, as_json, lambda: _show(result))
@@ -53,6 +63,55 @@ def demo(
             sys.stdout.flush()  # a pipe waits for the line as a person does
             progress("The endpoint is live; Ctrl-C stops it.")
             _until_interrupted()
+
+
+@contextmanager
+def _local(home: Path, port: int, tell: Callable[[str], None]) -> "Iterator[DemoStack]":
+    from cli.demo.stack import of_home
+    from functions.runtimes.local.home import create_home
+    from functions.runtimes.local.supervisor import start
+
+    opened = create_home(home)
+    tell(f"serving {opened.path}")
+    with start(opened, port) as served:
+        yield of_home(opened, served.url)
+
+
+@contextmanager
+def _emulated(provider: str, tell: Callable[[str], None]) -> "Iterator[DemoStack]":
+    """Serve on a cloud's emulators, in a private folder that goes with the demo, unless it failed: its logs stay."""
+    from cli.demo.stack import of_emulated
+    from localstack.stacks import served
+
+    folder = Path(tempfile.mkdtemp(prefix="tidegate-"))
+    try:
+        with served(provider, folder, tell) as stack:
+            try:
+                yield of_emulated(stack)
+            except Exception:
+                _keep_logs(stack.logs, folder)
+                raise
+    except MissingDependency:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    except Exception:
+        tell(f"the logs stay in {folder}; remove it when you have read them")
+        raise
+    except BaseException:  # it was asked to end
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _keep_logs(logs: Path, folder: Path) -> None:
+    """Copy what the servers wrote into the folder: their own go with them."""
+    linked = [path for path in folder.rglob("*") if path.is_symlink()]
+    for path in [*linked, *([logs] if logs.is_file() else [])]:
+        with suppress(OSError):
+            body = path.read_bytes()
+            kept = folder / path.name
+            kept.unlink(missing_ok=True)
+            kept.write_bytes(body)
 
 
 def _show(result: "Demo") -> None:

@@ -55,7 +55,9 @@ def assembled(
     node = f"model.{prediction.model}"
     return Demo(
         usecase=usecase,
+        provider=stack.provider,
         home=stack.where,
+        invocations=stack.invocations(),
         seconds=seconds,
         reused=tuple(reused),
         charter=_charter(platform, usecase),

@@ -100,13 +100,17 @@ class RollbackShown(msgspec.Struct, frozen=True, kw_only=True):
 class Demo(msgspec.Struct, frozen=True, kw_only=True):
     """All of it.
 
+    `home`: the local home, or whose emulators the stack was. `provider`: "local", "aws", "azure" or "gcp".
+    `invocations`: function -> calls, as the cloud's emulator or function host counted them; None on a local home.
     `endpoint`: where predictions were asked for. `curl`: a line to paste that asks there, with a token that may do
     nothing else; None where the stack ended with the demo (`--exit`): nothing would answer.
     """
 
     usecase: str
+    provider: str
     home: str
     seconds: float
+    invocations: dict[str, int] | None
     reused: tuple[str, ...]
     charter: CharterShown
     receipts: tuple[Receipt, ...]

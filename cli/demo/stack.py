@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from functions.runtimes.local.home import Home, issue_token
-from functions.runtimes.local.platform import compose
 from shared.platform import Platform
+
+if TYPE_CHECKING:
+    from functions.runtimes.local.home import Home
+    from localstack.stacks.emulated import EmulatedStack
 
 Issue = Callable[[str, Sequence[str], float], str]
 """(subject, scopes, lifetime in s) -> a token of the stack."""
@@ -16,7 +19,8 @@ class DemoStack:
     """A served stack.
 
     url: where it answers. platform: its ports, whole. where: what names it to a person. logs: where to look if
-    something does not come.
+    something does not come. provider: "local", or whose emulators serve it. invocations: function -> how often it was
+    called, as the emulator or host counts; None where nobody counts.
     """
 
     url: str
@@ -24,13 +28,31 @@ class DemoStack:
     issue: Issue
     where: str
     logs: str
+    provider: str = "local"
+    invocations: Callable[[], dict[str, int] | None] = lambda: None
 
 
-def of_home(home: Home, url: str) -> DemoStack:
+def of_home(home: "Home", url: str) -> DemoStack:
     """Return the stack of a local home that is served at `url`."""
+    from functions.runtimes.local.home import issue_token
+    from functions.runtimes.local.platform import compose
+
     platform = compose(home, "demo")
 
     def issue(subject: str, scopes: Sequence[str], lifetime_s: float) -> str:
         return issue_token(home, subject, scopes, platform.clock.now(), lifetime_s)
 
     return DemoStack(url, platform, issue, str(home.path), str(home.logs))
+
+
+def of_emulated(stack: "EmulatedStack") -> DemoStack:
+    """Return a stack on a cloud's emulators."""
+    return DemoStack(
+        stack.url,
+        stack.platform(),
+        stack.issue,
+        f"emulated {stack.provider}",
+        str(stack.logs),
+        stack.provider,
+        stack.invocations,
+    )

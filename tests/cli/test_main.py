@@ -63,7 +63,7 @@ def test_every_command_says_what_it_does_with_an_example(tidegate: Any, name: st
     assert f"Usage: tidegate {name}" in flat
     assert "Example: " in flat
     assert "tidegate " + name in flat.split("Example:")[1]
-    assert ("--home" in flat) == (name not in ("profile",))
+    assert ("--home" in flat) == (name not in ("profile", "emulate"))
     assert "--json" in flat
 
 
