@@ -3,8 +3,12 @@
 tests/docs fails when a table in docs/ is not what this program writes.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
+from localstack.evidence.faults import FAULTS
+from localstack.evidence.row import EVIDENCE, SHOWN, Row
+from localstack.evidence.rows import PROVIDERS, ROWS
 from shared.events import PAYLOADS, UNLOGGED
 from shared.layout import FAMILIES, GRAMMAR
 from shared.monitoring.fsck import CHECKS, INVARIANTS
@@ -85,7 +89,58 @@ def invariants() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"state.md": state, "functions.md": functions, "invariants.md": invariants}
+def capabilities() -> str:
+    """Return what each provider can do here, and what shows it."""
+    lines = [
+        "# What is shown of each cloud, and by what\n",
+        NOTE,
+        "Nothing here was run on a real account; [live runs](live.md) are for whoever has one. The words:\n",
+        *(f"- **{word}**: {meaning}." for word, meaning in EVIDENCE.items()),
+        "\nThe reference adapters, memory and local, pass every clause but presign, which both refuse (Unsupported).",
+        "\n## At a glance\n",
+        f"| | | {' | '.join(PROVIDERS)} |",
+        f"|---|---|{'---|' * len(PROVIDERS)}",
+    ]
+    areas = list(dict.fromkeys(row.area for row in ROWS))
+    for area, what in sorted(dict.fromkeys((row.area, row.what) for row in ROWS), key=lambda row: areas.index(row[0])):
+        words = [
+            ", ".join(
+                dict.fromkeys(row.evidence for row in ROWS if (row.provider, row.area, row.what) == (name, area, what))
+            )
+            for name in PROVIDERS
+        ]
+        lines.append(f"| {area} | {what} | {' | '.join(word or '-' for word in words)} |")
+    for name in PROVIDERS:
+        rows = [row for row in ROWS if row.provider == name]
+        shown = sum(row.evidence in SHOWN for row in rows)
+        lines += [
+            f"\n## {name}\n",
+            f"{shown} of {len(rows)} rows rest on an emulator or a host.\n",
+            "| | what | service | evidence | shown by | instead, or otherwise than one would think |",
+            "|---|---|---|---|---|---|",
+            *(_capability(row) for row in rows),
+        ]
+    lines += ["\n## Bad input and faults\n", f"| | {' | '.join(PROVIDERS)} |", f"|---|{'---|' * len(PROVIDERS)}"]
+    for fault, shown_by in FAULTS.items():
+        lines.append(f"| {fault} | {' | '.join(_tests(shown_by.get(name, ())) for name in PROVIDERS)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _tests(names: Iterable[str]) -> str:
+    return "<br>".join(f"`{name.removeprefix('tests/')}`" for name in names) or "-"
+
+
+def _capability(row: Row) -> str:
+    tests = _tests(row.shown_by)
+    return f"| {row.area} | {row.what} | {row.service} | {row.evidence} | {tests} | {row.remedy or '-'} |"
+
+
+PAGES = {
+    "capabilities.md": capabilities,
+    "state.md": state,
+    "functions.md": functions,
+    "invariants.md": invariants,
+}
 
 
 def _granted(access: str, family: str) -> str:

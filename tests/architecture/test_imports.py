@@ -12,14 +12,14 @@ from shared.topology import FUNCTIONS, Function, Unit
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = (
     *("numpy", "pyarrow", "pandas", "sklearn", "scipy", "onnxruntime", "onnx", "skl2onnx", "optuna"),
-    *("jwt", "cryptography", "uvicorn", "typer", "rich", "ruamel", "sqlite3", "boto3", "azure", "google.cloud"),
+    *("jwt", "cryptography", "uvicorn", "typer", "rich", "ruamel", "sqlite3", "boto3", "azure", "google.auth"),
 )
 TERMINAL = {"typer", "rich", "ruamel"}
 TRAINS = {"pandas", "sklearn", "scipy", "optuna", "skl2onnx", "onnx"}
 ABSENT: dict[Unit, set[str]] = {
-    "serve": {*TRAINS, *TERMINAL, "pyarrow", "uvicorn", "sqlite3", "boto3", "azure", "google.cloud"},
-    "data": {*TRAINS, *TERMINAL, "onnxruntime", "jwt", "uvicorn", "sqlite3", "boto3", "azure", "google.cloud"},
-    "train": {"jwt", "uvicorn", "typer", "boto3", "azure", "google.cloud"},
+    "serve": {*TRAINS, *TERMINAL, "pyarrow", "uvicorn", "sqlite3", "boto3", "azure", "google.auth"},
+    "data": {*TRAINS, *TERMINAL, "onnxruntime", "jwt", "uvicorn", "sqlite3", "boto3", "azure", "google.auth"},
+    "train": {"jwt", "uvicorn", "typer", "boto3", "azure", "google.auth"},
 }
 
 
@@ -59,8 +59,8 @@ with tempfile.TemporaryDirectory() as folder:
     Service(platform, Telemetry(platform.metrics, "test")).warm()
 """
     found = imported(code)
-    assert found >= {"uvicorn", "onnxruntime", "jwt"}
-    assert found & {*TRAINS, *TERMINAL, "pyarrow"} == set()
+    assert found >= {"uvicorn", "onnxruntime", "cryptography"}
+    assert found & {*TRAINS, *TERMINAL, "pyarrow", "jwt"} == set()
 
 
 @pytest.mark.parametrize("module", ["worker", "supervisor"])
@@ -69,7 +69,12 @@ def test_the_other_processes_begin_without_anything_heavy(module: str) -> None:
 
 
 def test_a_job_begins_without_what_trains() -> None:
-    assert imported("import functions.runtimes.job") & {*TRAINS, *TERMINAL, "pyarrow", "uvicorn"} == set()
+    assert imported("import functions.runtimes.local.job") & {*TRAINS, *TERMINAL, "pyarrow", "uvicorn"} == set()
+
+
+@pytest.mark.parametrize("name", ["validate", "monitor"])
+def test_what_reads_tables_is_imported_with_the_first_of_them(name: str) -> None:
+    assert imported(f"import functions.{name}") & {"numpy", "pyarrow"} == set()
 
 
 def test_help_is_shown_without_numbers() -> None:

@@ -1,0 +1,185 @@
+"""The capability table is true: its tests are there, what they stand on is there, and no gap is left unsaid."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from adapters.urls import PROVIDERS as REGISTERED
+from localstack.evidence.faults import FAULTS
+from localstack.evidence.row import EVIDENCE, MUST_BE_SHOWN, PORTS, SHOWN, Row
+from localstack.evidence.rows import PROVIDERS, ROWS
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = ("tests/adapters", "tests/conformance", "tests/localstack", "tests/runtimes")
+PLUGIN = """
+import json, os
+def pytest_collection_finish(session):
+    found = {item.nodeid: list(getattr(item, "fixturenames", ())) for item in session.items}
+    with open(os.environ["COLLECTED"], "w") as file:
+        json.dump(found, file)
+"""
+EMULATORS = {
+    "aws": {"aws_emulator", "aws_with_iam"},
+    "azure": {"azure_emulator"},
+    "gcp": {"gcs_emulator", "pubsub_emulator"},
+}
+HOSTS = {
+    "aws": ("tests/runtimes/aws/test_on_host.py", "tests/localstack/test_lambda_host.py"),
+    "azure": ("tests/runtimes/azure/test_worker.py", "tests/localstack/test_azure_host.py"),
+    "gcp": (
+        "tests/runtimes/gcp/test_served.py",
+        "tests/runtimes/gcp/test_on_emulators.py",
+        "tests/localstack/test_gcp_host.py",
+    ),
+}
+"""The modules whose functions run under the vendor's own library."""
+FLAGS = {"presigns": "StoreRig", "delays": "QueueRig", "counts": "QueueRig", "changes": "LimitsRig"}
+"""The fields of rigs by which an adapter is let off something; False declares a gap."""
+
+
+NAMED = {test for row in ROWS for test in row.shown_by}
+NAMED |= {test for clouds in FAULTS.values() for tests in clouds.values() for test in tests}
+
+
+def name_of(row: Row) -> str:
+    return f"{row.provider}-{row.area}-{row.what}-{row.service}"
+
+
+@pytest.fixture(scope="module")
+def collected(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    """Return the tests that pytest finds, by name with and without their case, each with its fixtures."""
+    here = by_name({item.nodeid: list(getattr(item, "fixturenames", ())) for item in request.session.items})
+    if set(here) >= NAMED:
+        return here  # all tests run; else another process looks for them
+    folder = tmp_path_factory.mktemp("collected")
+    (folder / "tell_what_was_collected.py").write_text(PLUGIN)
+    environment = {**os.environ, "PYTHONPATH": str(folder), "COLLECTED": str(folder / "found.json")}
+    environment.pop("TIDEGATE_LIVE", None)
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
+    ran = subprocess.run(
+        [*command, "-p", "tell_what_was_collected", *FOLDERS],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (folder / "found.json").exists(), ran.stdout[-3000:] + ran.stderr[-1000:]
+    return by_name(json.loads((folder / "found.json").read_text()))
+
+
+def by_name(nodes: dict[str, list[str]]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for node, fixtures in nodes.items():
+        for name in (node, node.partition("[")[0]):
+            found.setdefault(name, set()).update(fixtures)
+    return found
+
+
+def test_every_test_that_is_named_is_there(collected: dict[str, set[str]]) -> None:
+    assert NAMED - set(collected) == set()
+
+
+def test_what_is_shown_stands_on_an_emulator_or_a_host(collected: dict[str, set[str]]) -> None:
+    for row in ROWS:
+        if row.evidence == "emulator":
+            assert any(stands_on_emulator(row, test, collected) for test in row.shown_by), name_of(row)
+        if row.evidence == "host":
+            assert any(test.startswith(HOSTS[row.provider]) for test in row.shown_by), name_of(row)
+
+
+def stands_on_emulator(row: Row, test: str, collected: dict[str, set[str]]) -> bool:
+    if test.startswith("tests/conformance/"):  # its rig asks for the emulator by name
+        return any(f'fixture("{name}")' in rigs_of(row.provider) for name in EMULATORS[row.provider])
+    return bool(collected[test] & EMULATORS[row.provider])
+
+
+@pytest.mark.parametrize("service", sorted(MUST_BE_SHOWN))
+def test_the_services_that_all_stands_on_are_shown(service: str) -> None:
+    rows = [row for row in ROWS if row.service == service]
+    assert rows
+    assert [name_of(row) for row in rows if row.evidence not in (*SHOWN, "unsupported")] == []
+    assert any(row.evidence in SHOWN for row in rows)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_fault_is_shown_on_every_cloud_that_has_it(fault: str) -> None:
+    assert set(FAULTS[fault]) == ({"aws"} if "region" in fault else set(PROVIDERS))
+    assert all(FAULTS[fault].values())
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_every_operation_of_every_port_has_its_row(provider: str) -> None:
+    assert set(PORTS) == set(REGISTERED[provider])
+    for port, operations in PORTS.items():
+        assert {row.what for row in ROWS if (row.provider, row.area) == (provider, port)} >= set(operations)
+    for entry in ("HTTP", "object event", "queue", "schedule", "job"):
+        assert [row for row in ROWS if (row.provider, row.area, row.what) == (provider, "runtime", entry)], entry
+    for area in ("events", "credentials", "limits of the platform"):
+        assert [row for row in ROWS if (row.provider, row.area) == (provider, area)], area
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_every_gap_that_a_rig_declares_is_a_row_and_no_other(provider: str) -> None:
+    declared = {flag for flag in FLAGS if f"{flag}=False" in rigs_of(provider)}
+    declared |= {"collected"} if "collected" in called_with(provider, "MetricsRig") else set()
+    assert {row.flag for row in ROWS if row.provider == provider and row.flag} == declared
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_every_unsupported_of_an_adapter_is_a_row(provider: str) -> None:
+    """Each module of the provider that raises Unsupported has a row that says so, shown by a test that expects it."""
+    raising = {module for module in (ROOT / "adapters" / provider).glob("*.py") if "Unsupported(" in module.read_text()}
+    said = {row.area for row in ROWS if row.provider == provider and row.evidence == "unsupported"}
+    assert {module.stem for module in raising} & set(PORTS) <= said
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.evidence == "unsupported"], ids=name_of)
+def test_what_is_unsupported_is_asserted_with_a_remedy(row: Row) -> None:
+    assert len(row.remedy) > 20
+    for test in row.shown_by:
+        path, _, name = test.partition("::")
+        clause = name.rpartition("-")[2].removesuffix("]") if "[" in name else ""
+        bodies = functions(ROOT / "tests/conformance") if clause else functions(ROOT / path)
+        assert "Unsupported" in bodies[clause or name], test
+
+
+def test_the_words_and_services_are_known() -> None:
+    assert {row.evidence for row in ROWS} <= set(EVIDENCE)
+    assert {row.service for row in ROWS} >= MUST_BE_SHOWN
+    assert {row.provider for row in ROWS} == set(PROVIDERS)
+    assert len({name_of(row) for row in ROWS}) == len(ROWS)
+    assert all(row.shown_by for row in ROWS)
+
+
+def rigs_of(provider: str) -> str:
+    return (ROOT / "tests" / "conformance" / f"{provider}_rigs.py").read_text()
+
+
+def called_with(provider: str, kind: str) -> set[str]:
+    """Return the names, and positions beyond the sixth, that a provider's rigs give to a rig of this kind."""
+    given: set[str] = set()
+    for node in ast.walk(ast.parse(rigs_of(provider))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == kind:
+            given |= {keyword.arg or "" for keyword in node.keywords}
+            given |= {"collected"} if len(node.args) > 6 else set()
+    return given
+
+
+def functions(path: Path) -> dict[str, str]:
+    """Return the functions of a module, or of all modules of a folder, by name."""
+
+    def parts(file: Path) -> Iterator[tuple[str, str]]:
+        text = file.read_text()
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                yield node.name, ast.get_source_segment(text, node) or ""
+
+    files = sorted(path.glob("*clauses.py")) if path.is_dir() else [path]
+    return dict(part for file in files for part in parts(file))

@@ -1,0 +1,214 @@
+"""A live run on Google Cloud: Cloud Storage, Pub/Sub and Secret Manager, with the default chain's credentials.
+
+Back doors and what makes things speak plain REST. STORAGE_EMULATOR_HOST (an http:// address), PUBSUB_EMULATOR_HOST
+(host:port, gRPC) and TIDEGATE_LIVE_PUBSUB_REST point to other endpoints than Google's.
+"""
+
+import base64
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from urllib.parse import quote
+
+from adapters.gcp import sdk
+from adapters.urls import open_queues, open_secrets, open_store
+from tests.conformance.rigs import QueueRig, SecretsRig, StoreRig
+from tests.live.account import Asked, Loans, Patient
+
+NEEDS = {
+    "": {"GOOGLE_CLOUD_PROJECT": "the project in which things are made"},
+    "store": {"TIDEGATE_LIVE_LOCATION": "where buckets are made, europe-west1 or EU"},
+    "queue": {"TIDEGATE_LIVE_PROJECT_NUMBER": "the project's number, whose Pub/Sub service account moves dead letters"},
+}
+LEFT_OUT = {
+    "list_fetches_as_it_goes": "counts requests on the wire, which is encrypted here",
+    "threads_may_share_it": "writes one name 160 times at once; Cloud Storage takes about one write a second",
+    "presign_works_or_says_that_it_cannot": "whether it can depends on whose credentials run it",
+    "ack_of_a_lapsed_loan_is_false": "Pub/Sub cannot be looked into without a loan, which voids the receipts before it",
+}
+DELIVERIES = 5
+"""The fewest that the service allows."""
+WAIT_S = 60.0
+_DEAD_LETTER_ROLES = (
+    ("topics", "queue-dead", "roles/pubsub.publisher"),
+    ("subscriptions", "queue", "roles/pubsub.subscriber"),
+)
+
+
+class Gcp:
+    """The project that the environment names."""
+
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
+        self._project = asked.environ["GOOGLE_CLOUD_PROJECT"]
+        storage = asked.environ.get("STORAGE_EMULATOR_HOST", "")
+        grpc = asked.environ.get("PUBSUB_EMULATOR_HOST", "")
+        self._at_storage = f"?endpoint={storage}" if storage else ""
+        self._at_pubsub = f"?endpoint=http://{grpc}" if grpc else ""
+        self._storage = storage or "https://storage.googleapis.com"
+        self._pubsub = asked.environ.get("TIDEGATE_LIVE_PUBSUB_REST", "") or "https://pubsub.googleapis.com"
+        self._http = sdk.new_session(sdk.credentials(storage), bool(storage))
+
+    @contextmanager
+    def store(self) -> Iterator[StoreRig]:
+        bucket = f"{self._asked.run}-{uuid.uuid4().hex[:8]}"
+        made = {"name": bucket, "location": self._asked.environ["TIDEGATE_LIVE_LOCATION"]}
+        self._ask("POST", f"{self._storage}/storage/v1/b", json=made, params={"project": self._project})
+        objects = f"{self._storage}/storage/v1/b/{bucket}/o"
+
+        def read(key: str) -> bytes | None:
+            answer = self._http.get(f"{objects}/{quote(key, safe='')}", params={"alt": "media"}, timeout=WAIT_S)
+            return None if answer.status_code == 404 else bytes(answer.content)
+
+        def opened() -> Any:
+            return open_store(f"gs://{bucket}{self._at_storage}")
+
+        try:
+            yield StoreRig(
+                provider="gcp",
+                store=opened(),
+                another=opened,
+                read_raw=read,
+                keys_raw=lambda: [each["name"] for each in self._pages(objects, "items")],
+                now=time.time,
+                fetches=lambda: 0,
+                fills_pages=0,
+                presigns=False,
+                folder_may_be_object=True,
+                max_segment_bytes=900,
+            )
+        finally:
+            self._remove_bucket(bucket)
+
+    @contextmanager
+    def queue(self) -> Iterator[QueueRig]:
+        prefix, loans = f"{self._asked.run}-{uuid.uuid4().hex[:8]}-", Loans()
+        with ExitStack() as ending:
+            for name in ("queue-dead", "queue"):
+                self._make(ending, "topics", prefix + name, {})
+            dead = {"deadLetterTopic": self._path("topics", f"{prefix}queue-dead"), "maxDeliveryAttempts": DELIVERIES}
+            for name, policy in (("queue-dead", {}), ("queue", {"deadLetterPolicy": dead})):
+                given = {"topic": self._path("topics", prefix + name), "ackDeadlineSeconds": 10, **policy}
+                self._make(ending, "subscriptions", prefix + name, given)
+            if not self._at_pubsub:
+                self._let_dead_letters_move(prefix)
+            subscription = f"{self._pubsub}/v1/{self._path('subscriptions', f'{prefix}queue')}"
+
+            def opened() -> Any:
+                queues = open_queues(f"pubsub://{self._project}/{prefix}{self._at_pubsub}", ["queue"])
+                return Patient(queues["queue"], loans, poll_s=1.0)
+
+            def send_later(body: bytes) -> None:
+                timer = threading.Timer(0.3, opened().send, (body,))
+                ending.callback(timer.join)
+                timer.start()
+
+            def bodies() -> list[bytes]:
+                loans.sit_out()
+                found: dict[str, tuple[str, bytes]] = {}
+                asked = {"maxMessages": 100, "returnImmediately": True}
+                for _ in range(3):
+                    while seen := self._ask("POST", f"{subscription}:pull", json=asked).get("receivedMessages", []):
+                        for each in seen:
+                            body = base64.b64decode(each["message"]["data"])
+                            found[each["message"]["messageId"]] = (each["ackId"], body)
+                if found:
+                    given = {"ackIds": [receipt for receipt, _ in found.values()], "ackDeadlineSeconds": 0}
+                    self._ask("POST", f"{subscription}:modifyAckDeadline", json=given)
+                return [body for _, body in found.values()]
+
+            yield QueueRig(
+                provider="gcp",
+                queue=opened(),
+                another=opened,
+                bodies_raw=bodies,
+                wait=time.sleep,
+                now=time.time,
+                send_later=send_later,
+                visibility_s=max(10.0, self._asked.loan_s),
+                max_receives=DELIVERIES,
+                rest_s=max(10.0, self._asked.loan_s) * 1.2,
+                delays=False,
+                tells_lapsed=False,
+                counts=False,
+                knows_age=False,
+                keeps_letters=False,
+                early=0.55,
+            )
+
+    @contextmanager
+    def secrets(self) -> Iterator[SecretsRig]:
+        prefix = f"{self._asked.run}-{uuid.uuid4().hex[:8]}-"
+        made: set[str] = set()
+
+        def put(name: str, value: bytes) -> None:
+            if name not in made:
+                kept = {"replication": {"automatic": {}}}
+                self._ask("POST", self._secrets(), json=kept, params={"secretId": prefix + name})
+                made.add(name)
+            payload = {"payload": {"data": base64.b64encode(value).decode()}}
+            self._ask("POST", f"{self._secrets()}/{prefix}{name}:addVersion", json=payload)
+
+        try:
+            yield SecretsRig("gcp", open_secrets(f"secretmanager://{self._project}/{prefix}"), put)
+        finally:
+            for name in made:
+                self._ask("DELETE", f"{self._secrets()}/{prefix}{name}")
+
+    def standing(self, beginning: str) -> Iterator[tuple[str, Callable[[], object]]]:
+        if "store" in self._asked.ports:
+            asked = {"project": self._project, "prefix": beginning}
+            for each in self._pages(f"{self._storage}/storage/v1/b", "items", asked):
+                if each["name"].startswith(beginning):
+                    yield f"bucket {each['name']}", lambda name=each["name"]: self._remove_bucket(name)  # type: ignore[misc]
+        for port, kind, where in (
+            ("queue", "subscriptions", f"{self._pubsub}/v1/projects/{self._project}/subscriptions"),
+            ("queue", "topics", f"{self._pubsub}/v1/projects/{self._project}/topics"),
+            ("secrets", "secrets", self._secrets()),
+        ):
+            for each in self._pages(where, kind) if port in self._asked.ports else ():
+                name = each["name"].rpartition("/")[2]
+                if name.startswith(beginning):
+                    yield f"{kind} {name}", lambda url=f"{where}/{name}": self._ask("DELETE", url)  # type: ignore[misc]
+
+    def _let_dead_letters_move(self, prefix: str) -> None:
+        number = self._asked.environ["TIDEGATE_LIVE_PROJECT_NUMBER"]
+        member = f"serviceAccount:service-{number}@gcp-sa-pubsub.iam.gserviceaccount.com"
+        for kind, name, role in _DEAD_LETTER_ROLES:
+            policy = {"policy": {"bindings": [{"role": role, "members": [member]}]}}
+            self._ask("POST", f"{self._pubsub}/v1/{self._path(kind, prefix + name)}:setIamPolicy", json=policy)
+
+    def _make(self, ending: ExitStack, kind: str, name: str, given: dict[str, Any]) -> None:
+        path = self._path(kind, name)
+        self._ask("PUT", f"{self._pubsub}/v1/{path}", json={"name": path, **given})
+        ending.callback(self._ask, "DELETE", f"{self._pubsub}/v1/{path}")
+
+    def _remove_bucket(self, bucket: str) -> None:
+        url = f"{self._storage}/storage/v1/b/{bucket}"
+        for each in list(self._pages(f"{url}/o", "items")):
+            self._ask("DELETE", f"{url}/o/{quote(each['name'], safe='')}")
+        self._ask("DELETE", url)
+
+    def _path(self, kind: str, name: str) -> str:
+        return f"projects/{self._project}/{kind}/{name}"
+
+    def _secrets(self) -> str:
+        return f"https://secretmanager.googleapis.com/v1/projects/{self._project}/secrets"
+
+    def _pages(self, url: str, kind: str, params: dict[str, str] | None = None) -> Iterator[dict[str, Any]]:
+        token = ""
+        while True:
+            page = self._ask("GET", url, params={**(params or {}), **({"pageToken": token} if token else {})})
+            yield from page.get(kind, [])
+            token = page.get("nextPageToken", "")
+            if not token:
+                return
+
+    def _ask(self, method: str, url: str, **given: Any) -> dict[str, Any]:
+        answer = self._http.request(method, url, timeout=WAIT_S, **given)
+        answer.raise_for_status()
+        found: dict[str, Any] = answer.json() if answer.content.strip() else {}
+        return found
