@@ -35,6 +35,7 @@ from tests.simulation.material import CHARTER, USECASE, csv, rows
 
 SEED = int(os.environ.get("TIDEGATE_KILL_SEED", "7"))
 KILLS = 50
+MOST_ROUNDS = 1000
 CHANGES = 12
 """Promotions and rollbacks that are asked for while the killing goes on."""
 STARTING = 0.8
@@ -210,6 +211,11 @@ def test_fifty_kills_lose_nothing(home: Home, capsys: pytest.CaptureFixture[str]
     try:
         team.up().close()
         wait_for_rest(home, local)
+        while Ledger(platform.system, layout.MODELS, USECASE, ModelVersion).tail_number() < 2:
+            team.round(MONTHS[number % 12], number)  # there must be two models to change between
+            number += 1
+            assert number < MOST_ROUNDS
+            wait_for_rest(home, local)
         again.start()
         for number in range(1, CHANGES + 1):
             team.change(number)
