@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import boto3
-import grpc  # type: ignore[import-untyped]
+import grpc
 import requests
 from azure.storage.queue import QueueClient, QueueMessage
 from google.api_core import exceptions

@@ -67,7 +67,8 @@ def client(stack: EmulatedStack) -> Callable[[str], Any]:
 
     def made(service: Any) -> Any:
         endpoint = stack.settings.jobs.partition("endpoint=")[2] if service == "ecs" else None
-        return boto3.client(service, endpoint_url=endpoint)
+        # A session of its own: the default one keeps the credentials that it was first made with.
+        return boto3.Session().client(service, endpoint_url=endpoint)
 
     return made
 
