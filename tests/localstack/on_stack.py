@@ -74,9 +74,11 @@ def drop(platform: Platform, name: str) -> None:
     assert json.loads(platform.system.get(receipt).body)["state"] == "quarantined"
 
 
-def environments() -> list[dict[str, str]]:
-    """Return the environments of the processes below this one that are functions."""
-    return [given for given in map(_environment_of, below(os.getpid())) if "TIDEGATE_FUNCTION" in given]
+def environments(stack: EmulatedStack) -> list[dict[str, str]]:
+    """Return the environments of the processes below this one that are functions of the stack."""
+    key = next(iter(stack.settings.trust_roots))  # other tests' functions may run beside them
+    found = map(_environment_of, below(os.getpid()))
+    return [given for given in found if "TIDEGATE_FUNCTION" in given and key in given.get("TIDEGATE_SETTINGS", "")]
 
 
 def _environment_of(pid: int) -> dict[str, str]:

@@ -130,7 +130,7 @@ def test_every_queue_has_its_poison_queue(group: azure.ResourceGroup) -> None:
 
 
 def test_only_who_signs_has_the_identity_that_reads_the_key(stack: EmulatedStack) -> None:
-    given = environments()
+    given = environments(stack)
     assert {each["TIDEGATE_FUNCTION"] for each in given} == {app.name for app in apps()}
     assert {each["TIDEGATE_FUNCTION"] for each in given if "IDENTITY_HEADER" in each} == {"register"}
     assert open_secrets(stack.settings.secrets).get(SIGNING_KEY) == stack.keys.signing

@@ -98,7 +98,7 @@ def test_all_functions_answer_at_one_address(stack: EmulatedStack) -> None:
 
 
 def test_every_process_of_a_function_has_what_refuses_local_imports_first_on_its_path(stack: EmulatedStack) -> None:
-    paths = [given["PYTHONPATH"] for given in environments()]
+    paths = [given["PYTHONPATH"] for given in environments(stack)]
     assert len(paths) >= len(list(gcp.services()))
     assert {path.split(os.pathsep)[0] for path in paths} == {str(NO_LOCAL)}
 
