@@ -188,10 +188,10 @@ def test_a_message_whose_host_was_killed_comes_again(
     connection = emulators.azure_connection(azure_emulator)
     queue = QueueClient.from_connection_string(connection, "deadly")
     queue.create_queue()
-    queue.send_message(base64.b64encode(b"x").decode())
     for run in range(2):
         with function_app(tmp_path, hosts_folder, {"QUEUES": connection}, lease_s=1) as app:
             if run == 0:
+                queue.send_message(base64.b64encode(b"x").decode())  # only now: it must not die while it starts
                 until(app.server.ended)
             else:
                 until(lambda app=app: app.invocations()["deadly"]["succeeded"] == 1)  # type: ignore[misc]
