@@ -23,6 +23,7 @@ from shared.errors import (
 if TYPE_CHECKING:
     from functions.runtimes.local.home import Home
 
+_CONNECTIONS = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
 TIMEOUT_S = 60.0
 TOKEN_S = 600.0
 
@@ -39,12 +40,16 @@ _BY_STATUS: dict[int, type[TidegateError]] = {
 class Client:
     """Talks to one stack with one token, over one connection that is made anew when it breaks.
 
-    Args: url: where the stack answers; it may be below a path, as an HTTP API's stage is.
+    Args: url: where the stack answers, by HTTP or HTTPS; it may be below a path, as an HTTP API's stage is.
+    Raises: InvalidInput: it is no such address.
     """
 
     def __init__(self, url: str, token: str) -> None:
         parts = urlsplit(url)
-        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
+        if parts.scheme not in _CONNECTIONS or not parts.hostname:
+            raise InvalidInput("the stack's address is written like https://stack.example", field="url", got=url[:200])
+        self._connect = _CONNECTIONS[parts.scheme]
+        self._host, self._port = parts.hostname, parts.port
         self._below = parts.path.rstrip("/")
         self._headers = {"authorization": f"Bearer {token}"}
         self._connection: http.client.HTTPConnection | None = None
@@ -80,9 +85,7 @@ class Client:
             except (OSError, http.client.HTTPException) as error:
                 self.close()
                 if last:
-                    raise Unavailable(
-                        f"no answer from {self._host}:{self._port}; is it served (`tidegate serve`)?"
-                    ) from error
+                    raise Unavailable(f"no answer from {self._host}; is it served (`tidegate serve`)?") from error
         if status >= 400:
             raise _refusal(status, answer)
         return msgspec.json.decode(answer)
@@ -101,7 +104,7 @@ class Client:
 
     def _once(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
         if self._connection is None:
-            self._connection = http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT_S)
+            self._connection = self._connect(self._host, self._port, timeout=TIMEOUT_S)
         self._connection.request(method, self._below + path, body or None, headers)
         response = self._connection.getresponse()
         return response.status, response.read()

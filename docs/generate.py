@@ -8,7 +8,7 @@ from pathlib import Path
 
 from localstack.evidence.faults import FAULTS
 from localstack.evidence.row import EVIDENCE, SHOWN, Row
-from localstack.evidence.rows import PROVIDERS, ROWS
+from localstack.evidence.rows import GAPS, PROVIDERS, ROWS
 from shared.events import PAYLOADS, UNLOGGED
 from shared.layout import FAMILIES, GRAMMAR
 from shared.monitoring.fsck import CHECKS, INVARIANTS
@@ -119,6 +119,8 @@ def capabilities() -> str:
             "| | what | service | evidence | shown by | instead, or otherwise than one would think |",
             "|---|---|---|---|---|---|",
             *(_capability(row) for row in rows),
+            "\nShown by nothing here:\n",
+            *(f"- {gap.service}: {gap.what}" for gap in GAPS if gap.provider == name),
         ]
     lines += ["\n## Bad input and faults\n", f"| | {' | '.join(PROVIDERS)} |", f"|---|{'---|' * len(PROVIDERS)}"]
     for fault, shown_by in FAULTS.items():

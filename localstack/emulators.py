@@ -12,9 +12,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from localstack.installation import EMULATORS, NotInstalled, install, installed, node
 from localstack.processes import NotStarted, Process, answers, free_port, listens, process
+
+if TYPE_CHECKING:
+    from localstack.certificate import Certificate
 
 __all__ = [
     "AZURE_ACCOUNT",
@@ -46,16 +50,17 @@ class Running:
     host_port: str
     queue_host_port: str = ""
     server: Process | None = None
+    scheme: str = "http"
 
     @property
     def url(self) -> str:
         """Return the main protocol's base URL, without a slash at its end."""
-        return f"http://{self.host_port}"
+        return f"{self.scheme}://{self.host_port}"
 
     @property
     def queue_url(self) -> str:
         """Return the second protocol's base URL: Azurite's queues, Pub/Sub's REST interface."""
-        return f"http://{self.queue_host_port}"
+        return f"{self.scheme}://{self.queue_host_port}"
 
 
 @contextmanager
@@ -81,9 +86,11 @@ def aws(folder: Path, *, settings: Mapping[str, str] | None = None) -> Iterator[
 
 
 @contextmanager
-def azure(folder: Path) -> Iterator[Running]:
+def azure(folder: Path, *, certificate: "Certificate | None" = None) -> Iterator[Running]:
     """Run Azurite: blobs on `url`, queues on `queue_url`; the account is AZURE_ACCOUNT with AZURE_KEY.
 
+    Args: certificate: it listens by HTTPS, and also takes the tokens of identities, of which it checks issuer,
+        audience and lifetime, and neither signature nor roles.
     Raises: NotStarted.
     """
     blob, queue, table = free_port(), free_port(), free_port()
@@ -92,14 +99,17 @@ def azure(folder: Path) -> Iterator[Running]:
     ports = ["--blobPort", str(blob), "--queuePort", str(queue), "--tablePort", str(table)]
     settings = {"AZURITE_ACCOUNTS": f"{AZURE_ACCOUNT}:{AZURE_KEY}"}
     command: list[str | Path] = [node(folder), script, *flags, *ports]
+    if certificate is not None:
+        command += ["--oauth", "basic", "--cert", certificate.certificate, "--key", certificate.key]
+    scheme = "http" if certificate is None else "https"
     with process(command, lambda: listens(blob) and listens(queue), settings=settings) as server:
-        yield Running(f"127.0.0.1:{blob}", f"127.0.0.1:{queue}", server)
+        yield Running(f"127.0.0.1:{blob}", f"127.0.0.1:{queue}", server, scheme)
 
 
 def azure_connection(running: Running) -> str:
     """Return the connection string of Azurite's account."""
     parts = {
-        "DefaultEndpointsProtocol": "http",
+        "DefaultEndpointsProtocol": running.scheme,
         "AccountName": AZURE_ACCOUNT,
         "AccountKey": AZURE_KEY,
         "BlobEndpoint": f"{running.url}/{AZURE_ACCOUNT}",

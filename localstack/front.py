@@ -123,9 +123,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, status: int, body: bytes, headers: list[tuple[str, str]]) -> None:
         self.send_response_only(status)
         for name, value in headers:
-            if name.lower() not in _OF_ONE_HOP:
+            if name.lower() not in _OF_ONE_HOP or (self.command == "HEAD" and name.lower() == "content-length"):
                 self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
+        if self.command != "HEAD":
+            self.send_header("Content-Length", str(len(body)))
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()

@@ -11,19 +11,16 @@ documented ones, and keeps what was asked. Its certificate is made for it, and t
 import base64
 import secrets
 import ssl
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from localstack.certificate import certificate_for_loopback
 from localstack.json_server import Asked, Told, json_server
 
 RESOURCE = "https://vault.azure.net"
 _CHALLENGE = f'Bearer authorization="https://login.microsoftonline.com/tenant", resource="{RESOURCE}"'
-_CERTIFICATE = "certificate.pem"
 
 
 class Vault:
@@ -81,50 +78,10 @@ class Vault:
 def serving(vault: Vault) -> Iterator[Vault]:
     """Serve a vault until the block ends. Its certificate goes with it, and `environment` is of no use then."""
     with TemporaryDirectory(prefix="tidegate-") as folder:
-        context = _certified(Path(folder))
-        vault.environment = {"REQUESTS_CA_BUNDLE": f"{folder}/{_CERTIFICATE}"}
+        made = certificate_for_loopback(Path(folder))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(made.certificate, made.key)
+        vault.environment = {"REQUESTS_CA_BUNDLE": str(made.authority)}
         with json_server(vault.answer, tls=context) as port:
             vault.url = f"https://127.0.0.1:{port}"
             yield vault
-
-
-_lock = threading.Lock()
-_pem: list[tuple[bytes, bytes]] = []
-
-
-def _certified(folder: Path) -> ssl.SSLContext:
-    with _lock:
-        if not _pem:
-            _pem.append(_self_signed())
-    certificate, key = _pem[0]
-    (folder / _CERTIFICATE).write_bytes(certificate)
-    (folder / "key.pem").write_bytes(key)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / _CERTIFICATE, folder / "key.pem")
-    return context
-
-
-def _self_signed() -> tuple[bytes, bytes]:
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "vault")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    plain = serialization.NoEncryption()
-    pem = serialization.Encoding.PEM
-    return certificate.public_bytes(pem), key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain)

@@ -14,6 +14,7 @@ Source: Microsoft Learn, event-schema-blob-storage, cloud-event-schema, handler-
 
 import base64
 import json
+import sys
 import threading
 import uuid
 from collections.abc import Iterator
@@ -57,9 +58,12 @@ class ObjectEvents:
         self._seen = {blob["path"]: blob["e_tag"] for blob in self._blobs()}
 
     def run(self) -> None:
-        """Look again and again until told to stop."""
+        """Look again and again until told to stop; a look that fails is told of, and made up for by the next."""
         while not self.stopping.wait(POLL_S):
-            self.look()
+            try:
+                self.look()
+            except Exception as error:  # the SDKs raise what they like while the emulator does not answer
+                print(f"object events of {self._container}: {type(error).__name__}: {error}", file=sys.stderr)
 
     def look(self) -> int:
         """Send what is new since the last look; returns how many messages that were."""

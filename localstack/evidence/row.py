@@ -43,6 +43,14 @@ class Row(msgspec.Struct, frozen=True):
     flag: str = ""
 
 
+class Gap(msgspec.Struct, frozen=True):
+    """What no test shows of a service whose rows stand otherwise: `what`, and what takes its place here."""
+
+    provider: str
+    service: str
+    what: str
+
+
 STORE = {
     "get": ("get_gives_one_single_write", "get_sees_what_was_acknowledged"),
     "get_range": ("get_range_gives_a_part",),

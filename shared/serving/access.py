@@ -91,7 +91,7 @@ def trusted_issuer(
     for number, entry in enumerate(key_set.get("keys", ())):
         algorithm = _ALGORITHMS.get((entry.get("kty"), entry.get("crv", "")))
         kid = entry.get("kid")
-        if algorithm is None or not isinstance(kid, str) or not kid:
+        if algorithm is None or not isinstance(kid, str) or not kid or "d" in entry:
             raise ConfigurationError(
                 f"keys[{number}] of issuer {issuer} is not a public key with a kid for EdDSA, ES256 or RS256"
             )

@@ -1,9 +1,14 @@
 """The client of a stack: where it asks."""
 
+import ssl
+from pathlib import Path
+
 import pytest
 
 from cli.client import Client
+from localstack.certificate import certificate_for_loopback
 from localstack.json_server import Asked, Told, json_server
+from shared.errors import InvalidInput, Unavailable
 
 
 @pytest.mark.parametrize(("below", "before"), [("", ""), ("/", ""), ("/api/live", "/api/live"), ("/live/", "/live")])
@@ -18,3 +23,24 @@ def test_a_stack_may_be_below_a_path(below: str, before: str) -> None:
         client.get("/v2")
         client.post("/v2/models/tides/infer", {})
     assert paths == [f"{before}/v2", f"{before}/v2/models/tides/infer"]
+
+
+def test_a_stack_answers_by_https_if_its_certificate_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = certificate_for_loopback(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made.certificate, made.key)
+    with json_server(lambda asked: Told(200, {"path": asked.path}), tls=context) as port:
+        url = f"https://127.0.0.1:{port}"
+        with Client(url, "token") as client, pytest.raises(Unavailable, match="127.0.0.1"):
+            client.get("/v2")
+        monkeypatch.setenv("SSL_CERT_FILE", str(made.authority))
+        with Client(url, "token") as client:
+            assert client.get("/v2") == {"path": "/v2"}
+
+
+@pytest.mark.parametrize("url", ["", "stack.example", "ftp://stack.example", "https:///v2"])
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(InvalidInput, match=r"https://stack\.example"):
+        Client(url, "token")

@@ -13,10 +13,9 @@ import pytest
 from adapters.urls import PROVIDERS as REGISTERED
 from localstack.evidence.faults import FAULTS
 from localstack.evidence.row import EVIDENCE, MUST_BE_SHOWN, PORTS, SHOWN, Row
-from localstack.evidence.rows import PROVIDERS, ROWS
+from localstack.evidence.rows import GAPS, PROVIDERS, ROWS
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("tests/adapters", "tests/conformance", "tests/localstack", "tests/runtimes")
 PLUGIN = """
 import json, os
 def pytest_collection_finish(session):
@@ -26,7 +25,7 @@ def pytest_collection_finish(session):
 """
 EMULATORS = {
     "aws": {"aws_emulator", "aws_with_iam"},
-    "azure": {"azure_emulator"},
+    "azure": {"azure_emulator", "azure_with_identities"},
     "gcp": {"gcs_emulator", "pubsub_emulator"},
 }
 HOSTS = {
@@ -45,6 +44,7 @@ FLAGS = {"presigns": "StoreRig", "delays": "QueueRig", "counts": "QueueRig", "ch
 
 NAMED = {test for row in ROWS for test in row.shown_by}
 NAMED |= {test for clouds in FAULTS.values() for tests in clouds.values() for test in tests}
+FOLDERS = tuple(sorted({test.rpartition("/")[0] for test in NAMED}))
 
 
 def name_of(row: Row) -> str:
@@ -156,6 +156,8 @@ def test_the_words_and_services_are_known() -> None:
     assert {row.provider for row in ROWS} == set(PROVIDERS)
     assert len({name_of(row) for row in ROWS}) == len(ROWS)
     assert all(row.shown_by for row in ROWS)
+    assert {gap.service for gap in GAPS} <= {row.service for row in ROWS}
+    assert {gap.provider for gap in GAPS} == set(PROVIDERS)
 
 
 def rigs_of(provider: str) -> str:

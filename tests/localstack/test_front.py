@@ -91,6 +91,11 @@ def ask(entrance: Front, method: str, target: str, body: bytes = b"", **headers:
         connection.close()
 
 
+def test_the_head_of_an_answer_says_how_long_the_whole_would_be(entrance: Front) -> None:
+    status, said, answer = ask(entrance, "HEAD", "/v2/health/live")
+    assert (status, said, answer.getheader("content-length")) == (418, b"", str(len("uploads")))
+
+
 @pytest.mark.parametrize(
     ("method", "target", "name"),
     [

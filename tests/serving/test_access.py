@@ -232,6 +232,7 @@ def test_issuers_of_clouds_are_trusted_by_their_own_keys() -> None:
         {"kty": "OKP", "crv": "Ed25519", "x": "AA", "kid": "a"},
         {"kty": "OKP", "crv": "X25519", "x": b64(b"\x01" * 32), "kid": "a"},
         {"kty": "OKP", "crv": "Ed25519", "x": b64(public_of(PRIVATE))},
+        {"kty": "OKP", "crv": "Ed25519", "x": b64(public_of(PRIVATE)), "d": b64(b"\x01" * 32), "kid": "private"},
         {},
     ],
     ids=str,

@@ -86,7 +86,7 @@ def answer(host: Host, event: Mapping[str, Any], request_id: str, left_s: float)
         raise InvalidInput(f"the request's event is not understood: {error}", field="event") from error
     context = given.request_context
     if not host.address and context.domain_name:
-        host.address = f"https://{context.domain_name}"
+        host.address = f"https://{context.domain_name}{_below(given)}"
     head = Request(
         method=context.http.method.upper(),
         path=_path(given),
@@ -119,11 +119,14 @@ def response_of(response: Response, path: str = "") -> dict[str, Any]:
     return answer
 
 
+def _below(given: _Event) -> str:
+    """Return what stands before the stack's own paths: "/" and a named stage, or ""."""
+    stage = given.request_context.stage
+    return f"/{stage}" if stage not in ("", DEFAULT_STAGE) and given.raw_path.startswith(f"/{stage}/") else ""
+
+
 def _path(given: _Event) -> str:
-    path, stage = given.raw_path, given.request_context.stage
-    if stage not in ("", DEFAULT_STAGE) and path.startswith(f"/{stage}/"):
-        path = path.removeprefix(f"/{stage}")
-    return quote(path, safe=_PLAIN_IN_PATH, errors="replace")
+    return quote(given.raw_path.removeprefix(_below(given)), safe=_PLAIN_IN_PATH, errors="replace")
 
 
 def _headers(given: _Event) -> dict[str, str]:

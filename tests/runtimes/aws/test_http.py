@@ -229,6 +229,8 @@ def test_the_address_is_the_first_by_which_the_stack_was_reached(hosted: Make) -
     stack.host.address = "https://stack.example"
     assert keys_at(stack, FUNCTION_URL) == "https://stack.example/.well-known/jwks.json"
     assert keys_at(hosted("infer"), "").startswith(stack.settings.issuer)
+    staged = request("/prod/.well-known/openid-configuration", stage="prod", domain="api")
+    assert ask(hosted("infer"), staged)[1]["jwks_uri"] == "https://api/prod/.well-known/jwks.json"
 
 
 def test_text_types_are_those_we_send() -> None:
