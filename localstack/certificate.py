@@ -1,4 +1,4 @@
-"""A certificate for 127.0.0.1, by an authority made for it: what an emulator needs that takes tokens over HTTPS only."""
+"""A certificate for 127.0.0.1, and the authority that signed it: for what takes tokens over HTTPS only."""
 
 import ipaddress
 from datetime import UTC, datetime, timedelta

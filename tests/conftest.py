@@ -1,3 +1,31 @@
-"""Fixtures of every test: the emulators."""
+"""Fixtures of every test, the emulators; how many processes run them; and what they have to tell at the end.
+
+Most of a whole run is waiting for emulators, so that two processes share it: each takes from the other what is left.
+"""
+
+import os
+
+import pytest
+
+from tests.live.account import LIVE
 
 pytest_plugins = ["tests.emulated"]
+WORKERS = 2
+TELL = "tell"
+"""Name of a test's property (record_property) that is shown at the end of the run."""
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return 2 for a whole run; 0, none beside this process, for what was chosen by name or runs on an account."""
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    return WORKERS if whole and not os.environ.get(LIVE) else 0
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what tests count: crashes, faults, kills."""
+    passed = terminalreporter.stats.get("passed", [])
+    told = sorted(str(value) for report in passed for name, value in report.user_properties if name == TELL)
+    if told:
+        terminalreporter.section("what was counted")
+        for line in told:
+            terminalreporter.line(line)

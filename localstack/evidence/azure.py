@@ -99,8 +99,8 @@ GAPS = [
         "Microsoft's worker library here is ours: it counts a message's dequeues by the host's description, and cannot "
         "end a function that takes too long; requests are held to the 230 s that Azure waits by "
         "`tests/runtimes/azure/test_main.py::test_no_request_has_more_time_than_the_platform_waits`."),
-    Gap("azure", "Blob Storage", "roles, and who signed a token: the emulator checks issuer, audience and lifetime. The "
-        "identity's address is localstack/managed_identity.py, by its description."),
+    Gap("azure", "Blob Storage", "roles, and who signed a token: the emulator checks issuer, audience and lifetime. "
+        "The identity's address is localstack/managed_identity.py, by its description."),
     Gap("azure", "Storage Queues", "the same of roles and tokens."),
     Gap("azure", "Event Grid", "everything: there is no emulator."),
 ]  # fmt: skip

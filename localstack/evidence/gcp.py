@@ -115,8 +115,8 @@ ROWS = [
 GAPS = [
     Gap("gcp", "Cloud Storage", "that it refuses a URL whose signature is wrong, or anybody: the emulator checks "
         "neither signatures nor rights."),
-    Gap("gcp", "Pub/Sub", "that it pushes, who it says it is when it does (its token), its pauses between attempts, and "
-        "that it refuses anybody: the emulator lends messages to whoever asks."),
+    Gap("gcp", "Pub/Sub", "that it pushes, who it says it is when it does (its token), its pauses between attempts, "
+        "and that it refuses anybody: the emulator lends messages to whoever asks."),
     Gap("gcp", "functions-framework", "what stands before it on Cloud Run: IAM, limits of time, memory and number."),
     Gap("gcp", "Cloud Scheduler", "everything: there is no emulator."),
 ]  # fmt: skip

@@ -21,7 +21,6 @@ from adapters import patience
 from adapters.azure import sdk
 from adapters.azure.queue import AzureQueue
 from adapters.azure.store import AzureBlobStore, from_url
-
 from localstack import emulators
 from localstack.certificate import Certificate, certificate_for_loopback
 from localstack.emulators import AZURE_ACCOUNT, AZURE_KEY, Running, azure_connection

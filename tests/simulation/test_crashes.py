@@ -2,6 +2,7 @@
 
 import copy
 from collections import Counter
+from collections.abc import Callable
 from functools import cache
 
 import pytest
@@ -35,7 +36,7 @@ def undisturbed() -> dict[str, tuple[World, World, list[tuple[str, str, str]], t
 
 
 @pytest.mark.parametrize("name", STEPS)
-def test_a_crash_at_any_operation_leaves_no_trace(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_crash_at_any_operation_leaves_no_trace(name: str, record_property: Callable[[str, object], None]) -> None:
     before, after, trace, functions = undisturbed()[name]
     meaning, events = after.meaning(), after.events()
     points: Counter[str] = Counter()
@@ -53,6 +54,5 @@ def test_a_crash_at_any_operation_leaves_no_trace(name: str, capsys: pytest.Capt
             assert world.check().findings == (), where
             assert max(world.executions.values(), default=0) <= MAX_EXECUTIONS_AFTER_A_CRASH, where
             points[function] += 1
-    with capsys.disabled():
-        counts = ", ".join(f"{function} {count}" for function, count in sorted(points.items()))
-        print(f"\nsimulation: {points.total()} crashes in {name!r}: {counts}", end="")
+    counts = ", ".join(f"{function} {count}" for function, count in sorted(points.items()))
+    record_property("tell", f"simulation: {points.total()} crashes in {name!r}: {counts}")

@@ -1,6 +1,7 @@
 """At least 20,000 faults by chance, and the same faults again from their record."""
 
 import os
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -13,15 +14,14 @@ FAULTS = int(os.environ.get("TIDEGATE_SIMULATED_FAULTS", "20000"))
 FIRST_SEED = int(os.environ.get("TIDEGATE_SIMULATION_SEED", "0"))
 
 
-def test_faults_by_chance_break_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_faults_by_chance_break_nothing(record_property: Callable[[str, object], None]) -> None:
     faults, seed = 0, FIRST_SEED
     while faults < FAULTS:
         finding = run(seed)
         assert not finding.wrong, f"seed {seed} (TIDEGATE_SIMULATION_SEED={seed} replays it): {finding.wrong[:5]}"
         faults += finding.faults
         seed += 1
-    with capsys.disabled():
-        print(f"\nsimulation: {faults} faults by chance in {seed - FIRST_SEED} worlds", end="")
+    record_property("tell", f"simulation: {faults} faults by chance in {seed - FIRST_SEED} worlds")
 
 
 @pytest.mark.parametrize("seed", [3, 11])

@@ -8,6 +8,7 @@ and what struck which operation.
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ CANARY_ROUNDS = 10
 
 
 def test_faults_by_chance_break_nothing(
-    fresh: Fresh, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+    fresh: Fresh, request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
 ) -> None:
     faults: Counter[str] = Counter()
     seed = FIRST_SEED
@@ -49,13 +50,12 @@ def test_faults_by_chance_break_nothing(
         operations += finding.operations
         seed += 1
     assert all(faults[kind] for kind in (*STRIKES, *PROCESS))
-    with capsys.disabled():
-        kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(faults.items()))
-        print(
-            f"\nsimulation on {request.node.callspec.id}: {faults.total() - faults[UNCOUNTED]} faults by chance at "
-            f"{operations} operations in {seed - FIRST_SEED} worlds: {kinds}",
-            end="",
-        )
+    kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(faults.items()))
+    record_property(
+        "tell",
+        f"simulation on {request.node.callspec.id}: {faults.total() - faults[UNCOUNTED]} faults by chance at "
+        f"{operations} operations in {seed - FIRST_SEED} worlds: {kinds}",
+    )
 
 
 def without_write_ids(patch: pytest.MonkeyPatch) -> None:
