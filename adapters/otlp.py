@@ -12,9 +12,10 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from adapters.arguments import check_measure
+from adapters.measures import Kind, Measures
 from shared.errors import ConfigurationError, MissingDependency, Unsupported
 from shared.ports import MetricPoint
 
@@ -27,12 +28,14 @@ REST_S = 30.0
 """How long nobody waits for a flush after one that failed."""
 PATH = "/v1/metrics"
 MAX_NAME = 255
-Kind = Literal["counter", "gauge", "histogram"]
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_./-]")
 
 
-class OtlpMetrics:
+class OtlpMetrics(Measures):
     """Counters, gauges and histograms of this process; `lost` counts the points that could not be taken in.
+
+    Of a gauge's levels between two sendings the last one is sent; of a histogram the counts per bucket, the sum, and
+    the least and greatest. The protocol has no observations below 0: those are lost.
 
     Args:
         endpoint: the whole address that points are posted to, http(s)://host[:port]/v1/metrics.
@@ -71,21 +74,6 @@ class OtlpMetrics:
         self._provider_of_meters: Any = None
         self._meter: Any = None
         self._instruments: dict[tuple[Kind, str], Callable[[float, Mapping[str, str]], None]] = {}
-
-    def counter(self, name: str, value: float = 1.0, labels: Mapping[str, str] | None = None) -> None:
-        """Add to a count."""
-        self._record("counter", name, value, labels)
-
-    def gauge(self, name: str, value: float, labels: Mapping[str, str] | None = None) -> None:
-        """Record a level; of those between two sendings, the last one is sent."""
-        self._record("gauge", name, value, labels)
-
-    def histogram(self, name: str, value: float, labels: Mapping[str, str] | None = None) -> None:
-        """Record one observation; what is sent are counts per bucket, the sum, and the least and greatest.
-
-        The protocol has none below 0: those are lost.
-        """
-        self._record("histogram", name, value, labels)
 
     def query(self, name: str, start: float, end: float, labels: Mapping[str, str] | None = None) -> list[MetricPoint]:
         """Refuse: the protocol only sends. Raises: Unsupported."""

@@ -12,7 +12,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
 
@@ -20,6 +20,7 @@ from adapters.arguments import check_measure
 from adapters.aws.failures import Asked
 from adapters.aws.sdk import Caller, Clients, read_place
 from adapters.clock import SystemClock
+from adapters.measures import Kind, Measures
 from shared.errors import ConfigurationError
 from shared.ports import DEFAULT_TIMEOUT_S, Clock, MetricPoint
 
@@ -36,7 +37,7 @@ _NAMESPACE = re.compile(r"[\w.#/-]{1,255}")
 _PLAIN = re.compile(r"[\w./-]+")
 
 
-class CloudWatchMetrics:
+class CloudWatchMetrics(Measures):
     """The metrics of one namespace. `lost` counts points that this process could not write.
 
     Args:
@@ -62,18 +63,6 @@ class CloudWatchMetrics:
         self._output = output
         self._lock = threading.Lock()
 
-    def counter(self, name: str, value: float = 1.0, labels: Mapping[str, str] | None = None) -> None:
-        """Add to a count."""
-        self._record("counter", name, value, labels)
-
-    def gauge(self, name: str, value: float, labels: Mapping[str, str] | None = None) -> None:
-        """Record a level."""
-        self._record("gauge", name, value, labels)
-
-    def histogram(self, name: str, value: float, labels: Mapping[str, str] | None = None) -> None:
-        """Record one observation."""
-        self._record("histogram", name, value, labels)
-
     def query(self, name: str, start: float, end: float, labels: Mapping[str, str] | None = None) -> list[MetricPoint]:
         """Return the points of [start, end) whose labels include `labels`, by time, of all that log to the group.
 
@@ -89,13 +78,7 @@ class CloudWatchMetrics:
         ]
         return sorted(found, key=lambda point: point.at)
 
-    def _record(
-        self,
-        kind: Literal["counter", "gauge", "histogram"],
-        name: str,
-        value: float,
-        labels: Mapping[str, str] | None,
-    ) -> None:
+    def _record(self, kind: Kind, name: str, value: float, labels: Mapping[str, str] | None) -> None:
         check_measure(name, value, count=kind == "counter")
         line = emf_line(self._namespace, MetricPoint(name, kind, float(value), self._clock.now(), dict(labels or {})))
         with self._lock:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -20,6 +20,7 @@ from adapters.arguments import check_measure
 from adapters.clock import SystemClock
 from adapters.local.files import PRIVATE_FILE, failure, make_folder
 from adapters.local.store import path_of
+from adapters.measures import Kind, Measures
 from shared.ports import Clock, MetricPoint
 
 FILE_BYTES = 16 << 20
@@ -30,7 +31,7 @@ _NONE: Mapping[str, str] = MappingProxyType({})
 _NAME_BYTES = b'"name":'
 
 
-class LocalMetrics:
+class LocalMetrics(Measures):
     """The metrics in the files of one folder. `lost` counts points that this process could not write."""
 
     def __init__(
@@ -50,18 +51,6 @@ class LocalMetrics:
         self._fd = -1
         self._owner = ("", 0)  # day and process that the open file is for
         self._size_bytes = 0
-
-    def counter(self, name: str, value: float = 1.0, labels: Mapping[str, str] | None = None) -> None:
-        """Add to a count."""
-        self._record("counter", name, value, labels)
-
-    def gauge(self, name: str, value: float, labels: Mapping[str, str] | None = None) -> None:
-        """Record a level."""
-        self._record("gauge", name, value, labels)
-
-    def histogram(self, name: str, value: float, labels: Mapping[str, str] | None = None) -> None:
-        """Record one observation."""
-        self._record("histogram", name, value, labels)
 
     def query(self, name: str, start: float, end: float, labels: Mapping[str, str] | None = None) -> list[MetricPoint]:
         """Return the points of [start, end) whose labels include `labels`, by time, of all processes, without lag.
@@ -86,13 +75,7 @@ class LocalMetrics:
         with self._lock:
             self._close()
 
-    def _record(
-        self,
-        kind: Literal["counter", "gauge", "histogram"],
-        name: str,
-        value: float,
-        labels: Mapping[str, str] | None,
-    ) -> None:
+    def _record(self, kind: Kind, name: str, value: float, labels: Mapping[str, str] | None) -> None:
         check_measure(name, value, count=kind == "counter")
         now = self._clock.now()
         line = msgspec.json.encode(MetricPoint(name, kind, float(value), now, dict(labels or _NONE))) + b"\n"

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from adapters.arguments import check_measure
+from adapters.measures import Kind, Measures
 from adapters.memory.clock import MemoryClock
 from adapters.memory.faults import FaultPlan
 from adapters.memory.locked import Locked
@@ -14,7 +15,7 @@ from shared.ports import DEFAULT_TIMEOUT_S, Clock, MetricPoint
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 
-class MemoryMetrics(Locked):
+class MemoryMetrics(Measures, Locked):
     """The points that were recorded, in order."""
 
     def __init__(self, clock: Clock | None = None, faults: FaultPlan | None = None, *, name: str = "metrics") -> None:
@@ -23,18 +24,6 @@ class MemoryMetrics(Locked):
         self._clock = clock or MemoryClock()
         self._faults = faults or FaultPlan(MemoryClock())
         self._points: list[MetricPoint] = []
-
-    def counter(self, name: str, value: float = 1.0, labels: Mapping[str, str] | None = None) -> None:
-        """Add to a count."""
-        self._record("counter", name, value, labels)
-
-    def gauge(self, name: str, value: float, labels: Mapping[str, str] | None = None) -> None:
-        """Record a level."""
-        self._record("gauge", name, value, labels)
-
-    def histogram(self, name: str, value: float, labels: Mapping[str, str] | None = None) -> None:
-        """Record one observation."""
-        self._record("histogram", name, value, labels)
 
     def query(self, name: str, start: float, end: float, labels: Mapping[str, str] | None = None) -> list[MetricPoint]:
         """Return the points of [start, end) whose labels include `labels`, by time."""
@@ -49,13 +38,7 @@ class MemoryMetrics(Locked):
             self._faults.after(fault)
         return sorted(found, key=lambda point: point.at)
 
-    def _record(
-        self,
-        kind: Literal["counter", "gauge", "histogram"],
-        name: str,
-        value: float,
-        labels: Mapping[str, str] | None,
-    ) -> None:
+    def _record(self, kind: Kind, name: str, value: float, labels: Mapping[str, str] | None) -> None:
         check_measure(name, value, count=kind == "counter")
         try:
             fault = self._faults.before(self.name, kind, name, DEFAULT_TIMEOUT_S)

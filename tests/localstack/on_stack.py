@@ -14,7 +14,10 @@ from functions.validate import receipt_id_of
 from localstack.stacks.emulated import EmulatedStack
 from shared import layout
 from shared.platform import Platform
+from shared.serving.routes import ROUTES
 from tests.localstack.waiting import alive, below, until
+from tests.runtimes.clouds import GOOD, receipts, sign_off
+from tests.simulation.material import USECASE as CHARTERED
 
 USECASE = "unsigned"
 """Has no charter."""
@@ -72,6 +75,31 @@ def drop(platform: Platform, name: str) -> None:
     receipt = layout.RECEIPTS.key(usecase=USECASE, receipt=receipt_id_of(key, info.etag))
     until(lambda: platform.system.head(receipt) is not None, PATIENCE_S)
     assert json.loads(platform.system.get(receipt).body)["state"] == "quarantined"
+
+
+def heard_of_twice_and_judged_once(stack: EmulatedStack, platform: Platform) -> None:
+    """Assert that an upload over HTTP, of which the store tells as well, is validated once."""
+    sign_off(stack.settings)
+    counted, before = stack.invocations(), receipts(platform.system)
+    scopes = (f"{CHARTERED}:upload", f"{CHARTERED}:read")
+    status, told = ask(stack, "PUT", f"/v1/usecases/{CHARTERED}/uploads/january%20a.csv", GOOD, *scopes)
+    assert status == 202, told
+    until(lambda: ask(stack, "GET", told["href"], None, *scopes)[0] == 200, PATIENCE_S)
+    assert ask(stack, "GET", told["href"], None, *scopes)[1]["state"] == "accepted"
+    until(lambda: stack.invocations()["validate"] >= counted["validate"] + 2, PATIENCE_S)
+    assert len(receipts(platform.system)) == len(before) + 1
+    until(lambda: stack.invocations()["trigger"] > counted["trigger"], PATIENCE_S)
+    until(lambda: stack.invocations()["uploads"] > counted["uploads"], PATIENCE_S)
+
+
+def every_route_is_answered(stack: EmulatedStack) -> None:
+    """Assert that one address answers all routes, each asking for a token where its table says so."""
+    for route in ROUTES:
+        path = route.path.format(usecase=USECASE, n=1, name="a.csv", receipt="0" * 64)
+        status, told = ask(stack, route.method, path, None if route.method == "GET" else b"{}")
+        assert status == (401 if route.action else 200), (route, told)
+    assert ask(stack, "GET", "/openapi.json")[1]["servers"][0]["url"] == stack.url
+    assert ask(stack, "GET", "/nowhere")[0] == 404
 
 
 def environments(stack: EmulatedStack) -> list[dict[str, str]]:

@@ -20,14 +20,19 @@ from localstack.stacks import aws, served
 from localstack.stacks.emulated import ROOT, EmulatedStack, settings_for
 from shared.platform import Platform
 from shared.ports import FunctionLimits
-from shared.serving.routes import ROUTES
 from shared.settings import Settings
 from shared.topology import BY_NAME, FUNCTIONS, MAX_RECEIVES, queue_names
 from tests.localstack.local_canary import LOCAL
-from tests.localstack.on_stack import PATIENCE_S, USECASE, ask, drop, nothing_left, rested
+from tests.localstack.on_stack import (
+    PATIENCE_S,
+    USECASE,
+    drop,
+    every_route_is_answered,
+    heard_of_twice_and_judged_once,
+    nothing_left,
+    rested,
+)
 from tests.localstack.waiting import until
-from tests.runtimes.clouds import GOOD, receipts, sign_off
-from tests.simulation.material import USECASE as CHARTERED
 
 SWEEP_EVERY_S = 5400.0
 CANARY = "tests.localstack.local_canary"
@@ -89,26 +94,11 @@ def test_a_file_in_the_landing_bucket_starts_validate_and_nothing_else_does(
 
 
 def test_an_upload_is_heard_of_twice_and_judged_once(stack: EmulatedStack, platform: Platform) -> None:
-    sign_off(stack.settings)
-    counted, before = stack.invocations(), receipts(platform.system)
-    scopes = (f"{CHARTERED}:upload", f"{CHARTERED}:read")
-    status, told = ask(stack, "PUT", f"/v1/usecases/{CHARTERED}/uploads/january%20a.csv", GOOD, *scopes)
-    assert status == 202, told
-    until(lambda: ask(stack, "GET", told["href"], None, *scopes)[0] == 200, PATIENCE_S)
-    assert ask(stack, "GET", told["href"], None, *scopes)[1]["state"] == "accepted"
-    until(lambda: stack.invocations()["validate"] >= counted["validate"] + 2, PATIENCE_S)
-    assert len(receipts(platform.system)) == len(before) + 1
-    until(lambda: stack.invocations()["trigger"] > counted["trigger"], PATIENCE_S)
-    until(lambda: stack.invocations()["uploads"] > counted["uploads"], PATIENCE_S)
+    heard_of_twice_and_judged_once(stack, platform)
 
 
 def test_every_route_is_answered_at_one_address(stack: EmulatedStack) -> None:
-    for route in ROUTES:
-        path = route.path.format(usecase=USECASE, n=1, name="a.csv", receipt="0" * 64)
-        status, told = ask(stack, route.method, path, None if route.method == "GET" else b"{}")
-        assert status == (401 if route.action else 200), (route, told)
-    assert ask(stack, "GET", "/openapi.json")[1]["servers"][0]["url"] == stack.url
-    assert ask(stack, "GET", "/nowhere") == (404, {"message": "Not Found"})
+    every_route_is_answered(stack)
 
 
 def test_each_function_is_deployed_as_the_topology_says(stack: EmulatedStack, client: Callable[[str], Any]) -> None:

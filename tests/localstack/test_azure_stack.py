@@ -22,15 +22,21 @@ from localstack.emulators import azure_connection
 from localstack.processes import NotStarted
 from localstack.stacks import azure, served
 from localstack.stacks.emulated import NO_LOCAL, ROOT, SIGNING_KEY, EmulatedStack, function_environment
-from shared import layout
 from shared.platform import Platform
-from shared.serving.routes import ROUTES
 from shared.topology import queue_names
 from tests.localstack.local_canary import LOCAL
-from tests.localstack.on_stack import PATIENCE_S, USECASE, ask, drop, environments, nothing_left, rested
+from tests.localstack.on_stack import (
+    PATIENCE_S,
+    USECASE,
+    ask,
+    drop,
+    environments,
+    every_route_is_answered,
+    heard_of_twice_and_judged_once,
+    nothing_left,
+    rested,
+)
 from tests.localstack.waiting import until
-from tests.runtimes.clouds import GOOD, sign_off
-from tests.simulation.material import USECASE as CHARTERED
 
 CANARY = """
 import json
@@ -88,26 +94,11 @@ def test_a_file_in_the_landing_container_starts_validate_and_nothing_else_does(
 
 
 def test_an_upload_is_heard_of_twice_and_judged_once(stack: EmulatedStack, platform: Platform) -> None:
-    sign_off(stack.settings)
-    counted = stack.invocations()
-    scopes = (f"{CHARTERED}:upload", f"{CHARTERED}:read")
-    status, told = ask(stack, "PUT", f"/v1/usecases/{CHARTERED}/uploads/january%20a.csv", GOOD, *scopes)
-    assert status == 202, told
-    until(lambda: ask(stack, "GET", told["href"], None, *scopes)[0] == 200, PATIENCE_S)
-    assert ask(stack, "GET", told["href"], None, *scopes)[1]["state"] == "accepted"
-    until(lambda: stack.invocations()["validate"] >= counted["validate"] + 2, PATIENCE_S)
-    assert len(list(platform.system.list(layout.RECEIPTS.prefix(usecase=CHARTERED)))) == 1
-    until(lambda: stack.invocations()["trigger"] > counted["trigger"], PATIENCE_S)
-    until(lambda: stack.invocations()["uploads"] > counted["uploads"], PATIENCE_S)
+    heard_of_twice_and_judged_once(stack, platform)
 
 
 def test_every_route_is_answered_at_one_address(stack: EmulatedStack) -> None:
-    for route in ROUTES:
-        path = route.path.format(usecase=USECASE, n=1, name="a.csv", receipt="0" * 64)
-        status, told = ask(stack, route.method, path, None if route.method == "GET" else b"{}")
-        assert status == (401 if route.action else 200), (route, told)
-    assert ask(stack, "GET", "/openapi.json")[1]["servers"][0]["url"] == stack.url
-    assert ask(stack, "GET", "/nowhere")[0] == 404
+    every_route_is_answered(stack)
 
 
 def test_a_timer_fires_by_its_schedule_and_measurements_arrive_by_theirs(

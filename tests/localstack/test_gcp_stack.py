@@ -21,10 +21,18 @@ from localstack.stacks.emulated import NO_LOCAL, ROOT, EmulatedStack, Keys, func
 from shared.platform import Platform
 from shared.settings import Settings, Stores
 from tests.localstack.local_canary import LOCAL
-from tests.localstack.on_stack import PATIENCE_S, USECASE, ask, drop, environments, nothing_left, rested
+from tests.localstack.on_stack import (
+    PATIENCE_S,
+    USECASE,
+    drop,
+    environments,
+    every_route_is_answered,
+    heard_of_twice_and_judged_once,
+    nothing_left,
+    rested,
+)
 from tests.localstack.waiting import until
-from tests.runtimes.clouds import GOOD, lines_of, receipts, sign_off
-from tests.simulation.material import USECASE as CHARTERED
+from tests.runtimes.clouds import lines_of
 
 CANARY = """
 from tests.localstack.local_canary import could_import
@@ -69,32 +77,11 @@ def test_a_file_in_the_landing_bucket_starts_validate_and_nothing_else_does(
 
 
 def test_an_upload_is_heard_of_twice_and_judged_once(stack: EmulatedStack, platform: Platform) -> None:
-    sign_off(stack.settings)
-    counted, before = stack.invocations(), receipts(platform.system)
-    scopes = (f"{CHARTERED}:upload", f"{CHARTERED}:read")
-    status, told = ask(stack, "PUT", f"/v1/usecases/{CHARTERED}/uploads/january%20a.csv", GOOD, *scopes)
-    assert status == 202, told
-    until(lambda: ask(stack, "GET", told["href"], None, *scopes)[0] == 200, PATIENCE_S)
-    assert ask(stack, "GET", told["href"], None, *scopes)[1]["state"] == "accepted"
-    until(lambda: stack.invocations()["validate"] >= counted["validate"] + 2, PATIENCE_S)
-    assert len(receipts(platform.system)) == len(before) + 1
-    until(lambda: stack.invocations()["trigger"] > counted["trigger"], PATIENCE_S)
-    until(lambda: stack.invocations()["uploads"] > counted["uploads"], PATIENCE_S)
+    heard_of_twice_and_judged_once(stack, platform)
 
 
-def test_all_functions_answer_at_one_address(stack: EmulatedStack) -> None:
-    status, told = ask(stack, "GET", "/v2/health/live")
-    assert (status, told) == (200, {"live": True})
-    status, told = ask(stack, "GET", "/openapi.json")
-    assert told["servers"][0]["url"] == stack.url
-    for method, path in (
-        ("POST", f"/v2/models/{USECASE}/infer"),
-        ("POST", f"/v1/usecases/{USECASE}/labels"),
-        ("PUT", f"/v1/usecases/{USECASE}/uploads/a.csv"),
-        ("POST", f"/v1/usecases/{USECASE}/release"),
-    ):
-        assert ask(stack, method, path, b"{}")[0] == 401, path
-    assert ask(stack, "GET", "/nowhere")[0] == 404
+def test_every_route_is_answered_at_one_address(stack: EmulatedStack) -> None:
+    every_route_is_answered(stack)
 
 
 def test_every_process_of_a_function_has_what_refuses_local_imports_first_on_its_path(stack: EmulatedStack) -> None:
