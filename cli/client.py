@@ -50,6 +50,7 @@ class Client:
             raise InvalidInput("the stack's address is written like https://stack.example", field="url", got=url[:200])
         self._connect = _CONNECTIONS[parts.scheme]
         self._host, self._port = parts.hostname, parts.port
+        self._place = parts.netloc.rpartition("@")[2]
         self._below = parts.path.rstrip("/")
         self._headers = {"authorization": f"Bearer {token}"}
         self._connection: http.client.HTTPConnection | None = None
@@ -85,7 +86,7 @@ class Client:
             except (OSError, http.client.HTTPException) as error:
                 self.close()
                 if last:
-                    raise Unavailable(f"no answer from {self._host}; is it served (`tidegate serve`)?") from error
+                    raise Unavailable(f"no answer from {self._place}; is it served (`tidegate serve`)?") from error
         if status >= 400:
             raise _refusal(status, answer)
         return msgspec.json.decode(answer)
