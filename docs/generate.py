@@ -96,6 +96,7 @@ def capabilities() -> str:
         NOTE,
         "Nothing here was run on a real account; [live runs](live.md) are for whoever has one. The words:\n",
         *(f"- **{word}**: {meaning}." for word, meaning in EVIDENCE.items()),
+        "\nWhat no test shows of a service is below its provider's table.",
         "\nThe reference adapters, memory and local, pass every clause but presign, which both refuse (Unsupported).",
         "\n## At a glance\n",
         f"| | | {' | '.join(PROVIDERS)} |",

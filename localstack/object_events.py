@@ -59,10 +59,13 @@ class ObjectEvents:
 
     def run(self) -> None:
         """Look again and again until told to stop; a look that fails is told of, and made up for by the next."""
+        from azure.core.exceptions import AzureError
+        from obstore.exceptions import BaseError
+
         while not self.stopping.wait(POLL_S):
             try:
                 self.look()
-            except Exception as error:  # the SDKs raise what they like while the emulator does not answer
+            except (AzureError, BaseError, OSError) as error:  # the emulator does not answer, or not any more
                 print(f"object events of {self._container}: {type(error).__name__}: {error}", file=sys.stderr)
 
     def look(self) -> int:

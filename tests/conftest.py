@@ -4,6 +4,8 @@ Most of a whole run is waiting for emulators, so that two processes share it: ea
 """
 
 import os
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -11,8 +13,14 @@ from tests.live.account import LIVE
 
 pytest_plugins = ["tests.emulated"]
 WORKERS = 2
-TELL = "tell"
-"""Name of a test's property (record_property) that is shown at the end of the run."""
+_TOLD = "told"
+"""Name of the property in which a test's report carries what `tell` was given."""
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Return what takes a line that is shown at the end of the run, if the test passes."""
+    return partial(record_property, _TOLD)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -24,7 +32,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show what tests count: crashes, faults, kills."""
     passed = terminalreporter.stats.get("passed", [])
-    told = sorted(str(value) for report in passed for name, value in report.user_properties if name == TELL)
+    told = sorted(str(value) for report in passed for name, value in report.user_properties if name == _TOLD)
     if told:
         terminalreporter.section("what was counted")
         for line in told:

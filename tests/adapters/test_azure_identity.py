@@ -25,7 +25,7 @@ from localstack import emulators
 from localstack.certificate import Certificate, certificate_for_loopback
 from localstack.emulators import AZURE_ACCOUNT, AZURE_KEY, Running, azure_connection
 from localstack.managed_identity import ManagedIdentity, managed_identity
-from shared.errors import TidegateError, Unauthenticated, Unsupported
+from shared.errors import Unauthenticated, Unsupported
 from shared.ports import Created
 from tests.conformance.azure_rigs import credentials
 
@@ -167,5 +167,4 @@ def test_a_token_that_is_not_for_storage_is_refused(
     for ask in (lambda: store.get("a"), lambda: store.put_new("a", b"1"), lambda: list(store.list())):
         with pytest.raises(Unauthenticated) as caught:
             ask()
-        assert isinstance(caught.value, TidegateError)
         assert "eyJ" not in f"{caught.value}{caught.value.__cause__}"  # no token in what is said

@@ -186,7 +186,7 @@ def sign(home: Home, charter: Charter) -> None:
     charters(compose_all(home, "test").platform.system, USECASE).append(lambda _: version)
 
 
-def test_fifty_kills_lose_nothing(home: Home, record_property: Callable[[str, object], None]) -> None:
+def test_fifty_kills_lose_nothing(home: Home, tell: Callable[[str], None]) -> None:
     sign(
         home,
         msgspec.structs.replace(
@@ -236,8 +236,7 @@ def test_fifty_kills_lose_nothing(home: Home, record_property: Callable[[str, ob
     changed = [entry.document.reason for entry in stages if entry.document.action in ("rollback", "promote")]
     assert len(changed) == len(set(changed)) == team.changes > 0  # asked until answered, done once
     roles = {role: killer.killed.count(role) for role in sorted(set(killer.killed))}
-    record_property(
-        "tell",
+    tell(
         f"kill -9: {len(killer.killed)} and {len(again.killed)} with seed {SEED} ({roles}); "
         f"{team.restarts} starts of the stack, {len(team.acknowledged)} uploads, {team.answers} answers, "
         f"{len(models)} models, {team.changes} promotions and rollbacks",

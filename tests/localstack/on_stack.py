@@ -94,6 +94,7 @@ def heard_of_twice_and_judged_once(stack: EmulatedStack, platform: Platform) -> 
 
 def every_route_is_answered(stack: EmulatedStack) -> None:
     """Assert that one address answers all routes, each asking for a token where its table says so."""
+    assert ask(stack, "GET", "/v2/health/live") == (200, {"live": True})
     for route in ROUTES:
         path = route.path.format(usecase=USECASE, n=1, name="a.csv", receipt="0" * 64)
         status, told = ask(stack, route.method, path, None if route.method == "GET" else b"{}")

@@ -26,6 +26,7 @@ from tests.localstack.local_canary import LOCAL
 from tests.localstack.on_stack import (
     PATIENCE_S,
     USECASE,
+    ask,
     drop,
     every_route_is_answered,
     heard_of_twice_and_judged_once,
@@ -99,6 +100,7 @@ def test_an_upload_is_heard_of_twice_and_judged_once(stack: EmulatedStack, platf
 
 def test_every_route_is_answered_at_one_address(stack: EmulatedStack) -> None:
     every_route_is_answered(stack)
+    assert ask(stack, "GET", "/nowhere") == (404, {"message": "Not Found"})  # by the HTTP API: no function was asked
 
 
 def test_each_function_is_deployed_as_the_topology_says(stack: EmulatedStack, client: Callable[[str], Any]) -> None:

@@ -64,6 +64,25 @@ def test_a_written_blob_is_told_once(azure_emulator: emulators.Running, schema: 
     assert sorted(keys) == sorted((key,) for key in KEYS)
 
 
+def test_a_look_that_fails_is_made_up_for_by_the_next(
+    azure_emulator: emulators.Running, capsys: pytest.CaptureFixture[str]
+) -> None:
+    container = Container(azure_emulator, "failing")
+    with object_events(azure_emulator, "failing", "failing") as bridge:
+        looks, failures = bridge._blobs, iter((OSError("gone"), OSError("gone")))
+
+        def blobs() -> list[Any]:
+            for error in failures:
+                raise error
+            return looks()
+
+        bridge._blobs = blobs  # type: ignore[method-assign]
+        obstore.put(container.store, "a", b"1")
+        until(lambda: bridge.sent == 1)
+    assert len(container.events()) == 1
+    assert capsys.readouterr().err.count("object events of failing: OSError: gone") == 2
+
+
 def test_an_overwritten_blob_is_told_again_and_a_deleted_one_is_not(azure_emulator: emulators.Running) -> None:
     container = Container(azure_emulator, "again")
     bridge = ObjectEvents(azure_emulator, "again", "again", prefix="", schema="eventgrid")
