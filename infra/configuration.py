@@ -1,0 +1,181 @@
+"""A stack's configuration: what an operator may set under `tidegate:`, read once, every key checked before anything is
+made.
+
+`pulumi config set tidegate:region eu-west-1`, or the stack's Pulumi.NAME.yaml. Lists and mappings are written as YAML
+there (`tidegate:tags: {team: harbour}`).
+"""
+
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from shared.errors import ConfigurationError
+from shared.topology import BY_NAME
+
+PROVIDERS = ("local", "aws", "azure", "gcp")
+NAMESPACE = "tidegate:"
+LEAST_MEMORY_MB, MOST_MEMORY_MB = 256, 10_240
+_NAME = re.compile("[a-z][a-z0-9-]{1,22}[a-z0-9]")
+_REGION = re.compile("[a-z][a-z0-9-]{1,30}")
+_MAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}\.[^@\s.]{2,}")
+_TAG = re.compile("[A-Za-z][A-Za-z0-9_-]{0,62}")
+
+
+class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many days are kept: refused uploads, captured predictions, claim checks of messages, and logs."""
+
+    quarantine: int = 90
+    predictions: int = 400
+    payloads: int = 14
+    logs: int = 30
+
+
+class Ports(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """URLs of ports that somebody else provides: the stack makes none of its own for them (docs/clouds.md)."""
+
+    landing: str = ""
+    system: str = ""
+    capture: str = ""
+    queues: str = ""
+    jobs: str = ""
+    metrics: str = ""
+    secrets: str = ""
+
+
+def _about(text: str) -> msgspec.Meta:
+    return msgspec.Meta(description=text)
+
+
+class Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """One stack's configuration; in YAML its keys are written as camelBack words (`alarmAddress`).
+
+    What each means stands at it, and in docs/configuration.md, which is made of it.
+    """
+
+    provider: Annotated[Literal["local", "aws", "azure", "gcp"], _about("Where the stack is made. Required.")]
+    name: Annotated[str, _about("Begins the names of all that is made; `tidegate-STACK` where none is given.")]
+    region: Annotated[str, _about("Where, in the provider's words: `eu-west-1`. Required on clouds.")] = ""
+    project: Annotated[str, _about("The project's id. Required on Google Cloud.")] = ""
+    issuer: Annotated[
+        str, _about("Whose tokens count: the address of an OpenID Connect issuer. Required on clouds.")
+    ] = ""
+    audience: Annotated[str, _about("For whom these tokens must be made. Required on clouds.")] = ""
+    alarm_address: Annotated[
+        str, _about("The e-mail address that alarms go to; nobody is told where there is none.")
+    ] = ""
+    architecture: Annotated[Literal["x86_64", "arm64"], _about("What the functions' processors are.")] = "x86_64"
+    memory_mb: Annotated[dict[str, int], _about("Function to megabytes, where it is not the topology's.")] = {}
+    retention_days: Annotated[Retention, _about("How many days things are kept; see below.")] = Retention()
+    tags: Annotated[dict[str, str], _about("Written on all that takes tags.")] = {}
+    kms_key: Annotated[str, _about("The provider's name of a key of yours that encrypts what is stored.")] = ""
+    ports: Annotated[Ports, _about("URLs of ports that somebody else provides; see below.")] = Ports()
+    place: Annotated[str, _about("What this place is called, in a stack that is spread over several.")] = "here"
+    placement: Annotated[dict[str, str], _about("Function to the place where it runs; all others run at each.")] = {}
+    watch_every_s: Annotated[float, _about("How often production is judged, in seconds; 0 for never.")] = 3600.0
+    sweep_every_s: Annotated[float, _about("How often what was missed is looked for, in seconds; 0 for never.")] = 900.0
+    packages: Annotated[str, _about("The folder of built units (`tidegate package`), from infra/.")] = "../dist"
+    job_image: Annotated[str, _about("The train unit's image, with its digest. Required on clouds.")] = ""
+    home: Annotated[
+        str, _about("Of a local stack: the folder with its state; beside Pulumi's own where none is given.")
+    ] = ""
+    host: Annotated[str, _about("Of a local stack: the address that it listens at.")] = "127.0.0.1"
+    port: Annotated[int, _about("Of a local stack: the port, 0 for any free one.")] = 8080
+    keep_data: Annotated[bool, _about("What holds data outlives `tidegate down` and `pulumi destroy`.")] = True
+
+
+def read_configuration(given: Mapping[str, Any], stack: str) -> Configuration:
+    """Return the configuration of a stack.
+
+    Args: given: key without `tidegate:` -> value, lists and mappings as such. stack: its name, after which what it
+        makes is called where no `name` is given.
+    Raises: ConfigurationError: an unknown key, or a value that cannot be; it names the key and the remedy.
+    """
+    known = [field.encode_name for field in msgspec.structs.fields(Configuration)]
+    for key in given:
+        if key not in known:
+            raise ConfigurationError(f"{NAMESPACE}{key} is no setting{_instead(key, known)}; there are {_list(known)}")
+    if given.get("provider") not in PROVIDERS:
+        said = given.get("provider", "nothing")
+        raise ConfigurationError(
+            f"{NAMESPACE}provider says {said!r}: write one of {_list(PROVIDERS)}, as in "
+            "`pulumi config set tidegate:provider local`"
+        )
+    try:
+        found = msgspec.convert({"name": f"tidegate-{stack}", **given}, Configuration, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"{NAMESPACE}{_place_of(error)}") from error
+    _check(found)
+    return found
+
+
+def value_of(text: str) -> Any:
+    """Return what a value given as text means: a list or a mapping where it is written as JSON, else the text."""
+    if not text.startswith(("{", "[")):
+        return text
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
+
+
+def _check(found: Configuration) -> None:
+    for key, value, pattern, wanted in (
+        ("name", found.name, _NAME, "3 to 24 lower-case letters, digits and hyphens, a letter first"),
+        ("region", found.region, _REGION, "a region of the provider, like eu-west-1, westeurope or europe-west1"),
+        ("alarmAddress", found.alarm_address, _MAIL, "an e-mail address"),
+    ):
+        if (value or key == "name") and not pattern.fullmatch(value):
+            raise ConfigurationError(f"{NAMESPACE}{key} is {value[:80]!r}: write {wanted}")
+    if found.provider != "local":
+        for key, value in (("region", found.region), ("issuer", found.issuer), ("audience", found.audience)):
+            if not value:
+                raise ConfigurationError(
+                    f"{NAMESPACE}{key} is missing, which a stack on {found.provider} needs: "
+                    f"`pulumi config set tidegate:{key} ...`"
+                )
+        if not found.issuer.startswith(("https://", "http://127.0.0.1:")):  # the latter is for emulators
+            raise ConfigurationError(f"{NAMESPACE}issuer is {found.issuer[:80]!r}: write an https:// address")
+        if "@sha256:" not in found.job_image:
+            raise ConfigurationError(
+                f"{NAMESPACE}jobImage is {found.job_image[:120]!r}: write the image of the train unit with its digest, "
+                "REGISTRY/NAME@sha256:..., as it was pushed (docs/packages.md)"
+            )
+    if found.provider == "gcp" and not found.project:
+        raise ConfigurationError(f"{NAMESPACE}project is missing: `pulumi config set tidegate:project ID`")
+    for function, megabytes in found.memory_mb.items():
+        if function not in BY_NAME:
+            hint = _instead(function, list(BY_NAME))
+            raise ConfigurationError(f"{NAMESPACE}memoryMb names {function!r}, which is no function{hint}")
+        if not LEAST_MEMORY_MB <= megabytes <= MOST_MEMORY_MB:
+            raise ConfigurationError(
+                f"{NAMESPACE}memoryMb gives {function} {megabytes} MB: write {LEAST_MEMORY_MB} to {MOST_MEMORY_MB}"
+            )
+    for function in found.placement:
+        if function not in BY_NAME:
+            raise ConfigurationError(f"{NAMESPACE}placement names {function!r}{_instead(function, list(BY_NAME))}")
+    for kind, days in msgspec.structs.asdict(found.retention_days).items():
+        if not 1 <= days <= 3650:
+            raise ConfigurationError(f"{NAMESPACE}retentionDays.{kind} is {days}: write 1 to 3650 days")
+    for tag in found.tags:
+        if not _TAG.fullmatch(tag):
+            raise ConfigurationError(f"{NAMESPACE}tags has {tag[:80]!r}: write letters, digits, _ and -")
+    if not 0 <= found.port <= 65_535:
+        raise ConfigurationError(f"{NAMESPACE}port is {found.port}: write 0 (any free one) to 65535")
+
+
+def _instead(key: str, known: list[str]) -> str:
+    near = get_close_matches(key, known, n=1)
+    return f", did you mean {near[0]}?" if near else ""
+
+
+def _place_of(error: msgspec.ValidationError) -> str:
+    """Return the error with the key first: "port: Expected `int`, got `str`"."""
+    text, _, place = str(error).partition(" - at `$.")
+    return f"{place.rstrip('`')}: {text}" if place else text
+
+
+def _list(names: "tuple[str, ...] | list[str]") -> str:
+    return ", ".join(names)

@@ -1,0 +1,104 @@
+"""The stack on one machine, or on premises: a home, the process that serves it, and a unit for whoever has systemd."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pulumi
+
+from infra.components import Endpoint, Platform, Store
+from infra.configuration import Configuration
+from infra.local_parts import File, Home, Service
+from shared.documents import digest_of_parts
+
+UNIT = """[Unit]
+Description=Tidegate, stack {name}
+After=network-online.target
+
+[Service]
+ExecStart={program} -m cli.main serve --home {home}
+Restart=always
+RestartSec=2
+WorkingDirectory={home}
+Environment=PYTHONPATH={root}
+NoNewPrivileges=true
+ProtectSystem=strict
+ReadWritePaths={home}
+
+[Install]
+WantedBy=default.target
+"""
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+def declare(configuration: Configuration) -> None:
+    """Declare a local stack. Exports: url, home, unit; kept: what outlives `down`."""
+    path = home_of(configuration)
+    settings = settings_of(configuration)
+    platform = Platform("tidegate")
+    store = Store("store", platform)
+    home = Home(
+        "home",
+        {
+            "path": str(path),
+            "stack": configuration.name,
+            "host": configuration.host,
+            "port": configuration.port,
+            "settings": settings,
+        },
+        pulumi.ResourceOptions(parent=store, retain_on_delete=configuration.keep_data),
+    )
+    store.done({"path": home.path})
+    endpoint = Endpoint("endpoint", platform)
+    # What a running process has read once: it is started again where any of it changes.
+    revision = digest_of_parts(msgspec.json.encode(settings, order="deterministic").decode())
+    service = Service(
+        "service",
+        {"home": home.path, "host": configuration.host, "port": configuration.port, "revision": revision},
+        pulumi.ResourceOptions(parent=endpoint, depends_on=[home]),
+    )
+    unit = File(
+        "unit",
+        str(path.parent / f"{configuration.name}.service"),
+        UNIT.format(
+            name=configuration.name,
+            program=shlex.quote(sys.executable),
+            home=shlex.quote(str(path)),
+            root=shlex.quote(str(_ROOT)),
+        ),
+        pulumi.ResourceOptions(parent=endpoint, depends_on=[home]),
+    )
+    endpoint.done({"url": service.url})
+    platform.done()
+    pulumi.export("url", service.url)
+    pulumi.export("home", home.path)
+    pulumi.export("unit", unit.path)
+    if configuration.keep_data:
+        pulumi.export("kept", home.path)
+
+
+def home_of(configuration: Configuration) -> Path:
+    """Return where the stack's home is: as configured, else beside the stack's state."""
+    if configuration.home:
+        return Path(configuration.home).expanduser().absolute()
+    from infra.engine import stacks_folder
+
+    return stacks_folder() / pulumi.get_stack() / "home"
+
+
+def settings_of(configuration: Configuration) -> dict[str, Any]:
+    """Return the settings that the configuration gives, beside those that a new home has of itself."""
+    ports = configuration.ports
+    given: dict[str, Any] = {
+        "watch_every_s": configuration.watch_every_s,
+        "sweep_every_s": configuration.sweep_every_s,
+        "place": configuration.place,
+        "placement": configuration.placement,
+    }
+    for name in ("queues", "jobs", "metrics", "secrets"):
+        if getattr(ports, name):
+            given[name] = getattr(ports, name)
+    stores = {name: getattr(ports, name) or f"file:{name}" for name in ("landing", "system", "capture")}
+    return {**given, "stores": stores}

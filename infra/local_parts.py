@@ -1,0 +1,277 @@
+"""What a stack on premises is made of, as Pulumi's dynamic resources: the home, and the process that serves it.
+
+Each is created, compared, changed, looked at and removed for real. Their providers are pickled by reference, and run
+in a process of the engine's: this module does nothing when it is imported.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi.dynamic import (
+    CreateResult,
+    DiffResult,
+    ReadResult,
+    Resource,
+    ResourceProvider,
+    UpdateResult,
+)
+
+START_S = 90.0
+STOP_S = 30.0
+_POLL_S = 0.1
+_PRIVATE = 0o700
+
+
+class _Provider(ResourceProvider):
+    serialize_as_secret_always = False  # it is named, not copied: there is nothing in it to be hidden
+
+
+class _Home(_Provider):
+    """A home as functions.runtimes.local.home makes it, with the settings that the configuration asks for."""
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        from functions.runtimes.local.home import create_home
+
+        path = Path(props["path"])
+        create_home(path, stack=props["stack"], host=props["host"], port=int(props["port"]))
+        _write_settings(path, props["settings"])
+        return CreateResult(id_=str(path), outs=_seen_home(props))
+
+    def diff(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        replaces = [key for key in ("path", "stack") if olds.get(key) != news.get(key)]
+        changed = [key for key in ("host", "port", "settings") if olds.get(key) != news.get(key)]
+        mended = [] if olds.get("state", "whole") == "whole" else ["state"]
+        return DiffResult(
+            changes=bool(replaces or changed or mended),
+            replaces=replaces,
+            delete_before_replace=False,
+            stables=["path"],
+        )
+
+    def update(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        from functions.runtimes.local.home import create_home
+
+        path = Path(news["path"])
+        create_home(path, stack=news["stack"], host=news["host"], port=int(news["port"]))
+        (path / "secrets").chmod(_PRIVATE)
+        for file in (path / "secrets").iterdir():
+            file.chmod(0o600)
+        _write_settings(path, {**news["settings"], "host": news["host"], "port": int(news["port"])})
+        return UpdateResult(outs=_seen_home(news))
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        if not (Path(id_) / "settings.json").exists():
+            return ReadResult(id_="", outs={})
+        return ReadResult(id_=id_, outs=_seen_home(props))
+
+    def delete(self, id_: str, props: dict[str, Any]) -> None:
+        shutil.rmtree(id_, ignore_errors=True)
+
+
+class Home(Resource, module="tidegate", name="LocalHome"):
+    """The folder with all of a local stack's state. `settings`: keys of shared.settings that are not the default."""
+
+    path: pulumi.Output[str]
+    state: pulumi.Output[str]
+
+    def __init__(self, name: str, props: dict[str, Any], opts: pulumi.ResourceOptions) -> None:
+        super().__init__(_Home(), name, {**props, "state": None}, opts)
+
+
+class _Service(_Provider):
+    """`tidegate serve`, kept by its own supervisor, in a session of its own; it outlives `pulumi up`."""
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        return CreateResult(id_=str(props["home"]), outs=_started(props))
+
+    def diff(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        changed = [key for key in ("host", "port", "revision") if olds.get(key) != news.get(key)]
+        stopped = not olds.get("url")
+        return DiffResult(
+            changes=bool(changed or stopped) or olds.get("home") != news.get("home"),
+            replaces=["home"] if olds.get("home") != news.get("home") else [],
+            delete_before_replace=True,
+        )
+
+    def update(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        _stop(Path(id_))
+        return UpdateResult(outs=_started(news))
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        url = _serving(Path(id_))
+        return ReadResult(id_=id_, outs={**props, "url": url})
+
+    def delete(self, id_: str, props: dict[str, Any]) -> None:
+        _stop(Path(id_))
+
+
+class Service(Resource, module="tidegate", name="LocalService"):
+    """The process that serves a home. `revision`: changes with what needs a new start. `url`: where it answers."""
+
+    url: pulumi.Output[str]
+
+    def __init__(self, name: str, props: dict[str, Any], opts: pulumi.ResourceOptions) -> None:
+        super().__init__(_Service(), name, {**props, "url": None}, opts)
+
+
+class _File(_Provider):
+    """A text file of just this content."""
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        _write(Path(props["path"]), props["text"])
+        return CreateResult(id_=props["path"], outs=props)
+
+    def diff(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        replaces = ["path"] if olds.get("path") != news.get("path") else []
+        return DiffResult(changes=bool(replaces) or olds.get("text") != news.get("text"), replaces=replaces)
+
+    def update(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        _write(Path(id_), news["text"])
+        return UpdateResult(outs=news)
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        try:
+            return ReadResult(id_=id_, outs={**props, "text": Path(id_).read_text()})
+        except OSError:
+            return ReadResult(id_="", outs={})
+
+    def delete(self, id_: str, props: dict[str, Any]) -> None:
+        Path(id_).unlink(missing_ok=True)
+
+
+class File(Resource, module="tidegate", name="LocalFile"):
+    """A file that an operator may use, such as a unit of systemd's."""
+
+    path: pulumi.Output[str]
+    text: pulumi.Output[str]
+
+    def __init__(self, name: str, path: str, text: Any, opts: pulumi.ResourceOptions) -> None:
+        super().__init__(_File(), name, {"path": path, "text": text}, opts)
+
+
+def _seen_home(props: dict[str, Any]) -> dict[str, Any]:
+    """Return what there is, in the words of what was asked for: settings as they are, and whether secrets are safe."""
+    from functions.runtimes.local.home import SECRETS, SETTINGS
+    from shared.settings import read_settings
+
+    path = Path(props["path"])
+    standing = read_settings((path / SETTINGS).read_bytes(), str(path / SETTINGS))
+    files = list((path / SECRETS).glob("*"))
+    private = (path / SECRETS).is_dir() and (path / SECRETS).stat().st_mode & 0o077 == 0
+    whole = private and len(files) >= 2 and all(file.stat().st_mode & 0o077 == 0 for file in files)
+    settings = {key: getattr(standing, key) for key in props["settings"]}
+    return {
+        **props,
+        "settings": _plain(settings),
+        "host": standing.host,
+        "port": standing.port,
+        "state": "whole" if whole else "secrets can be read by others, or are missing",
+    }
+
+
+def _plain(value: Any) -> Any:
+    import msgspec
+
+    return msgspec.to_builtins(value)
+
+
+def _write_settings(path: Path, changes: dict[str, Any]) -> None:
+    import msgspec
+
+    from functions.runtimes.local.files import write_whole
+    from functions.runtimes.local.home import SETTINGS
+    from shared.documents import encode
+    from shared.settings import Settings, read_settings
+
+    standing = msgspec.to_builtins(read_settings((path / SETTINGS).read_bytes(), str(path / SETTINGS)))
+    settings = msgspec.convert({**standing, **changes}, Settings, strict=False)
+    write_whole(path / SETTINGS, msgspec.json.format(encode(settings), indent=2) + b"\n")
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def _started(props: dict[str, Any]) -> dict[str, Any]:
+    """Start the service and wait until it answers. Raises: RuntimeError: it ended, or did not in time."""
+    home = Path(props["home"])
+    said = home / "logs" / "service.log"
+    with said.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cli.main", "serve", "--home", str(home)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=home,
+            env=_environment(),
+            start_new_session=True,
+        )
+    give_up_at = time.monotonic() + START_S
+    while not (url := _serving(home)):
+        if process.poll() is not None or time.monotonic() > give_up_at:
+            last = said.read_text(errors="replace").strip().splitlines()[-1:]
+            raise RuntimeError(f"the service of {home} did not start: {' '.join(last) or 'see ' + str(said)}")
+        time.sleep(_POLL_S)
+    return {**props, "url": url}
+
+
+def _environment() -> dict[str, str]:
+    root = str(Path(__file__).resolve().parents[1])
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PULUMI_")}
+    return {**kept, "PYTHONPATH": root}
+
+
+def _serving(home: Path) -> str:
+    """Return where the home's gateway answers health checks, "" where it does not."""
+    import http.client
+    from urllib.parse import urlsplit
+
+    from functions.runtimes.local.home import open_home
+    from functions.runtimes.local.process import announced, is_alive
+    from shared.errors import TidegateError
+
+    try:
+        opened = open_home(home)
+    except TidegateError:
+        return ""
+    supervisor, gateway = announced(opened, "supervisor"), announced(opened, "gateway")
+    if supervisor is None or gateway is None or not is_alive(supervisor.pid) or not is_alive(gateway.pid):
+        return ""
+    parts = urlsplit(gateway.url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=5)
+    try:
+        connection.request("GET", "/v2/health/live")
+        return gateway.url if connection.getresponse().status == 200 else ""
+    except OSError:
+        return ""
+    finally:
+        connection.close()
+
+
+def _stop(home: Path) -> None:
+    """End the service and wait until all of it is gone; there may be none."""
+    from functions.runtimes.local.home import open_home
+    from functions.runtimes.local.process import announced, is_alive
+    from shared.errors import TidegateError
+
+    try:
+        running = announced(open_home(home), "supervisor")
+    except TidegateError:
+        return
+    if running is None or not is_alive(running.pid):
+        return
+    os.kill(running.pid, signal.SIGTERM)
+    give_up_at = time.monotonic() + STOP_S
+    while is_alive(running.pid):
+        if time.monotonic() > give_up_at:
+            os.kill(running.pid, signal.SIGKILL)
+            return
+        time.sleep(_POLL_S)

@@ -1,0 +1,94 @@
+"""The real engine, and stacks of this machine, each with a state, a home and a port of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+WAIT_S = 300
+
+
+@dataclass
+class Ended:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass
+class Stacks:
+    """The stacks of one folder, by the command line. `call("up", "--stack", "dev")`.
+
+    `common`: the configuration that each has, KEY=VALUE. `given`: what else is in the command's environment.
+    """
+
+    folder: Path
+    common: tuple[str, ...] = ("provider=local", "port=0")
+    given: Mapping[str, str] = field(default_factory=dict)
+
+    def environment(self, **changes: str) -> dict[str, str]:
+        own = {name: value for name, value in os.environ.items() if not name.startswith(("PULUMI_", "TIDEGATE_"))}
+        return {**own, "TIDEGATE_STACKS": str(self.folder), "PYTHONPATH": str(ROOT), **self.given, **changes}
+
+    def call(self, *arguments: str, **environment: str) -> Ended:
+        ended = subprocess.run(
+            [sys.executable, "-m", "cli.main", *arguments],
+            env=self.environment(**environment),
+            capture_output=True,
+            text=True,
+            timeout=WAIT_S,
+            check=False,
+        )
+        return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+    def up(self, name: str, *config: str) -> Any:
+        """Return what `tidegate up --json` prints; it must succeed."""
+        ended = self.call("up", "--stack", name, "--json", *self.options(*config))
+        assert ended.code == 0, ended.err
+        return ended.document
+
+    def preview(self, name: str, *config: str) -> Any:
+        ended = self.call("preview", "--stack", name, "--json", *self.options(*config))
+        assert ended.code == 0, ended.err
+        return ended.document
+
+    def options(self, *config: str) -> list[str]:
+        """Return the configuration as options: the common one, and over it this."""
+        return [part for each in (*self.common, *config) for part in ("--config", each)]
+
+    def take_down(self) -> None:
+        """Take down those that stand."""
+        for each in self.folder.glob("*/state/.pulumi/stacks/tidegate/*.json"):
+            self.call("down", "--stack", each.stem, "--recover")
+
+    def state(self, name: str) -> str:
+        """Return the state of a stack, as it is kept."""
+        return (self.folder / name / f"state/.pulumi/stacks/tidegate/{name}.json").read_text()
+
+
+@pytest.fixture
+def stacks(pulumi_folder: Path, tmp_path: Path) -> Iterator[Stacks]:
+    """Return stacks; those that stand at the end are taken down, data and all."""
+    found = Stacks(tmp_path / "stacks")
+    yield found
+    found.take_down()
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], Any]], Any]:
+    from tests.localstack.waiting import until as wait
+
+    return lambda holds: wait(holds, 60.0)
