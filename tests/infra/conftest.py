@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,6 +70,14 @@ class Stacks:
     def options(self, *config: str) -> list[str]:
         """Return the configuration as options: the common one, and over it this."""
         return [part for each in (*self.common, *config) for part in ("--config", each)]
+
+    def kill_engine(self) -> None:
+        """Kill what Pulumi started for these stacks, plugins in groups of their own included; services live on."""
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                told = (folder / "environ").read_bytes().split(b"\0")
+                if f"TIDEGATE_STACKS={self.folder}".encode() in told and b"pulumi" in (folder / "cmdline").read_bytes():
+                    os.kill(int(folder.name), signal.SIGKILL)
 
     def take_down(self) -> None:
         """Take down those that stand."""

@@ -128,6 +128,7 @@ def test_an_up_that_was_killed_half_way_recovers(stacks: Stacks, until: Until) -
     until(lambda: (stacks.folder / "dev/home/settings.json").exists())
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(30)
+    stacks.kill_engine()
     locked = stacks.call("up", "--stack", "dev", *stacks.options())
     if locked.code:  # it had held the lock when it died
         assert (locked.code, "--recover" in locked.err) == (3, True), locked.err
