@@ -38,7 +38,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "lineage": "cli.lineage",
         "fsck": "cli.monitoring",
     },
-    "Stacks": {"up": "cli.infra", "preview": "cli.infra", "down": "cli.infra"},
+    "Stacks": {"package": "cli.package", "up": "cli.infra", "preview": "cli.infra", "down": "cli.infra"},
     "Clouds": {"emulate": "cli.emulate"},
 }
 """Panel of the help -> command -> the module that has a function of its name."""

@@ -7,14 +7,28 @@ import pulumi
 
 
 class _Part(pulumi.ComponentResource):
-    """A part of a stack. `outputs` are what the program's other parts, and operators, may know of it."""
+    """A part of a stack. `outputs` are what the program's other parts, and operators, may know of it.
 
-    def __init__(self, name: str, parent: pulumi.Resource | None = None) -> None:
-        super().__init__(f"tidegate:index:{type(self).__name__}", name, None, pulumi.ResourceOptions(parent=parent))
+    Args: provider: of the provider's SDK, for all that is below.
+    """
+
+    def __init__(
+        self, name: str, parent: pulumi.Resource | None = None, provider: pulumi.ProviderResource | None = None
+    ) -> None:
+        options = pulumi.ResourceOptions(parent=parent, providers=[provider] if provider else None)
+        super().__init__(f"tidegate:index:{type(self).__name__}", name, None, options)
 
     def done(self, outputs: Mapping[str, Any] | None = None) -> None:
         """Say that all of its resources are declared."""
         self.register_outputs(dict(outputs or {}))
+
+
+def keeping(parent: pulumi.Resource, keep: bool, *after: pulumi.Resource) -> pulumi.ResourceOptions:
+    """Return the options of what holds data: no change replaces it, and what takes the stack down leaves it.
+
+    Args: keep: whether it is to be kept at all.
+    """
+    return pulumi.ResourceOptions(parent=parent, protect=keep, retain_on_delete=keep, depends_on=list(after))
 
 
 class Platform(_Part):
@@ -47,6 +61,10 @@ class Schedule(_Part):
 
 class TrainingJob(_Part):
     """What runs jobs, and costs nothing while none runs."""
+
+
+class Vault(_Part):
+    """Where secrets are kept."""
 
 
 class Watch(_Part):

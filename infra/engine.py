@@ -70,7 +70,12 @@ class Stack:
         return _changes(found.summary.resource_changes)
 
     def down(self) -> Changes:
-        """Remove what the stack made, but for what is to be kept, and forget the stack."""
+        """Remove what the stack made, but for what is to be kept, and forget the stack.
+
+        What holds data is protected, so that no change can replace it; here its protection is lifted, and the engine
+        leaves it where it is, unless the configuration says otherwise.
+        """
+        self._done(self._unprotect)
         found = self._done(lambda: self._stack.destroy(color="never", on_output=self._heard))
         self._done(lambda: self._stack.workspace.remove_stack(self._stack.name))
         return _changes(found.summary.resource_changes)
@@ -88,6 +93,11 @@ class Stack:
         """Return the state, as it is kept."""
         deployment: Mapping[str, Any] = self._done(self._stack.export_stack).deployment
         return deployment
+
+    def _unprotect(self) -> None:
+        workspace = self._stack.workspace
+        arguments = ["state", "unprotect", "--all", "--yes", "--stack", self._stack.name]
+        workspace.pulumi_command.run(arguments, workspace.work_dir, dict(workspace.env_vars))
 
     def _heard(self, text: str) -> None:
         for line in text.splitlines():

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pulumi
 
-from infra.components import Endpoint, Platform, Store
+from infra.components import Endpoint, Platform, Store, keeping
 from infra.configuration import Configuration
 from infra.local_parts import File, Home, Service
 from shared.documents import digest_of_parts
@@ -48,7 +48,7 @@ def declare(configuration: Configuration) -> None:
             "port": configuration.port,
             "settings": settings,
         },
-        pulumi.ResourceOptions(parent=store, retain_on_delete=configuration.keep_data),
+        keeping(store, configuration.keep_data),
     )
     store.done({"path": home.path})
     endpoint = Endpoint("endpoint", platform)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from infra.configuration import Configuration
 from shared.errors import ConfigurationError
 from shared.events import PAYLOADS
 from shared.layout import FAMILIES, StoreName
@@ -116,8 +117,8 @@ def queues(functions: Sequence[Function] = FUNCTIONS) -> tuple[Lent, ...]:
     )
 
 
-def ticks(settings: Settings, functions: Sequence[Function] = FUNCTIONS) -> tuple[Tick, ...]:
-    """Return the schedules that the settings leave on (above 0 s)."""
+def ticks(settings: Settings | Configuration, functions: Sequence[Function] = FUNCTIONS) -> tuple[Tick, ...]:
+    """Return the schedules that are left on (above 0 s) by a stack's settings, or by what it is configured with."""
     every = {function.name: getattr(settings, function.schedule) for function in functions if function.schedule}
     return tuple(Tick(name, max(1, math.ceil(seconds / _MINUTE_S))) for name, seconds in every.items() if seconds > 0)
 
@@ -125,3 +126,20 @@ def ticks(settings: Settings, functions: Sequence[Function] = FUNCTIONS) -> tupl
 def units(functions: Sequence[Function] = FUNCTIONS) -> tuple[Unit, ...]:
     """Return the deploy units that the functions need, each once."""
     return tuple(dict.fromkeys(function.unit for function in functions))
+
+
+def placed(configuration: Configuration, functions: Sequence[Function] = FUNCTIONS) -> tuple[Function, ...]:
+    """Return the functions that are made at this place: those of another are that place's to make."""
+    at = configuration.placement
+    return tuple(each for each in functions if at.get(each.name, configuration.place) == configuration.place)
+
+
+def memory_mb(configuration: Configuration, function: Function) -> int:
+    """Return how much memory the function has: as configured, else as the topology says."""
+    return configuration.memory_mb.get(function.name, function.memory_mb)
+
+
+def jobs(functions: Sequence[Function] = FUNCTIONS) -> tuple[Function, ...]:
+    """Return the functions that run as jobs: those that are nothing else, and those that somebody submits."""
+    submitted = {name for function in functions for name in function.submits}
+    return tuple(function for function in functions if function.job or function.name in submitted)

@@ -3,7 +3,8 @@
 The task definition, which the deployment makes, holds image, roles, log group, and a restart policy: a container that
 is killed is started again, with the same environment. A job's function and event come in the environment
 (functions.runtimes.environment), and its id is the task's. Options: `container` names the one that does the work,
-`public_ip=true` is for subnets without a way out, `endpoint` an emulator.
+`public_ip=true` is for subnets without a way out, `endpoint` an emulator. A `{function}` in the task definition's name
+stands for the job's function, where each has a definition (and so a role) of its own.
 
 ECS has no time limit. TIDEGATE_TIMEOUT_S tells the job its own; whoever asks for the status of one that is overdue
 stops it. It forgets a task about an hour after its end: from then on it is not found, though its log stays.
@@ -19,6 +20,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from adapters.arguments import check_job
+from adapters.aws.ecs_task import OVERDUE, TIMEOUT, WAITING, ended, is_overdue
 from adapters.aws.failures import PROVIDER, Asked, refusal
 from adapters.aws.fargate import fargate_size
 from adapters.aws.sdk import Caller, Clients, read_place
@@ -29,16 +31,12 @@ from shared.ports import DEFAULT_TIMEOUT_S, JobSpec, JobStatus
 FORM = "ecs://[REGION]/CLUSTER/TASK_DEFINITION?subnets=a,b&security_groups=c&container=NAME&public_ip=&endpoint="
 MAX_OVERRIDES = 8192
 """Characters of the overrides of one RunTask, as JSON."""
-FUNCTION, EVENT, TIMEOUT = "TIDEGATE_FUNCTION", "TIDEGATE_EVENT", "TIDEGATE_TIMEOUT_S"
+FUNCTION, EVENT = "TIDEGATE_FUNCTION", "TIDEGATE_EVENT"
+HOLE = "{function}"
 EXECUTION = "TIDEGATE_EXECUTION"
 """A job's name for itself, the same where its container is started again."""
 _ID = re.compile("[0-9a-f]{32}")
-_OVERDUE = "over its time limit"
 _CANCELLED = "cancelled by tidegate"
-_GRACE_S = 60.0
-"""An overdue job is left to stop itself for so long."""
-_WAITING = frozenset({"PROVISIONING", "PENDING", "ACTIVATING"})
-_SIGNALLED = 128
 
 
 class EcsJobs:
@@ -74,7 +72,7 @@ class EcsJobs:
         self._container = container
         self._command = list(command)
         self._lock = threading.Lock()
-        self._described: dict[str, Any] | None = None
+        self._described: dict[str, dict[str, Any]] = {}
 
     def submit(self, spec: JobSpec, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> str:
         """Run a task and return its id.
@@ -96,7 +94,7 @@ class EcsJobs:
         token = os.urandom(32).hex()
         request: dict[str, Any] = {
             "cluster": self._cluster,
-            "taskDefinition": self._task_definition,
+            "taskDefinition": self._definition_of(spec.function),
             "launchType": "FARGATE",
             "count": 1,
             "clientToken": token,
@@ -120,10 +118,10 @@ class EcsJobs:
         task = self._task("status", job_id, deadline)
         state = str(task["lastStatus"])
         if state == "STOPPED":
-            return _ended(task, self._named(task))
-        if _is_overdue(task, time.time()):
-            self._stop("status", job_id, _OVERDUE, deadline)
-        return JobStatus("pending" if state in _WAITING else "running")
+            return ended(task, self._named(task))
+        if is_overdue(task, time.time()):
+            self._stop("status", job_id, OVERDUE, deadline)
+        return JobStatus("pending" if state in WAITING else "running")
 
     def cancel(self, job_id: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
         """Stop the task: ECS sends SIGTERM, and SIGKILL after the task definition's `stopTimeout`."""
@@ -138,7 +136,10 @@ class EcsJobs:
         """
         deadline = Deadline(timeout_s, PROVIDER, "logs", job_id)
         _check_id("logs", job_id)
-        container = self._main_container("logs", deadline)
+        definition = self._task_definition
+        if HOLE in definition:
+            definition = str(self._task("logs", job_id, deadline)["taskDefinitionArn"])
+        container = self._main_container("logs", definition, deadline)
         options = container.get("logConfiguration", {}).get("options", {})
         group, prefix = options.get("awslogs-group"), options.get("awslogs-stream-prefix")
         if not group or not prefix:
@@ -178,7 +179,8 @@ class EcsJobs:
             EXECUTION: execution,
         }
         container: dict[str, Any] = {
-            "name": self._container or str(self._main_container("submit", deadline)["name"]),
+            "name": self._container
+            or str(self._main_container("submit", self._definition_of(spec.function), deadline)["name"]),
             "environment": [{"name": name, "value": value} for name, value in values.items()],
         }
         if self._command:
@@ -220,26 +222,29 @@ class EcsJobs:
     def _named(self, task: dict[str, Any]) -> str:
         return self._container or str(task["overrides"]["containerOverrides"][0]["name"])
 
-    def _main_container(self, operation: str, deadline: Deadline) -> dict[str, Any]:
+    def _definition_of(self, function: str) -> str:
+        return self._task_definition.replace(HOLE, function)
+
+    def _main_container(self, operation: str, definition: str, deadline: Deadline) -> dict[str, Any]:
         """Return the definition of the container that does the work, asked for once."""
         with self._lock:
-            known = self._described
+            known = self._described.get(definition)
         if known is None:
-            asked = self._asked(operation, self._task_definition, "ecs:DescribeTaskDefinition", reads=True)
+            asked = self._asked(operation, definition, "ecs:DescribeTaskDefinition", reads=True)
             answer = self._ecs.ask(
                 asked,
                 deadline.left_s(),
-                lambda client: client.describe_task_definition(taskDefinition=self._task_definition),
+                lambda client: client.describe_task_definition(taskDefinition=definition),
             )
             containers = answer["taskDefinition"]["containerDefinitions"]
             known = next((each for each in containers if self._container in ("", each["name"])), None)
             if known is None:
                 raise ConfigurationError(
-                    f"the task definition {self._task_definition!r} has no container {self._container!r}; it has "
+                    f"the task definition {definition!r} has no container {self._container!r}; it has "
                     + ", ".join(each["name"] for each in containers)
                 )
             with self._lock:
-                self._described = known
+                self._described[definition] = known
         return known
 
     def _asked(
@@ -312,35 +317,6 @@ def _not_placed(failures: Sequence[Any], asked: Asked) -> Exception:
         operation=asked.operation,
         resource=asked.resource,
     )
-
-
-def _is_overdue(task: Any, now: float) -> bool:
-    started, limit_s = task.get("startedAt"), 0.0
-    for container in task.get("overrides", {}).get("containerOverrides", []):
-        for variable in container.get("environment", []):
-            if variable["name"] == TIMEOUT and variable["value"].isdecimal():
-                limit_s = float(variable["value"])
-    return bool(started) and limit_s > 0 and started.timestamp() + limit_s + _GRACE_S < now
-
-
-def _ended(task: Any, container: str) -> JobStatus:
-    """Return how a stopped task ended."""
-    reason = str(task.get("stoppedReason", ""))
-    if task.get("stopCode") == "UserInitiated":
-        if reason == _OVERDUE:
-            return JobStatus("failed", None, "it was stopped: it was over its time limit")
-        return JobStatus("cancelled")
-    ran: Any = next((each for each in task.get("containers", []) if each["name"] == container), {})
-    code = ran.get("exitCode")
-    if code == 0:
-        return JobStatus("succeeded", 0)
-    why = str(ran.get("reason", "") or reason)
-    if code is None:
-        return JobStatus("failed", None, f"it did not run to its end: {why or 'ECS gave no reason'}")
-    if code > _SIGNALLED:
-        killed = f"it was ended by signal {code - _SIGNALLED}; with 9, memory ran out"
-        return JobStatus("failed", None, f"{killed} ({why})" if why else killed)
-    return JobStatus("failed", int(code), f"it ended with exit code {code}; its log says why")
 
 
 if TYPE_CHECKING:

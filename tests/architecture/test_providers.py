@@ -32,6 +32,7 @@ ELSEWHERE = {
     "adapters/obstore_calls.py": "the same: the name of its thread",
     "adapters/otlp.py": "what two providers share: OpenTelemetry",
     "cli/emulate.py": "the help names the emulators that there are; localstack.clouds.NEEDS decides",
+    "cli/package.py": "the help names the platforms that there are; infra/package/contents.py has what each needs",
     "cli/demo/command.py": "the choices of --provider: the stacks that localstack/ can emulate whole",
     "functions/runtimes/environment.py": "variables by which platforms name an execution that they start again; "
     "one that names none sets TIDEGATE_EXECUTION",

@@ -19,7 +19,7 @@ import pulumi
 from pulumi._types import input_type_py_to_pulumi_names, input_type_types, is_input_type
 from pulumi.runtime.rpc import UNKNOWN
 
-_SDKS = {"aws": "pulumi_aws", "azure-native": "pulumi_azure_native", "gcp": "pulumi_gcp"}
+SDKS = {"aws": "pulumi_aws", "azure-native": "pulumi_azure_native", "gcp": "pulumi_gcp"}
 _MARK = "4dabf18193072939515e22adb298388d"
 """The key by which the engine marks what is no plain value: assets, archives, secrets."""
 
@@ -42,15 +42,17 @@ def _arguments(token: str) -> type:
     package = token.partition(":")[0]
     place = _classes(package).get(token)
     if place is None:
-        raise UnknownType(f"{token} is no type of {_SDKS[package]}")
+        raise UnknownType(f"{token} is no type of {SDKS[package]}")
     module, name = place
-    return typing.cast(type, getattr(import_module(module), f"{name}Args"))
+    found = import_module(module)
+    # Where another class has that name already, the inputs' class is called so.
+    return typing.cast(type, getattr(found, f"{name}InitArgs", None) or getattr(found, f"{name}Args"))
 
 
 @cache
 def _classes(package: str) -> dict[str, tuple[str, str]]:
     """Return token -> (module, class), from the table that an SDK registers."""
-    sdk = import_module(_SDKS[package])
+    sdk = import_module(SDKS[package])
     text = Path(str(sdk.__file__)).read_text()
     found = re.search(r'resource_modules="""(.*?)"""', text, re.DOTALL)
     assert found is not None

@@ -1,0 +1,142 @@
+"""Functions of Lambda, each with a role and a log group of its own, and the schedules that call them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pulumi
+import pulumi_aws as aws
+
+from functions.runtimes.environment import FUNCTION, SETTINGS
+from infra import plan
+from infra.aws_policies import LAMBDA, SCHEDULER, Places, assumed_by, document, policy_of
+from infra.components import Function as FunctionPart
+from infra.components import Platform, Schedule
+from infra.configuration import Configuration
+from infra.package.packages import Package, packages_folder, read_package
+from shared.errors import ConfigurationError
+from shared.topology import Function, Unit
+
+HANDLER = "functions.runtimes.aws.main.handler"
+MAX_UNPACKED_BYTES = 262_144_000
+"""Of a function's zip, unpacked (AWS Lambda Developer Guide, "Lambda quotas")."""
+
+
+class Functions:
+    """The functions but for jobs. By name: `names`, `arns`, and `rights`, what must stand before it is called."""
+
+    def __init__(
+        self,
+        platform: Platform,
+        configuration: Configuration,
+        functions: Sequence[Function],
+        places: Places,
+        settings: pulumi.Output[str],
+    ) -> None:
+        self._platform = platform
+        self._configuration = configuration
+        self._places = places
+        self._settings = settings
+        self.names: dict[str, pulumi.Output[str]] = {}
+        self.arns: dict[str, pulumi.Output[str]] = {}
+        self.rights: dict[str, pulumi.Resource] = {}
+        callable_ = [function for function in functions if not function.job]
+        packages = {unit: self._package(unit) for unit in plan.units(callable_)}
+        for function in callable_:
+            self._make(function, packages[function.unit])
+        for tick in plan.ticks(configuration, callable_):
+            self._schedule(tick)
+
+    def _package(self, unit: Unit) -> Package:
+        configuration = self._configuration
+        found = read_package(packages_folder(configuration), unit, "aws", configuration.architecture)
+        if found.unpacked_bytes > MAX_UNPACKED_BYTES:
+            raise ConfigurationError(
+                f"package {found.path} has {found.unpacked_bytes / 1e6:.0f} MB unpacked, and Lambda takes "
+                f"{MAX_UNPACKED_BYTES / 1e6:.0f}: make the unit smaller (`tidegate package` says what is big)"
+            )
+        return found
+
+    def _make(self, function: Function, package: Package) -> None:
+        configuration, name = self._configuration, f"{self._configuration.name}-{function.name}"
+        part = FunctionPart(f"function-{function.name}", self._platform)
+        within = pulumi.ResourceOptions(parent=part)
+        log = aws.cloudwatch.LogGroup(
+            function.name, name=f"/aws/lambda/{name}", retention_in_days=log_days(configuration), opts=within
+        )
+        role = aws.iam.Role(
+            function.name, name=name, assume_role_policy=pulumi.Output.json_dumps(assumed_by(LAMBDA)), opts=within
+        )
+        rights = aws.iam.RolePolicy(
+            function.name,
+            name="grants",
+            role=role.id,
+            policy=policy_of(function, self._places, log.arn, called=True),
+            opts=within,
+        )
+        made = aws.lambda_.Function(
+            function.name,
+            name=name,
+            description=function.about[:256],
+            role=role.arn,
+            runtime=f"python{package.python}",
+            handler=HANDLER,
+            code=pulumi.FileArchive(str(Path(package.path))),
+            architectures=[configuration.architecture],
+            memory_size=plan.memory_mb(configuration, function),
+            timeout=function.timeout_s,
+            reserved_concurrent_executions=function.concurrency,
+            environment={"variables": {SETTINGS: self._settings, FUNCTION: function.name}},
+            logging_config={"log_format": "Text", "log_group": log.name},
+            opts=pulumi.ResourceOptions(parent=part, depends_on=[rights]),
+        )
+        self.names[function.name], self.arns[function.name] = made.name, made.arn
+        self.rights[function.name] = rights
+        part.done({"arn": made.arn})
+
+    def _schedule(self, tick: plan.Tick) -> None:
+        """Let EventBridge Scheduler call the function, by a role that may do just that."""
+        name = f"{self._configuration.name}-{tick.function}"
+        part = Schedule(f"schedule-{tick.function}", self._platform)
+        within = pulumi.ResourceOptions(parent=part)
+        arn = self.arns[tick.function]
+        role = aws.iam.Role(
+            f"{tick.function}-schedule",
+            name=f"{name}-schedule",
+            assume_role_policy=pulumi.Output.json_dumps(assumed_by(SCHEDULER)),
+            opts=within,
+        )
+        statement = {"Sid": "Call", "Effect": "Allow", "Action": ["lambda:InvokeFunction"], "Resource": [arn]}
+        rights = aws.iam.RolePolicy(
+            f"{tick.function}-schedule",
+            name="call",
+            role=role.id,
+            policy=pulumi.Output.json_dumps(document([statement])),
+            opts=within,
+        )
+        aws.scheduler.Schedule(
+            tick.function,
+            name=name,
+            schedule_expression=rate(tick.every_minutes),
+            flexible_time_window={"mode": "OFF"},
+            target={"arn": arn, "role_arn": role.arn, "retry_policy": {"maximum_retry_attempts": 2}},
+            opts=pulumi.ResourceOptions(parent=part, depends_on=[rights]),
+        )
+        part.done()
+
+
+def rate(minutes: int) -> str:
+    """Return EventBridge's words for a schedule.
+
+    >>> rate(1), rate(15)
+    ('rate(1 minute)', 'rate(15 minutes)')
+    """
+    return f"rate({minutes} minute{'s' if minutes > 1 else ''})"
+
+
+_LOG_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
+"""What CloudWatch Logs can keep (API reference, PutRetentionPolicy)."""
+
+
+def log_days(configuration: Configuration) -> int:
+    """Return for how many days logs are kept: at least as long as configured."""
+    return next(days for days in _LOG_DAYS if days >= configuration.retention_days.logs)

@@ -1,0 +1,123 @@
+"""What a function's role may do, as statements of IAM: its grants, and no action or resource besides.
+
+Where S3 cannot say it as narrowly: a read of a key that is not there is answered 404 only to whoever may list, so that
+a role may list the buckets it reads, by the prefixes of its families; the request that asks without any prefix passes
+as well, and shows names of keys (Amazon S3 User Guide, "GetObject", "Permissions"). Keys are created where nothing
+stands, and never replaced, hints excepted: writes must carry If-None-Match (Amazon S3 User Guide, "Enforce conditional
+writes on Amazon S3 buckets").
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import pulumi
+
+from infra import plan
+from shared.layout import StoreName
+from shared.topology import Function
+
+Statement = dict[str, Any]
+LAMBDA, TASKS, SCHEDULER = "lambda.amazonaws.com", "ecs-tasks.amazonaws.com", "scheduler.amazonaws.com"
+_VERSION = "2012-10-17"
+
+
+class Places(msgspec.Struct, frozen=True, kw_only=True):
+    """The ARNs on which rights are given; what a stack does not have itself is not there.
+
+    `definitions`, `job_roles`: function -> its task definition, without the revision, and the roles of its tasks.
+    `key`: of the key that encrypts what is stored, "" for S3's own.
+    """
+
+    buckets: Mapping[StoreName, Any] = {}
+    queues: Mapping[str, Any] = {}
+    secrets: Mapping[str, Any] = {}
+    definitions: Mapping[str, Any] = {}
+    cluster: Any = None
+    job_roles: Mapping[str, Any] = {}
+    key: str = ""
+
+
+def assumed_by(service: str) -> Statement:
+    """Return the policy that lets a service take a role."""
+    return {
+        "Version": _VERSION,
+        "Statement": [{"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}],
+    }
+
+
+def policy_of(function: Function, places: Places, log_group: Any, *, called: bool) -> pulumi.Output[str]:
+    """Return a role's policy as JSON. Args: called: by its queue, and not as a job, which hears nothing."""
+    statements: Any = pulumi.Output.all(places=msgspec.structs.asdict(places), log_group=log_group).apply(
+        lambda known: document(statements_of(function, Places(**known["places"]), known["log_group"], called=called))
+    )
+    return pulumi.Output.json_dumps(statements)
+
+
+def document(statements: list[Statement]) -> Statement:
+    """Return a policy of these statements."""
+    return {"Version": _VERSION, "Statement": statements}
+
+
+def statements_of(function: Function, places: Places, log_group: str, *, called: bool) -> list[Statement]:
+    """Return the statements of a function's role. Args: places: all known by now. log_group: its ARN."""
+    found = [*_stores(function, places), *_queues(function, places, called), *_jobs(function, places)]
+    arns = [places.secrets[name] for name in function.secrets if places.secrets.get(name)]
+    if arns:
+        found.append(_allow("Secrets", ["secretsmanager:GetSecretValue"], arns))
+    if places.key and places.buckets:
+        found.append(_allow("Key", ["kms:Decrypt", "kms:GenerateDataKey"], [places.key]))
+    found.append(_allow("Log", ["logs:CreateLogStream", "logs:PutLogEvents"], [f"{log_group}:*"]))
+    return found
+
+
+def _stores(function: Function, places: Places) -> list[Statement]:
+    access = [each for each in plan.access(function) if places.buckets.get(each.store)]
+    objects = {each: f"{places.buckets[each.store]}/{each.pattern}" for each in access}
+    found: list[Statement] = []
+    if read := [arn for each, arn in objects.items() if each.read]:
+        found.append(_allow("Read", ["s3:GetObject"], read))
+    if created := [arn for each, arn in objects.items() if each.create and not each.replace]:
+        found.append(
+            _allow("Create", ["s3:PutObject"], created) | {"Condition": {"Null": {"s3:if-none-match": "false"}}}
+        )
+        found.append(
+            _allow("CreateInParts", ["s3:PutObject"], created)
+            | {"Condition": {"Bool": {"s3:ObjectCreationOperation": "false"}}}
+        )
+    if replaced := [arn for each, arn in objects.items() if each.replace]:
+        found.append(_allow("Replace", ["s3:PutObject"], replaced))
+    for store in dict.fromkeys(each.store for each in access):
+        prefixes = [f"{each.prefix}*" for each in access if each.store == store]
+        found.append(
+            _allow(f"List{store.title()}", ["s3:ListBucket"], [places.buckets[store]])
+            | {"Condition": {"StringLikeIfExists": {"s3:prefix": prefixes}}}
+        )
+    return found
+
+
+def _queues(function: Function, places: Places, called: bool) -> list[Statement]:
+    found = []
+    if sent := [places.queues[name] for name in plan.sends_to(function) if name in places.queues]:
+        found.append(_allow("Send", ["sqs:SendMessage"], sent))
+    if called and function.name in places.queues:
+        actions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"]
+        found.append(_allow("Hear", actions, [places.queues[function.name]]))
+    return found
+
+
+def _jobs(function: Function, places: Places) -> list[Statement]:
+    submitted = [name for name in function.submits if name in places.definitions]
+    if not submitted:
+        return []
+    on_cluster = {"Condition": {"ArnEquals": {"ecs:cluster": places.cluster}}}
+    roles = [arn for name in submitted for arn in places.job_roles[name]]
+    return [
+        _allow("Submit", ["ecs:RunTask"], [f"{places.definitions[name]}:*" for name in submitted]) | on_cluster,
+        _allow("Lend", ["iam:PassRole"], list(dict.fromkeys(roles)))
+        | {"Condition": {"StringEquals": {"iam:PassedToService": TASKS}}},
+    ]
+
+
+def _allow(sid: str, actions: list[str], resources: list[Any]) -> Statement:
+    return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}

@@ -1,0 +1,117 @@
+"""What watches the stack itself: alarms on dead letters and on failing functions, mail for them, one dashboard."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+
+from infra.aws_functions import Functions
+from infra.aws_queues import Queues
+from infra.components import Platform, Watch
+from infra.configuration import Configuration
+from shared.topology import Function
+
+_PERIOD_S = 300
+
+
+def watch(
+    platform: Platform,
+    configuration: Configuration,
+    functions: Sequence[Function],
+    queues: Queues,
+    made: Functions,
+) -> None:
+    """Declare alarms and dashboard: a queue tells by its dead letters, what has none by its errors."""
+    part = Watch("watch", platform)
+    within = pulumi.ResourceOptions(parent=part)
+    actions: list[pulumi.Input[str]] = []
+    if configuration.alarm_address:
+        topic = aws.sns.Topic("alarms", name=f"{configuration.name}-alarms", opts=within)
+        aws.sns.TopicSubscription(
+            "alarms", topic=topic.arn, protocol="email", endpoint=configuration.alarm_address, opts=within
+        )
+        actions = [topic.arn]
+
+    def alarm(name: str, about: str, namespace: str, metric: str, dimensions: Any, statistic: str) -> None:
+        aws.cloudwatch.MetricAlarm(
+            name,
+            name=f"{configuration.name}-{name}",
+            alarm_description=about,
+            namespace=namespace,
+            metric_name=metric,
+            dimensions=dimensions,
+            statistic=statistic,
+            period=_PERIOD_S,
+            evaluation_periods=1,
+            threshold=0,
+            comparison_operator="GreaterThanThreshold",
+            treat_missing_data="notBreaching",
+            alarm_actions=actions,
+            opts=within,
+        )
+
+    for name, dead in queues.dead.items():
+        about = (
+            f"{name} gave up on a message: read it in {dead}, mend the cause, and send it again (start-message-move)"
+        )
+        alarm(f"{name}-dead", about, "AWS/SQS", "ApproximateNumberOfMessagesVisible", {"QueueName": dead}, "Maximum")
+    for function in functions:
+        if function.name in made.names and function.name not in queues.dead:
+            about = f"{function.name} failed: its log, /aws/lambda/{configuration.name}-{function.name}, says why"
+            alarm(f"{function.name}-errors", about, "AWS/Lambda", "Errors", _of(configuration, function), "Sum")
+    aws.cloudwatch.Dashboard(
+        "stack",
+        dashboard_name=configuration.name,
+        dashboard_body=json.dumps(_dashboard(configuration, functions, queues, made)),
+        opts=within,
+    )
+    part.done()
+
+
+def _of(configuration: Configuration, function: Function) -> dict[str, str]:
+    return {"FunctionName": f"{configuration.name}-{function.name}"}
+
+
+def _dashboard(
+    configuration: Configuration, functions: Sequence[Function], queues: Queues, made: Functions
+) -> dict[str, Any]:
+    """Return a dashboard's body (CloudWatch API reference, "Dashboard body structure and syntax")."""
+    names = [f"{configuration.name}-{function.name}" for function in functions if function.name in made.names]
+
+    def panel(place: int, title: str, namespace: str, metric: str, dimension: str, of: Sequence[str], stat: str) -> Any:
+        return {
+            "type": "metric",
+            "x": place % 2 * 12,
+            "y": place // 2 * 6,
+            "width": 12,
+            "height": 6,
+            "properties": {
+                "title": title,
+                "region": configuration.region,
+                "period": _PERIOD_S,
+                "stat": stat,
+                "metrics": [[namespace, metric, dimension, each] for each in of],
+            },
+        }
+
+    waiting = [name.removesuffix("-dead") for name in queues.dead.values()]
+    return {
+        "widgets": [
+            panel(0, "Calls", "AWS/Lambda", "Invocations", "FunctionName", names, "Sum"),
+            panel(1, "Failed calls", "AWS/Lambda", "Errors", "FunctionName", names, "Sum"),
+            panel(2, "Duration, p95 (ms)", "AWS/Lambda", "Duration", "FunctionName", names, "p95"),
+            panel(3, "Oldest message (s)", "AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", waiting, "Maximum"),
+            panel(
+                4,
+                "Dead letters",
+                "AWS/SQS",
+                "ApproximateNumberOfMessagesVisible",
+                "QueueName",
+                list(queues.dead.values()),
+                "Maximum",
+            ),
+            panel(5, "Throttled calls", "AWS/Lambda", "Throttles", "FunctionName", names, "Sum"),
+        ]
+    }
