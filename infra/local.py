@@ -9,9 +9,10 @@ import msgspec
 import pulumi
 
 from infra.components import Endpoint, Platform, Store, keeping
-from infra.configuration import Configuration
+from infra.configuration import NAMESPACE, Configuration
 from infra.local_parts import File, Home, Service
 from shared.documents import digest_of_parts
+from shared.errors import ConfigurationError
 
 UNIT = """[Unit]
 Description=Tidegate, stack {name}
@@ -91,12 +92,16 @@ def home_of(configuration: Configuration) -> Path:
 def settings_of(configuration: Configuration) -> dict[str, Any]:
     """Return the settings that the configuration gives, beside those that a new home has of itself."""
     ports = configuration.ports
+    if bool(configuration.issuer) != bool(configuration.audience):
+        raise ConfigurationError(f"{NAMESPACE}issuer and {NAMESPACE}audience go together: give both, or neither")
     given: dict[str, Any] = {
         "watch_every_s": configuration.watch_every_s,
         "sweep_every_s": configuration.sweep_every_s,
         "place": configuration.place,
         "placement": configuration.placement,
     }
+    if configuration.issuer:
+        given |= {"issuer": configuration.issuer, "audience": configuration.audience, "token_keys": {}}
     for name in ("queues", "jobs", "metrics", "secrets"):
         if getattr(ports, name):
             given[name] = getattr(ports, name)

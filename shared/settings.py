@@ -22,7 +22,8 @@ class Settings(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `stores` and the five below it are the ports as URLs (adapters.urls); a local stack's are relative to its home.
     `issuer` and `audience`: whose tokens are accepted, and for whom they must be made. `trust_roots`: key id to
     public signing key (base64url of the raw 32 bytes): only models signed by one of them are loaded, whatever the
-    store says. `token_keys`: the same for tokens. Sizes in bytes, times in seconds.
+    store says. `token_keys`: the same for tokens; with none, the keys that `issuer` publishes (OpenID Connect) count.
+    Sizes in bytes, times in seconds.
     """
 
     FORMAT: ClassVar[tuple[str, int]] = ("settings", 1)

@@ -7,7 +7,7 @@ needs the whole request. `answer` is both, for platforms that hand over whole re
 import base64
 import binascii
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -24,8 +24,10 @@ from shared.errors import (
 from shared.platform import Platform
 from shared.serving.access import (
     STACK,
+    Caller,
     Claims,
     TrustedIssuer,
+    UnknownKey,
     authenticate,
     authorize,
     discovery,
@@ -38,6 +40,9 @@ from shared.serving.problems import problem
 from shared.serving.routes import Match, Route, match
 from shared.settings import Settings
 from shared.topology import FUNCTIONS
+
+if TYPE_CHECKING:
+    from functions.runtimes.issuer_keys import IssuerKeys
 
 GATEWAY = "gateway"
 """Stands for the function in measurements where none was reached."""
@@ -84,14 +89,14 @@ class Service:
         self._address = address
         self._log = log
         self._serves = serves
-        self._issuers = (own_issuer(platform.settings),)
+        self._trusted, self._others = _trust(platform)
         self._remembered: dict[str, Claims] = {}
         self._bound: dict[str, Bound] = {}
         self._own: dict[str, Callable[[], Response]] = {
             "metrics": lambda: bytes_response(200, telemetry.exposition(), EXPOSITION),
             "openapi": lambda: json_response(200, openapi(installed_version(), address or "/")),
             "discovery": lambda: json_response(200, self._discovery()),
-            "keys": lambda: json_response(200, jwks(list(public_keys(platform.settings.token_keys).values()))),
+            "keys": lambda: json_response(200, self._keys()),
         }
 
     def warm(self) -> None:
@@ -115,10 +120,8 @@ class Service:
             return Admitted(found, "", NO_USECASE)
         usecase = found.names.get("usecase", STACK)
         now = self._platform.clock.now()
-        caller = authenticate(
-            headers.get("authorization"), self._issuers, now, self._remembered, usecase=usecase, action=action
-        )
-        authorize(caller, usecase, action)
+        caller = self._caller(headers.get("authorization"), now, usecase, action)
+        authorize(caller, usecase, action, own=self._others is None)
         check_encoding(headers.get("content-encoding", ""))
         return Admitted(found, caller.subject, usecase)
 
@@ -151,6 +154,23 @@ class Service:
         except Exception as error:
             return self.refuse(error, request)
         return self.complete(admitted, request)
+
+    def _caller(self, authorization: str | None, now: float, usecase: str, action: str) -> Caller:
+        """Return who is calling. Raises: Unauthenticated. Unavailable: another's keys cannot be had."""
+        others = self._others
+        if others is None:
+            return authenticate(authorization, (self._trusted,), now, self._remembered, usecase=usecase, action=action)
+        try:
+            return authenticate(
+                authorization, (others.known(),), now, self._remembered, usecase=usecase, action=action, own=False
+            )
+        except UnknownKey:
+            if not others.renewed():
+                raise
+        self._remembered.clear()  # a key that is gone shall not live on in what it has signed
+        return authenticate(
+            authorization, (others.known(),), now, self._remembered, usecase=usecase, action=action, own=False
+        )
 
     def _respond(self, admitted: Admitted, request: Request) -> Response:
         route = admitted.route
@@ -190,10 +210,31 @@ class Service:
 
     def _discovery(self) -> dict[str, Any]:
         """Return the issuer's metadata; the issuer is a name that stays, the keys are where the stack is now."""
+        self._check_own()
         document = discovery(self._platform.settings.issuer)
         if self._address:
             document["jwks_uri"] = self._address + "/.well-known/jwks.json"
         return document
+
+    def _keys(self) -> dict[str, Any]:
+        self._check_own()
+        return jwks(list(public_keys(self._platform.settings.token_keys).values()))
+
+    def _check_own(self) -> None:
+        if self._others is not None:
+            issuer = self._platform.settings.issuer
+            raise NotFound(f"This stack issues no tokens: those of {issuer} count, whose keys are published there.")
+
+
+def _trust(platform: Platform) -> "tuple[TrustedIssuer, IssuerKeys | None]":
+    """Return whose tokens count: the stack's own, or those of an issuer whose keys are fetched."""
+    settings = platform.settings
+    if settings.token_keys:
+        return own_issuer(settings), None
+    from functions.runtimes.issuer_keys import IssuerKeys
+
+    found = IssuerKeys(settings.issuer, settings.audience, platform.clock.monotonic)
+    return found.known(), found
 
 
 def own_issuer(settings: Settings) -> TrustedIssuer:

@@ -32,6 +32,10 @@ _ALGORITHMS = {("OKP", "Ed25519"): "EdDSA", ("EC", "P-256"): "ES256", ("RSA", ""
 _MIN_RSA_BITS = 2048
 
 
+class UnknownKey(Unauthenticated):
+    """A token of a trusted issuer names a key that is not among its keys: they may be others by now."""
+
+
 class VerifyingKey(msgspec.Struct, frozen=True):
     """An issuer's public key: its one algorithm, and `verify(what was signed, signature)`."""
 
@@ -113,17 +117,20 @@ def authenticate(
     *,
     usecase: str,
     action: str,
+    own: bool = True,
 ) -> Caller:
     """Return who is calling.
 
     Args:
         authorization: the header's value, None where there is none. now: epoch s.
         usecase, action: what the caller wants to do, as for `authorize`; a refusal says how to get a token for that.
+        own: whether the stack issues its tokens itself.
         remembered: tokens whose signature was verified before; verifying takes longer than all the rest. Keep one
             mapping for one tuple of issuers. Times are checked on every call all the same.
-    Raises: Unauthenticated: no token, or one that does not hold; the message says why.
+    Raises: Unauthenticated: no token, or one that does not hold; the message says why. UnknownKey: one of a trusted
+        issuer, by a key that is not among its keys.
     """
-    remedy = _remedy(usecase, action)
+    remedy = _remedy(usecase, action, own)
     token = _token(authorization, remedy)
     claims = remembered.get(token) if remembered is not None else None
     if claims is None:
@@ -136,14 +143,16 @@ def authenticate(
     return Caller(claims.sub, frozenset(claims.scope.split()), claims.iss)
 
 
-def authorize(caller: Caller, usecase: str, action: str) -> None:
+def authorize(caller: Caller, usecase: str, action: str, *, own: bool = True) -> None:
     """Return if the caller may do `action` on the use case (STACK for the stack itself).
 
     Raises: PermissionDenied: the token lacks that very scope.
     """
     scope = f"{usecase}:{action}"
     if scope not in caller.scopes:
-        raise PermissionDenied(f"This needs the scope {scope!r}, which the token lacks: {_remedy(usecase, action)}.")
+        raise PermissionDenied(
+            f"This needs the scope {scope!r}, which the token lacks: {_remedy(usecase, action, own)}."
+        )
 
 
 def issue(
@@ -280,7 +289,9 @@ def _verified(token: str, issuers: Sequence[TrustedIssuer], remedy: str) -> Clai
     if issuer is None:
         raise Unauthenticated(f"The token's issuer is not trusted here; {remedy}.")
     key = issuer.keys.get(header.kid)
-    if key is None or header.alg != key.algorithm or header.alg not in issuer.algorithms:
+    if key is None:
+        raise UnknownKey(f"The token's key and algorithm are not among its issuer's; {remedy}.")
+    if header.alg != key.algorithm or header.alg not in issuer.algorithms:
         raise Unauthenticated(f"The token's key and algorithm are not among its issuer's; {remedy}.")
     if not key.verify(signed.encode(), sealed):
         raise Unauthenticated(f"The token's signature does not verify; {remedy}.")
@@ -306,8 +317,10 @@ def _check_times(claims: Claims, now: float, remedy: str) -> None:
         raise Unauthenticated(f"The token is not valid yet: compare the clocks, or {remedy}.")
 
 
-def _remedy(usecase: str, action: str) -> str:
+def _remedy(usecase: str, action: str, own: bool) -> str:
     """Return how to get a token for it; what concerns the stack as a whole is its metrics."""
+    if not own:
+        return f"get one of the issuer that this stack trusts, with the scope {usecase}:{action}"
     if usecase == STACK:
         return "get one with `tidegate token --allow metrics`"
     return f"get one with `tidegate token --usecase {usecase} --allow {action}`"

@@ -1,6 +1,7 @@
 """The home folder: made once whatever happens in between, opened or clearly refused."""
 
 import itertools
+import json
 import shutil
 import stat
 from collections.abc import Callable
@@ -218,3 +219,14 @@ def test_files_are_written_once_or_whole(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="directory"):
         files.write_whole(tmp_path, b"four")
     assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_home_that_trusts_another_issuer_makes_no_tokens(tmp_path: Path) -> None:
+    made = create_home(tmp_path / "home")
+    path = tmp_path / "home/settings.json"
+    settings = json.loads(path.read_text()) | {"issuer": "https://login.example.com", "token_keys": {}}
+    path.write_text(json.dumps(settings))
+    home = open_home(made.path)
+    check_secrets(home)
+    with pytest.raises(ConfigurationError, match=r"tokens of https://login\.example\.com only"):
+        issue_token(home, "somebody", ("flights:infer",), 0.0, 60.0)

@@ -167,6 +167,8 @@ def check_secrets(home: Home) -> None:
         (SIGNING_KEY, home.settings.trust_roots, "trust_roots"),
         (TOKEN_KEY, home.settings.token_keys, "token_keys"),
     ):
+        if not trusted and name == TOKEN_KEY:
+            continue  # another issuer's tokens count here
         key = key_id_of(home.secret(name))
         if key not in trusted:
             raise ConfigurationError(
@@ -194,6 +196,8 @@ def issue_token(home: Home, subject: str, scopes: Sequence[str], now: float, lif
     from shared.serving.access import issue
 
     settings = home.settings
+    if not settings.token_keys:
+        raise ConfigurationError(f"this stack trusts tokens of {settings.issuer} only: get one there")
     return issue(home.secret(TOKEN_KEY), settings.issuer, settings.audience, subject, scopes, now, lifetime_s)
 
 

@@ -1,0 +1,274 @@
+"""Another issuer's keys: had by discovery, renewed when it rotates, kept while it is away, and never asked for in a
+storm."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from functions.runtimes import issuer_keys
+from functions.runtimes.issuer_keys import FRESH_S, PAUSE_S, RETRY_S, STALE_S, IssuerKeys, fetched
+from localstack.token_issuer import TokenIssuer, token_issuer
+from shared.errors import Unavailable
+from shared.serving.access import jwks
+from shared.serving.http import Request
+from tests.runtimes.conftest import Stack
+
+AUDIENCE = "harbour"
+PATH = "/v2/models/flights/infer"
+
+
+class World:
+    """An issuer's answers, a clock that is moved by hand, and what was asked."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.asked: list[str] = []
+        self.issuer = TokenIssuer("https://login.example.com", "RS256")
+        self.error: Exception | None = None
+        self.documents: dict[str, Callable[[], Any]] = {
+            "https://login.example.com/.well-known/openid-configuration": self.issuer.discovery,
+            "https://login.example.com/.well-known/jwks.json": self.issuer.jwks,
+        }
+        self.keys = IssuerKeys(self.issuer.url, AUDIENCE, lambda: self.now, self.fetch)
+
+    def fetch(self, url: str, timeout_s: float) -> bytes:
+        self.asked.append(url)
+        if self.error is not None:
+            raise self.error
+        found = self.documents[url]()
+        return found if isinstance(found, bytes) else json.dumps(found).encode()
+
+    def names(self) -> set[str]:
+        return set(self.keys.known().keys)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_nobody_is_asked_before_a_token_needs_a_key(world: World) -> None:
+    assert (world.names(), world.asked) == (set(), [])
+    assert world.keys.renewed()
+    assert len(world.names()) == 1
+    assert len(world.asked) == 2
+
+
+def test_a_new_key_is_found_and_invented_ones_make_nobody_ask_again(world: World) -> None:
+    world.keys.renewed()
+    for _ in range(100):
+        assert not world.keys.renewed()
+    assert len(world.asked) == 2
+    world.now += PAUSE_S
+    world.issuer.rotate()
+    assert world.keys.renewed()
+    assert len(world.names()) == 2
+    assert len(world.asked) == 4
+
+
+def test_keys_are_looked_at_again_when_they_are_old_and_outlive_an_issuer_that_is_away(world: World) -> None:
+    world.keys.renewed()
+    world.error = ConnectionRefusedError("refused")
+    world.now += FRESH_S + 1
+    assert len(world.names()) == 1
+    assert len(world.asked) == 3
+    assert len(world.names()) == 1
+    assert len(world.asked) == 3, "at most once a minute"
+    world.now += STALE_S
+    assert world.names() == set()
+    with pytest.raises(Unavailable, match=r"login\.example\.com cannot be had now.*refused"):
+        world.keys.renewed()
+    world.error = None
+    world.now += RETRY_S
+    assert world.keys.renewed()
+
+
+def test_a_key_that_the_issuer_withdrew_is_gone_within_the_hour(world: World) -> None:
+    world.keys.renewed()
+    before = world.names()
+    world.issuer.rotate()
+    published = world.issuer.jwks()
+    world.documents["https://login.example.com/.well-known/jwks.json"] = lambda: {"keys": published["keys"][1:]}
+    world.now += FRESH_S + 1
+    assert world.names().isdisjoint(before)
+
+
+@pytest.mark.parametrize(
+    ("discovery", "keys", "told"),
+    [
+        ({"issuer": "https://other.example.com"}, None, "of another issuer"),
+        ({"issuer": "https://login.example.com"}, None, "no jwks_uri"),
+        (b"<html>", None, "no JSON"),
+        (b"[1]", None, "no JSON object"),
+        (b"[" * 100_000, None, "no JSON"),
+        (None, {"keys": "none"}, "no keys"),
+        (None, {"keys": []}, "has no key"),
+        (None, {"keys": [{"kty": "oct", "k": "AA", "kid": "x"}]}, "has no key"),
+        (None, {"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "AA", "d": "AA", "kid": "x"}]}, "not a public key"),
+    ],
+    ids=["other issuer", "no uri", "html", "a list", "deep", "no list", "empty", "a shared secret", "a private key"],
+)
+def test_what_is_no_key_set_is_none(world: World, discovery: Any, keys: Any, told: str) -> None:
+    first, second = world.documents
+    if discovery is not None:
+        world.documents[first] = lambda: discovery
+    if keys is not None:
+        world.documents[second] = lambda: keys
+    with pytest.raises(Unavailable, match=told):
+        world.keys.renewed()
+
+
+def test_keys_for_encryption_are_passed_over(world: World) -> None:
+    second = list(world.documents)[1]
+    world.documents[second] = lambda: {
+        "keys": [
+            {"kty": "RSA", "use": "enc", "kid": "other"},
+            {"kty": "EC", "crv": "P-521"},
+            *world.issuer.jwks()["keys"],
+        ]
+    }
+    assert world.keys.renewed()
+    assert len(world.names()) == 1
+
+
+def test_many_at_once_make_one_request(world: World) -> None:
+    started, go = threading.Barrier(8), threading.Event()
+    real = world.fetch
+
+    def slow(url: str, timeout_s: float) -> bytes:
+        go.wait(10)
+        return real(url, timeout_s)
+
+    world.keys._fetch = slow
+
+    def ask() -> None:
+        started.wait(10)
+        world.keys.renewed()
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    go.set()
+    for thread in threads:
+        thread.join(10)
+    assert len(world.asked) == 2
+
+
+@contextmanager
+def server(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            answer(self)
+
+        def log_message(self, *arguments: Any) -> None: ...
+
+    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    running.daemon_threads = True
+    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{running.server_port}"
+    finally:
+        running.shutdown()
+        running.server_close()
+        thread.join(10)
+
+
+def _redirect(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_response(302)
+    handler.send_header("Location", "http://127.0.0.1:1/")
+    handler.end_headers()
+
+
+def _huge(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_response(200)
+    handler.end_headers()
+    for _ in range(100):
+        handler.wfile.write(b"x" * 10_000)
+
+
+def _drip(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_response(200)
+    handler.end_headers()
+    for _ in range(100):
+        handler.wfile.write(b"x")
+        handler.wfile.flush()
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [(_redirect, ValueError), (_huge, (ValueError, ConnectionError)), (_drip, TimeoutError)],
+    ids=["redirects", "huge", "drips"],
+)
+def test_an_issuer_that_misbehaves_is_left(answer: Any, error: Any) -> None:
+    with server(answer) as url, pytest.raises(error):
+        fetched(url + "/x", 0.5)
+
+
+@pytest.mark.parametrize("url", ["http://login.example.com/keys", "file:///etc/passwd", "https://a@b.example/x", "x"])
+def test_what_is_no_safe_address_is_not_asked(url: str) -> None:
+    with pytest.raises(ValueError, match=r"is no address|without encryption"):
+        fetched(url, 0.5)
+
+
+@pytest.fixture
+def issuer() -> Iterator[TokenIssuer]:
+    with token_issuer() as running:
+        yield running
+
+
+@pytest.fixture
+def stack(make_stack: Callable[..., Stack], issuer: TokenIssuer) -> Stack:
+    return make_stack(real_time=True, issuer=issuer.url, audience=AUDIENCE, token_keys={})
+
+
+def ask(stack: Stack, token: str = "", path: str = PATH, method: str = "POST") -> tuple[int, str]:
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    request = Request(method=method, path=path, headers=headers, received_at=time.time(), id="r", body=b"{}")
+    answer = stack.service.answer(request)
+    return answer.status, answer.body.decode()
+
+
+def test_a_service_lets_in_whom_the_issuer_vouches_for(stack: Stack, issuer: TokenIssuer) -> None:
+    assert ask(stack)[0] == 401
+    right = issuer.issue("somebody", AUDIENCE, ["flights:infer"])
+    assert ask(stack, right)[0] == 404, "let in: there is no such use case"
+    status, body = ask(stack, issuer.issue("somebody", AUDIENCE, ["other:infer"]))
+    assert (status, "get one of the issuer" in body) == (403, True)
+    assert ask(stack, issuer.issue("somebody", "another", ["flights:infer"]))[0] == 401
+    issuer.rotate()
+    stack.service._others._tried_at -= PAUSE_S  # type: ignore[union-attr]
+    assert ask(stack, issuer.issue("somebody", AUDIENCE, ["flights:infer"]))[0] == 404
+    assert ask(stack, right)[0] == 404
+
+
+def test_a_token_of_nobody_s_is_refused_and_nobody_is_asked(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(issuer_keys, "fetched", lambda url, timeout_s: asked.append(url))
+    with token_issuer() as stranger:
+        assert ask(stack, stranger.issue("somebody", AUDIENCE, ["flights:infer"]))[0] == 401
+    assert ask(stack, "x.y.z")[0] == 401
+    assert asked == []
+
+
+def test_without_any_key_it_is_the_stack_that_cannot_and_not_the_caller(
+    make_stack: Callable[..., Stack], issuer: TokenIssuer
+) -> None:
+    stack = make_stack(real_time=True, issuer="http://127.0.0.1:1", audience=AUDIENCE, token_keys={})
+    issuer.url = "http://127.0.0.1:1"
+    status, body = ask(stack, issuer.issue("somebody", AUDIENCE, ["flights:infer"]))
+    assert (status, "cannot be had now" in body) == (503, True)
+
+
+def test_it_publishes_no_keys_of_its_own_then(stack: Stack, issuer: TokenIssuer) -> None:
+    for path in ("/.well-known/jwks.json", "/.well-known/openid-configuration"):
+        status, body = ask(stack, path=path, method="GET")
+        assert (status, issuer.url in body) == (404, True)
+    assert jwks([]) == {"keys": []}
