@@ -11,7 +11,7 @@ import pulumi_aws as aws
 
 from infra import plan
 from infra.aws_endpoint import Endpoints
-from infra.aws_functions import Functions
+from infra.aws_functions import Functions, packages_of
 from infra.aws_jobs import Jobs
 from infra.aws_policies import Places
 from infra.aws_queues import Queues
@@ -27,6 +27,8 @@ from shared.topology import FUNCTIONS, Function
 SIGNING_KEY = "signing-key"
 """The one secret there is, by the name that the topology gives it."""
 _DAYS_TO_RECOVER = 30
+_MAX_UPLOAD_BYTES = 4_500_000
+"""What fits a synchronous call of 6 MB once it is base64; larger files go straight into the landing bucket."""
 
 
 def declare(configuration: Configuration, functions: Sequence[Function] = FUNCTIONS) -> None:
@@ -37,6 +39,7 @@ def declare(configuration: Configuration, functions: Sequence[Function] = FUNCTI
     plan.check(functions)
     _check(configuration)
     here = plan.placed(configuration, functions)
+    packages = packages_of(configuration, here)
     name = configuration.name
     provider = aws.Provider(
         "aws",
@@ -57,7 +60,7 @@ def declare(configuration: Configuration, functions: Sequence[Function] = FUNCTI
         "limits": f"lambda://{configuration.region}/{name}-",
         "secrets": secrets_url,
     }
-    settings = settings_document(configuration, urls, key)
+    settings = settings_document(configuration, urls, key, max_upload_bytes=_MAX_UPLOAD_BYTES)
     places = Places(
         buckets=stores.arns,
         queues=queues.arns,
@@ -68,7 +71,7 @@ def declare(configuration: Configuration, functions: Sequence[Function] = FUNCTI
         key=configuration.kms_key,
     )
     jobs.define(here, places, settings)
-    made = Functions(platform, configuration, here, places, settings)
+    made = Functions(platform, configuration, here, packages, places, settings)
     queues.feed(made)
     stores.notify(queues)
     endpoint = Endpoints(platform, configuration, made)

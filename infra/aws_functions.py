@@ -1,6 +1,6 @@
 """Functions of Lambda, each with a role and a log group of its own, and the schedules that call them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pulumi
@@ -29,6 +29,7 @@ class Functions:
         platform: Platform,
         configuration: Configuration,
         functions: Sequence[Function],
+        packages: Mapping[Unit, Package],
         places: Places,
         settings: pulumi.Output[str],
     ) -> None:
@@ -40,21 +41,10 @@ class Functions:
         self.arns: dict[str, pulumi.Output[str]] = {}
         self.rights: dict[str, pulumi.Resource] = {}
         callable_ = [function for function in functions if not function.job]
-        packages = {unit: self._package(unit) for unit in plan.units(callable_)}
         for function in callable_:
             self._make(function, packages[function.unit])
         for tick in plan.ticks(configuration, callable_):
             self._schedule(tick)
-
-    def _package(self, unit: Unit) -> Package:
-        configuration = self._configuration
-        found = read_package(packages_folder(configuration), unit, "aws", configuration.architecture)
-        if found.unpacked_bytes > MAX_UNPACKED_BYTES:
-            raise ConfigurationError(
-                f"package {found.path} has {found.unpacked_bytes / 1e6:.0f} MB unpacked, and Lambda takes "
-                f"{MAX_UNPACKED_BYTES / 1e6:.0f}: make the unit smaller (`tidegate package` says what is big)"
-            )
-        return found
 
     def _make(self, function: Function, package: Package) -> None:
         configuration, name = self._configuration, f"{self._configuration.name}-{function.name}"
@@ -122,6 +112,23 @@ class Functions:
             opts=pulumi.ResourceOptions(parent=part, depends_on=[rights]),
         )
         part.done()
+
+
+def packages_of(configuration: Configuration, functions: Sequence[Function]) -> dict[Unit, Package]:
+    """Return the packages that the functions are in.
+
+    Raises: ConfigurationError: one is missing, damaged, or too large for Lambda.
+    """
+    units = plan.units([function for function in functions if not function.job])
+    folder = packages_folder(configuration)
+    found = {unit: read_package(folder, unit, "aws", configuration.architecture) for unit in units}
+    for package in found.values():
+        if package.unpacked_bytes > MAX_UNPACKED_BYTES:
+            raise ConfigurationError(
+                f"package {package.path} has {package.unpacked_bytes / 1e6:.0f} MB unpacked, and Lambda takes "
+                f"{MAX_UNPACKED_BYTES / 1e6:.0f}: make the unit smaller (`tidegate package` says what is big)"
+            )
+    return found
 
 
 def rate(minutes: int) -> str:

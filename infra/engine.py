@@ -27,6 +27,23 @@ PROJECT = "tidegate"
 BACKEND = "PULUMI_BACKEND_URL"
 PASSPHRASE, PASSPHRASE_FILE = "PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"
 ROOT = Path(__file__).resolve().parents[1]
+_REMEDIES = {
+    r"BucketAlready|StorageAccountAlreadyTaken|AlreadyExists|already exists|already taken|ResourceExistsException": (
+        "something of this name is there already, maybe kept of a stack before: choose another tidegate:name, or "
+        "remove it, and run the command again"
+    ),
+    r"[Cc]redential|InvalidClientTokenId|ExpiredToken|AuthenticationFailed|AADSTS|invalid_grant|Unauthenticated": (
+        "log in to the provider, or give its credentials in the environment, and run the command again"
+    ),
+    r"AccessDenied|not authorized|AuthorizationFailed|PERMISSION_DENIED|does not have .* access": (
+        "whoever is logged in may not do this: let them, or log in as somebody who may"
+    ),
+    r"quota|LimitExceeded|TooManyRequests|[Tt]hrottl": "raise the quota, or wait, and run the command again",
+    r"not (?:available|supported) in (?:this|the) (?:region|location)|LocationNotAvailable|NoRegisteredProviderFound": (
+        "the region lacks the service: choose another tidegate:region"
+    ),
+}
+"""What providers say, as a pattern -> what to do."""
 _STACK = re.compile("[a-z][a-z0-9-]{0,39}")
 _SAID_LINES = 12
 Say = Callable[[str], None]
@@ -236,9 +253,13 @@ def _failure(error: "auto.CommandError", name: str) -> TidegateError:
         return ConfigurationError(
             f"the passphrase of stack {name} is wrong: set {PASSPHRASE} or {PASSPHRASE_FILE} to that of its first `up`"
         )
+    if told := re.search(r"shared\.errors\.(?:ConfigurationError|MissingDependency): (.+)", said):
+        return ConfigurationError(told[1].strip())  # the program's own, of something that only it could know
+    remedy = next((remedy for pattern, remedy in _REMEDIES.items() if re.search(pattern, said)), "")
     lines = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith((" code:", "stderr:"))]
-    told = [line for line in lines if "error:" in line.lower() or line.startswith("shared.errors.")] or lines
-    return Unavailable(f"stack {name}: " + "; ".join(dict.fromkeys(told[-_SAID_LINES:])))
+    found = [line for line in lines if "error:" in line.lower() or line.startswith("shared.errors.")] or lines
+    text = f"stack {name}: " + "; ".join(dict.fromkeys(found[-_SAID_LINES:]))
+    return Unavailable(f"{text}; {remedy}" if remedy else text)
 
 
 def _changes(summary: "Mapping[Any, int] | None") -> Changes:

@@ -46,15 +46,23 @@ class Stacks:
         return {**own, "TIDEGATE_STACKS": str(self.folder), "PYTHONPATH": str(ROOT), **self.given, **changes}
 
     def call(self, *arguments: str, **environment: str) -> Ended:
+        return self._run("-m", "cli.main", *arguments, **environment)
+
+    def _run(self, *arguments: str, **environment: str) -> Ended:
         ended = subprocess.run(
-            [sys.executable, "-m", "cli.main", *arguments],
+            [sys.executable, *arguments],
             env=self.environment(**environment),
+            cwd=ROOT,
             capture_output=True,
             text=True,
             timeout=WAIT_S,
             check=False,
         )
         return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+    def canary(self, token: str, inputs: Any) -> Ended:
+        """Preview a program that declares one resource, past the SDK's own checks."""
+        return self._run("-m", "tests.infra.canary_program", token, json.dumps(inputs))
 
     def up(self, name: str, *config: str) -> Any:
         """Return what `tidegate up --json` prints; it must succeed."""

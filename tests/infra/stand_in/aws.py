@@ -12,6 +12,7 @@ import io
 import json
 import shlex
 import sys
+import urllib.request
 import zipfile
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -550,6 +551,12 @@ class Account:
                 archive.writestr(entry, script)
             self._codes[path] = packed.getvalue()
         return self._codes[path]
+
+    def reset(self) -> None:
+        """Let the emulator forget everything."""
+        request = urllib.request.Request(f"{self.url}/_ministack/reset", method="POST")
+        with urllib.request.urlopen(request, timeout=30):
+            pass
 
     def left(self) -> dict[str, list[str]]:
         """Return what is there, by service."""

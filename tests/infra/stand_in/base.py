@@ -6,6 +6,7 @@ not shown by tests that use a stand-in.
 """
 
 import itertools
+import json
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -100,6 +101,8 @@ class StandIn:
     planned: dict[str, Planned] = field(default_factory=dict)
     log: list[tuple[str, str, str]] = field(default_factory=list)
     """(what, type, name): what is "create", "update" or "delete"."""
+    configured: Properties = field(default_factory=dict)
+    """What the program gave the provider itself."""
     before_create: Callable[[str, str], None] | None = None
     """Called with type and name before each creation: a test may end the engine in it, or raise Refused."""
 
@@ -158,6 +161,7 @@ class _Provider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.DiffResponse(changes=provider_pb2.DiffResponse.DIFF_NONE)
 
     def Configure(self, request: Any, context: Any) -> Any:
+        self._served.configured = {key: _plain(value) for key, value in MessageToDict(request.args).items()}
         return provider_pb2.ConfigureResponse(acceptSecrets=False, supportsPreview=True, acceptResources=False)
 
     def Invoke(self, request: Any, context: Any) -> Any:
@@ -246,6 +250,11 @@ class _Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     def Attach(self, request: Any, context: Any) -> Any:
         return empty_pb2.Empty()
+
+
+def _plain(value: Any) -> Any:
+    """Return a provider's property as it was given: structures come as JSON."""
+    return json.loads(value) if isinstance(value, str) and value.startswith(("{", "[")) else value
 
 
 def _carried_out(context: Any, what: str, act: Callable[[], Any]) -> Any:

@@ -1,0 +1,96 @@
+"""The life of a stack on a cloud, through the real engine: what every provider's program must go through alike."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import msgspec
+
+from infra.configuration import read_configuration
+from infra.engine import Stack, open_stack
+from shared.topology import FUNCTIONS, Function
+from tests.infra.stand_in.base import StandIn
+
+NAME = "harbour"
+EXTRA = Function(
+    name="extra", unit="serve", about="One more function, which hears.", subscribes=("io.tidegate.model.registered",)
+)
+
+
+@dataclass
+class Cloud:
+    """A provider's program, its stand-in, and what stands behind it.
+
+    `config`: what a stack is configured with. `left`: what is there, by service. `data`: types that hold data.
+    """
+
+    provider: str
+    config: Mapping[str, Any]
+    served: StandIn
+    environment: Mapping[str, str]
+    left: Callable[[], Mapping[str, list[str]]]
+    data: frozenset[str]
+    said: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def environ(self, folder: Path) -> Iterator[None]:
+        given = {**self.environment, **self.served.environment, "TIDEGATE_STACKS": str(folder)}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PULUMI_", "TIDEGATE_"))}
+        with patch.dict(os.environ, {**kept, **given}, clear=True):
+            yield
+
+    def stack(self, functions: tuple[Function, ...] = FUNCTIONS, **changes: Any) -> Stack:
+        """Return the stack, as its program makes it of these functions."""
+        given = {**self.config, **changes}
+        configuration = read_configuration(given, NAME)
+        declare = import_module(f"infra.{self.provider}").declare
+        return open_stack(NAME, given, self.said.append, program=lambda: declare(configuration, functions))
+
+    def done(self, act: Callable[[], Any]) -> set[tuple[str, str]]:
+        """Return what an operation did, as (what, logical name), components left out."""
+        before = len(self.served.log)
+        act()
+        return {(what, name) for what, _, name in self.served.log[before:]}
+
+
+def is_lived(cloud: Cloud, folder: Path, *, memory: set[str], watch: set[str], spoil: Callable[[], set[str]]) -> None:
+    """Go through it. Args: memory: names that infer's memory changes. watch: those that know of every function.
+
+    spoil: changes something behind the engine's back, and returns the names of what must be mended.
+    """
+    with cloud.environ(folder):
+        stack = cloud.stack()
+        asked = stack.preview()
+        assert set(asked.counts) == {"create"}
+        assert cloud.left() == {}
+        assert stack.up().counts == asked.counts
+        assert cloud.stack().preview().none
+        assert cloud.done(lambda: cloud.stack().up()) == set()
+
+        assert cloud.done(lambda: cloud.stack(memoryMb={"infer": 1024}).up()) == {("update", name) for name in memory}
+        one_more = (*FUNCTIONS, EXTRA)
+        done = cloud.done(lambda: cloud.stack(one_more).up())
+        assert {name for what, name in done if what == "update"} - memory == watch
+        made = {name for what, name in done if what == "create"}
+        assert made
+        assert all("extra" in name for name in made), made
+        renamed = (*FUNCTIONS, msgspec.structs.replace(EXTRA, name="other"))
+        done = cloud.done(lambda: cloud.stack(renamed).up())
+        assert {name for what, name in done if what == "delete"} == made
+        assert {name for what, name in done if what == "create"} == {name.replace("extra", "other") for name in made}
+
+        mended = spoil()
+        assert {name for _, name in cloud.done(lambda: cloud.stack(renamed).up())} == mended
+        assert cloud.stack(renamed).preview().none
+        touched = {(what, type_) for what, type_, _ in cloud.served.log if what == "delete"}
+        assert touched & {("delete", type_) for type_ in cloud.data} == set(), "what holds data was replaced"
+
+        cloud.stack(renamed, keepData=False).up()
+        cloud.stack(renamed, keepData=False).down()
+        assert cloud.left() == {}
+        assert cloud.served.standing() == {}

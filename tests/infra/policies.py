@@ -1,0 +1,140 @@
+"""Policies over what a program declares: each names what breaks it. Every test of them carries canaries."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from tests.infra.stand_in.base import Planned
+
+Breach = tuple[str, str]
+"""(what, why)"""
+Policy = Callable[[Iterable[Planned]], Iterator[Breach]]
+_NO_RESOURCE = frozenset({"ecr:GetAuthorizationToken"})
+"""Actions of AWS that know no resource (Service Authorization Reference)."""
+
+
+def of_type(planned: Iterable[Planned], token: str) -> list[Planned]:
+    return [each for each in planned if each.type == token]
+
+
+def statements(each: Planned) -> list[Mapping[str, Any]]:
+    """Return the statements of a resource's policies, where they are known before anything is made."""
+    found: list[Mapping[str, Any]] = []
+    for key in ("policy", "assumeRolePolicy"):
+        text = each.inputs.get(key)
+        if isinstance(text, str) and text.startswith("{"):
+            found += json.loads(text)["Statement"]
+    return found
+
+
+def aws_no_wildcard(planned: Iterable[Planned]) -> Iterator[Breach]:
+    """No right is given on all actions or all resources; a pattern below a name is none of that."""
+    for each in planned:
+        for statement in statements(each):
+            if statement["Effect"] != "Allow":
+                continue
+            actions, resources = _listed(statement, "Action"), _listed(statement, "Resource")
+            if wide := [action for action in actions if "*" in action]:
+                yield each.name, f"action {wide[0]}"
+            for resource in resources:
+                bare = resource == "*" or resource.endswith((":*:*", ":::*"))
+                if bare and not set(actions) <= _NO_RESOURCE:
+                    yield each.name, f"resource {resource}"
+            if "Principal" in statement and statement["Principal"] in ("*", {"AWS": "*"}):
+                yield each.name, "principal *"
+
+
+def aws_buckets_are_closed(planned: Iterable[Planned]) -> Iterator[Breach]:
+    """Every bucket is encrypted, versioned, closed to the public, swept, and reached by TLS only."""
+    planned = list(planned)
+    wanted: dict[str, Callable[[Mapping[str, Any]], bool]] = {
+        "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration": lambda given: all(
+            rule["applyServerSideEncryptionByDefault"]["sseAlgorithm"] in ("AES256", "aws:kms")
+            for rule in given["rules"]
+        ),
+        "aws:s3/bucketVersioning:BucketVersioning": lambda given: (
+            given["versioningConfiguration"]["status"] == "Enabled"
+        ),
+        "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock": lambda given: all(
+            given.get(key) is True
+            for key in ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
+        ),
+        "aws:s3/bucketPolicy:BucketPolicy": lambda given: _refuses_without_tls(json.loads(given["policy"])),
+        "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration": lambda given: bool(given["rules"]),
+    }
+    for bucket in of_type(planned, "aws:s3/bucket:Bucket"):
+        if bucket.inputs.get("acl") not in (None, "private"):
+            yield bucket.name, f"acl {bucket.inputs['acl']}"
+        for token, holds in wanted.items():
+            found = [each for each in of_type(planned, token) if each.name == bucket.name]
+            if not found or not holds(found[0].inputs):
+                yield bucket.name, token.rpartition(":")[2]
+
+
+def aws_queues_are_closed(planned: Iterable[Planned]) -> Iterator[Breach]:
+    """Every queue is encrypted, and has a policy that refuses whoever comes without TLS; dead letters are kept."""
+    planned = list(planned)
+    policies = {each.name: each for each in of_type(planned, "aws:sqs/queuePolicy:QueuePolicy")}
+    for queue in of_type(planned, "aws:sqs/queue:Queue"):
+        if not (queue.inputs.get("sqsManagedSseEnabled") or queue.inputs.get("kmsMasterKeyId")):
+            yield queue.name, "not encrypted"
+        if not queue.name.endswith("-dead") and not queue.inputs.get("redrivePolicy"):
+            yield queue.name, "no dead letters"
+        policy = policies.get(queue.name)
+        text = policy.inputs["policy"] if policy else ""
+        if policy is None or (text.startswith("{") and not _refuses_without_tls(json.loads(text))):
+            yield queue.name, "reached without TLS"
+
+
+def aws_logs_end(planned: Iterable[Planned]) -> Iterator[Breach]:
+    """Every log group says how long it keeps what it has."""
+    for each in of_type(planned, "aws:cloudwatch/logGroup:LogGroup"):
+        if not each.inputs.get("retentionInDays"):
+            yield each.name, "kept for ever"
+
+
+def aws_routes_are_closed(planned: Iterable[Planned]) -> Iterator[Breach]:
+    """Every route but those that are open by our own table wants a token of the issuer."""
+    from shared.serving.routes import ROUTES
+
+    free = {f"{route.method} {route.path}" for route in ROUTES if route.action is None}
+    for each in of_type(planned, "aws:apigatewayv2/route:Route"):
+        if each.inputs["routeKey"] not in free and each.inputs.get("authorizationType") != "JWT":
+            yield each.name, "open to everybody"
+
+
+def aws_nothing_listens(planned: Iterable[Planned]) -> Iterator[Breach]:
+    """No security group lets anything in."""
+    for each in of_type(planned, "aws:ec2/securityGroup:SecurityGroup"):
+        if each.inputs.get("ingress"):
+            yield each.name, "lets in"
+
+
+AWS: tuple[Policy, ...] = (
+    aws_no_wildcard,
+    aws_buckets_are_closed,
+    aws_queues_are_closed,
+    aws_logs_end,
+    aws_routes_are_closed,
+    aws_nothing_listens,
+)
+
+
+def breaches(policies: Iterable[Policy], planned: Iterable[Planned]) -> list[Breach]:
+    """Return all that breaks any of them."""
+    known = list(planned)
+    return [breach for policy in policies for breach in policy(known)]
+
+
+def _listed(statement: Mapping[str, Any], key: str) -> list[str]:
+    found = statement.get(key, [])
+    return [found] if isinstance(found, str) else [each for each in found if isinstance(each, str)]
+
+
+def _refuses_without_tls(policy: Mapping[str, Any]) -> bool:
+    return any(
+        each["Effect"] == "Deny"
+        and each["Principal"] == "*"
+        and each.get("Condition") == {"Bool": {"aws:SecureTransport": "false"}}
+        for each in policy["Statement"]
+    )

@@ -1,0 +1,247 @@
+"""A stack on AWS through the real engine: its whole life, an `up` that is killed half way, and what is wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localstack import emulators
+from localstack.ecs_runner import ecs
+from tests.infra.cloud_packages import small_packages
+from tests.infra.conftest import Stacks
+from tests.infra.life import NAME, Cloud, is_lived
+from tests.infra.policies import AWS, breaches
+from tests.infra.stand_in.aws import REGION, Account
+from tests.infra.stand_in.base import Planned, Refused, stand_in
+
+CONFIG = {
+    "provider": "aws",
+    "name": NAME,
+    "region": REGION,
+    "issuer": "https://login.example.com",
+    "audience": "harbour",
+    "alarmAddress": "ops@example.com",
+    "jobImage": "111122223333.dkr.ecr.eu-west-1.amazonaws.com/train@sha256:" + "0" * 64,
+    "tags": {"team": "tides"},
+}
+DATA = frozenset({"aws:s3/bucket:Bucket", "aws:secretsmanager/secret:Secret"})
+pytestmark = pytest.mark.filterwarnings(  # the SDK's own words about itself, when it is imported
+    "ignore:.* has been deprecated in favor of:DeprecationWarning"
+)
+
+
+@pytest.fixture(scope="module")
+def backends(emulators_folder: Path, pulumi_folder: Path) -> Iterator[tuple[str, str]]:
+    """Return the addresses of the emulator and of our ECS."""
+    with emulators.aws(emulators_folder) as running, ecs() as tasks:
+        yield running.url, tasks.url
+
+
+@pytest.fixture
+def account(backends: tuple[str, str], emulators_folder: Path) -> Account:
+    """Return the account, empty: it is one for all tests."""
+    found = Account(*backends, runtime=emulators_folder, environment={}, job_environment={})
+    found.reset()
+    return found
+
+
+@pytest.fixture
+def cloud(account: Account, tmp_path: Path) -> Iterator[Cloud]:
+    folder = tmp_path / "dist"
+    folder.mkdir()
+    with stand_in("aws", account.kinds(), account.invokes()) as served:
+        config = {**CONFIG, "packages": str(small_packages(folder, "aws"))}
+        yield Cloud("aws", config, served, account.credentials, account.left, DATA)
+
+
+@pytest.fixture
+def stacks(cloud: Cloud, tmp_path: Path) -> Stacks:
+    """Return stacks by the command line; the account forgets what is left of them."""
+    common = tuple(
+        f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in cloud.config.items()
+    )
+    return Stacks(tmp_path / "stacks", common, {**cloud.environment, **cloud.served.environment})
+
+
+def test_its_whole_life(cloud: Cloud, account: Account, tmp_path: Path) -> None:
+    def spoil() -> set[str]:
+        sqs = account.client("sqs")
+        url = sqs.get_queue_url(QueueName=f"{NAME}-validate")["QueueUrl"]
+        sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "1"})
+        account.client("lambda").delete_function(FunctionName=f"{NAME}-labels")
+        account.client("s3").put_bucket_versioning(
+            Bucket=f"{NAME}-system", VersioningConfiguration={"Status": "Suspended"}
+        )
+        wider = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
+        account.client("iam").put_role_policy(
+            RoleName=f"{NAME}-infer",
+            PolicyName="grants",
+            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [wider]}),
+        )
+        return {"validate", "labels", "system", "infer"}
+
+    is_lived(cloud, tmp_path / "stacks", memory={"infer"}, watch={"stack"}, spoil=spoil)
+
+
+def test_an_up_that_was_killed_half_way_recovers_and_data_outlives_the_stack(
+    cloud: Cloud, account: Account, stacks: Stacks
+) -> None:
+    reached, go = threading.Event(), threading.Event()
+
+    def hold(token: str, name: str) -> None:
+        if token == "aws:lambda/function:Function":
+            reached.set()
+            go.wait(60)
+            raise Refused("whoever asked is gone")
+
+    cloud.served.before_create = hold
+    command = [sys.executable, "-m", "cli.main", "up", "--stack", "dev", *stacks.options()]
+    process = subprocess.Popen(
+        command, env=stacks.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    assert reached.wait(120)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(30)
+    stacks.kill_engine()
+    cloud.served.before_create = lambda token, name: None
+    go.set()
+    locked = stacks.call("up", "--stack", "dev", *stacks.options())
+    assert (locked.code, "--recover" in locked.err) == (3, True), locked.err[-2000:]
+    ended = stacks.call("up", "--stack", "dev", "--json", "--recover", *stacks.options())
+    assert ended.code == 0, ended.err[-3000:]
+    assert stacks.preview("dev")["none"]
+    ended = stacks.call("down", "--stack", "dev", "--json")
+    assert ended.code == 0, ended.err[-3000:]
+    assert all(name in ended.document["kept"] for name in (f"{NAME}-landing", f"{NAME}-signing-key"))
+    assert account.left() == {
+        "s3": [f"{NAME}-capture", f"{NAME}-landing", f"{NAME}-system"],
+        "secrets": [f"{NAME}-signing-key"],
+    }
+
+
+def test_what_is_planned_breaks_no_policy_and_no_secret_is_in_the_state(
+    cloud: Cloud, account: Account, tmp_path: Path
+) -> None:
+    with cloud.environ(tmp_path / "stacks"):
+        stack = cloud.stack()
+        stack.up()
+        state = json.dumps(stack.export())
+        secret = account.client("secretsmanager").get_secret_value(SecretId=f"{NAME}-signing-key")["SecretBinary"]
+    planned = list(cloud.served.planned.values())
+    assert breaches(AWS, planned) == []
+    assert secret.startswith(b"-----BEGIN PRIVATE KEY-----")
+    assert secret.splitlines()[1].decode() not in state
+    assert cloud.served.configured["defaultTags"] == {"tags": {"tidegate:stack": NAME, "team": "tides"}}
+    protected = {each["type"] for each in json.loads(state)["resources"] if each.get("protect")}
+    assert protected >= DATA
+
+
+@pytest.mark.parametrize(
+    ("token", "name", "inputs"),
+    [
+        ("aws:iam/rolePolicy:RolePolicy", "x", {"policy": {"Action": "s3:GetObject", "Resource": "*"}}),
+        ("aws:iam/rolePolicy:RolePolicy", "x", {"policy": {"Action": "s3:*", "Resource": "arn:aws:s3:::a/b"}}),
+        ("aws:iam/role:Role", "x", {"assumeRolePolicy": {"Action": "sts:AssumeRole", "Principal": "*"}}),
+        ("aws:s3/bucket:Bucket", "x", {"acl": "public-read"}),
+        ("aws:s3/bucket:Bucket", "x", {}),
+        ("aws:sqs/queue:Queue", "x", {"redrivePolicy": "{}"}),
+        ("aws:cloudwatch/logGroup:LogGroup", "x", {"name": "x"}),
+        ("aws:apigatewayv2/route:Route", "x", {"routeKey": "GET /metrics", "authorizationType": "NONE"}),
+        ("aws:ec2/securityGroup:SecurityGroup", "x", {"ingress": [{"fromPort": 22}]}),
+    ],
+    ids=["resource", "action", "principal", "public", "bare bucket", "bare queue", "log", "route", "ingress"],
+)
+def test_the_policies_see_what_breaks_them(token: str, name: str, inputs: dict[str, Any]) -> None:
+    for key in ("policy", "assumeRolePolicy"):
+        if key in inputs:
+            inputs = {**inputs, key: json.dumps({"Statement": [{"Effect": "Allow", **inputs[key]}]})}
+    assert breaches(AWS, [Planned(token, name, inputs)])
+
+
+@pytest.mark.parametrize(
+    ("token", "inputs", "told"),
+    [
+        ("aws:sqs/queue:Queue", {"name": "x", "visibilityTimeoutSecond": 1}, "visibilityTimeoutSecond is no property"),
+        ("aws:iam/role:Role", {"name": "x"}, "assumeRolePolicy is missing"),
+        ("aws:sqs/queue:Queue", {"visibilityTimeoutSeconds": "soon"}, "str 'soon', which it cannot be"),
+        ("aws:sqs/queue:Kueue", {"name": "x"}, "is not known to the stand-in"),
+        ("aws:ec2/natGateway:NatGateway", {"subnetId": "x"}, "is not known to the stand-in"),
+    ],
+    ids=["misspelt", "missing", "wrong type", "no such type", "costs while idle"],
+)
+def test_programs_that_cannot_be_fail_the_same_harness(
+    stacks: Stacks, token: str, inputs: dict[str, Any], told: str
+) -> None:
+    ended = stacks.canary(token, inputs)
+    assert (ended.code, told in ended.err) == (3, True), ended.err[-2000:]
+
+
+def test_a_bucket_that_is_taken_is_told_and_the_state_stays_usable(
+    cloud: Cloud, account: Account, stacks: Stacks
+) -> None:
+    account.client("s3").create_bucket(
+        Bucket=f"{NAME}-landing", CreateBucketConfiguration={"LocationConstraint": REGION}
+    )
+    ended = stacks.call("up", "--stack", "dev", *stacks.options())
+    assert ended.code == 3, ended.err[-2000:]
+    last = ended.err.strip().splitlines()[-1]
+    assert "BucketAlready" in last
+    assert "choose another tidegate:name" in last
+    account.client("s3").delete_bucket(Bucket=f"{NAME}-landing")
+    assert stacks.up("dev")["outputs"]["landing"].startswith(f"s3://{NAME}-landing")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (("kmsKey=alias/x",), "tidegate:kmsKey is 'alias/x': write the key's ARN"),
+        (('ports={"queues":"sqs://eu-west-1/h-"}',), "tidegate:ports.queues"),
+        (('ports={"landing":"az://landing?account=a"}',), "tidegate:ports.landing"),
+        (("packages=/nowhere",), "there is no package /nowhere/"),
+        (("jobImage=train:latest",), "tidegate:jobImage"),
+        (("region=",), "tidegate:region is missing"),
+    ],
+    ids=["key", "queues", "landing", "package", "image", "region"],
+)
+def test_what_cannot_be_is_told_before_anything_is_made(
+    stacks: Stacks, account: Account, changes: tuple[str, ...], told: str
+) -> None:
+    ended = stacks.call("up", "--stack", "dev", *stacks.options(*changes))
+    assert told in ended.err.strip().splitlines()[-1]
+    assert ended.code == 2, ended.err[-2000:]
+    assert account.left() == {}
+
+
+def test_without_credentials_the_remedy_is_told(stacks: Stacks) -> None:
+    given = {name: value for name, value in stacks.given.items() if not name.startswith("AWS_")}
+    bare = replace(stacks, given={**given, "AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/nowhere"})
+    ended = bare.call("up", "--stack", "dev", *bare.options())
+    assert ended.code == 3, ended.err[-2000:]
+    assert "credentials" in ended.err.strip().splitlines()[-1]
+
+
+def test_others_ports_are_used_and_none_is_made_for_them(cloud: Cloud, tmp_path: Path) -> None:
+    ports = {
+        "system": "s3://lake/system?region=eu-west-1",
+        "capture": "az://capture?account=lake",
+        "jobs": "cloudrun://project/europe-west1/job",
+        "secrets": "ssm://eu-west-1/harbour/",
+    }
+    with cloud.environ(tmp_path / "stacks"):
+        stack = cloud.stack(ports=ports, placement={"labels": "house"})
+        stack.preview()
+    planned = list(cloud.served.planned.values())
+    kinds = {each.type for each in planned}
+    assert "aws:ecs/cluster:Cluster" not in kinds
+    assert "aws:secretsmanager/secret:Secret" not in kinds
+    assert [each.name for each in planned if each.type == "aws:s3/bucket:Bucket"] == ["landing"]
+    assert "labels" not in {each.name for each in planned if each.type == "aws:lambda/function:Function"}
+    assert breaches(AWS, planned) == []
