@@ -11,7 +11,7 @@ import pulumi_aws as aws
 
 from infra import plan
 from infra.aws_endpoint import Endpoints
-from infra.aws_functions import Functions, packages_of
+from infra.aws_functions import MEASURED, Functions, packages_of
 from infra.aws_jobs import Jobs
 from infra.aws_policies import Places
 from infra.aws_queues import Queues
@@ -56,7 +56,7 @@ def declare(configuration: Configuration, functions: Sequence[Function] = FUNCTI
         "queues": queues.url,
         "jobs": jobs.url,
         "metrics": configuration.ports.metrics
-        or f"cloudwatch://{configuration.region}/{name}?log_group=/aws/lambda/{name}-infer",
+        or f"cloudwatch://{configuration.region}/{name}?log_group=/aws/lambda/{name}-{MEASURED}",
         "limits": f"lambda://{configuration.region}/{name}-",
         "secrets": secrets_url,
     }

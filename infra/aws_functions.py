@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 import pulumi
 import pulumi_aws as aws
 
@@ -16,6 +17,8 @@ from infra.package.packages import Package, packages_folder, read_package
 from shared.errors import ConfigurationError
 from shared.topology import Function, Unit
 
+MEASURED = "infer"
+"""Whose measurements are asked for: requests for predictions, which Lambda keeps in this function's log group."""
 HANDLER = "functions.runtimes.aws.main.handler"
 MAX_UNPACKED_BYTES = 262_144_000
 """Of a function's zip, unpacked (AWS Lambda Developer Guide, "Lambda quotas")."""
@@ -41,18 +44,26 @@ class Functions:
         self.arns: dict[str, pulumi.Output[str]] = {}
         self.rights: dict[str, pulumi.Resource] = {}
         callable_ = [function for function in functions if not function.job]
+        parts = {function.name: FunctionPart(f"function-{function.name}", platform) for function in callable_}
+        logs = {name: self._log(name, part) for name, part in parts.items()}
+        if MEASURED in logs and not configuration.ports.metrics:
+            self._places = msgspec.structs.replace(places, measurements=logs[MEASURED].arn)
         for function in callable_:
-            self._make(function, packages[function.unit])
+            self._make(function, packages[function.unit], parts[function.name], logs[function.name])
         for tick in plan.ticks(configuration, callable_):
             self._schedule(tick)
 
-    def _make(self, function: Function, package: Package) -> None:
-        configuration, name = self._configuration, f"{self._configuration.name}-{function.name}"
-        part = FunctionPart(f"function-{function.name}", self._platform)
-        within = pulumi.ResourceOptions(parent=part)
-        log = aws.cloudwatch.LogGroup(
-            function.name, name=f"/aws/lambda/{name}", retention_in_days=log_days(configuration), opts=within
+    def _log(self, name: str, part: FunctionPart) -> aws.cloudwatch.LogGroup:
+        return aws.cloudwatch.LogGroup(
+            name,
+            name=f"/aws/lambda/{self._configuration.name}-{name}",
+            retention_in_days=log_days(self._configuration),
+            opts=pulumi.ResourceOptions(parent=part),
         )
+
+    def _make(self, function: Function, package: Package, part: FunctionPart, log: aws.cloudwatch.LogGroup) -> None:
+        configuration, name = self._configuration, f"{self._configuration.name}-{function.name}"
+        within = pulumi.ResourceOptions(parent=part)
         role = aws.iam.Role(
             function.name, name=name, assume_role_policy=pulumi.Output.json_dumps(assumed_by(LAMBDA)), opts=within
         )

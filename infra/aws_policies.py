@@ -26,7 +26,8 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
     """The ARNs on which rights are given; what a stack does not have itself is not there.
 
     `definitions`, `job_roles`: function -> its task definition, without the revision, and the roles of its tasks.
-    `key`: of the key that encrypts what is stored, "" for S3's own.
+    `key`: of the key that encrypts what is stored, "" for S3's own. `measurements`: of the log group that metrics are
+    read from.
     """
 
     buckets: Mapping[StoreName, Any] = {}
@@ -36,6 +37,7 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
     cluster: Any = None
     job_roles: Mapping[str, Any] = {}
     key: str = ""
+    measurements: Any = None
 
 
 def assumed_by(service: str) -> Statement:
@@ -67,6 +69,8 @@ def statements_of(function: Function, places: Places, log_group: str, *, called:
         found.append(_allow("Secrets", ["secretsmanager:GetSecretValue"], arns))
     if places.key and places.buckets:
         found.append(_allow("Key", ["kms:Decrypt", "kms:GenerateDataKey"], [places.key]))
+    if function.measures and places.measurements:
+        found.append(_allow("Measure", ["logs:FilterLogEvents"], [places.measurements, f"{places.measurements}:*"]))
     found.append(_allow("Log", ["logs:CreateLogStream", "logs:PutLogEvents"], [f"{log_group}:*"]))
     return found
 
@@ -99,7 +103,7 @@ def _stores(function: Function, places: Places) -> list[Statement]:
 def _queues(function: Function, places: Places, called: bool) -> list[Statement]:
     found = []
     if sent := [places.queues[name] for name in plan.sends_to(function) if name in places.queues]:
-        found.append(_allow("Send", ["sqs:SendMessage"], sent))
+        found.append(_allow("Send", ["sqs:GetQueueUrl", "sqs:SendMessage"], sent))
     if called and function.name in places.queues:
         actions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"]
         found.append(_allow("Hear", actions, [places.queues[function.name]]))

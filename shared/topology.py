@@ -36,8 +36,9 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     """One function. `queue`: it hears the events in `subscribes` through the queue of its own name.
 
     `http`: it answers the routes that name it. `job`: it runs as a job only; `submits`: the functions it may have run
-    as jobs, itself among them. `schedule`: the setting that says how often it is called, in seconds.
-    `sends`: the event types it may return. `visibility_s` of its queue is six times `timeout_s` on clouds.
+    as jobs, itself among them. `schedule`: the setting that says how often it is called, in seconds. `measures`: it may
+    ask what the service's measurements were. `sends`: the event types it may return. `visibility_s` of its queue is six
+    times `timeout_s` on clouds.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     job: bool = False
     submits: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
+    measures: bool = False
     grants: tuple[Grant, ...] = ()
     memory_mb: int = 512
     timeout_s: int = 60
@@ -185,6 +187,7 @@ FUNCTIONS: tuple[Function, ...] = (
         subscribes=(events.WindowDue.TYPE, events.ScheduleTicked.TYPE),
         sends=(events.WindowDue.TYPE, events.TrainingRequested.TYPE),
         schedule="watch_every_s",
+        measures=True,
         memory_mb=1024,
         timeout_s=300,
         grants=(

@@ -19,6 +19,8 @@ from shared.ports import (
     Jobs,
     JobSpec,
     JobStatus,
+    MetricPoint,
+    Metrics,
     Object,
     ObjectInfo,
     ObjectStore,
@@ -29,7 +31,7 @@ from shared.topology import Access, Function, Grant, subscribers
 
 
 def narrowed(platform: Platform, function: Function) -> Platform:
-    """Return the platform with its stores, queues, jobs and secrets limited to the function's grants."""
+    """Return the platform with its stores, queues, jobs, secrets and measurements limited to the function's grants."""
     heard = {name for event_type in function.sends for name in subscribers(event_type)}
     return msgspec.structs.replace(
         platform,
@@ -39,6 +41,7 @@ def narrowed(platform: Platform, function: Function) -> Platform:
         queues=GrantedQueues(platform.queues, heard, function.name, platform.time_left_s),
         jobs=GrantedJobs(platform.jobs, function, platform.time_left_s),
         secrets=GrantedSecrets(platform.secrets, function, platform.time_left_s),
+        metrics=GrantedMetrics(platform.metrics, function),
     )
 
 
@@ -167,6 +170,36 @@ class GrantedQueues(Mapping[str, Queue]):
 
     def __len__(self) -> int:
         return len(self._allowed)
+
+
+class GrantedMetrics:
+    """Measurements that every function records, and only some may ask for."""
+
+    def __init__(self, metrics: Metrics, function: Function) -> None:
+        self._metrics = metrics
+        self._function = function
+
+    def counter(self, name: str, value: float = 1.0, labels: Mapping[str, str] | None = None) -> None:
+        """As metrics do."""
+        self._metrics.counter(name, value, labels)
+
+    def gauge(self, name: str, value: float, labels: Mapping[str, str] | None = None) -> None:
+        """As metrics do."""
+        self._metrics.gauge(name, value, labels)
+
+    def histogram(self, name: str, value: float, labels: Mapping[str, str] | None = None) -> None:
+        """As metrics do."""
+        self._metrics.histogram(name, value, labels)
+
+    def query(self, name: str, start: float, end: float, labels: Mapping[str, str] | None = None) -> list[MetricPoint]:
+        """As metrics do, if this function may ask."""
+        if not self._function.measures:
+            raise PermissionDenied(
+                f"function {self._function.name} may not ask for measurements; shared/topology.py grants it",
+                operation="query",
+                resource=name,
+            )
+        return self._metrics.query(name, start, end, labels)
 
 
 class GrantedJobs:

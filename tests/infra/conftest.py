@@ -30,6 +30,11 @@ class Ended:
         return json.loads(self.out)
 
 
+def options_of(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return a configuration as KEY=VALUE."""
+    return tuple(f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in config.items())
+
+
 @dataclass
 class Stacks:
     """The stacks of one folder, by the command line. `call("up", "--stack", "dev")`.
@@ -67,12 +72,12 @@ class Stacks:
     def up(self, name: str, *config: str) -> Any:
         """Return what `tidegate up --json` prints; it must succeed."""
         ended = self.call("up", "--stack", name, "--json", *self.options(*config))
-        assert ended.code == 0, ended.err
+        assert ended.code == 0, ended.err.partition("Diagnostics")[2][:2500] or ended.err[-2500:]
         return ended.document
 
     def preview(self, name: str, *config: str) -> Any:
         ended = self.call("preview", "--stack", name, "--json", *self.options(*config))
-        assert ended.code == 0, ended.err
+        assert ended.code == 0, ended.err.partition("Diagnostics")[2][:2500] or ended.err[-2500:]
         return ended.document
 
     def options(self, *config: str) -> list[str]:
@@ -95,6 +100,17 @@ class Stacks:
     def state(self, name: str) -> str:
         """Return the state of a stack, as it is kept."""
         return (self.folder / name / f"state/.pulumi/stacks/tidegate/{name}.json").read_text()
+
+
+@pytest.fixture(scope="session")
+def aws_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the units that functions of AWS are in, really built."""
+    from infra.package.build import build
+
+    folder = tmp_path_factory.mktemp("packages")
+    for unit in ("serve", "data"):
+        build(unit, "aws", "x86_64", folder, lambda line: None)  # type: ignore[arg-type]
+    return folder
 
 
 @pytest.fixture

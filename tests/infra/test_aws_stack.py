@@ -16,7 +16,7 @@ import pytest
 from localstack import emulators
 from localstack.ecs_runner import ecs
 from tests.infra.cloud_packages import small_packages
-from tests.infra.conftest import Stacks
+from tests.infra.conftest import Stacks, options_of
 from tests.infra.life import NAME, Cloud, is_lived
 from tests.infra.policies import AWS, breaches
 from tests.infra.stand_in.aws import REGION, Account
@@ -33,9 +33,6 @@ CONFIG = {
     "tags": {"team": "tides"},
 }
 DATA = frozenset({"aws:s3/bucket:Bucket", "aws:secretsmanager/secret:Secret"})
-pytestmark = pytest.mark.filterwarnings(  # the SDK's own words about itself, when it is imported
-    "ignore:.* has been deprecated in favor of:DeprecationWarning"
-)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +45,7 @@ def backends(emulators_folder: Path, pulumi_folder: Path) -> Iterator[tuple[str,
 @pytest.fixture
 def account(backends: tuple[str, str], emulators_folder: Path) -> Account:
     """Return the account, empty: it is one for all tests."""
-    found = Account(*backends, runtime=emulators_folder, environment={}, job_environment={})
+    found = Account(*backends, runtime=emulators_folder, job_environment={})
     found.reset()
     return found
 
@@ -65,10 +62,7 @@ def cloud(account: Account, tmp_path: Path) -> Iterator[Cloud]:
 @pytest.fixture
 def stacks(cloud: Cloud, tmp_path: Path) -> Stacks:
     """Return stacks by the command line; the account forgets what is left of them."""
-    common = tuple(
-        f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in cloud.config.items()
-    )
-    return Stacks(tmp_path / "stacks", common, {**cloud.environment, **cloud.served.environment})
+    return Stacks(tmp_path / "stacks", options_of(cloud.config), {**cloud.environment, **cloud.served.environment})
 
 
 def test_its_whole_life(cloud: Cloud, account: Account, tmp_path: Path) -> None:

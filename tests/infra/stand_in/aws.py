@@ -5,7 +5,7 @@ log groups, functions, mappings, permissions, the HTTP API, schedules. On our EC
 and task definitions. Kept in memory after the check of their types: the network, alarms, dashboard, topic.
 
 A function is started otherwise than on Lambda: by a `bootstrap` beside its package, on this machine's Python, with
-AWS's own runtime client; and AWS_ENDPOINT_URL, which a real one has not, leads its SDKs to the emulator.
+AWS's own runtime client; and the URLs of its settings have the emulators' addresses.
 """
 
 import io
@@ -22,6 +22,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
+from functions.runtimes.environment import SETTINGS
 from tests.infra.stand_in.base import Kind, Properties, Refused, archive_path
 
 ACCOUNT, REGION = "000000000000", "eu-west-1"
@@ -160,7 +161,8 @@ class Queue(Emulated):
 
 class QueuePolicy(Emulated):
     def make(self, inputs: Properties) -> tuple[str, Properties]:
-        self.client("sqs").set_queue_attributes(QueueUrl=inputs["queueUrl"], Attributes={"Policy": inputs["policy"]})
+        policy = enforceable(inputs["policy"])
+        self.client("sqs").set_queue_attributes(QueueUrl=inputs["queueUrl"], Attributes={"Policy": policy})
         return inputs["queueUrl"], {}
 
 
@@ -186,14 +188,14 @@ class Role(Emulated):
 class RolePolicy(Emulated):
     def make(self, inputs: Properties) -> tuple[str, Properties]:
         self.client("iam").put_role_policy(
-            RoleName=inputs["role"], PolicyName=inputs["name"], PolicyDocument=inputs["policy"]
+            RoleName=inputs["role"], PolicyName=inputs["name"], PolicyDocument=enforceable(inputs["policy"])
         )
         return f"{inputs['role']}:{inputs['name']}", {}
 
     def look(self, id_: str, properties: Properties) -> Properties | None:
         role, _, name = id_.partition(":")
         found = self.client("iam").get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
-        if (found if isinstance(found, dict) else json.loads(found)) == json.loads(properties["policy"]):
+        if (found if isinstance(found, dict) else json.loads(found)) == json.loads(enforceable(properties["policy"])):
             return {}
         return {"policy": json.dumps(found)}
 
@@ -247,7 +249,8 @@ class Function(Emulated):
     """A function of Lambda, from its package."""
 
     def _configuration(self, inputs: Properties) -> Properties:
-        variables = {**inputs["environment"]["variables"], **self.account.environment}
+        variables = dict(inputs["environment"]["variables"])
+        variables[SETTINGS] = self.account.here(variables[SETTINGS])
         return {
             "FunctionName": inputs["name"],
             "Runtime": "provided.al2023",
@@ -418,9 +421,9 @@ class TaskDefinition(Kind):
         for container in containers:
             # The image's Python is this machine's, and so is the address of everything.
             container["command"] = [sys.executable, *container["command"][1:]]
-            container["environment"] += [
-                {"name": key, "value": value} for key, value in self.account.job_environment.items()
-            ]
+            given = {each["name"]: each["value"] for each in container["environment"]}
+            given = {**given, SETTINGS: self.account.here(given[SETTINGS]), **self.account.job_environment}
+            container["environment"] = [{"name": key, "value": value} for key, value in given.items()]
         made = self.account.client("ecs").register_task_definition(
             family=inputs["family"],
             requiresCompatibilities=inputs["requiresCompatibilities"],
@@ -436,10 +439,25 @@ class TaskDefinition(Kind):
         return id_, properties
 
 
+def enforceable(policy: str) -> str:
+    """Return a policy without what the emulator, which enforces policies, would misjudge: "" where nothing is left.
+
+    It speaks HTTP, so that what refuses whoever comes without TLS would refuse everybody. And it does not know the
+    conditions on how an object is created: it would find them not met, and refuse every write. That AWS holds callers
+    to either is by its documentation only.
+    """
+    document = json.loads(policy)
+    kept = [each for each in document["Statement"] if "aws:SecureTransport" not in str(each.get("Condition"))]
+    for statement in kept:
+        if any(key in str(statement.get("Condition")) for key in ("s3:if-none-match", "s3:ObjectCreationOperation")):
+            del statement["Condition"]
+    return json.dumps({**document, "Statement": kept}) if kept else ""
+
+
 class Account:
     """The emulated account. Args: url: the emulator's; ecs_url: of our ECS. runtime: where awslambdaric is.
 
-    environment: what a function's process has besides what was provisioned. job_environment: the same of a task's.
+    job_environment: what a task's process has besides what was provisioned: credentials, and where its modules are.
     """
 
     def __init__(
@@ -448,12 +466,10 @@ class Account:
         ecs_url: str,
         *,
         runtime: Path,
-        environment: Mapping[str, str],
         job_environment: Mapping[str, str],
     ) -> None:
         self.url = url
         self.ecs_url = ecs_url
-        self.environment = environment
         self.job_environment = job_environment
         self._runtime = runtime
         self.client: Callable[[str], Client] = cache(self._client)
@@ -552,6 +568,18 @@ class Account:
             self._codes[path] = packed.getvalue()
         return self._codes[path]
 
+    def here(self, settings: str) -> str:
+        """Return a stack's settings with the emulators' addresses in its URLs."""
+        document = json.loads(settings)
+
+        def at(url: str) -> str:
+            endpoint = self.ecs_url if url.startswith("ecs:") else self.url
+            return f"{url}{'&' if '?' in url else '?'}endpoint={endpoint}"
+
+        ports = {name: at(document[name]) for name in ("queues", "jobs", "metrics", "limits", "secrets")}
+        stores = {name: at(url) for name, url in document["stores"].items()}
+        return json.dumps({**document, **ports, "stores": stores})
+
     def reset(self) -> None:
         """Let the emulator forget everything."""
         request = urllib.request.Request(f"{self.url}/_ministack/reset", method="POST")
@@ -635,7 +663,8 @@ class Account:
             )
 
         def rule(s3: Client, given: Properties) -> None:
-            s3.put_bucket_policy(Bucket=given["bucket"], Policy=given["policy"])
+            if policy := enforceable(given["policy"]):
+                s3.put_bucket_policy(Bucket=given["bucket"], Policy=policy)
 
         sets = {
             "aws:s3/bucketVersioning:BucketVersioning": OnBucket(self, version, seen_version),

@@ -9,6 +9,7 @@ import itertools
 import json
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from google.protobuf import empty_pb2, struct_pb2
 from google.protobuf.json_format import MessageToDict
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
-from tests.infra.stand_in.schema import SDKS, UnknownType, faults
+from tests.infra.stand_in.schema import SDKS, UnknownType, arguments_of, faults
 
 Properties = dict[str, Any]
 _LARGEST_MESSAGE_BYTES = 400 << 20
@@ -127,6 +128,10 @@ def stand_in(
     kinds: type token ("aws:sqs/queue:Queue") -> what carries it out; any other type fails the run. invokes: the same
     for functions of the provider.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the SDK's own words about itself, when it is imported
+        for token in kinds:
+            arguments_of(token)
     found = StandIn(package, kinds, invokes or {})
     options = [("grpc.max_receive_message_length", _LARGEST_MESSAGE_BYTES)]
     server = grpc.server(futures.ThreadPoolExecutor(8), options=options)

@@ -33,12 +33,12 @@ def faults(token: str, inputs: typing.Mapping[str, Any]) -> list[tuple[str, str]
 
     Raises: UnknownType: there is no such type in the SDK.
     """
-    return list(_of_class(_arguments(token), inputs, ""))
+    return list(_of_class(arguments_of(token), inputs, ""))
 
 
 @cache
-def _arguments(token: str) -> type:
-    """Return the class of a type's inputs, such as BucketArgs."""
+def arguments_of(token: str) -> type:
+    """Return the class of a type's inputs, such as BucketArgs. Raises: UnknownType."""
     package = token.partition(":")[0]
     place = _classes(package).get(token)
     if place is None:
