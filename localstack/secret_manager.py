@@ -1,4 +1,4 @@
-"""Secret Manager, which has no emulator: AccessSecretVersion for the latest version, on loopback.
+"""Secret Manager, which has no emulator: AccessSecretVersion for the latest version and AddSecretVersion, on loopback.
 
     with secret_manager("project") as server:
         server.put("tidegate-signing-key", pem)
@@ -29,6 +29,7 @@ class SecretManager:
         self.asked: list[str] = []
         self._values: dict[str, bytes] = {}
         self._path = re.compile(rf"/v1/projects/{re.escape(project)}/secrets/([a-zA-Z0-9_-]+)/versions/latest:access")
+        self._adds = re.compile(rf"/v1/projects/{re.escape(project)}/secrets/([a-zA-Z0-9_-]+):addVersion")
 
     def put(self, name: str, value: bytes) -> None:
         """Add a version to a secret, and make the secret where there is none."""
@@ -40,6 +41,10 @@ class SecretManager:
         found = self._path.fullmatch(asked.path)
         if self.status:
             return _refusal(self.status, "refused")
+        added = self._adds.fullmatch(asked.path)
+        if added is not None and asked.method == "POST" and isinstance(asked.body, dict):
+            self.put(added[1], base64.b64decode(asked.body["payload"]["data"]))
+            return Told(200, {"name": f"projects/1/secrets/{added[1]}/versions/1"})
         if found is None or asked.method != "GET":
             return _refusal(400, "not a request of the API")
         if found[1] not in self._values:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from tests.infra.stand_in.base import Planned
@@ -117,6 +118,97 @@ AWS: tuple[Policy, ...] = (
     aws_logs_end,
     aws_routes_are_closed,
     aws_nothing_listens,
+)
+
+
+GCP_ROLES = frozenset(
+    {
+        "roles/pubsub.publisher",
+        "roles/pubsub.subscriber",
+        "roles/run.invoker",
+        "roles/monitoring.metricWriter",
+        "roles/iam.serviceAccountTokenCreator",
+        "roles/secretmanager.secretAccessor",
+    }
+)
+"""Google's own roles that may be given: each on one resource, or to write measurements."""
+
+
+def gcp_buckets_are_closed(planned: Iterable[Planned]) -> Iterator[Breach]:
+    """Every bucket has uniform access, is closed to the public, versioned and swept."""
+    for each in of_type(planned, "gcp:storage/bucket:Bucket"):
+        given = each.inputs
+        if given.get("uniformBucketLevelAccess") is not True:
+            yield each.name, "access by object"
+        if given.get("publicAccessPrevention") != "enforced":
+            yield each.name, "may be made public"
+        if not given.get("versioning", {}).get("enabled") or not given.get("lifecycleRules"):
+            yield each.name, "not versioned, or never swept"
+
+
+def gcp_rights_are_narrow(planned: Iterable[Planned]) -> Iterator[Breach]:
+    """Nothing is given to everybody, and no wide role; objects are given by name, and no permission is a pattern."""
+    for each in planned:
+        member = str(each.inputs.get("member", ""))
+        if member in ("allUsers", "allAuthenticatedUsers") or member.startswith("domain:"):
+            yield each.name, member
+        role = str(each.inputs.get("role", ""))
+        if role.startswith("roles/") and role not in GCP_ROLES:
+            yield each.name, role
+        if each.type == "gcp:storage/bucketIAMMember:BucketIAMMember" and not each.inputs.get("condition"):
+            yield each.name, "the whole bucket"
+        for permission in each.inputs.get("permissions", ()):
+            if "*" in permission or permission.endswith((".setIamPolicy", ".actAs")):
+                yield each.name, permission
+
+
+def gcp_messages_are_kept_and_signed(planned: Iterable[Planned]) -> Iterator[Breach]:
+    """What is pushed is signed, and what is given up on goes to a dead letters' topic; nothing expires unheard."""
+    for each in of_type(planned, "gcp:pubsub/subscription:Subscription"):
+        push = each.inputs.get("pushConfig")
+        if push and not push.get("oidcToken"):
+            yield each.name, "pushed unsigned"
+        if not each.name.endswith("-dead") and not each.inputs.get("deadLetterPolicy"):
+            yield each.name, "no dead letters"
+        if each.inputs.get("expirationPolicy") != {"ttl": ""}:
+            yield each.name, "expires"
+
+
+def gcp_nothing_idles_and_nothing_is_open(planned: Iterable[Planned]) -> Iterator[Breach]:
+    """No instance is kept; what hears is called from inside only; every closed route wants a token."""
+    import base64
+
+    for each in planned:
+        service = each.inputs.get("serviceConfig", {})
+        if each.type == "gcp:cloudfunctionsv2/function:Function":
+            if service.get("minInstanceCount"):
+                yield each.name, "keeps an instance"
+            if each.name.endswith("-event") and service.get("ingressSettings") != "ALLOW_INTERNAL_ONLY":
+                yield each.name, "hears the world"
+            if not service.get("serviceAccountEmail"):
+                yield each.name, "runs as the project's default account"
+        if each.type == "gcp:apigateway/apiConfig:ApiConfig":
+            text = each.inputs["openapiDocuments"][0]["document"]["contents"]
+            with suppress(ValueError):  # unknown in a preview
+                document = json.loads(base64.b64decode(text, validate=True))
+                yield from _open_routes(each.name, document)
+
+
+def _open_routes(name: str, document: Mapping[str, Any]) -> Iterator[Breach]:
+    from shared.serving.routes import ROUTES
+
+    free = {(route.path, route.method.lower()) for route in ROUTES if route.action is None}
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            if (path, method) not in free and not operation.get("security"):
+                yield name, f"{method} {path} is open to everybody"
+
+
+GCP: tuple[Policy, ...] = (
+    gcp_buckets_are_closed,
+    gcp_rights_are_narrow,
+    gcp_messages_are_kept_and_signed,
+    gcp_nothing_idles_and_nothing_is_open,
 )
 
 

@@ -131,7 +131,7 @@ def test_the_loop_runs_on_what_was_provisioned(stack: Provisioned) -> None:
     except Exception as error:
         error.add_note(stack.failures())
         raise
-    assert result.fsck.findings == []
+    assert not result.fsck.findings
     assert stack.ask(f"/v2/models/{USECASE}", stack.token(f"{USECASE}:read")) == 200
     definitions = {request["taskDefinition"] for request in stack.tasks.requests.values()}
     assert definitions == {f"{NAME}-train"}

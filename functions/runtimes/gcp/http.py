@@ -4,6 +4,9 @@ WSGI decodes a path before anybody sees it, so that "%2e%2e" and ".." look alike
 stands in RAW_URI, which gunicorn (the server of functions-framework) and Flask's own server both set; without either
 the request is refused rather than guessed at. A header that was sent twice arrives as one, with a comma: such an
 authorization is no token.
+
+API Gateway calls as an account of its own, and hands the caller's token on in X-Forwarded-Authorization. Whoever else
+sends that header sends a token like any other, which is judged the same.
 """
 
 import flask
@@ -17,6 +20,7 @@ from shared.serving.http import Request, Response
 MAX_BODY_BYTES = 32 * 1024 * 1024
 """What Cloud Run takes in a request over HTTP/1; other hosts of functions-framework set no limit, so we do."""
 CUT_SHORT = "the body ended before it was whole; send it again"
+FORWARDED = "x-forwarded-authorization"
 TARGETS = ("RAW_URI", "REQUEST_URI")
 
 
@@ -43,8 +47,10 @@ def target_of(request: flask.Request) -> str:
 
 
 def headers_of(request: flask.Request) -> dict[str, str]:
-    """Return the headers, names in lower case."""
-    return {name.lower(): value for name, value in request.headers.items()}
+    """Return the headers, names in lower case, the authorization being the caller's own."""
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    forwarded = headers.get(FORWARDED)
+    return headers if forwarded is None else {**headers, "authorization": forwarded}
 
 
 def body_of(request: flask.Request) -> bytes:

@@ -1,0 +1,179 @@
+"""A stack on Google Cloud through the real engine: its whole life, an `up` that fails half way, and what is wrong."""
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localstack import emulators
+from localstack.secret_manager import SecretManager, secret_manager
+from tests.infra.cloud_packages import small_packages
+from tests.infra.conftest import Stacks, options_of
+from tests.infra.life import NAME, Cloud, is_lived
+from tests.infra.policies import GCP, breaches
+from tests.infra.stand_in.base import Planned, Refused, stand_in
+from tests.infra.stand_in.gcp import PROJECT, REGION, Project, ask
+
+CONFIG = {
+    "provider": "gcp",
+    "name": NAME,
+    "region": REGION,
+    "project": PROJECT,
+    "issuer": "https://login.example.com",
+    "audience": "harbour",
+    "alarmAddress": "ops@example.com",
+    "jobImage": "registry.example.com/train@sha256:" + "0" * 64,
+    "tags": {"team": "tides"},
+}
+DATA = frozenset({"gcp:storage/bucket:Bucket", "gcp:secretmanager/secret:Secret"})
+
+
+@pytest.fixture
+def secrets() -> Iterator[SecretManager]:
+    with secret_manager(PROJECT) as running:
+        yield running
+
+
+@pytest.fixture
+def project(emulators_folder: Path, pulumi_folder: Path, secrets: SecretManager) -> Iterator[Project]:
+    with emulators.gcs(emulators_folder) as storage, emulators.pubsub(emulators_folder) as broker:
+        yield Project(storage.url, broker.queue_url, secrets.url)
+
+
+@pytest.fixture
+def cloud(project: Project, tmp_path: Path) -> Iterator[Cloud]:
+    folder = tmp_path / "dist"
+    folder.mkdir()
+    with stand_in("gcp", project.kinds(), project.invokes()) as served:
+        config = {**CONFIG, "packages": str(small_packages(folder, "gcp"))}
+        yield Cloud("gcp", config, served, project.environment, project.left, DATA)
+
+
+@pytest.fixture
+def stacks(cloud: Cloud, tmp_path: Path) -> Stacks:
+    return Stacks(tmp_path / "stacks", options_of(cloud.config), {**cloud.environment, **cloud.served.environment})
+
+
+def test_its_whole_life(cloud: Cloud, project: Project, tmp_path: Path) -> None:
+    def spoil() -> set[str]:
+        dead = f"projects/{PROJECT}/subscriptions/{NAME}-validate-dead"
+        ask(f"{project.broker}/v1/{dead}", method="DELETE")
+        functions = cloud.served.kinds["gcp:cloudfunctionsv2/function:Function"]
+        (gone,) = (id_ for id_, given in functions.standing.items() if given["name"] == f"{NAME}-labels-http")
+        del functions.standing[gone]
+        members = cloud.served.kinds["gcp:storage/bucketIAMMember:BucketIAMMember"]
+        wider = next(id_ for id_ in members.standing if id_.startswith("infer-system-read-0"))
+        members.standing[wider]["role"] = "roles/storage.admin"
+        return {"validate-dead", "labels-http", "infer-system-read-0"}
+
+    is_lived(cloud, tmp_path / "stacks", memory={"infer-http"}, watch=set(), spoil=spoil)
+
+
+def test_what_is_planned_breaks_no_policy_and_no_secret_is_in_the_state(
+    cloud: Cloud, secrets: SecretManager, tmp_path: Path
+) -> None:
+    with cloud.environ(tmp_path / "stacks"):
+        stack = cloud.stack()
+        stack.up()
+        state = json.dumps(stack.export())
+    planned = list(cloud.served.planned.values())
+    assert breaches(GCP, planned) == []
+    secret = secrets._values[f"{NAME}-signing-key"]
+    assert secret.startswith(b"-----BEGIN PRIVATE KEY-----")
+    assert secret.splitlines()[1].decode() not in state
+    assert cloud.served.configured["defaultLabels"] == {"tidegate-stack": NAME, "team": "tides"}
+    assert {each["type"] for each in json.loads(state)["resources"] if each.get("protect")} >= DATA
+    (secret_member,) = (each for each in planned if each.type.endswith(":SecretIamMember"))
+    assert secret_member.name == "register-signing-key"
+    (config,) = (each for each in planned if each.type.endswith(":ApiConfig"))
+    document = json.loads(base64.b64decode(config.inputs["openapiDocuments"][0]["document"]["contents"]))
+    infer = document["paths"]["/v2/models/{usecase}/infer"]["post"]
+    assert infer["security"] == [{"tokens": []}]
+    assert infer["x-google-backend"]["address"].startswith(f"https://{NAME}-infer-http-")
+
+
+@pytest.mark.parametrize(
+    ("token", "name", "inputs"),
+    [
+        ("gcp:storage/bucket:Bucket", "x", {"name": "x"}),
+        ("gcp:cloudrunv2/serviceIamMember:ServiceIamMember", "x", {"member": "allUsers", "role": "roles/run.invoker"}),
+        ("gcp:projects/iAMMember:IAMMember", "x", {"member": "serviceAccount:x", "role": "roles/editor"}),
+        ("gcp:storage/bucketIAMMember:BucketIAMMember", "x", {"member": "serviceAccount:x", "role": "projects/x"}),
+        ("gcp:projects/iAMCustomRole:IAMCustomRole", "x", {"permissions": ["storage.objects.*"]}),
+        ("gcp:pubsub/subscription:Subscription", "x", {"expirationPolicy": {"ttl": ""}}),
+        ("gcp:pubsub/subscription:Subscription", "x-dead", {"pushConfig": {"pushEndpoint": "https://x"}}),
+        ("gcp:cloudfunctionsv2/function:Function", "x-event", {"serviceConfig": {"serviceAccountEmail": "x"}}),
+        (
+            "gcp:cloudfunctionsv2/function:Function",
+            "x-http",
+            {"serviceConfig": {"serviceAccountEmail": "x", "minInstanceCount": 1}},
+        ),
+        (
+            "gcp:apigateway/apiConfig:ApiConfig",
+            "x",
+            {
+                "openapiDocuments": [
+                    {"document": {"contents": base64.b64encode(b'{"paths":{"/metrics":{"get":{}}}}').decode()}}
+                ]
+            },
+        ),
+    ],
+    ids=["bucket", "everybody", "editor", "whole bucket", "pattern", "dead", "unsigned", "world", "idle", "route"],
+)
+def test_the_policies_see_what_breaks_them(token: str, name: str, inputs: dict[str, Any]) -> None:
+    assert breaches(GCP, [Planned(token, name, inputs)])
+
+
+def test_programs_that_cannot_be_fail_the_same_harness(stacks: Stacks) -> None:
+    for token, inputs, told in (
+        ("gcp:pubsub/topic:Topic", {"nam": "x"}, "nam is no property"),
+        ("gcp:storage/bucket:Bucket", {"name": "x"}, "location is missing"),
+        ("gcp:compute/instance:Instance", {"machineType": "e2-micro"}, "is not known to the stand-in"),
+    ):
+        ended = stacks.canary(token, inputs)
+        assert (ended.code, told in ended.err) == (3, True), ended.err[-2000:]
+
+
+def test_an_up_that_fails_half_way_is_told_and_goes_on(cloud: Cloud, stacks: Stacks) -> None:
+    def fail(token: str, name: str) -> None:
+        if name == "infer-http":
+            raise Refused("PERMISSION_DENIED: Cloud Functions API has not been used in this project before")
+
+    cloud.served.before_create = fail
+    ended = stacks.call("up", "--stack", "dev", *stacks.options())
+    assert ended.code == 3
+    last = ended.err.strip().splitlines()[-1]
+    assert "PERMISSION_DENIED" in last
+    assert "whoever is logged in may not do this" in last
+    cloud.served.before_create = None
+    made = stacks.up("dev")
+    assert made["outputs"]["url"].startswith("https://")
+    assert stacks.preview("dev")["none"]
+    ended = stacks.call("down", "--stack", "dev", "--json")
+    assert ended.code == 0, ended.err[-2000:]
+    assert cloud.left() == {"buckets": [f"{NAME}-capture", f"{NAME}-landing", f"{NAME}-system"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (("name=harbour-of-the-whole-town",), "tidegate:name is"),
+        (("name=a-name-of-21-letters-x",), "at most 20 characters"),
+        (('tags={"Team":"x"}',), "tidegate:tags has Team"),
+        (("project=",), "tidegate:project is missing"),
+        (('ports={"queues":"sqs://eu-west-1/h-"}',), "tidegate:ports.queues"),
+        (('ports={"landing":"s3://x"}',), "tidegate:ports.landing"),
+        (("packages=/nowhere",), "there is no package /nowhere/"),
+    ],
+    ids=["name", "long name", "tags", "project", "queues", "landing", "package"],
+)
+def test_what_cannot_be_is_told_before_anything_is_made(
+    stacks: Stacks, project: Project, changes: tuple[str, ...], told: str
+) -> None:
+    ended = stacks.call("preview", "--stack", "dev", *stacks.options(*changes))
+    assert told in ended.err.strip().splitlines()[-1]
+    assert ended.code == 2, ended.err[-2000:]
+    assert project.left() == {}
