@@ -8,7 +8,7 @@ process id. installation.py puts them there; processes.py keeps them.
 
 import base64
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,10 +86,12 @@ def aws(folder: Path, *, settings: Mapping[str, str] | None = None) -> Iterator[
 
 
 @contextmanager
-def azure(folder: Path, *, certificate: "Certificate | None" = None) -> Iterator[Running]:
-    """Run Azurite: blobs on `url`, queues on `queue_url`; the account is AZURE_ACCOUNT with AZURE_KEY.
+def azure(
+    folder: Path, *, certificate: "Certificate | None" = None, accounts: Sequence[str] = (AZURE_ACCOUNT,)
+) -> Iterator[Running]:
+    """Run Azurite: blobs on `url`, queues on `queue_url`.
 
-    Args: certificate: it listens by HTTPS, and also takes the tokens of identities, of which it checks issuer,
+    Args: accounts: those that there are, each with AZURE_KEY. certificate: it listens by HTTPS, and also takes the tokens of identities, of which it checks issuer,
         audience and lifetime, and neither signature nor roles.
     Raises: NotStarted.
     """
@@ -97,7 +99,7 @@ def azure(folder: Path, *, certificate: "Certificate | None" = None) -> Iterator
     script = folder / "azure/node_modules/azurite/dist/src/azurite.js"
     flags = ["--inMemoryPersistence", "--skipApiVersionCheck", "--silent", "--disableTelemetry"]
     ports = ["--blobPort", str(blob), "--queuePort", str(queue), "--tablePort", str(table)]
-    settings = {"AZURITE_ACCOUNTS": f"{AZURE_ACCOUNT}:{AZURE_KEY}"}
+    settings = {"AZURITE_ACCOUNTS": ";".join(f"{account}:{AZURE_KEY}" for account in accounts)}
     command: list[str | Path] = [node(folder), script, *flags, *ports]
     if certificate is not None:
         command += ["--oauth", "basic", "--cert", certificate.certificate, "--key", certificate.key]

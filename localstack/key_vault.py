@@ -1,4 +1,4 @@
-"""A stand-in for Key Vault on loopback, by documentation only: GET /secrets/{name}/ with the challenge, over TLS.
+"""A stand-in for Key Vault on loopback, by documentation only: GET and PUT /secrets/{name}/ with the challenge, by TLS.
 
     with serving(Vault()) as vault, managed_identity({RESOURCE: vault.token}) as identity:
         vault.put("signing-key", b"...")
@@ -63,12 +63,14 @@ class Vault:
                 401, {"error": {"code": "Unauthorized", "message": "no token"}}, {"WWW-Authenticate": _CHALLENGE}
             )
         kind, _, name = asked.path.strip("/").partition("/")
-        if (asked.method, kind) != ("GET", "secrets") or not name or "/" in name:
+        if asked.method not in ("GET", "PUT") or kind != "secrets" or not name or "/" in name:
             return Told(400, {"error": {"code": "BadParameter", "message": "not documented"}})
         if not asked.query.get("api-version"):
             return Told(400, {"error": {"code": "BadParameter", "message": "api-version"}})
         if self._refusals:
             return self._refusals.pop()
+        if asked.method == "PUT":
+            self._texts[name] = str(asked.body["value"])
         if name not in self._texts:
             return Told(404, {"error": {"code": "SecretNotFound", "message": "A secret was not found in this vault"}})
         return Told(200, {"value": self._texts[name], "id": f"{self.url}/secrets/{name}/1", "attributes": {}})

@@ -26,7 +26,8 @@ EXTRA = Function(
 class Cloud:
     """A provider's program, its stand-in, and what stands behind it.
 
-    `config`: what a stack is configured with. `left`: what is there, by service. `data`: types that hold data.
+    `config`: what a stack is configured with. `left`: what is there, by service. `data`: types that hold data. `backend`: what a
+    test reaches behind the engine's back.
     """
 
     provider: str
@@ -35,6 +36,7 @@ class Cloud:
     environment: Mapping[str, str]
     left: Callable[[], Mapping[str, list[str]]]
     data: frozenset[str]
+    backend: Any = None
     said: list[str] = field(default_factory=list)
 
     @contextmanager

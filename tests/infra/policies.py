@@ -212,6 +212,101 @@ GCP: tuple[Policy, ...] = (
 )
 
 
+def azure_storage_is_closed(planned: Iterable[Planned]) -> Iterator[Breach]:
+    """Accounts take no keys, nothing is public, and TLS is 1.2."""
+    for each in of_type(planned, "azure-native:storage:StorageAccount"):
+        given = each.inputs
+        wanted = {
+            "allowSharedKeyAccess": False,
+            "allowBlobPublicAccess": False,
+            "enableHttpsTrafficOnly": True,
+            "minimumTlsVersion": "TLS1_2",
+        }
+        for key, value in wanted.items():
+            if given.get(key) != value:
+                yield each.name, f"{key} is {given.get(key)}"
+    for each in of_type(planned, "azure-native:storage:BlobContainer"):
+        if each.inputs.get("publicAccess") != "None":
+            yield each.name, "public"
+
+
+def azure_rights_are_narrow(planned: Iterable[Planned]) -> Iterator[Breach]:
+    """No role has a pattern, nothing is given on a subscription or a group, and blobs are given by path."""
+    for each in planned:
+        for permission in each.inputs.get("permissions", ()):
+            for action in (*permission.get("actions", ()), *permission.get("dataActions", ())):
+                if "*" in action:
+                    yield each.name, action
+        if each.type == "azure-native:authorization:RoleAssignment":
+            scope = str(each.inputs.get("scope", ""))
+            if "/providers/" not in scope and "/" in scope and "/containers/" not in scope and "/queues/" not in scope:
+                yield each.name, f"scope {scope}"
+            if "/containers/" in scope and not each.inputs.get("condition"):
+                yield each.name, "a whole container"
+    for each in of_type(planned, "azure-native:keyvault:Vault"):
+        if each.inputs.get("properties", {}).get("enableRbacAuthorization") is not True:
+            yield each.name, "access policies"
+
+
+def azure_nothing_idles_and_nothing_is_open(planned: Iterable[Planned]) -> Iterator[Breach]:
+    """Plans and the entrance are those that cost nothing while idle; HTTPS only; closed routes want a token."""
+    from shared.serving.routes import ROUTES
+
+    free = {route.operation for route in ROUTES if route.action is None}
+    for each in planned:
+        given = each.inputs
+        if each.type == "azure-native:web:AppServicePlan" and given.get("sku", {}).get("name") != "FC1":
+            yield each.name, "a plan that idles"
+        if each.type == "azure-native:web:WebApp":
+            if given.get("httpsOnly") is not True:
+                yield each.name, "HTTP"
+            if given.get("functionAppConfig", {}).get("scaleAndConcurrency", {}).get("alwaysReady"):
+                yield each.name, "keeps an instance"
+            settings = given.get("siteConfig", {}).get("appSettings", ())
+            for setting in settings:
+                if "AccountKey=" in str(setting.get("value")):
+                    yield each.name, f"{setting['name']} is a key"
+        if each.type == "azure-native:apimanagement:ApiManagementService" and given["sku"]["name"] != "Consumption":
+            yield each.name, "an entrance that idles"
+        if each.type == "azure-native:apimanagement:ApiOperationPolicy" and given["operationId"] not in free:
+            text = str(given.get("value"))
+            if ("<policies>" in text and "<validate-jwt" not in text) or text == "<policies />":
+                yield each.name, "open to everybody"
+
+
+def azure_logs_end_and_all_is_tagged(planned: Iterable[Planned]) -> Iterator[Breach]:
+    """Logs say how long they are kept, and what takes tags has those of the stack."""
+    for each in planned:
+        if each.type == "azure-native:operationalinsights:Workspace" and not each.inputs.get("retentionInDays"):
+            yield each.name, "kept for ever"
+        if each.type in AZURE_TAGGED and not each.inputs.get("tags", {}).get("tidegate-stack"):
+            yield each.name, "no tags"
+
+
+AZURE_TAGGED = frozenset(
+    {
+        "azure-native:resources:ResourceGroup",
+        "azure-native:storage:StorageAccount",
+        "azure-native:managedidentity:UserAssignedIdentity",
+        "azure-native:web:AppServicePlan",
+        "azure-native:web:WebApp",
+        "azure-native:eventgrid:SystemTopic",
+        "azure-native:keyvault:Vault",
+        "azure-native:app:ManagedEnvironment",
+        "azure-native:app:Job",
+        "azure-native:operationalinsights:Workspace",
+        "azure-native:applicationinsights:Component",
+        "azure-native:apimanagement:ApiManagementService",
+    }
+)
+AZURE: tuple[Policy, ...] = (
+    azure_storage_is_closed,
+    azure_rights_are_narrow,
+    azure_nothing_idles_and_nothing_is_open,
+    azure_logs_end_and_all_is_tagged,
+)
+
+
 def breaches(policies: Iterable[Policy], planned: Iterable[Planned]) -> list[Breach]:
     """Return all that breaks any of them."""
     known = list(planned)

@@ -83,6 +83,7 @@ def _shares(function: Function) -> tuple[object, ...]:
         frozenset(queue for event_type in function.sends for queue in subscribers(event_type)),
         frozenset(function.submits),
         frozenset(function.secrets),
+        function.measures,
     )
 
 
