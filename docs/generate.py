@@ -10,6 +10,7 @@ from typing import get_type_hints
 import msgspec
 
 from infra.configuration import NAMESPACE, Configuration, Ports, Retention
+from infra.idle_costs import COSTS, SEEN, TOTALS_USD
 from localstack.evidence.faults import FAULTS
 from localstack.evidence.row import EVIDENCE, SHOWN, Row
 from localstack.evidence.rows import GAPS, PROVIDERS, ROWS
@@ -154,6 +155,30 @@ def configuration() -> str:
     return "\n".join(lines) + "\n"
 
 
+def cost() -> str:
+    """Return what each provider's stack costs while nothing happens."""
+    lines = [
+        "# What a stack costs while it idles\n",
+        NOTE,
+        "Nothing computes while nothing happens: a test walks all that each program declares, and fails on a type that is",
+        "not below. Fixed costs a month, in US dollars, list prices as remembered on "
+        + SEEN
+        + ", since no price list could",
+        "be fetched where this was written: look them up before you count on them. What is used is paid for besides.\n",
+        "| provider | one whole stack | the same, where an account's free share is used up |",
+        "|---|---|---|",
+    ]
+    for provider, (with_free, without) in TOTALS_USD.items():
+        lines.append(f"| {provider} | {with_free:.2f} | {without:.2f} |")
+    for provider, idles in COSTS.items():
+        lines += [f"\n## {provider}\n", "| type | each a month | free | why | source |", "|---|---|---|---|---|"]
+        for idle in idles:
+            price = f"{idle.usd_month:.2f}" if idle.usd_month else "0"
+            lines.append(f"| `{idle.type}` | {price} | {idle.free or '-'} | {idle.why} | {idle.source or '-'} |")
+    lines += ["\nA local stack polls its own files and costs what its machine costs."]
+    return "\n".join(lines) + "\n"
+
+
 def _default(field: msgspec.structs.FieldInfo) -> str:
     value = field.default
     if value is msgspec.NODEFAULT:
@@ -173,6 +198,7 @@ def _capability(row: Row) -> str:
 PAGES = {
     "capabilities.md": capabilities,
     "configuration.md": configuration,
+    "cost.md": cost,
     "state.md": state,
     "functions.md": functions,
     "invariants.md": invariants,

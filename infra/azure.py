@@ -188,15 +188,17 @@ def _notify(
                 "subject_begins_with": f"/blobServices/default/containers/{landing.bucket}/blobs/{prefix}",
                 "is_subject_case_sensitive": True,
             },
-            delivery_with_resource_identity={
-                "identity": {"type": eventgrid.EventSubscriptionIdentityType.SYSTEM_ASSIGNED},
-                "destination": {
-                    "endpoint_type": "StorageQueue",
-                    "resource_id": stores.account.id,
-                    "queue_name": queue.name,
-                    "queue_message_time_to_live_in_seconds": -1,
-                },
-            },
+            delivery_with_resource_identity=eventgrid.DeliveryWithResourceIdentityArgs(
+                identity=eventgrid.EventSubscriptionIdentityArgs(
+                    type=eventgrid.EventSubscriptionIdentityType.SYSTEM_ASSIGNED
+                ),
+                destination=eventgrid.StorageQueueEventSubscriptionDestinationArgs(
+                    endpoint_type="StorageQueue",
+                    resource_id=stores.account.id,
+                    queue_name=queue.name,
+                    queue_message_time_to_live_in_seconds=-1,  # never
+                ),
+            ),
             retry_policy={"max_delivery_attempts": 30, "event_time_to_live_in_minutes": 1440},
             opts=pulumi.ResourceOptions(parent=part, depends_on=[allowed]),
         )

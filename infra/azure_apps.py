@@ -70,6 +70,7 @@ class Apps:
             tags,
             pulumi.ResourceOptions(parent=self._host),
         )
+        self._blobs: pulumi.Output[str] = self._account.primary_endpoints.apply(lambda known: known.blob)
         self._host.done()
         resized = [msgspec.structs.replace(each, memory_mb=plan.memory_mb(configuration, each)) for each in functions]
         for app in apps(resized):
@@ -118,9 +119,7 @@ class Apps:
         path, digest = app_package(app, package)
         uploaded = Upload(
             app.name,
-            pulumi.Output.all(container.name, self._account.name, self._account.primary_endpoints).apply(
-                lambda known: store_at(known[0], known[1], known[2].blob)
-            ),
+            pulumi.Output.all(container.name, self._account.name, self._blobs).apply(lambda known: store_at(*known)),
             str(path),
             digest,
             pulumi.ResourceOptions(parent=part, depends_on=[container]),
@@ -168,8 +167,8 @@ class Apps:
                 "deployment": {
                     "storage": {
                         "type": "blobContainer",
-                        "value": pulumi.Output.all(self._account.primary_endpoints, container.name).apply(
-                            lambda known: f"{known[0].blob.rstrip('/')}/{known[1]}"
+                        "value": pulumi.Output.all(self._blobs, container.name).apply(
+                            lambda known: f"{known[0].rstrip('/')}/{known[1]}"
                         ),
                         "authentication": {
                             "type": "UserAssignedIdentity",

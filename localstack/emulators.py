@@ -91,8 +91,8 @@ def azure(
 ) -> Iterator[Running]:
     """Run Azurite: blobs on `url`, queues on `queue_url`.
 
-    Args: accounts: those that there are, each with AZURE_KEY. certificate: it listens by HTTPS, and also takes the tokens of identities, of which it checks issuer,
-        audience and lifetime, and neither signature nor roles.
+    Args: accounts: those that there are, each with AZURE_KEY. certificate: it listens by HTTPS, and also takes the
+        tokens of identities, of which it checks issuer, audience and lifetime, and neither signature nor roles.
     Raises: NotStarted.
     """
     blob, queue, table = free_port(), free_port(), free_port()

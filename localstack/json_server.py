@@ -62,7 +62,7 @@ def json_server(answer: Callable[[Asked], Told], *, tls: ssl.SSLContext | None =
             self.end_headers()
             self.wfile.write(payload)
 
-        do_GET = do_POST = _answer  # noqa: N815 - http.server looks for these names
+        do_GET = do_POST = do_PUT = _answer  # noqa: N815 - http.server looks for these names
 
     server = _Server(("127.0.0.1", 0), Handler)
     if tls is not None:

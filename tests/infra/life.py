@@ -26,8 +26,8 @@ EXTRA = Function(
 class Cloud:
     """A provider's program, its stand-in, and what stands behind it.
 
-    `config`: what a stack is configured with. `left`: what is there, by service. `data`: types that hold data. `backend`: what a
-    test reaches behind the engine's back.
+    `config`: what a stack is configured with. `left`: what is there, by service. `data`: types that hold data.
+    `backend`: what a test reaches behind the engine's back.
     """
 
     provider: str

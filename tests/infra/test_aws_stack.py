@@ -21,6 +21,7 @@ from tests.infra.life import NAME, Cloud, is_lived
 from tests.infra.policies import AWS, breaches
 from tests.infra.stand_in.aws import REGION, Account
 from tests.infra.stand_in.base import Planned, Refused, stand_in
+from tests.infra.test_idle_costs import costs_what_it_says
 
 CONFIG = {
     "provider": "aws",
@@ -131,6 +132,7 @@ def test_what_is_planned_breaks_no_policy_and_no_secret_is_in_the_state(
         secret = account.client("secretsmanager").get_secret_value(SecretId=f"{NAME}-signing-key")["SecretBinary"]
     planned = list(cloud.served.planned.values())
     assert breaches(AWS, planned) == []
+    costs_what_it_says("aws", planned)
     assert secret.startswith(b"-----BEGIN PRIVATE KEY-----")
     assert secret.splitlines()[1].decode() not in state
     assert cloud.served.configured["defaultTags"] == {"tags": {"tidegate:stack": NAME, "team": "tides"}}

@@ -1,11 +1,15 @@
 """A stack's configuration: what is taken, and how what is wrong is told before anything is made."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from infra.configuration import Configuration, read_configuration
+from infra.configuration import NAMESPACE, PROVIDERS, Configuration, read_configuration
 from shared.errors import ConfigurationError
+from shared.usecase.yaml_tree import read_yaml
+
+FOLDER = Path(__file__).resolve().parents[2] / "infra"
 
 CLOUD = {
     "provider": "aws",
@@ -71,3 +75,16 @@ def test_what_is_wrong_is_named_with_its_remedy(given: dict[str, Any], told: str
         read_configuration(given, "dev")
     assert caught.value.exit_code == 2
     assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("file", sorted(FOLDER.glob("Pulumi.*.yaml")), ids=lambda file: file.name)
+def test_the_files_that_are_there_can_be_read(file: Path) -> None:
+    tree = read_yaml(file.read_bytes(), file.name).plain()
+    given = {key.removeprefix(NAMESPACE): value for key, value in tree["config"].items()}
+    provider = file.name.split(".")[1]
+    assert read_configuration(given, "prod").provider == provider
+    assert all(key.startswith(NAMESPACE) for key in tree["config"])
+
+
+def test_there_is_an_example_for_every_provider() -> None:
+    assert {file.name.split(".")[1] for file in FOLDER.glob("Pulumi.*.yaml")} == set(PROVIDERS)

@@ -6,6 +6,7 @@ entrance, events, the job, logs, alarms: no emulator has them.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
@@ -21,6 +22,43 @@ SUBSCRIPTION, TENANT, REGION = (
     "westeurope",
 )
 _ROOT = f"/subscriptions/{SUBSCRIPTION}/resourceGroups"
+
+
+class Arm(Kind):
+    """A resource of Azure's, whose id is its path. Args: key: the property with its name; it and the place stay.
+
+    Identities are asked for as a list, and told as a mapping.
+    """
+
+    def __init__(self, kind: str, key: str, *replaces: str, **more: Callable[[Properties], Any]) -> None:
+        super().__init__("resourceGroupName", "location", key, *replaces)
+        self.id_of = lambda given: f"{_ROOT}/{given.get('resourceGroupName', '-')}/providers/{kind}/{given[key]}"
+        self.outputs = lambda id_, given: {
+            **self._told(given),
+            "name": given[key],
+            **{name: value(given) for name, value in more.items()},
+        }
+
+    def planned(self, inputs: Properties) -> Properties:
+        return {**inputs, **self._told(inputs)}
+
+    def seen(self, found: Properties, asked: Properties) -> Properties:
+        """Return it without what Azure adds inside of what was asked for."""
+
+        def within(one: Any, other: Any) -> Any:
+            if isinstance(one, dict) and isinstance(other, dict):
+                return {key: within(one[key], value) if key in one else None for key, value in other.items()}
+            return other if isinstance(other, list) and isinstance(one, dict) else one
+
+        return {key: within(found[key], value) if key in found else value for key, value in asked.items()}
+
+    def _told(self, given: Properties) -> Properties:
+        identity = given.get("identity")
+        if not isinstance(identity, dict) or "userAssignedIdentities" not in identity:
+            return {}
+        listed = identity["userAssignedIdentities"]
+        mapping = {each: {"clientId": "x", "principalId": "x"} for each in listed} if isinstance(listed, list) else {}
+        return {"identity": {**identity, "userAssignedIdentities": mapping}}
 
 
 class OnAzurite(Kind):
@@ -48,10 +86,8 @@ class OnAzurite(Kind):
         return super().read(id_, properties)
 
     def delete(self, id_: str, properties: Properties) -> None:
-        try:
+        with suppress(ResourceNotFoundError):
             self._ask("delete", properties)
-        except ResourceNotFoundError:
-            pass
         super().delete(id_, properties)
 
     def _ask(self, verb: str, given: Properties) -> None:
@@ -78,21 +114,7 @@ class Subscription:
 
     def kinds(self) -> dict[str, Kind]:
         """Return type -> what carries it out."""
-        place = ("resourceGroupName", "location")
-
-        def arm(kind: str, key: str, *replaces: str, **more: Callable[[Properties], Any]) -> Kind:
-            """Return a resource of Azure's, whose id is its path."""
-            return Kind(
-                *place,
-                key,
-                *replaces,
-                id_of=lambda given: f"{_ROOT}/{given.get('resourceGroupName', '-')}/providers/{kind}/{given[key]}",
-                outputs=lambda id_, given: {
-                    "name": given[key],
-                    **{name: value(given) for name, value in more.items()},
-                },
-            )
-
+        arm = Arm
         on_api = ("serviceName", "apiId")
         return {
             "azure-native:resources:ResourceGroup": arm("groups", "resourceGroupName"),

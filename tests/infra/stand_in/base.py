@@ -57,6 +57,14 @@ class Kind:
         """Return what the cloud would not have, though the types fit: (property, reason). Values may be unknown."""
         return []
 
+    def planned(self, inputs: Properties) -> Properties:
+        """Return what is known of one before it is made: by default what was asked for."""
+        return inputs
+
+    def seen(self, found: Properties, asked: Properties) -> Properties:
+        """Return what was found in the words of what was asked for."""
+        return {key: found.get(key, value) for key, value in asked.items()}
+
     def create(self, name: str, inputs: Properties) -> tuple[str, Properties]:
         """Make one. Args: name: its logical name. Returns: its id, and all that is known of it. Raises: Refused."""
         with self._lock:
@@ -201,9 +209,10 @@ class _Provider(provider_pb2_grpc.ResourceProviderServicer):
         )
 
     def Create(self, request: Any, context: Any) -> Any:
-        if request.preview:
-            return provider_pb2.CreateResponse(properties=request.properties)
         token, name = _type_and_name(request.urn)
+        if request.preview:
+            known = self._served.kinds[token].planned(MessageToDict(request.properties))
+            return provider_pb2.CreateResponse(properties=_struct(known))
 
         def act() -> Any:
             if self._served.before_create is not None:
@@ -222,15 +231,16 @@ class _Provider(provider_pb2_grpc.ResourceProviderServicer):
             if found is None:
                 return provider_pb2.ReadResponse()
             asked = MessageToDict(request.inputs)
-            seen = {key: found.get(key, value) for key, value in asked.items()}
+            seen = self._served.kinds[token].seen(found, asked)
             return provider_pb2.ReadResponse(id=request.id, properties=_struct(found), inputs=_struct(seen))
 
         return _carried_out(context, f"{token} {name}", act)
 
     def Update(self, request: Any, context: Any) -> Any:
-        if request.preview:
-            return provider_pb2.UpdateResponse(properties=request.news)
         token, name = _type_and_name(request.urn)
+        if request.preview:
+            known = self._served.kinds[token].planned(MessageToDict(request.news))
+            return provider_pb2.UpdateResponse(properties=_struct(known))
 
         def act() -> Any:
             kind = self._served.kinds[token]
