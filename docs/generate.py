@@ -160,11 +160,9 @@ def cost() -> str:
     lines = [
         "# What a stack costs while it idles\n",
         NOTE,
-        "Nothing computes while nothing happens: a test walks all that each program declares, and fails on a type that is",
-        "not below. Fixed costs a month, in US dollars, list prices as remembered on "
-        + SEEN
-        + ", since no price list could",
-        "be fetched where this was written: look them up before you count on them. What is used is paid for besides.\n",
+        "Nothing computes while nothing happens: a test walks all that each program declares, and fails on a type that",
+        f"is not below. Fixed costs a month, in US dollars, list prices as remembered on {SEEN}, since no price list",
+        "could be fetched where this was written: look them up first. What is used is paid for besides.\n",
         "| provider | one whole stack | the same, where an account's free share is used up |",
         "|---|---|---|",
     ]
