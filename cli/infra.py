@@ -31,7 +31,7 @@ def up(
 ) -> None:
     """Make a stack what its configuration says: provision it, change it, mend it.
 
-    The configuration is infra/Pulumi.NAME.yaml of this checkout (keys under `tidegate:`), or --config.
+    The configuration is Pulumi.NAME.yaml here, else in infra/ of this checkout (keys under `tidegate:`), or --config.
 
     Example: tidegate up --stack local
     """
@@ -88,12 +88,15 @@ def _opened(name: str, config: list[str] | None, recover: bool) -> "Stack":
 def configuration_of(name: str, config: list[str]) -> dict[str, Any]:
     """Return a stack's configuration, key without `tidegate:` -> value: its file's, and over it what was given.
 
+    The file is Pulumi.NAME.yaml of the present folder, else of infra/ in this checkout.
+
     Raises: ConfigurationError: there is neither, or the file is none. InvalidInput: --config is not KEY=VALUE.
     """
     from infra.configuration import NAMESPACE, value_of
     from shared.usecase.yaml_tree import read_yaml
 
-    file = _FOLDER / f"Pulumi.{name}.yaml"
+    named = f"Pulumi.{name}.yaml"
+    file = Path(named) if Path(named).exists() else _FOLDER / named
     found: dict[str, Any] = {}
     if file.exists():
         try:
@@ -111,7 +114,8 @@ def configuration_of(name: str, config: list[str]) -> dict[str, Any]:
         found[key.removeprefix(NAMESPACE)] = value_of(value)
     if not found:
         raise ConfigurationError(
-            f"stack {name} has no configuration: write infra/Pulumi.{name}.yaml (there are examples), or give --config"
+            f"stack {name} has no configuration: write Pulumi.{name}.yaml here or in infra/, where examples are, or "
+            "give --config"
         )
     return found
 

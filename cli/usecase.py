@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from shared.registry.ledger import Entry
     from shared.usecase.charter import Charter, CharterVersion, Signature
 
+WORKFLOW = Path(".github/workflows/tidegate.yml")
+
 
 def init(
     home: HomeOption = DEFAULT_HOME,
@@ -35,17 +37,27 @@ def init(
 ) -> None:
     """Make a home, and a commented usecase.yaml to start from. What is there already stays as it is.
 
+    In a repository of git it writes .github/workflows/tidegate.yml as well, which checks, previews and deploys.
+
     Example: tidegate init && $EDITOR usecase.yaml && tidegate apply usecase.yaml
     """
     from functions.runtimes.local.home import create_home
 
     made = create_home(home)
-    written = _write_template(charter)
-    answer = {"home": str(made.path), "charter": str(charter), "charter_written": written}
+    written = _write_template(charter, "usecase.yaml")
+    workflow = _write_workflow()
+    answer = {
+        "home": str(made.path),
+        "charter": str(charter),
+        "charter_written": written,
+        "workflow_written": workflow,
+    }
 
     def show() -> None:
         say(f"home: {made.path}")
         say(f"charter: {charter} ({'written' if written else 'was there, left as it is'})")
+        if workflow:
+            say(f"workflow: {WORKFLOW} (written; its first lines say what the repository has to set)")
         say(f"next: fill in {charter}, then `tidegate apply {charter}`")
 
     emit(answer, as_json, show)
@@ -160,11 +172,19 @@ def _check_filled_in(charter: "Charter", name: str) -> None:
             )
 
 
-def _write_template(path: Path) -> bool:
-    """Write the template unless there is a file; returns whether it was written."""
+def _write_workflow() -> bool:
+    """Write GitHub's workflow where the present folder is a repository that has none; returns whether it was."""
+    if not Path(".git").exists() or WORKFLOW.exists():
+        return False
+    WORKFLOW.parent.mkdir(parents=True, exist_ok=True)
+    return _write_template(WORKFLOW, "tidegate.yml")
+
+
+def _write_template(path: Path, template: str) -> bool:
+    """Write a template unless there is a file; returns whether it was written."""
     from functions.runtimes.local.files import write_once
 
-    text = files("cli").joinpath("templates/usecase.yaml").read_bytes()
+    text = files("cli").joinpath(f"templates/{template}").read_bytes()
     try:
         if path.exists():
             return False

@@ -59,15 +59,16 @@ ENVIRONMENTS: dict[str, tuple[Packages, ...]] = {
     "azure-functions": (Packages("azure-functions", into="python", without_dependencies=True),),
     "node": (Packages("node", into="python", without_dependencies=True),),
     "pulumi": (),  # Go's
+    "actionlint": (),  # Go's
 }
 """Name of an environment, which is its folder's too -> what is in it."""
 EMULATORS = ("aws", "azure", "gcs", "pubsub")
 _AZURITE = "azurite"
-_PULUMI = "pulumi"
+_PULUMI, _ACTIONLINT = "pulumi", "actionlint"
 GO_AT_LEAST = (1, 26)
 PULUMI_VERSION, LANGUAGE_HOST_VERSION = "v3.250.0", "v3.75.0"
 """Of the engine that is built, and of the newest host of Python programs that is a Go module; the engine knows it."""
-_REGISTRY = {"azure": "npm", _PULUMI: "go"}
+_REGISTRY = {"azure": "npm", _PULUMI: "go", _ACTIONLINT: "go"}
 """Whose registry an environment comes from, where it is not uv's."""
 _ONE_PLATFORM = {"gcs": "the Cloud Storage emulator is a program for Linux on x86-64"}
 
@@ -122,6 +123,9 @@ def _install_one(folder: Path, name: str, lock: IO[str]) -> None:
         return
     if name == _PULUMI:
         _go_build(folder, target, lock)
+        return
+    if name == _ACTIONLINT:
+        _go_build_lint(folder, target, lock)
         return
     uv = _uv()
     if all(packages.into for packages in ENVIRONMENTS[name]):
@@ -186,6 +190,15 @@ def _go_build(folder: Path, target: Path, lock: IO[str]) -> None:
     shutil.rmtree(source)
 
 
+def _go_build_lint(folder: Path, target: Path, lock: IO[str]) -> None:
+    """Build actionlint from the modules that go.sum names by hash."""
+    source = target / "source"
+    shutil.copytree(REQUIREMENTS / _ACTIONLINT, source)  # the build completes go.mod
+    command: list[str | Path] = [_go(), "build", "-mod=mod", "-trimpath", "-ldflags", "-s -w"]
+    _run([*command, "-o", actionlint(folder), "github.com/rhysd/actionlint/cmd/actionlint"], source, lock, _ACTIONLINT)
+    shutil.rmtree(source)
+
+
 def _go() -> str:
     program = shutil.which("go")
     if program is not None:
@@ -194,12 +207,17 @@ def _go() -> str:
         if version and (int(version[1]), int(version[2])) >= GO_AT_LEAST:
             return program
     wanted = ".".join(map(str, GO_AT_LEAST))
-    raise NotInstalled(f"pulumi is built by Go {wanted} or newer, which is not on PATH: install it, or pulumi itself")
+    raise NotInstalled(f"Go {wanted} or newer builds this, and is not on PATH: install it, or what it builds")
 
 
 def pulumi_programs(folder: Path) -> Path:
     """Return the folder of the built `pulumi` command and its helpers, for PATH."""
     return folder / _PULUMI / "bin"
+
+
+def actionlint(folder: Path) -> Path:
+    """Return the program that judges GitHub's workflows."""
+    return folder / _ACTIONLINT / "actionlint"
 
 
 def _own_node(folder: Path) -> Path:
@@ -265,7 +283,7 @@ def _digest(*names: str) -> str:
     for name in names:
         files = [REQUIREMENTS / f"{packages.file}.txt" for packages in ENVIRONMENTS[name]]
         files += sorted((REQUIREMENTS / _AZURITE).glob("package*.json")) if name == "azure" else []
-        files += sorted((REQUIREMENTS / _PULUMI).rglob("go.*")) if name == _PULUMI else []
+        files += sorted((REQUIREMENTS / name).rglob("go.*")) if name in (_PULUMI, _ACTIONLINT) else []
         for file in files:
             hashed.update(f"\n{file.name}\n".encode() + file.read_bytes())
     return hashed.hexdigest()

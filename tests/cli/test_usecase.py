@@ -30,7 +30,12 @@ def edited(charter: Path, old: str, new: str) -> Path:
 
 def test_init_makes_a_whole_home_and_leaves_it_alone(tidegate: Any, tmp_path: Path) -> None:
     made = tidegate("init", "--json").document
-    assert made == {"home": str(tmp_path / ".tidegate"), "charter": "usecase.yaml", "charter_written": True}
+    assert made == {
+        "home": str(tmp_path / ".tidegate"),
+        "charter": "usecase.yaml",
+        "charter_written": True,
+        "workflow_written": False,
+    }
     secrets = tmp_path / ".tidegate" / "secrets"
     assert stat.S_IMODE(os.stat(secrets).st_mode) == 0o700
     before = {path: path.read_bytes() for path in (tmp_path / ".tidegate").rglob("*") if path.is_file()}
@@ -40,6 +45,15 @@ def test_init_makes_a_whole_home_and_leaves_it_alone(tidegate: Any, tmp_path: Pa
     assert "left as it is" in again.out
     assert Path("usecase.yaml").read_text() == "mine"
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_init_gives_a_repository_its_workflow_once(tidegate: Any) -> None:
+    Path(".git").mkdir()
+    assert tidegate("init", "--json").document["workflow_written"]
+    workflow = Path(".github/workflows/tidegate.yml")
+    workflow.write_text("mine")
+    assert not tidegate("init", "--json").document["workflow_written"]
+    assert workflow.read_text() == "mine"
 
 
 def test_a_home_that_cannot_be_made_is_named(tidegate: Any, tmp_path: Path) -> None:

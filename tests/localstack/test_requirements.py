@@ -50,7 +50,9 @@ def test_npm_s_lock_has_hashes_and_names_no_registry() -> None:
     assert packages["node_modules/azurite"]["version"] == wanted
 
 
-@pytest.mark.parametrize("folder", [PULUMI, PULUMI / "language_host"], ids=["engine", "language host"])
+@pytest.mark.parametrize(
+    "folder", [PULUMI, PULUMI / "language_host", REQUIREMENTS / "actionlint"], ids=["engine", "language host", "lint"]
+)
 def test_go_s_modules_have_hashes(folder: Path) -> None:
     sums = [line.split() for line in (folder / "go.sum").read_text().splitlines()]
     assert all(len(each) == 3 and each[2].startswith("h1:") for each in sums)
