@@ -1,0 +1,193 @@
+"""What was provisioned on the emulated Google Cloud does what it is for, as far as its emulators reach.
+
+Buckets, topics and subscriptions are the emulators'. Every service that was provisioned runs under Google's
+functions-framework, from its package, with the environment that it was given; every subscription's push, every schedule
+and the job are carried out by bridges of ours, to whom the program said. The gateway is a front that knows the table of
+routes and judges nothing: tokens are judged by the functions.
+"""
+
+import json
+import os
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from unittest.mock import patch
+
+import pytest
+
+from cli.demo.loop import run
+from cli.demo.stack import DemoStack
+from functions.runtimes.compose import compose
+from functions.runtimes.environment import ADDRESS, FUNCTION, SETTINGS
+from localstack import emulators, gcp_host
+from localstack.cloudrun_runner import cloudrun
+from localstack.collector import collector
+from localstack.front import front
+from localstack.gcp_host import GcpFunction
+from localstack.pubsub_push import push
+from localstack.scheduler import Job, scheduling
+from localstack.secret_manager import secret_manager
+from localstack.side_by_side import side_by_side
+from localstack.stacks.gcp import ENVIRONMENT, JOB_COMMAND, THREADS
+from localstack.token_issuer import TokenIssuer, token_issuer
+from shared.settings import read_settings
+from shared.topology import BY_NAME
+from tests.infra.conftest import Stacks, options_of
+from tests.infra.life import NAME
+from tests.infra.stand_in.base import StandIn, stand_in
+from tests.infra.stand_in.gcp import PROJECT, REGION, Project
+from tests.infra.test_gcp_stack import CONFIG
+from tests.localstack.waiting import until
+
+PATIENCE_S = 120.0
+USECASE = "late-arrivals"
+
+
+@dataclass
+class Provisioned:
+    """The stack, as whoever operates it sees it."""
+
+    issuer: TokenIssuer
+    url: str
+    settings: str
+    services: dict[str, GcpFunction] = field(default_factory=dict)
+    executions: list[Any] = field(default_factory=list)
+
+    def token(self, *scopes: str) -> str:
+        return self.issuer.issue("demo", CONFIG["audience"], scopes)  # type: ignore[arg-type]
+
+    def ask(self, path: str, token: str = "", body: bytes | None = None) -> int:
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        try:
+            request = urllib.request.Request(self.url + path, data=body, headers=headers)
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            error.close()
+            return error.code
+
+    def calls(self, service: str) -> int:
+        return sum(self.services[f"{NAME}-{service}"].invocations().values())
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the units that services are in, really built, each unpacked in a folder of its name."""
+    from infra.package.build import build
+
+    folder = tmp_path_factory.mktemp("packages")
+    for unit in ("serve", "data"):
+        built = build(unit, "gcp", "x86_64", folder, lambda line: None)  # type: ignore[arg-type]
+        with zipfile.ZipFile(built.package.path) as packed:
+            packed.extractall(folder / unit)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def stack(
+    emulators_folder: Path, pulumi_folder: Path, packages: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Provisioned]:
+    folder = tmp_path_factory.mktemp("gcp")
+    with ExitStack() as parts:
+        start = parts.enter_context
+        issuer = start(token_issuer())
+        broker = start(emulators.pubsub(emulators_folder))
+        topic = bucket = f"{NAME}-landing"
+        storage = start(emulators.gcs(emulators_folder, events=broker, project=PROJECT, topic=topic, bucket=bucket))
+        secrets = start(secret_manager(PROJECT))
+        metrics = start(collector())
+        jobs, tasks = start(cloudrun(JOB_COMMAND, project=PROJECT, region=REGION, job=f"{NAME}-job"))
+        entrance = start(front())
+        project = Project(storage.url, broker.queue_url, secrets.url)
+        served = start(stand_in("gcp", project.kinds(), project.invokes()))
+        config = {**CONFIG, "issuer": issuer.url, "packages": str(packages), "watchEveryS": 60, "sweepEveryS": 60}
+        stacks = Stacks(folder / "stacks", options_of(config), {**project.environment, **served.environment})
+        parts.callback(stacks.take_down)
+        outputs = stacks.up("dev")["outputs"]
+
+        def here(settings: str) -> str:
+            """Return a stack's settings with the emulators' addresses in its URLs."""
+            document = json.loads(settings)
+            at = {"queues": broker.url, "jobs": tasks.url, "secrets": secrets.url}
+            ports = {name: f"{document[name]}?endpoint={url}" for name, url in at.items()}
+            stores = {name: f"{url}?endpoint={storage.url}" for name, url in document["stores"].items()}
+            told = {"metrics": f"cloudmonitoring://?endpoint={metrics.url}", "stores": stores}
+            return json.dumps({**document, **ports, **told})
+
+        provisioned = Provisioned(issuer, entrance.url, here(outputs["settings"]), executions=jobs.executions)
+        (job,) = served.kinds["gcp:cloudrunv2/job:Job"].standing.values()
+        (container,) = job["template"]["template"]["containers"]
+        given = {each["name"]: each["value"] for each in container["envs"]}
+        root = str(Path(__file__).resolve().parents[2])
+        jobs.environment = {**ENVIRONMENT, **given, SETTINGS: here(given[SETTINGS]), "PYTHONPATH": root}
+
+        functions = list(served.kinds["gcp:cloudfunctionsv2/function:Function"].standing.values())
+        hosts = start(side_by_side([hosted(each, packages, here, entrance.url) for each in functions]))
+        urls: dict[str, str] = {}
+        for each, host in zip(functions, hosts, strict=True):
+            provisioned.services[each["name"]] = host
+            urls[each["url"]] = host.url
+            if each["buildConfig"]["entryPoint"] == "http":
+                entrance.backends[each["serviceConfig"]["environmentVariables"][FUNCTION]] = host.url
+        for subscription, url in pushes(served):
+            start(push(broker, subscription, urls[url], timeout_s=600))
+        schedules = served.kinds["gcp:cloudscheduler/job:Job"].standing.values()
+        assert {each["schedule"] for each in schedules} == {"*/1 * * * *"}
+        start(scheduling([Job(each["name"], urls[each["httpTarget"]["uri"]], 60.0) for each in schedules]))
+        start(patch.dict(os.environ, ENVIRONMENT))
+        yield provisioned
+
+
+def hosted(given: dict[str, Any], packages: Path, here: Any, address: str) -> Any:
+    """Return what runs a service, as it was provisioned, from its package."""
+    config = given["serviceConfig"]
+    told = config["environmentVariables"]
+    function = BY_NAME[told[FUNCTION]]
+    threads = str(int(config["maxInstanceRequestConcurrency"]))
+    environment = {**ENVIRONMENT, **told, SETTINGS: here(told[SETTINGS]), ADDRESS: address, THREADS: threads}
+    target: Literal["http", "event"] = given["buildConfig"]["entryPoint"]
+    root = packages / function.unit
+    return gcp_host.function(
+        root / "main.py", target, environment, path=(root,), timeout_s=int(config["timeoutSeconds"])
+    )
+
+
+def pushes(served: StandIn) -> Iterator[tuple[str, str]]:
+    """Yield (subscription, where it pushes to)."""
+    for id_, given in served.kinds["gcp:pubsub/subscription:Subscription"].standing.items():
+        if config := given.get("pushConfig"):
+            yield id_, config["pushEndpoint"]
+
+
+def test_the_loop_runs_on_what_was_provisioned(stack: Provisioned) -> None:
+    until(lambda: stack.calls("monitor-event") and stack.calls("sweep-event"), PATIENCE_S)  # by their schedules
+    assert stack.ask("/v2/health/live") == 200, stack.services[f"{NAME}-infer-http"].server.output()[-3000:]
+    assert stack.ask(f"/v2/models/{USECASE}/infer", body=b"{}") == 401
+    assert stack.ask(f"/v2/models/{USECASE}/infer", stack.token("other:infer"), b"{}") == 403
+    platform = compose(read_settings(stack.settings.encode(), "outputs"), "operator").platform
+    demo = DemoStack(
+        stack.url,
+        platform,
+        lambda subject, scopes, lifetime_s: stack.token(*scopes),
+        "provisioned gcp",
+        "the services' logs",
+        "gcp",
+    )
+    try:
+        result = run(demo, lambda line: None)
+    except Exception as error:
+        for name, service in stack.services.items():
+            lines = [line for line in service.server.output().splitlines() if "error" in line.lower()]
+            error.add_note("\n".join([name, *lines[-3:]])[:3000])
+        raise
+    assert not result.fsck.findings
+    assert stack.ask(f"/v2/models/{USECASE}", stack.token(f"{USECASE}:read")) == 200
+    assert {task.environment[FUNCTION] for task in stack.executions} == {"train"}
+    heard = stack.calls("validate-event")
+    platform.landing.put_new(f"drops/{USECASE}/more.csv", b"year,month\n2013,1\n")
+    until(lambda: stack.calls("validate-event") > heard, PATIENCE_S)
