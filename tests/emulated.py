@@ -28,6 +28,19 @@ def emulators_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
+def hosts_folder() -> Path:
+    """Return the folder with the functions' runtimes, installing them on first use."""
+    try:
+        return installation.installed(
+            lambda line: print(line, file=sys.stderr, flush=True), names=["lambda", "azure-functions"]
+        )
+    except installation.NotInstalled as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
 def pulumi_folder() -> Iterator[Path]:
     """Return the folder of the `pulumi` command, which is on PATH meanwhile: fetched or built where there is none."""
     say = partial(print, file=sys.stderr, flush=True)

@@ -15,6 +15,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 300
+_NOT_OURS = ("PULUMI_", "TIDEGATE_", "AWS_", "AZURE_", "GOOGLE_")
+"""Beginnings of variables that a person's shell, or another test, may have set."""
 
 
 @dataclass
@@ -47,7 +49,7 @@ class Stacks:
     given: Mapping[str, str] = field(default_factory=dict)
 
     def environment(self, **changes: str) -> dict[str, str]:
-        own = {name: value for name, value in os.environ.items() if not name.startswith(("PULUMI_", "TIDEGATE_"))}
+        own = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_OURS)}
         return {**own, "TIDEGATE_STACKS": str(self.folder), "PYTHONPATH": str(ROOT), **self.given, **changes}
 
     def call(self, *arguments: str, **environment: str) -> Ended:

@@ -1,6 +1,10 @@
 """The life of a stack on a cloud, through the real engine: what every provider's program must go through alike."""
 
 import os
+import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +18,8 @@ import msgspec
 from infra.configuration import read_configuration
 from infra.engine import Stack, open_stack
 from shared.topology import FUNCTIONS, Function
-from tests.infra.stand_in.base import StandIn
+from tests.infra.conftest import Stacks
+from tests.infra.stand_in.base import Refused, StandIn
 
 NAME = "harbour"
 EXTRA = Function(
@@ -97,3 +102,31 @@ def is_lived(cloud: Cloud, folder: Path, *, memory: set[str], watch: set[str], s
         cloud.stack(renamed, keepData=False).down()
         assert cloud.left() == {}
         assert cloud.served.standing() == {}
+
+
+def recovers_from_a_kill(cloud: Cloud, stacks: Stacks, token: str) -> None:
+    """Kill an `up` while something of this type is being made, and let another one go on. The stack stands then."""
+    reached, go = threading.Event(), threading.Event()
+
+    def hold(of: str, name: str) -> None:
+        if of == token:
+            reached.set()
+            go.wait(60)
+            raise Refused("whoever asked is gone")
+
+    cloud.served.before_create = hold
+    command = [sys.executable, "-m", "cli.main", "up", "--stack", "dev", *stacks.options()]
+    process = subprocess.Popen(
+        command, env=stacks.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    assert reached.wait(120)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(30)
+    stacks.kill_engine()
+    cloud.served.before_create = None
+    go.set()
+    locked = stacks.call("up", "--stack", "dev", *stacks.options())
+    assert (locked.code, "--recover" in locked.err) == (3, True), locked.err[-2000:]
+    ended = stacks.call("up", "--stack", "dev", "--json", "--recover", *stacks.options())
+    assert ended.code == 0, ended.err[-3000:]
+    assert stacks.preview("dev")["none"]

@@ -79,7 +79,11 @@ class Provisioned:
 
 @pytest.fixture(scope="module")
 def stack(
-    emulators_folder: Path, pulumi_folder: Path, aws_packages: Path, tmp_path_factory: pytest.TempPathFactory
+    emulators_folder: Path,
+    hosts_folder: Path,
+    pulumi_folder: Path,
+    aws_packages: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Provisioned]:
     folder = tmp_path_factory.mktemp("aws")
     with (
@@ -87,7 +91,7 @@ def stack(
         emulators.aws(emulators_folder, settings={"AUTH": "true"}) as running,
         ecs() as tasks,
     ):
-        runtime = emulators_folder / "lambda/python"
+        runtime = hosts_folder / "lambda/python"
         account = Account(running.url, tasks.url, runtime=runtime, job_environment={})
         path = os.pathsep.join((str(NO_LOCAL), str(ROOT)))
         account.job_environment = {**account.credentials, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}

@@ -1,11 +1,6 @@
 """A stack on AWS through the real engine: its whole life, an `up` that is killed half way, and what is wrong."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +12,10 @@ from localstack import emulators
 from localstack.ecs_runner import ecs
 from tests.infra.cloud_packages import small_packages
 from tests.infra.conftest import Stacks, options_of
-from tests.infra.life import NAME, Cloud, is_lived
+from tests.infra.life import NAME, Cloud, is_lived, recovers_from_a_kill
 from tests.infra.policies import AWS, breaches
 from tests.infra.stand_in.aws import REGION, Account
-from tests.infra.stand_in.base import Planned, Refused, stand_in
+from tests.infra.stand_in.base import Planned, stand_in
 from tests.infra.test_idle_costs import costs_what_it_says
 
 CONFIG = {
@@ -89,30 +84,7 @@ def test_its_whole_life(cloud: Cloud, account: Account, tmp_path: Path) -> None:
 def test_an_up_that_was_killed_half_way_recovers_and_data_outlives_the_stack(
     cloud: Cloud, account: Account, stacks: Stacks
 ) -> None:
-    reached, go = threading.Event(), threading.Event()
-
-    def hold(token: str, name: str) -> None:
-        if token == "aws:lambda/function:Function":
-            reached.set()
-            go.wait(60)
-            raise Refused("whoever asked is gone")
-
-    cloud.served.before_create = hold
-    command = [sys.executable, "-m", "cli.main", "up", "--stack", "dev", *stacks.options()]
-    process = subprocess.Popen(
-        command, env=stacks.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    assert reached.wait(120)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait(30)
-    stacks.kill_engine()
-    cloud.served.before_create = lambda token, name: None
-    go.set()
-    locked = stacks.call("up", "--stack", "dev", *stacks.options())
-    assert (locked.code, "--recover" in locked.err) == (3, True), locked.err[-2000:]
-    ended = stacks.call("up", "--stack", "dev", "--json", "--recover", *stacks.options())
-    assert ended.code == 0, ended.err[-3000:]
-    assert stacks.preview("dev")["none"]
+    recovers_from_a_kill(cloud, stacks, "aws:lambda/function:Function")
     ended = stacks.call("down", "--stack", "dev", "--json")
     assert ended.code == 0, ended.err[-3000:]
     assert all(name in ended.document["kept"] for name in (f"{NAME}-landing", f"{NAME}-signing-key"))

@@ -18,7 +18,7 @@ from localstack.key_vault import RESOURCE, Vault, serving
 from localstack.managed_identity import managed_identity
 from tests.infra.cloud_packages import small_packages
 from tests.infra.conftest import Stacks, options_of
-from tests.infra.life import NAME, Cloud, is_lived
+from tests.infra.life import NAME, Cloud, is_lived, recovers_from_a_kill
 from tests.infra.policies import AZURE, breaches
 from tests.infra.stand_in.azure import REGION, Subscription
 from tests.infra.stand_in.base import Planned, Refused, stand_in
@@ -154,6 +154,10 @@ def test_programs_that_cannot_be_fail_the_same_harness(stacks: Stacks) -> None:
     ):
         ended = stacks.canary(token, inputs)
         assert (ended.code, told in ended.err) == (3, True), ended.err[-2000:]
+
+
+def test_an_up_that_was_killed_half_way_recovers(cloud: Cloud, stacks: Stacks) -> None:
+    recovers_from_a_kill(cloud, stacks, "azure-native:apimanagement:ApiOperationPolicy")
 
 
 def test_an_up_that_fails_half_way_is_told_and_goes_on(cloud: Cloud, stacks: Stacks) -> None:

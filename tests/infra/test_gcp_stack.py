@@ -12,7 +12,7 @@ from localstack import emulators
 from localstack.secret_manager import SecretManager, secret_manager
 from tests.infra.cloud_packages import small_packages
 from tests.infra.conftest import Stacks, options_of
-from tests.infra.life import NAME, Cloud, is_lived
+from tests.infra.life import NAME, Cloud, is_lived, recovers_from_a_kill
 from tests.infra.policies import GCP, breaches
 from tests.infra.stand_in.base import Planned, Refused, stand_in
 from tests.infra.stand_in.gcp import PROJECT, REGION, Project, ask
@@ -137,6 +137,10 @@ def test_programs_that_cannot_be_fail_the_same_harness(stacks: Stacks) -> None:
     ):
         ended = stacks.canary(token, inputs)
         assert (ended.code, told in ended.err) == (3, True), ended.err[-2000:]
+
+
+def test_an_up_that_was_killed_half_way_recovers(cloud: Cloud, stacks: Stacks) -> None:
+    recovers_from_a_kill(cloud, stacks, "gcp:apigateway/gateway:Gateway")
 
 
 def test_an_up_that_fails_half_way_is_told_and_goes_on(cloud: Cloud, stacks: Stacks) -> None:

@@ -111,24 +111,24 @@ class Bucket(Emulated):
 
 
 class OnBucket(Emulated):
-    """What is set on a bucket. Args: put: sets it; seen: what of it can be changed behind our back."""
+    """What is set on a bucket. Args: put: sets it; stands: what of it can be changed behind our back."""
 
     def __init__(
         self,
         account: "Account",
         put: Callable[[Client, Properties], Any],
-        seen: Callable[[Client, str], Properties] = lambda s3, bucket: {},
+        stands: Callable[[Client, str], Properties] = lambda s3, bucket: {},
     ) -> None:
         super().__init__(account, "bucket")
         self.put = put
-        self.seen = seen
+        self.stands = stands
 
     def make(self, inputs: Properties) -> tuple[str, Properties]:
         self.put(self.client("s3"), inputs)
         return inputs["bucket"], {}
 
     def look(self, id_: str, properties: Properties) -> Properties | None:
-        return self.seen(self.client("s3"), id_)
+        return self.stands(self.client("s3"), id_)
 
 
 class Queue(Emulated):
