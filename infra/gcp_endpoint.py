@@ -89,7 +89,6 @@ def document(configuration: Configuration, urls: Mapping[str, str]) -> str:
             "security": [] if route.action is None else [{_TOKENS: []}],
         }
         paths.setdefault(route.path, {})[route.method.lower()] = operation
-    issuer = configuration.issuer
     return json.dumps(
         {
             "swagger": "2.0",
@@ -101,16 +100,10 @@ def document(configuration: Configuration, urls: Mapping[str, str]) -> str:
                     "type": "oauth2",
                     "flow": "implicit",
                     "authorizationUrl": "",
-                    "x-google-issuer": issuer,
-                    "x-google-jwks_uri": configuration_keys(issuer),
+                    "x-google-issuer": configuration.issuer,  # whose keys are found by its discovery document
                     "x-google-audiences": configuration.audience,
                 }
             },
         },
         sort_keys=True,
     )
-
-
-def configuration_keys(issuer: str) -> str:
-    """Return where the gateway finds the issuer's keys: API Gateway follows OpenID Connect discovery from there."""
-    return issuer.rstrip("/") + "/.well-known/openid-configuration"

@@ -138,11 +138,9 @@ class Functions:
             location=configuration.region,
             description=function.about[:200],
             kms_key_name=configuration.kms_key or None,
-            build_config={
+            build_config={  # all that is imported is in the package, beside main.py: nothing is to be installed
                 "runtime": f"python{package.python.replace('.', '')}",
                 "entry_point": target,
-                # All that is imported is in the package.
-                "environment_variables": {"GOOGLE_VENDOR_PIP_DEPENDENCIES": "."},
                 "source": {"storage_source": {"bucket": stored.bucket, "object": stored.name}},
             },
             service_config={
