@@ -1,8 +1,8 @@
 """sweep: finds what was missed, whoever missed it, and says it again; all that hears it stands being told twice.
 
-Uploads without a receipt (an object event that never came, a file dropped by hand), datasets that nobody decided to
-train on or not, grants whose job never claimed them or died, results that were never registered, and the lineage of
-stages that somebody set by a request and did not live to record.
+Uploads without a receipt (an object event that never came, a file dropped by hand), datasets and deployed train units
+that nobody decided to train on or not, grants whose job never claimed them or died, results that were never registered,
+and the lineage of stages that somebody set by a request and did not live to record.
 """
 
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def handle(event: Event, platform: Platform) -> Outcome:
     payload(event, ScheduleTicked)
     found = list(_uploads(platform))
     for usecase in _usecases(platform):
-        found += [*_datasets(usecase, platform), *_trainings(usecase, platform)]
+        found += [*_datasets(usecase, platform), *_unit(usecase, platform), *_trainings(usecase, platform)]
         _link_stages(usecase, platform)
     return Outcome([emit for emit in found if _due(emit.origin, event.id, platform)])
 
@@ -70,6 +70,22 @@ def _datasets(usecase: str, platform: Platform) -> Iterator[Emit]:
         if cause not in decided:
             asked = TrainingRequested(cause=cause, kind="new_data")
             yield Emit(asked, usecase, f"accepted {cause} of {usecase}", entry.document.time_end)
+
+
+def _unit(usecase: str, platform: Platform) -> Iterator[Emit]:
+    """Ask for a training where jobs run another unit than what the newest training was granted for, once for each."""
+    settings = platform.settings
+    entries = list(Ledger(platform.system, layout.TRAININGS, usecase, TrainingDecision).entries())
+    granted = [entry.document for entry in entries if entry.document.spec is not None]
+    if not granted or granted[-1].spec is None or not settings.train_unit:
+        return
+    newest = granted[-1].spec
+    if (newest.unit_digest, newest.lock_digest) == (settings.train_unit, settings.train_lock):
+        return
+    cause = f"unit.{digest_of_parts(settings.train_unit, settings.train_lock)[:16]}"
+    if all(entry.document.cause != cause for entry in entries):
+        asked = TrainingRequested(cause=cause, kind="new_unit")
+        yield Emit(asked, usecase, f"deployed {cause} for {usecase}", granted[-1].data_end or 0.0)
 
 
 def _trainings(usecase: str, platform: Platform) -> Iterator[Emit]:

@@ -199,7 +199,8 @@ FUNCTIONS: tuple[Function, ...] = (
     Function(
         name="sweep",
         unit="data",
-        about="Finds what was missed: uploads without a receipt, grants without a result, results without a model.",
+        about="Finds what was missed: uploads without a receipt, grants without a result, results without a model, a "
+        "train unit that was deployed and never trained.",
         subscribes=(events.ScheduleTicked.TYPE,),
         sends=(
             events.UploadReceived.TYPE,

@@ -9,7 +9,7 @@ from typing import Literal
 from shared.pipeline.records import TrainingDecision
 from shared.usecase.charter import Charter
 
-CauseKind = Literal["first", "new_data", "drift", "performance", "person"]
+CauseKind = Literal["first", "new_data", "new_unit", "drift", "performance", "person"]
 
 DAY_S = 86_400.0
 YEAR_S = 365 * DAY_S
@@ -26,7 +26,8 @@ def training_allowed(
 
     The first training is allowed to any cause once `training.minimum_windows` are there. After it, a cause must be
     named in `retraining.on`, and `cooldown_days` must lie between the newest data of the last grant and of now; a
-    person's request needs neither. In no 365 days of data are more than `trainings_per_year` granted, to anybody.
+    person's request needs neither, and another train unit does not wait: it is not the data that moved. In no 365 days
+    of data are more than `trainings_per_year` granted, to anybody.
     Args: decisions: earlier entries of the trainings ledger; refused ones do not count. data_end: end of the newest
         data, epoch s. windows_available: windows of `monitoring.window` that hold data.
     """
@@ -42,7 +43,7 @@ def training_allowed(
     if not person and cause_kind not in rules.on:
         return False, f"retraining.on does not name {cause_kind}, only {', '.join(rules.on) or 'nothing'}"
     waited = (data_end - max(granted)) / DAY_S
-    if not person and waited < rules.cooldown_days:
+    if not person and cause_kind != "new_unit" and waited < rules.cooldown_days:
         return False, (
             f"{max(0.0, waited):.1f} days of data since the last training, "
             f"retraining.cooldown_days is {rules.cooldown_days}"

@@ -1,0 +1,68 @@
+"""Another train unit that was deployed is a cause of training, asked for once for each."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from functions.sweep import _unit
+from shared import layout
+from shared.events import TrainingRequested
+from shared.pipeline.records import TrainingDecision, TrainingSpec
+from shared.platform import Emit
+from shared.registry.ledger import Ledger
+from tests.runtimes.conftest import Stack, new_stack
+
+MakeSpec = Callable[..., TrainingSpec]
+DAYS = 86_400.0
+NOW = 2_000 * DAYS
+
+
+def stack_with(*decisions: TrainingDecision, **settings: Any) -> Stack:
+    stack = new_stack(train_unit="sha256:" + "b" * 64, train_lock="sha256:" + "c" * 64, **settings)
+    for decision in decisions:
+        ledger = Ledger(stack.platform.system, layout.TRAININGS, decision.usecase, TrainingDecision)
+        ledger.append(lambda tail, decision=decision: decision)  # type: ignore[misc]
+    return stack
+
+
+def granted(spec: TrainingSpec, cause: str = "dataset.2") -> TrainingDecision:
+    return TrainingDecision(
+        usecase="tides", cause=cause, granted=True, reason="r", key="a" * 64, spec=spec, data_end=NOW
+    )
+
+
+def asked(stack: Stack) -> list[Emit]:
+    return list(_unit("tides", stack.platform))
+
+
+@pytest.fixture
+def old(make_spec: MakeSpec) -> TrainingSpec:
+    return make_spec(usecase="tides", unit_digest="sha256:" + "a" * 64, lock_digest="sha256:" + "c" * 64)
+
+
+def test_another_unit_is_asked_for_once(old: TrainingSpec) -> None:
+    stack = stack_with(granted(old))
+    (emit,) = asked(stack)
+    data = emit.data
+    assert isinstance(data, TrainingRequested)
+    assert (data.kind, data.cause.partition(".")[0], emit.at) == ("new_unit", "unit", NOW)
+    assert asked(stack) == [emit], "told again, it is the same"
+    refused = TrainingDecision(usecase="tides", cause=data.cause, granted=False, reason="r", data_end=NOW)
+    assert asked(stack_with(granted(old), refused)) == []
+
+
+def test_the_unit_that_trained_last_is_none(old: TrainingSpec) -> None:
+    same = msgspec.structs.replace(old, unit_digest="sha256:" + "b" * 64)
+    assert asked(stack_with(granted(same))) == []
+    libraries = msgspec.structs.replace(same, lock_digest="sha256:" + "d" * 64)
+    assert len(asked(stack_with(granted(libraries)))) == 1
+    assert asked(stack_with(granted(old), granted(same, "dataset.3"))) == []
+
+
+def test_before_the_first_training_or_without_a_unit_nothing_is_asked(old: TrainingSpec) -> None:
+    assert asked(stack_with()) == []
+    stack = stack_with(granted(old))
+    bare = msgspec.structs.replace(stack.platform.settings, train_unit="")
+    assert list(_unit("tides", msgspec.structs.replace(stack.platform, settings=bare))) == []
