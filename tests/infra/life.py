@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from tests.infra.conftest import Stacks
 from tests.infra.stand_in.base import Refused, StandIn
 
 NAME = "harbour"
+QUIET_S = 2.0
 EXTRA = Function(
     name="extra", unit="serve", about="One more function, which hears.", subscribes=("io.tidegate.model.registered",)
 )
@@ -120,6 +122,10 @@ def recovers_from_a_kill(cloud: Cloud, stacks: Stacks, token: str) -> None:
         command, env=stacks.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     assert reached.wait(120)
+    seen = -1
+    while seen != len(cloud.served.log):  # what does not wait for what is held is made, and written down
+        seen = len(cloud.served.log)
+        time.sleep(QUIET_S)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(30)
     stacks.kill_engine()

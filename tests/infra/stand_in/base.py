@@ -26,6 +26,8 @@ from tests.infra.stand_in.schema import SDKS, UnknownType, arguments_of, faults
 
 Properties = dict[str, Any]
 _LARGEST_MESSAGE_BYTES = 400 << 20
+_AT_ONCE = 64
+"""More than the engine asks for at a time, so that what a test holds keeps nobody else waiting."""
 _ARCHIVE_PATH = "path"
 
 
@@ -142,7 +144,7 @@ def stand_in(
             arguments_of(token)
     found = StandIn(package, kinds, invokes or {})
     options = [("grpc.max_receive_message_length", _LARGEST_MESSAGE_BYTES)]
-    server = grpc.server(futures.ThreadPoolExecutor(8), options=options)
+    server = grpc.server(futures.ThreadPoolExecutor(_AT_ONCE), options=options)
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(_Provider(found), server)
     found.port = server.add_insecure_port("127.0.0.1:0")
     server.start()
