@@ -51,9 +51,10 @@ def emulate(
 def _stay(chosen: list[str], clouds: "Clouds", as_json: bool) -> None:
     """Say what runs, and return when told to stop."""
     try:
+        # Said first: who reads the document on stdout takes it for the sign that all is ready.
+        progress("ready; Ctrl-C stops it")
         emit(_document(chosen, clouds), as_json, lambda: _show(clouds))
         sys.stdout.flush()
-        progress("ready; Ctrl-C stops it")
         _watch(clouds)
     except KeyboardInterrupt:
         _ignore_signals()

@@ -24,6 +24,7 @@ from shared import layout
 from shared.documents import digest_of, encode
 from shared.errors import InvalidTransition, NotFound, TidegateError, Unavailable
 from shared.monitoring.fsck import fsck
+from shared.pipeline.records import TrainingDecision
 from shared.registry.ledger import Ledger
 from shared.registry.signatures import trusted_keys
 from shared.serving.records import ModelVersion, Stage
@@ -244,7 +245,10 @@ def test_fifty_kills_lose_nothing(home: Home, tell: Callable[[str], None]) -> No
 
 
 def wait_for_rest(home: Home, local: Any) -> None:
-    """Wait until no message but a schedule's is under way, no upload lacks a receipt, and no job runs."""
+    """Wait until no message but a schedule's is under way, no job runs, and every training that was granted has ended.
+
+    A runner that was killed is started again after a pause of its own, in which no job is to be seen.
+    """
     deadline = time.monotonic() + REST_S
     quiet = 0
     while quiet < 10:
@@ -254,5 +258,12 @@ def wait_for_rest(home: Home, local: Any) -> None:
                 local.consumers[name].redrive(letter.id)
         busy = [name for name in queue_names() if name not in ("sweep", "monitor") and local.consumers[name].depth()[0]]
         jobs = [role for _, role in processes_of(home.path) if role not in ("supervisor", "gateway", "worker")]
-        quiet = 0 if busy or jobs else quiet + 1
+        quiet = 0 if busy or jobs or unended(local.platform.system) else quiet + 1
         time.sleep(0.3)
+
+
+def unended(system: Any) -> list[str]:
+    """Return the keys of the trainings that were granted and have no result yet."""
+    decisions = (entry.document for entry in Ledger(system, layout.TRAININGS, USECASE, TrainingDecision).entries())
+    keys = [decision.key for decision in decisions if decision.key is not None]
+    return [key for key in keys if system.head(layout.RESULTS.key(usecase=USECASE, key=key)) is None]
