@@ -3,6 +3,8 @@
 import http.client
 import secrets
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
@@ -21,9 +23,10 @@ from shared.errors import (
 )
 
 if TYPE_CHECKING:
+    import ssl
+
     from functions.runtimes.local.home import Home
 
-_CONNECTIONS = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
 TIMEOUT_S = 60.0
 TOKEN_S = 600.0
 
@@ -41,14 +44,17 @@ class Client:
     """Talks to one stack with one token, over one connection that is made anew when it breaks.
 
     Args: url: where the stack answers, by HTTP or HTTPS; it may be below a path, as an HTTP API's stage is.
+        trusted: whose certificates are believed; those that this machine believes where none is given.
     Raises: InvalidInput: it is no such address.
     """
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, trusted: "ssl.SSLContext | None" = None) -> None:
         parts = urlsplit(url)
-        if parts.scheme not in _CONNECTIONS or not parts.hostname:
+        if parts.scheme not in ("http", "https") or not parts.hostname:
             raise InvalidInput("the stack's address is written like https://stack.example", field="url", got=url[:200])
-        self._connect = _CONNECTIONS[parts.scheme]
+        self._connect: Callable[..., http.client.HTTPConnection] = http.client.HTTPConnection
+        if parts.scheme == "https":
+            self._connect = partial(http.client.HTTPSConnection, context=trusted)
         self._host, self._port = parts.hostname, parts.port
         self._place = parts.netloc.rpartition("@")[2]
         self._below = parts.path.rstrip("/")
@@ -125,12 +131,13 @@ def connected(home: "Home", usecase: str, *actions: str) -> Client:
     Raises: Unavailable: nobody serves the home.
     """
     from functions.runtimes.local.home import issue_token
+    from functions.runtimes.local.tls import trusting
 
     url = served_at(home)
     if url is None:
         raise Unavailable(f"nobody serves the home at {home.path}: run `tidegate serve` in another terminal")
     scopes = [f"{usecase}:{action}" for action in actions]
-    return Client(url, issue_token(home, "command line", scopes, time.time(), TOKEN_S))
+    return Client(url, issue_token(home, "command line", scopes, time.time(), TOKEN_S), trusting(home))
 
 
 def _refusal(status: int, answer: bytes) -> TidegateError:

@@ -83,6 +83,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = ""
     host: Annotated[str, _about("Of a local stack: the address that it listens at.")] = "127.0.0.1"
     port: Annotated[int, _about("Of a local stack: the port, 0 for any free one.")] = 8080
+    tls: Annotated[bool, _about("Of a local stack: it speaks HTTPS, by a certificate in its home.")] = False
     keep_data: Annotated[bool, _about("What holds data outlives `tidegate down` and `pulumi destroy`.")] = True
 
 

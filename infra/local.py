@@ -8,9 +8,11 @@ from typing import Any
 import msgspec
 import pulumi
 
+from functions.runtimes.local.tls import CERTIFICATE, KEY
 from infra.components import Endpoint, Platform, Store, keeping
 from infra.configuration import NAMESPACE, Configuration
 from infra.local_parts import File, Home, Service
+from infra.local_tls import Certificate, names_of
 from shared.documents import digest_of_parts
 from shared.errors import ConfigurationError
 
@@ -54,11 +56,22 @@ def declare(configuration: Configuration) -> None:
     store.done({"path": home.path})
     endpoint = Endpoint("endpoint", platform)
     # What a running process has read once: it is started again where any of it changes.
-    revision = digest_of_parts(msgspec.json.encode(settings, order="deterministic").decode())
+    settled = msgspec.json.encode(settings, order="deterministic").decode()
+    revision: pulumi.Input[str] = digest_of_parts(settled)
+    needed: list[pulumi.Resource] = [home]
+    if configuration.tls:
+        certificate = Certificate(
+            "certificate",
+            {"home": home.path, "names": names_of(configuration.host)},
+            pulumi.ResourceOptions(parent=endpoint, depends_on=[home]),
+        )
+        revision = certificate.fingerprint.apply(lambda fingerprint: digest_of_parts(settled, fingerprint))
+        needed.append(certificate)
+        pulumi.export("certificate", home.path.apply(lambda path: f"{path}/{CERTIFICATE}"))
     service = Service(
         "service",
         {"home": home.path, "host": configuration.host, "port": configuration.port, "revision": revision},
-        pulumi.ResourceOptions(parent=endpoint, depends_on=[home]),
+        pulumi.ResourceOptions(parent=endpoint, depends_on=needed),
     )
     unit = File(
         "unit",
@@ -99,6 +112,8 @@ def settings_of(configuration: Configuration) -> dict[str, Any]:
         "sweep_every_s": configuration.sweep_every_s,
         "place": configuration.place,
         "placement": configuration.placement,
+        "tls_certificate": CERTIFICATE if configuration.tls else "",
+        "tls_key": KEY if configuration.tls else "",
     }
     if configuration.issuer:
         given |= {"issuer": configuration.issuer, "audience": configuration.audience, "token_keys": {}}

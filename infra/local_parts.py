@@ -236,6 +236,7 @@ def _serving(home: Path) -> str:
 
     from functions.runtimes.local.home import open_home
     from functions.runtimes.local.process import announced, is_alive
+    from functions.runtimes.local.tls import trusting
     from shared.errors import TidegateError
 
     try:
@@ -246,7 +247,15 @@ def _serving(home: Path) -> str:
     if supervisor is None or gateway is None or not is_alive(supervisor.pid) or not is_alive(gateway.pid):
         return ""
     parts = urlsplit(gateway.url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=5)
+    try:
+        trusted = trusting(opened)
+    except TidegateError:
+        return ""
+    connection = (
+        http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=5)
+        if trusted is None
+        else http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=5, context=trusted)
+    )
     try:
         connection.request("GET", "/v2/health/live")
         return gateway.url if connection.getresponse().status == 200 else ""

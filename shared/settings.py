@@ -44,6 +44,9 @@ class Settings(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Function -> the `place` where it runs, for a stack that is spread over several; by default all run here."""
     host: str = "127.0.0.1"
     port: int = 8080
+    tls_certificate: str = ""
+    """Of a local stack: PEM files of the certificate and of its key, from its home; without both it speaks HTTP."""
+    tls_key: str = ""
     train_unit: str = ""
     """Digest of the train unit that jobs run, and of the versions of the libraries in it; the runtime fills them in."""
     train_lock: str = ""

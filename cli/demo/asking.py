@@ -1,5 +1,6 @@
 """What the demo sends and reads back: a month as a file, flights as an inference request, the line to paste."""
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,8 +46,9 @@ def curl_line(stack: DemoStack, usecase: str, body: dict[str, Any]) -> str:
     """Return a line that asks the endpoint about one flight, to be pasted into a shell; its token allows no more."""
     token = stack.issue("demo", [f"{usecase}:infer"], TOKEN_S)
     asked = {key: value for key, value in body.items() if key == "inputs"}
+    believing = f"--cacert {shlex.quote(stack.certificate)} " if stack.certificate else ""
     text = msgspec.json.encode(asked).decode().replace("'", "'\\''")
     return (
-        f"curl -s {stack.url}/v2/models/{usecase}/infer -H 'authorization: Bearer {token}' "
+        f"curl -s {believing}{stack.url}/v2/models/{usecase}/infer -H 'authorization: Bearer {token}' "
         f"-H 'content-type: application/json' -d '{text}'"
     )

@@ -64,7 +64,7 @@ class _Loop:
         self.charter: Charter = parse_charter(files("cli.demo").joinpath("usecase.yaml").read_bytes())
         self.usecase = self.charter.usecase
         scopes = [f"{self.usecase}:{action}" for action in ACTIONS]
-        self.client = Client(stack.url, stack.issue("demo", scopes, TOKEN_S))
+        self.client = Client(stack.url, stack.issue("demo", scopes, TOKEN_S), stack.trusted)
         self.receipts: list[Receipt] = []
         self.replays: list[ReplayShown] = []
         self.windows: list[WindowReport] = []

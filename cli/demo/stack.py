@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from shared.platform import Platform
 
 if TYPE_CHECKING:
+    import ssl
+
     from functions.runtimes.local.home import Home
     from localstack.stacks.emulated import EmulatedStack
 
@@ -30,19 +32,26 @@ class DemoStack:
     logs: str
     provider: str = "local"
     invocations: Callable[[], dict[str, int] | None] = lambda: None
+    trusted: "ssl.SSLContext | None" = None
+    certificate: str = ""
+    """The file of the certificate that it speaks HTTPS with, where others do not believe it."""
 
 
 def of_home(home: "Home", url: str) -> DemoStack:
     """Return the stack of a local home that is served at `url`."""
     from functions.runtimes.local.home import issue_token
     from functions.runtimes.local.platform import compose
+    from functions.runtimes.local.tls import checked, speaks_tls, trusting
 
+    certificate = str(checked(home)[0]) if speaks_tls(home) else ""
     platform = compose(home, "demo")
 
     def issue(subject: str, scopes: Sequence[str], lifetime_s: float) -> str:
         return issue_token(home, subject, scopes, platform.clock.now(), lifetime_s)
 
-    return DemoStack(url, platform, issue, str(home.path), str(home.logs))
+    return DemoStack(
+        url, platform, issue, str(home.path), str(home.logs), trusted=trusting(home), certificate=certificate
+    )
 
 
 def of_emulated(stack: "EmulatedStack") -> DemoStack:

@@ -19,6 +19,7 @@ from pathlib import Path
 import uvicorn
 
 from functions.runtimes.http import Service
+from functions.runtimes.local import tls
 from functions.runtimes.local.application import Gateway
 from functions.runtimes.local.guard import Deadlines, guarded
 from functions.runtimes.local.home import Home, open_home
@@ -69,20 +70,22 @@ def bound_socket(host: str, port: int) -> socket.socket:
     return bound
 
 
-def address_of(bound: socket.socket) -> str:
+def address_of(bound: socket.socket, scheme: str = "http") -> str:
     """Return the URL that clients on this host reach a bound socket at."""
     host, port = bound.getsockname()[:2]
     if ipaddress.ip_address(host).is_unspecified:
         host = "::1" if bound.family == socket.AF_INET6 else "127.0.0.1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def serve(home: Home, bound: socket.socket, log: Log) -> None:
     """Serve the home on a bound socket until SIGTERM or SIGINT; from the main thread of a process of its own."""
     settings = home.settings
-    address = address_of(bound)
-    if not ipaddress.ip_address(bound.getsockname()[0]).is_loopback:
-        log("tokens travel unencrypted: put a TLS proxy in front, or listen on 127.0.0.1", address=address)
+    pair = tls.checked(home) if tls.speaks_tls(home) else None
+    address = address_of(bound, "https" if pair else "http")
+    if pair is None and not ipaddress.ip_address(bound.getsockname()[0]).is_loopback:
+        remedy = "give tls_certificate and tls_key, put a TLS proxy in front, or listen on 127.0.0.1"
+        log(f"tokens travel unencrypted: {remedy}", address=address)
     platform = compose(home, f"gateway-{os.getpid()}")
     telemetry = Telemetry(platform.metrics, "gateway")
     serves = frozenset(function.name for function in placed_here(settings))
@@ -90,7 +93,7 @@ def serve(home: Home, bound: socket.socket, log: Log) -> None:
     service.warm()
     gateway = Gateway(service, platform)
     server = server_of(
-        gateway, settings, lambda: announce(home, "gateway", Running(os.getpid(), platform.clock.now(), address))
+        gateway, settings, lambda: announce(home, "gateway", Running(os.getpid(), platform.clock.now(), address)), pair
     )
     stopped = threading.Event()
 
@@ -114,8 +117,13 @@ def serve(home: Home, bound: socket.socket, log: Log) -> None:
     log("stopped", address=address)
 
 
-def server_of(gateway: Gateway, settings: Settings, listening: Callable[[], None]) -> Server:
-    """Return the server, yet to run, that answers with `gateway`; it calls `listening` when it does."""
+def server_of(
+    gateway: Gateway, settings: Settings, listening: Callable[[], None], pair: tuple[Path, Path] | None = None
+) -> Server:
+    """Return the server, yet to run, that answers with `gateway`; it calls `listening` when it does.
+
+    Args: pair: files of a certificate and its key, None for plain HTTP.
+    """
     deadlines = Deadlines(settings.head_timeout_s, settings.head_timeout_s, connection_limit())
     config = uvicorn.Config(
         gateway,
@@ -127,6 +135,8 @@ def server_of(gateway: Gateway, settings: Settings, listening: Callable[[], None
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        ssl_certfile=pair[0] if pair else None,
+        ssl_keyfile=pair[1] if pair else None,
         timeout_keep_alive=math.ceil(settings.head_timeout_s),
         timeout_graceful_shutdown=math.ceil(settings.stop_s),
     )

@@ -1,0 +1,114 @@
+"""What a home speaks HTTPS with: its pair of certificate and key, one that is made for it, and who trusts it."""
+
+import datetime
+import ipaddress
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from functions.runtimes.local.home import SECRETS, Home
+from shared.errors import ConfigurationError
+
+CERTIFICATE = f"{SECRETS}/tls.pem"
+KEY = f"{SECRETS}/tls.key"
+DAYS = 397
+"""How long a certificate that is made here is valid; browsers accept no longer (CA/Browser Forum, ballot SC31)."""
+RENEW_DAYS = 30
+"""How long before its end a certificate is made anew."""
+
+
+def speaks_tls(home: Home) -> bool:
+    """Return whether the home is served by HTTPS."""
+    return bool(home.settings.tls_certificate or home.settings.tls_key)
+
+
+def checked(home: Home) -> tuple[Path, Path]:
+    """Return the files of certificate and key. Raises: ConfigurationError: one is missing, or they cannot be used."""
+    settings = home.settings
+    for field in ("tls_certificate", "tls_key"):
+        if not getattr(settings, field):
+            raise ConfigurationError(f"tls_certificate and tls_key go together: give {field} too, or neither")
+    certificate, key = home.path / settings.tls_certificate, home.path / settings.tls_key
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key, password=lambda: b"")  # never ask a terminal for it
+    except (OSError, ValueError) as error:
+        missing = isinstance(error, OSError) and not isinstance(error, ssl.SSLError)  # which is an OSError, too
+        reason = "a file is missing, or cannot be read" if missing else "no such pair"
+        raise ConfigurationError(
+            f"{settings.tls_certificate} and {settings.tls_key} of the home cannot be used for TLS ({reason}): they "
+            "are a certificate and its key without a passphrase, both PEM; `tidegate up` makes them anew"
+        ) from error
+    return certificate, key
+
+
+def trusting(home: Home) -> ssl.SSLContext | None:
+    """Return what a client on this machine trusts the served home by: its own certificate, and no other.
+
+    The name in it is not looked at, since it is the very certificate. None where the home is served by HTTP.
+    Raises: ConfigurationError: the certificate cannot be used.
+    """
+    if not speaks_tls(home):
+        return None
+    certificate = x509.load_pem_x509_certificates(checked(home)[0].read_bytes())[0]
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.load_verify_locations(cadata=certificate.public_bytes(serialization.Encoding.PEM).decode())
+    return context
+
+
+def self_signed(names: Sequence[str], now: datetime.datetime) -> tuple[bytes, bytes]:
+    """Return a certificate that signs itself, and its key (ECDSA, P-256), both PEM.
+
+    Args: names: the hosts and the addresses that it is for, at least one. now: with its time zone.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tidegate")])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(minutes=5))
+        .not_valid_after(now + datetime.timedelta(days=DAYS))
+        .add_extension(x509.SubjectAlternativeName([_name(each) for each in names]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return made.public_bytes(serialization.Encoding.PEM), private
+
+
+def wrong_with(certificate: Path, key: Path, now: datetime.datetime) -> str:
+    """Return why a pair of files is to be made anew, "" where it can be used for another RENEW_DAYS."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=lambda: b"")
+        read = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
+    except (OSError, ValueError):
+        return "missing, or no pair"
+    if not read.not_valid_before_utc <= now < read.not_valid_after_utc - datetime.timedelta(days=RENEW_DAYS):
+        return f"not valid for another {RENEW_DAYS} days"
+    return ""
+
+
+def fingerprint_of(certificate: Path) -> str:
+    """Return the SHA-256 of the first certificate of a PEM file, in hexadecimal digits."""
+    return x509.load_pem_x509_certificates(certificate.read_bytes())[0].fingerprint(hashes.SHA256()).hex()
+
+
+def _name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
