@@ -20,6 +20,7 @@ from cli.client import Client
 from functions.runtimes.local.home import SETTINGS, Home, create_home, issue_token, open_home
 from functions.runtimes.local.platform import compose_all
 from functions.runtimes.local.supervisor import Stack, start
+from functions.trigger import SUBMIT_LEASE_S
 from shared import layout
 from shared.documents import digest_of, encode
 from shared.errors import InvalidTransition, NotFound, TidegateError, Unavailable
@@ -42,6 +43,8 @@ CHANGES = 12
 STARTING = 0.8
 """How often a stack that is still starting is spared."""
 REST_S = 120.0
+SETTLE_S = REST_S + 3 * SUBMIT_LEASE_S
+"""A kill while a job is handed in leaves its lease behind: the training waits until that runs out, and is then done."""
 MONTHS = [f"2013-{month:02d}" for month in range(1, 13)]
 ACTIONS = ("infer", "label", "upload", "read", "release")
 
@@ -247,9 +250,9 @@ def test_fifty_kills_lose_nothing(home: Home, tell: Callable[[str], None]) -> No
 def wait_for_rest(home: Home, local: Any) -> None:
     """Wait until no message but a schedule's is under way, no job runs, and every training that was granted has ended.
 
-    A runner that was killed is started again after a pause of its own, in which no job is to be seen.
+    One whose job was being handed in when its worker was killed waits for a lease to run out: nothing is to be seen.
     """
-    deadline = time.monotonic() + REST_S
+    deadline = time.monotonic() + SETTLE_S
     quiet = 0
     while quiet < 10:
         assert time.monotonic() < deadline, "the stack does not come to rest"
