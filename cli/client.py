@@ -2,6 +2,7 @@
 
 import http.client
 import secrets
+import ssl
 import time
 from collections.abc import Callable
 from functools import partial
@@ -23,8 +24,6 @@ from shared.errors import (
 )
 
 if TYPE_CHECKING:
-    import ssl
-
     from functions.runtimes.local.home import Home
 
 TIMEOUT_S = 60.0
@@ -48,7 +47,7 @@ class Client:
     Raises: InvalidInput: it is no such address.
     """
 
-    def __init__(self, url: str, token: str, trusted: "ssl.SSLContext | None" = None) -> None:
+    def __init__(self, url: str, token: str, trusted: ssl.SSLContext | None = None) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise InvalidInput("the stack's address is written like https://stack.example", field="url", got=url[:200])
@@ -89,6 +88,12 @@ class Client:
             try:
                 status, answer = self._once(method, path, body, headers)
                 break
+            except ssl.SSLCertVerificationError as error:
+                self.close()
+                raise Unavailable(
+                    f"{self._place} is not believed ({error.verify_message or 'its certificate'}): a stack of this "
+                    "machine may have another certificate than its home, or one that has ended: run `tidegate up`"
+                ) from error
             except (OSError, http.client.HTTPException) as error:
                 self.close()
                 if last:

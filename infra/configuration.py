@@ -5,6 +5,7 @@ made.
 there (`tidegate:tags: {team: harbour}`).
 """
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -21,6 +22,9 @@ LEAST_MEMORY_MB, MOST_MEMORY_MB = 256, 10_240
 _NAME = re.compile("[a-z][a-z0-9-]{1,22}[a-z0-9]")
 _REGION = re.compile("[a-z][a-z0-9-]{1,30}")
 _MAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}\.[^@\s.]{2,}")
+_HOST = re.compile(
+    r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
+)
 _TAG = re.compile("[A-Za-z][A-Za-z0-9_-]{0,62}")
 
 
@@ -84,6 +88,9 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     host: Annotated[str, _about("Of a local stack: the address that it listens at.")] = "127.0.0.1"
     port: Annotated[int, _about("Of a local stack: the port, 0 for any free one.")] = 8080
     tls: Annotated[bool, _about("Of a local stack: it speaks HTTPS, by a certificate in its home.")] = False
+    tls_names: Annotated[
+        list[str], _about("Of a local stack with `tls`: names and addresses that clients elsewhere call it by.")
+    ] = []
     keep_data: Annotated[bool, _about("What holds data outlives `tidegate down` and `pulumi destroy`.")] = True
 
 
@@ -163,8 +170,25 @@ def _check(found: Configuration) -> None:
     for tag in found.tags:
         if not _TAG.fullmatch(tag):
             raise ConfigurationError(f"{NAMESPACE}tags has {tag[:80]!r}: write letters, digits, _ and -")
+    for name in found.tls_names:
+        address = _address(name)
+        if address.is_unspecified if address else not _HOST.fullmatch(name):
+            raise ConfigurationError(f"{NAMESPACE}tlsNames has {name[:80]!r}: write names of hosts, or addresses")
+    listens = _address(found.host)
+    if found.tls and listens and listens.is_unspecified and not found.tls_names:
+        raise ConfigurationError(
+            f"{NAMESPACE}host is {found.host}, any address of this machine, and {NAMESPACE}tlsNames is empty: write "
+            "there what clients call it by, like [stack.example, 192.0.2.7], since its certificate is for that"
+        )
     if not 0 <= found.port <= 65_535:
         raise ConfigurationError(f"{NAMESPACE}port is {found.port}: write 0 (any free one) to 65535")
+
+
+def _address(text: str) -> "ipaddress.IPv4Address | ipaddress.IPv6Address | None":
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
 
 
 def _instead(key: str, known: list[str]) -> str:

@@ -46,6 +46,9 @@ _REMEDIES = {
 """What providers say, as a pattern -> what to do."""
 _STACK = re.compile("[a-z][a-z0-9-]{0,39}")
 _SAID_LINES = 12
+_WHOLE = "?metadata=skip"
+"""No file of attributes beside each of the state's: it is not written as a whole, and an operation that is killed there
+leaves a state that nothing can read ("failed to load checkpoint: EOF")."""
 Say = Callable[[str], None]
 
 
@@ -154,7 +157,7 @@ def open_stack(
     folder = stacks_folder() / name
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
-    backend = os.environ.get(BACKEND) or folder.joinpath("state").as_uri()
+    backend = os.environ.get(BACKEND) or folder.joinpath("state").as_uri() + _WHOLE
     if backend.startswith("file:") and BACKEND not in os.environ:
         (folder / "state").mkdir(exist_ok=True)
     options = auto.LocalWorkspaceOptions(

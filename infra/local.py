@@ -62,9 +62,10 @@ def declare(configuration: Configuration) -> None:
     if configuration.tls:
         certificate = Certificate(
             "certificate",
-            {"home": home.path, "names": names_of(configuration.host)},
-            pulumi.ResourceOptions(parent=endpoint, depends_on=[home]),
+            {"home": home.path, "names": names_of(configuration.host, configuration.tls_names)},
+            pulumi.ResourceOptions(parent=endpoint, depends_on=[home], retain_on_delete=configuration.keep_data),
         )
+        certificate.warning.apply(lambda text: pulumi.log.warn(text, certificate) if text else None)
         revision = certificate.fingerprint.apply(lambda fingerprint: digest_of_parts(settled, fingerprint))
         needed.append(certificate)
         pulumi.export("certificate", home.path.apply(lambda path: f"{path}/{CERTIFICATE}"))

@@ -61,7 +61,7 @@ class _Home(_Provider):
         path = Path(news["path"])
         create_home(path, stack=news["stack"], host=news["host"], port=int(news["port"]))
         (path / "secrets").chmod(_PRIVATE)
-        for file in (path / "secrets").iterdir():
+        for file in _secrets(path):
             file.chmod(0o600)
         _write_settings(path, {**news["settings"], "host": news["host"], "port": int(news["port"])})
         return UpdateResult(outs=_seen_home(news))
@@ -158,14 +158,14 @@ class File(Resource, module="tidegate", name="LocalFile"):
 
 def _seen_home(props: dict[str, Any]) -> dict[str, Any]:
     """Return what there is, in the words of what was asked for: settings as they are, and whether secrets are safe."""
-    from functions.runtimes.local.home import SECRETS, SETTINGS
+    from functions.runtimes.local.home import SECRETS, SETTINGS, SIGNING_KEY, TOKEN_KEY
     from shared.settings import read_settings
 
     path = Path(props["path"])
     standing = read_settings((path / SETTINGS).read_bytes(), str(path / SETTINGS))
-    files = list((path / SECRETS).glob("*"))
     private = (path / SECRETS).is_dir() and (path / SECRETS).stat().st_mode & 0o077 == 0
-    whole = private and len(files) >= 2 and all(file.stat().st_mode & 0o077 == 0 for file in files)
+    there = all((path / SECRETS / key).is_file() for key in (SIGNING_KEY, TOKEN_KEY))
+    whole = private and there and all(file.stat().st_mode & 0o077 == 0 for file in _secrets(path))
     settings = {key: getattr(standing, key) for key in props["settings"]}
     return {
         **props,
@@ -174,6 +174,15 @@ def _seen_home(props: dict[str, Any]) -> dict[str, Any]:
         "port": standing.port,
         "state": "whole" if whole else "secrets can be read by others, or are missing",
     }
+
+
+def _secrets(path: Path) -> list[Path]:
+    """Return the files with secrets of a home. What a link leads to is not the home's, and a certificate is public."""
+    from functions.runtimes.local.home import SECRETS
+    from functions.runtimes.local.tls import CERTIFICATE
+
+    found = (path / SECRETS).iterdir()
+    return [file for file in found if file.is_file() and not file.is_symlink() and file != path / CERTIFICATE]
 
 
 def _plain(value: Any) -> Any:
@@ -247,19 +256,17 @@ def _serving(home: Path) -> str:
     if supervisor is None or gateway is None or not is_alive(supervisor.pid) or not is_alive(gateway.pid):
         return ""
     parts = urlsplit(gateway.url)
-    try:
-        trusted = trusting(opened)
-    except TidegateError:
-        return ""
-    connection = (
-        http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=5)
-        if trusted is None
-        else http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=5, context=trusted)
-    )
+    host, port = parts.hostname or "", parts.port
+    connection = http.client.HTTPConnection(host, port, timeout=5)
+    if parts.scheme == "https":  # as it is served, which may be other than the settings say by now
+        try:
+            connection = http.client.HTTPSConnection(host, port, timeout=5, context=trusting(opened))
+        except TidegateError:
+            return ""
     try:
         connection.request("GET", "/v2/health/live")
         return gateway.url if connection.getresponse().status == 200 else ""
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return ""
     finally:
         connection.close()

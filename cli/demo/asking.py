@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import pyarrow as pa
@@ -43,12 +44,23 @@ def output(answer: dict[str, Any], name: str) -> Sequence[Any]:
 
 
 def curl_line(stack: DemoStack, usecase: str, body: dict[str, Any]) -> str:
-    """Return a line that asks the endpoint about one flight, to be pasted into a shell; its token allows no more."""
+    """Return a line that asks the endpoint about one flight, to be pasted into a shell; its token allows no more.
+
+    A certificate of the home is believed by its file. One of the operator's may be for other names than this machine's
+    own address: then curl goes to that address by the name.
+    """
     token = stack.issue("demo", [f"{usecase}:infer"], TOKEN_S)
     asked = {key: value for key, value in body.items() if key == "inputs"}
-    believing = f"--cacert {shlex.quote(stack.certificate)} " if stack.certificate else ""
+    url, believing = stack.url, ""
+    if stack.certificate:
+        believing = f"--cacert {shlex.quote(stack.certificate)} "
+        parts = urlsplit(stack.url)
+        name = next((name for name in stack.names if "*" not in name), "")
+        if name and parts.hostname not in stack.names:
+            believing += f"--connect-to {name}:{parts.port}:{parts.hostname}:{parts.port} "
+            url = f"https://{name}:{parts.port}"
     text = msgspec.json.encode(asked).decode().replace("'", "'\\''")
     return (
-        f"curl -s {believing}{stack.url}/v2/models/{usecase}/infer -H 'authorization: Bearer {token}' "
+        f"curl -sS {believing}{url}/v2/models/{usecase}/infer -H 'authorization: Bearer {token}' "
         f"-H 'content-type: application/json' -d '{text}'"
     )

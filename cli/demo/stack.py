@@ -35,22 +35,32 @@ class DemoStack:
     trusted: "ssl.SSLContext | None" = None
     certificate: str = ""
     """The file of the certificate that it speaks HTTPS with, where others do not believe it."""
+    names: Sequence[str] = ()
+    """What that certificate is for."""
 
 
 def of_home(home: "Home", url: str) -> DemoStack:
     """Return the stack of a local home that is served at `url`."""
     from functions.runtimes.local.home import issue_token
     from functions.runtimes.local.platform import compose
-    from functions.runtimes.local.tls import checked, speaks_tls, trusting
+    from functions.runtimes.local.tls import checked, pair_at, speaks_tls, trusting
 
-    certificate = str(checked(home)[0]) if speaks_tls(home) else ""
+    files = checked(home) if speaks_tls(home) else None
+    pair = pair_at(*files) if files else None
     platform = compose(home, "demo")
 
     def issue(subject: str, scopes: Sequence[str], lifetime_s: float) -> str:
         return issue_token(home, subject, scopes, platform.clock.now(), lifetime_s)
 
     return DemoStack(
-        url, platform, issue, str(home.path), str(home.logs), trusted=trusting(home), certificate=certificate
+        url,
+        platform,
+        issue,
+        str(home.path),
+        str(home.logs),
+        trusted=trusting(home),
+        certificate=str(files[0]) if files else "",
+        names=pair.names if pair else (),
     )
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,8 +27,23 @@ def test_the_line_that_is_shown_may_ask_and_no_more(tmp_path: Path) -> None:
     token = line.partition("Bearer ")[2].partition("'")[0]
     claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
     assert claims["scope"] == "late-arrivals:infer"
-    assert line.startswith("curl -s http://127.0.0.1:9/v2/models/late-arrivals/infer ")
+    assert line.startswith("curl -sS http://127.0.0.1:9/v2/models/late-arrivals/infer ")
     assert "demo-one" not in line
+
+
+@pytest.mark.parametrize(
+    ("names", "address"),
+    [
+        (["127.0.0.1", "localhost"], "https://127.0.0.1:9/v2"),
+        (["*.example", "stack.example"], "--connect-to stack.example:9:127.0.0.1:9 https://stack.example:9/v2"),
+        (["*.example"], "https://127.0.0.1:9/v2"),
+    ],
+)
+def test_the_line_names_what_the_certificate_is_for(tmp_path: Path, names: list[str], address: str) -> None:
+    stack = of_home(create_home(tmp_path / "home"), "https://127.0.0.1:9")
+    spoken = dataclasses.replace(stack, certificate="/a home/tls.pem", names=names)
+    line = curl_line(spoken, "late-arrivals", {"id": "demo-one", "inputs": []})
+    assert line.startswith(f"curl -sS --cacert '/a home/tls.pem' {address}")
 
 
 class Checked(msgspec.Struct, frozen=True):

@@ -129,6 +129,8 @@ def test_an_up_that_was_killed_half_way_recovers(stacks: Stacks, until: Until) -
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(30)
     stacks.kill_engine()
+    # The state is but files that are written whole: of those beside them a kill would leave half of one.
+    assert not list((stacks.folder / "dev/state").rglob("*.attrs"))
     locked = stacks.call("up", "--stack", "dev", *stacks.options())
     if locked.code:  # it had held the lock when it died
         assert (locked.code, "--recover" in locked.err) == (3, True), locked.err

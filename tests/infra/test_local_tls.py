@@ -1,19 +1,35 @@
 """A local stack that speaks HTTPS, through the real engine: made, trusted, mended, replaced by the operator's, left."""
 
 import http.client
+import re
 import ssl
 import stat
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from cli.client import Client
-from functions.runtimes.local.gateway import bound_socket, serve
-from functions.runtimes.local.home import SETTINGS, Home, create_home, open_home
-from functions.runtimes.local.tls import CERTIFICATE, KEY, self_signed, trusting, wrong_with
-from infra.local_tls import names_of
+from functions.runtimes.local.gateway import bound_socket, serve, tell_its_end
+from functions.runtimes.local.home import SECRETS, SETTINGS, Home, create_home, open_home
+from functions.runtimes.local.tls import (
+    CERTIFICATE,
+    DAYS,
+    KEY,
+    RENEW_DAYS,
+    checked,
+    is_made_here,
+    pair_at,
+    self_signed,
+    trusting,
+)
+from infra import local_tls
+from infra.configuration import read_configuration
+from infra.local_tls import CertificateProvider, names_of
+from localstack.certificate import Certificate, certificate_for_loopback
 from shared.errors import ConfigurationError
 from shared.settings import read_settings
 from tests.infra.conftest import Stacks
@@ -36,7 +52,7 @@ def believing(file: str) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=file)
 
 
-def test_the_service_speaks_https_and_what_is_wrong_is_mended(stacks: Stacks) -> None:
+def test_the_service_speaks_https_and_what_is_wrong_is_mended(stacks: Stacks, own: Certificate) -> None:
     made = stacks.up("dev", "tls=true")["outputs"]
     home, url = Path(made["home"]), made["url"]
     assert url.startswith("https://127.0.0.1:")
@@ -57,15 +73,99 @@ def test_the_service_speaks_https_and_what_is_wrong_is_mended(stacks: Stacks) ->
     assert (home / CERTIFICATE).read_bytes() != before
     assert status(stacks.up("dev", "tls=true")["outputs"]["url"], believing(made["certificate"])) == 200
 
-    own, key = self_signed(["127.0.0.1"], datetime.now(UTC))
-    (home / CERTIFICATE).write_bytes(own)
-    (home / KEY).write_bytes(key)
+    put(home, own)
     told = stacks.up("dev", "tls=true")["outputs"]
-    assert (home / CERTIFICATE).read_bytes() == own
-    assert status(told["url"], believing(made["certificate"])) == 200  # the service was started with it
+    assert (home / CERTIFICATE).read_bytes() == own.certificate.read_bytes()
+    assert status(told["url"], believing(str(own.authority))) == 200  # the service was started with it
 
     assert stacks.up("dev")["outputs"]["url"].startswith("http://")
+    assert (home / KEY).read_bytes() == own.key.read_bytes()
+    assert stacks.up("dev", "tls=true")["outputs"]["url"].startswith("https://")
+    assert stacks.call("down", "--stack", "dev").code == 0
+    assert (home / KEY).read_bytes() == own.key.read_bytes()
+    assert checked(open_home(home))  # a home that is kept can be served as it was
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Certificate:
+    """Return a pair of the operator's, signed by an authority."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    return certificate_for_loopback(folder)
+
+
+def put(home: Path, own: Certificate) -> None:
+    (home / SECRETS).mkdir(parents=True, exist_ok=True)
+    (home / CERTIFICATE).write_bytes(own.certificate.read_bytes())
+    (home / KEY).write_bytes(own.key.read_bytes())
+
+
+def at(home: Path, *names: str) -> dict[str, Any]:
+    (home / SECRETS).mkdir(parents=True, exist_ok=True)
+    return {"home": str(home), "names": names_of("127.0.0.1", names)}
+
+
+def changes(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
+    return bool(CertificateProvider().diff("id", dict(olds), dict(news)).changes)
+
+
+def test_other_names_make_ours_anew_and_leave_the_operators(tmp_path: Path, own: Certificate) -> None:
+    home, provider = tmp_path / "home", CertificateProvider()
+    made = provider.create(at(home)).outs or {}
+    assert not changes(made, at(home))
+    assert changes(made, at(home, "stack.example"))
+    renamed = provider.update("id", made, at(home, "stack.example")).outs or {}
+    assert renamed["fingerprint"] != made["fingerprint"]
+    assert "stack.example" in renamed["held"]
+    assert not changes(renamed, at(home, "stack.example"))
+    assert not changes(renamed, at(home))  # it is still for what it has to be for
+
+    put(home, own)
+    seen = provider.read("id", renamed).outs
+    assert seen["fingerprint"] != renamed["fingerprint"]
+    assert not changes(seen, at(home, "another.example"))
+    provider.update("id", seen, at(home, "another.example"))
+    provider.create(at(home, "another.example"))
+    assert (home / KEY).read_bytes() == own.key.read_bytes()
+    provider.delete("id", seen)
+    assert (home / KEY).read_bytes() == own.key.read_bytes()
+
+
+def test_ours_is_renewed_and_of_the_operators_there_is_a_warning(
+    tmp_path: Path, own: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, provider = tmp_path / "home", CertificateProvider()
+    made = provider.create(at(home)).outs or {}
+    later = datetime.now(UTC) + timedelta(days=DAYS - RENEW_DAYS + 1)
+    monkeypatch.setattr(local_tls, "_now", lambda: later)
+    assert changes(provider.read("id", made).outs, at(home))
+    assert (provider.update("id", made, at(home)).outs or {})["fingerprint"] != made["fingerprint"]
+    provider.delete("id", made)
     assert not (home / KEY).exists()
+
+    put(home, own)
+    monkeypatch.setattr(local_tls, "_now", lambda: datetime.now(UTC) + timedelta(days=40_000))
+    seen = provider.read("id", made).outs
+    assert not changes(seen, at(home))
+    assert "is yours, and ends on 2" in seen["warning"]
+    provider.update("id", seen, at(home))
+    assert (home / KEY).read_bytes() == own.key.read_bytes()
+
+
+def test_what_up_did_not_make_is_never_written_over(tmp_path: Path, own: Certificate) -> None:
+    home, provider = tmp_path / "home", CertificateProvider()
+    made = provider.create(at(home)).outs or {}
+    put(home, own)
+    (home / KEY).unlink()
+    assert changes(provider.read("id", made).outs, at(home))
+    with pytest.raises(RuntimeError, match="mend the pair, or move both away"):
+        provider.update("id", made, at(home))
+    assert (home / CERTIFICATE).read_bytes() == own.certificate.read_bytes()
+    put(home, own)
+    (home / CERTIFICATE).unlink()
+    provider.update("id", made, at(home))
+    assert (home / f"{KEY}.before").read_bytes() == own.key.read_bytes()
+    assert checked(given(create_home(home), tls_certificate=CERTIFICATE, tls_key=KEY))
 
 
 @pytest.fixture
@@ -112,20 +212,52 @@ def test_a_client_on_this_machine_trusts_the_very_certificate_and_no_other(home:
     assert context.cert_store_stats()["x509"] == 1
 
 
-def test_when_a_certificate_is_made_anew(tmp_path: Path) -> None:
+def test_what_is_seen_of_a_pair(tmp_path: Path, own: Certificate) -> None:
     certificate, key = tmp_path / "a.pem", tmp_path / "a.key"
-    assert wrong_with(certificate, key, NOW) == "missing, or no pair"
-    for file, body in zip((certificate, key), self_signed(["localhost"], NOW), strict=True):
+    assert pair_at(certificate, key) is None
+    for file, body in zip((certificate, key), self_signed(["localhost", "::1"], NOW), strict=True):
         file.write_bytes(body)
-    assert wrong_with(certificate, key, NOW) == ""
-    assert wrong_with(certificate, key, NOW + timedelta(days=366)) == ""
-    assert "30 days" in wrong_with(certificate, key, NOW + timedelta(days=368))
-    assert "30 days" in wrong_with(certificate, key, NOW - timedelta(days=1))
-    key.write_bytes(self_signed(["localhost"], NOW)[1])
-    assert wrong_with(certificate, key, NOW) == "missing, or no pair"
+    pair = pair_at(certificate, key)
+    assert pair is not None
+    assert (pair.made_here, pair.names, pair.ends) == (True, ["::1", "localhost"], NOW + timedelta(days=DAYS))
+    assert not pair.ends_soon(NOW + timedelta(days=366))
+    assert pair.ends_soon(NOW + timedelta(days=368))
+    key.write_bytes(own.key.read_bytes())
+    assert (pair_at(certificate, key), is_made_here(certificate)) == (None, True)
+    other = pair_at(own.certificate, own.key)
+    assert other is not None
+    assert (other.made_here, is_made_here(own.certificate), "127.0.0.1" in other.names) == (False, False, True)
+
+
+def test_serving_a_certificate_that_ends_says_so(home: Home) -> None:
+    told: list[str] = []
+    for name, body in zip(
+        (CERTIFICATE, KEY), self_signed(["127.0.0.1"], datetime(2020, 1, 1, tzinfo=UTC)), strict=True
+    ):
+        (home.path / name).write_bytes(body)
+    tell_its_end((home.path / CERTIFICATE, home.path / KEY), lambda text, **_: told.append(text))
+    assert len(told) == 1
+    assert "run `tidegate up`" in told[0]
 
 
 def test_what_it_is_for() -> None:
     assert names_of("127.0.0.1") == ["127.0.0.1", "::1", "localhost"]
     assert "stack.example" in names_of("stack.example")
-    assert len(names_of("0.0.0.0")) >= 3
+    assert names_of("0.0.0.0", ["stack.example"]) == ["127.0.0.1", "::1", "localhost", "stack.example"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"host": "0.0.0.0"}, "tlsNames is empty"),
+        ({"host": "::"}, "tlsNames is empty"),
+        ({"tlsNames": ["https://stack.example"]}, "tlsNames has 'https://stack.example'"),
+        ({"tlsNames": ["0.0.0.0"]}, "tlsNames has"),
+        ({"tlsNames": ["*.example"]}, "tlsNames has"),
+    ],
+)
+def test_names_that_cannot_be_are_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(said)):
+        read_configuration({"provider": "local", "tls": True, **changes}, "dev")
+    fine = {"host": "0.0.0.0", "tlsNames": ["stack.example", "192.0.2.7", "2001:db8::1"]}
+    assert read_configuration({"provider": "local", "tls": True, **fine}, "dev").tls

@@ -4,9 +4,12 @@ import asyncio
 import contextlib
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +19,7 @@ from functions.runtimes.local.application import Gateway
 from functions.runtimes.local.gateway import address_of, bound_socket, server_of
 from functions.runtimes.local.guard import MAX_HEAD_BYTES
 from functions.runtimes.local.lanes import WAITING, Lane
+from functions.runtimes.local.tls import self_signed
 from shared.errors import ConfigurationError, DeadlineExceeded, Unavailable
 from shared.platform import Outcome
 from shared.serving.http import Call, Response, json_response
@@ -58,13 +62,13 @@ class Client:
 class Served:
     """A gateway in this process, on a thread."""
 
-    def __init__(self, stack: Any) -> None:
+    def __init__(self, stack: Any, pair: tuple[Path, Path] | None = None) -> None:
         self.stack = stack
         self.bound = bound_socket("127.0.0.1", 0)
         self.address: tuple[str, int] = self.bound.getsockname()
         self.gateway = Gateway(stack.service, stack.platform)
         listening = threading.Event()
-        self.server = server_of(self.gateway, stack.platform.settings, listening.set)
+        self.server = server_of(self.gateway, stack.platform.settings, listening.set, pair)
         self.thread = threading.Thread(target=self.server.run, args=([self.bound],), daemon=True)
         self.thread.start()
         assert listening.wait(WAIT_S)
@@ -108,8 +112,8 @@ def eventually(holds: Callable[[], bool]) -> None:
 def serve(make_stack: Callable[..., Any]) -> Iterator[Callable[..., Served]]:
     with contextlib.ExitStack() as ends:
 
-        def start(**changes: Any) -> Served:
-            served = Served(make_stack(real_time=True, **{"head_timeout_s": 10.0, "stop_s": 5.0, **changes}))
+        def start(pair: tuple[Path, Path] | None = None, **changes: Any) -> Served:
+            served = Served(make_stack(real_time=True, **{"head_timeout_s": 10.0, "stop_s": 5.0, **changes}), pair)
             ends.callback(served.stop)
             return served
 
@@ -210,6 +214,23 @@ def test_a_head_that_does_not_come_is_cut(serve: Callable[..., Served], start: s
     client.send(start)
     assert client.answer()[0] == 408
     assert client.closed()
+
+
+@pytest.mark.parametrize("start", [b"", b"\x16\x03\x01"], ids=["silence", "half a hello"])
+def test_a_tls_handshake_that_does_not_come_is_cut(serve: Callable[..., Served], tmp_path: Path, start: bytes) -> None:
+    pair = tmp_path / "tls.pem", tmp_path / "tls.key"
+    for file, body in zip(pair, self_signed(["127.0.0.1"], datetime.now(UTC)), strict=True):
+        file.write_bytes(body)
+    served = serve(pair, head_timeout_s=0.3)
+    client = served.connect()
+    client.send(start)
+    assert client.closed()  # it waits for WAIT_S at most, which is less than what the server's loop would grant
+    believing = ssl.create_default_context(cafile=pair[0])
+    with (
+        socket.create_connection(served.address, timeout=WAIT_S) as plain,
+        believing.wrap_socket(plain, server_hostname="127.0.0.1") as spoken,
+    ):
+        assert spoken.recv(12) == b"HTTP/1.1 408"  # the handshake made, a head has its own time
 
 
 def dripped(client: Client, drop: bytes) -> None:

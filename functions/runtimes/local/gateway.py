@@ -4,7 +4,9 @@
 """
 
 import argparse
+import asyncio
 import contextlib
+import datetime
 import ipaddress
 import math
 import os
@@ -14,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -21,7 +24,7 @@ import uvicorn
 from functions.runtimes.http import Service
 from functions.runtimes.local import tls
 from functions.runtimes.local.application import Gateway
-from functions.runtimes.local.guard import Deadlines, guarded
+from functions.runtimes.local.guard import LINGER_S, Deadlines, guarded
 from functions.runtimes.local.home import Home, open_home
 from functions.runtimes.local.log_file import FileLog
 from functions.runtimes.local.platform import compose
@@ -37,11 +40,12 @@ FLUSH_EVERY_S = 1.0
 
 
 class Server(uvicorn.Server):
-    """uvicorn without signal handlers of its own; it says when it listens."""
+    """uvicorn without signal handlers of its own; it says when it listens. `handshake_s`: how long TLS's may take."""
 
-    def __init__(self, config: uvicorn.Config, listening: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, listening: Callable[[], None], handshake_s: float) -> None:
         super().__init__(config)
         self._listening = listening
+        self._handshake_s = handshake_s
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -49,8 +53,23 @@ class Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, then say so."""
-        await super().startup(sockets)
+        """Listen on these sockets, as uvicorn does, which has no setting for TLS's deadlines; then say so."""
+        config = self.config
+        made: Callable[..., asyncio.Protocol] = config.http_protocol_class
+        protocol = partial(made, config=config, server_state=self.server_state, app_state=self.lifespan.state)
+        loop = asyncio.get_running_loop()
+        self.servers = [
+            await loop.create_server(
+                protocol,
+                sock=sock,
+                ssl=config.ssl,
+                backlog=config.backlog,
+                ssl_handshake_timeout=self._handshake_s if config.ssl else None,
+                ssl_shutdown_timeout=LINGER_S if config.ssl else None,
+            )
+            for sock in sockets or ()
+        ]
+        self.started = True
         self._listening()
 
 
@@ -84,8 +103,13 @@ def serve(home: Home, bound: socket.socket, log: Log) -> None:
     pair = tls.checked(home) if tls.speaks_tls(home) else None
     address = address_of(bound, "https" if pair else "http")
     if pair is None and not ipaddress.ip_address(bound.getsockname()[0]).is_loopback:
-        remedy = "give tls_certificate and tls_key, put a TLS proxy in front, or listen on 127.0.0.1"
+        remedy = (
+            "give the stack `tidegate:tls: true` (of a home without a stack: tls_certificate and tls_key in its "
+            "settings.json), put a TLS proxy in front, or listen on 127.0.0.1"
+        )
         log(f"tokens travel unencrypted: {remedy}", address=address)
+    if pair is not None:
+        tell_its_end(pair, log)
     platform = compose(home, f"gateway-{os.getpid()}")
     telemetry = Telemetry(platform.metrics, "gateway")
     serves = frozenset(function.name for function in placed_here(settings))
@@ -140,7 +164,15 @@ def server_of(
         timeout_keep_alive=math.ceil(settings.head_timeout_s),
         timeout_graceful_shutdown=math.ceil(settings.stop_s),
     )
-    return Server(config, listening)
+    return Server(config, listening, settings.head_timeout_s)
+
+
+def tell_its_end(files: tuple[Path, Path], log: Log) -> None:
+    """Log it where the certificate of a pair of files ends soon, or has ended."""
+    pair = tls.pair_at(*files)
+    if pair is not None and pair.ends_soon(datetime.datetime.now(datetime.UTC)):
+        remedy = "run `tidegate up`" if pair.made_here else "put another pair in its place"
+        log(f"the certificate ends soon, or has ended: {remedy}", ends=pair.ends.isoformat())
 
 
 def connection_limit() -> int:

@@ -4,6 +4,8 @@ uvicorn answers requests and closes idle connections, but waits for ever for the
 reads heads of any size. This adds those limits to its protocol class. A body must come at MIN_RATE after a first
 grace; a client that was refused before its body was read has LINGER_S to stop sending, so that it sees the refusal
 instead of a reset connection.
+
+Of HTTPS all this begins when the handshake has ended; how long that may take is the server's own to say (gateway.py).
 """
 
 import asyncio

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -17,9 +18,28 @@ from shared.errors import ConfigurationError
 CERTIFICATE = f"{SECRETS}/tls.pem"
 KEY = f"{SECRETS}/tls.key"
 DAYS = 397
-"""How long a certificate that is made here is valid; browsers accept no longer (CA/Browser Forum, ballot SC31)."""
+"""How long a certificate that is made here is valid: a year and a month, since nothing renews it but `tidegate up`."""
 RENEW_DAYS = 30
-"""How long before its end a certificate is made anew."""
+"""How long before its end a certificate is made anew, and an operator's own is warned of."""
+_MADE_HERE = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tidegate stack")])
+"""Subject and issuer of what is made here: no other may be written over, or removed."""
+
+
+class Pair(msgspec.Struct, frozen=True):
+    """A certificate whose key stands beside it.
+
+    made_here: by `self_signed`; else it is the operator's own. names: hosts and addresses that it is for. ends: when it
+    is valid no longer, in UTC. fingerprint: SHA-256, in hexadecimal digits.
+    """
+
+    made_here: bool
+    names: list[str]
+    ends: datetime.datetime
+    fingerprint: str
+
+    def ends_soon(self, now: datetime.datetime) -> bool:
+        """Return whether it ends within RENEW_DAYS, or has ended."""
+        return now >= self.ends - datetime.timedelta(days=RENEW_DAYS)
 
 
 def speaks_tls(home: Home) -> bool:
@@ -42,7 +62,8 @@ def checked(home: Home) -> tuple[Path, Path]:
         reason = "a file is missing, or cannot be read" if missing else "no such pair"
         raise ConfigurationError(
             f"{settings.tls_certificate} and {settings.tls_key} of the home cannot be used for TLS ({reason}): they "
-            "are a certificate and its key without a passphrase, both PEM; `tidegate up` makes them anew"
+            "are a certificate and its key without a passphrase, both PEM. Put them there; of a stack with "
+            "`tidegate:tls: true`, `tidegate up` makes what it had made anew"
         ) from error
     return certificate, key
 
@@ -69,11 +90,10 @@ def self_signed(names: Sequence[str], now: datetime.datetime) -> tuple[bytes, by
     Args: names: the hosts and the addresses that it is for, at least one. now: with its time zone.
     """
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tidegate")])
     made = (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
+        .subject_name(_MADE_HERE)
+        .issuer_name(_MADE_HERE)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(minutes=5))
@@ -90,21 +110,34 @@ def self_signed(names: Sequence[str], now: datetime.datetime) -> tuple[bytes, by
     return made.public_bytes(serialization.Encoding.PEM), private
 
 
-def wrong_with(certificate: Path, key: Path, now: datetime.datetime) -> str:
-    """Return why a pair of files is to be made anew, "" where it can be used for another RENEW_DAYS."""
+def pair_at(certificate: Path, key: Path) -> Pair | None:
+    """Return the pair in these files, None where one is missing, or cannot be used with the other."""
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=lambda: b"")
         read = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
     except (OSError, ValueError):
-        return "missing, or no pair"
-    if not read.not_valid_before_utc <= now < read.not_valid_after_utc - datetime.timedelta(days=RENEW_DAYS):
-        return f"not valid for another {RENEW_DAYS} days"
-    return ""
+        return None
+    return Pair(_is_made_here(read), _names(read), read.not_valid_after_utc, read.fingerprint(hashes.SHA256()).hex())
 
 
-def fingerprint_of(certificate: Path) -> str:
-    """Return the SHA-256 of the first certificate of a PEM file, in hexadecimal digits."""
-    return x509.load_pem_x509_certificates(certificate.read_bytes())[0].fingerprint(hashes.SHA256()).hex()
+def is_made_here(certificate: Path) -> bool:
+    """Return whether the file is a certificate that `self_signed` made, whether or not its key is there."""
+    try:
+        return _is_made_here(x509.load_pem_x509_certificates(certificate.read_bytes())[0])
+    except (OSError, ValueError):
+        return False
+
+
+def _is_made_here(certificate: x509.Certificate) -> bool:
+    return certificate.subject == certificate.issuer == _MADE_HERE
+
+
+def _names(certificate: x509.Certificate) -> list[str]:
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return sorted({str(name.value) for name in found})
 
 
 def _name(host: str) -> x509.GeneralName:
