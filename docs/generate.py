@@ -161,8 +161,9 @@ def cost() -> str:
         "# What a stack costs while it idles\n",
         NOTE,
         "Nothing computes while nothing happens: a test walks all that each program declares, and fails on a type that",
-        f"is not below. Fixed costs a month, in US dollars, list prices as remembered on {SEEN}, since no price list",
-        "could be fetched where this was written: look them up first. What is used is paid for besides.\n",
+        "is not below. Fixed costs a month, in US dollars. The sources are pages as copies of them stood on",
+        f"{SEEN}, and say list prices: look at yours before you count on them. Where there is no source, that it is",
+        "free was not found in writing. What is used is paid for besides.\n",
         "| provider | one whole stack | the same, where an account's free share is used up |",
         "|---|---|---|",
     ]
