@@ -1,6 +1,7 @@
 """Fixtures of every test, the emulators; how many processes run them; and what they have to tell at the end.
 
-Most of a whole run is waiting for emulators, so that two processes share it: each takes from the other what is left.
+Much of a whole run is waiting for emulators, so that three processes share two cores: each takes from the others what
+is left.
 """
 
 import os
@@ -12,7 +13,7 @@ import pytest
 from tests.live.account import LIVE
 
 pytest_plugins = ["tests.emulated"]
-WORKERS = 2
+WORKERS = 3
 _TOLD = "told"
 """Name of the property in which a test's report carries what `tell` was given."""
 
@@ -24,7 +25,7 @@ def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return 2 for a whole run; 0, none beside this process, for what was chosen by name or runs on an account."""
+    """Return WORKERS for a whole run; 0, none beside this process, for tests chosen by name, or on an account."""
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
     return WORKERS if whole and not os.environ.get(LIVE) else 0
 

@@ -1,5 +1,6 @@
 """The house rules as programs: who may import whom, style, types; one test each, so that one command is the truth."""
 
+import ast
 import subprocess
 import sys
 import tomllib
@@ -39,6 +40,27 @@ def test_format() -> None:
 
 def test_types() -> None:
     run(sys.executable, "-m", "mypy")
+
+
+def test_types_of_the_providers_are_known_where_they_are_used() -> None:
+    overrides = PROJECT["tool"]["mypy"]["overrides"]
+    (followed,) = (each["module"] for each in overrides if each["follow_imports"] == "normal")
+    listed = {name.removesuffix(".*") for name in followed}
+    sdks = ("pulumi_aws", "pulumi_azure_native", "pulumi_gcp")
+    assert set(sdks) <= listed
+    used: set[str] = set()
+    for path in (ROOT / "infra").glob("*.py"):
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        imported = [alias for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+        named = {alias.asname: alias.name for alias in imported if alias.name.startswith(sdks)}
+        used |= {module for module in named.values() if "." in module}
+        for node in nodes:
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in named:
+                sdk = named[node.value.id]
+                if "." not in sdk:
+                    used.add(f"{sdk}.{node.attr.removesuffix('_output')}")
+    own = ("_enums", "_inputs", "_utilities", "outputs", "provider")
+    assert {name for name in listed if "." in name and not name.endswith(own)} == used
 
 
 @pytest.mark.parametrize("contract", ["handlers", "handlers-apart"])

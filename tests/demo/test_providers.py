@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from fcntl import LOCK_EX, flock
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,21 +33,32 @@ SERVICE_FIGURES = frozenset({"requests", "errors", "latency_p50_ms", "latency_p9
 def demo(
     request: pytest.FixtureRequest, emulators_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
+    """Return the result of the demo on a provider; of the processes that test, one runs it for all."""
+    base = tmp_path_factory.getbasetemp()
+    kept = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / f"demo-{request.param}.json"
+    with kept.with_suffix(".lock").open("w") as lock:
+        flock(lock, LOCK_EX)
+        if not kept.exists():
+            kept.write_text(json.dumps(ran(request.param, emulators_folder, tmp_path_factory.mktemp(request.param))))
+    result: dict[str, Any] = json.loads(kept.read_text())
+    return result
+
+
+def ran(provider: str, emulators_folder: Path, folder: Path) -> dict[str, Any]:
     """Return the result of the demo on a provider, of which no process and no file is left."""
-    folder = tmp_path_factory.mktemp(request.param)
-    ran = subprocess.run(
-        [*COMMAND, "--provider", request.param],
+    ended = subprocess.run(
+        [*COMMAND, "--provider", provider],
         cwd=ROOT,
         env={**os.environ, "TIDEGATE_EMULATORS": str(emulators_folder), "TMPDIR": str(folder)},
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,
     )
-    assert ran.returncode == 0, ran.stderr[-4000:] + ran.stdout[-2000:]
+    assert ended.returncode == 0, ended.stderr[-4000:] + ended.stdout[-2000:]
     assert list(runs_in(folder)) == []
     assert list(folder.iterdir()) == []
-    result: dict[str, Any] = json.loads(ran.stdout)
-    assert result["provider"] == request.param
+    result: dict[str, Any] = json.loads(ended.stdout)
+    assert result["provider"] == provider
     return result
 
 
