@@ -261,8 +261,21 @@ def _failure(error: "auto.CommandError", name: str) -> TidegateError:
     remedy = next((remedy for pattern, remedy in _REMEDIES.items() if re.search(pattern, said)), "")
     lines = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith((" code:", "stderr:"))]
     found = [line for line in lines if "error:" in line.lower() or line.startswith("shared.errors.")] or lines
-    text = f"stack {name}: " + "; ".join(dict.fromkeys(found[-_SAID_LINES:]))
+    text = f"stack {name}: " + "; ".join(_once(found)[-_SAID_LINES:])
     return Unavailable(f"{text}; {remedy}" if remedy else text)
+
+
+def _once(lines: list[str]) -> list[str]:
+    """Return what the engine says at every step of a failure, each once, with the resource that it is about."""
+    told: dict[str, str] = {}
+    for line in lines:
+        where, found, what = line.partition("error: ")
+        words = where.split() if found else []
+        resource = f"{words[1]} {words[2]}: " if len(words) > 2 and ":" in words[1] else ""
+        text = (what if found else line).removeprefix("Exception calling application: ").strip()
+        if text not in ("", "update failed", "preview failed"):
+            told.setdefault(text, resource)
+    return [resource + text for text, resource in told.items()] or lines
 
 
 def _changes(summary: "Mapping[Any, int] | None") -> Changes:

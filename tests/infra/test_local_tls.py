@@ -78,6 +78,13 @@ def test_the_service_speaks_https_and_what_is_wrong_is_mended(stacks: Stacks, ow
     assert (home / CERTIFICATE).read_bytes() == own.certificate.read_bytes()
     assert status(told["url"], believing(str(own.authority))) == 200  # the service was started with it
 
+    (home / KEY).unlink()
+    ended = stacks.call("up", "--stack", "dev", *stacks.options("tls=true"))
+    said = f"LocalCertificate certificate: {home / CERTIFICATE} is no certificate that `tidegate up` made"
+    assert (ended.code, ended.err.strip().splitlines()[-1].count(said)) == (3, 1), ended.err
+    assert (home / CERTIFICATE).read_bytes() == own.certificate.read_bytes()
+    put(home, own)
+
     assert stacks.up("dev")["outputs"]["url"].startswith("http://")
     assert (home / KEY).read_bytes() == own.key.read_bytes()
     assert stacks.up("dev", "tls=true")["outputs"]["url"].startswith("https://")
