@@ -40,11 +40,12 @@ class CertificateProvider(ResourceProvider):
 
     def delete(self, id_: str, props: dict[str, Any]) -> None:
         """Remove what `up` made."""
-        from functions.runtimes.local.tls import is_made_here
+        from functions.runtimes.local.tls import pair_at
 
-        if is_made_here(_files(props)[0]):
+        pair = pair_at(*_files(props))
+        if pair is not None and pair.made_here:
             for file in _files(props):
-                file.unlink(missing_ok=True)
+                file.unlink()
 
 
 class Certificate(Resource, module="tidegate", name="LocalCertificate"):
@@ -64,13 +65,16 @@ class Certificate(Resource, module="tidegate", name="LocalCertificate"):
 
 def names_of(host: str, more: Sequence[str] = ()) -> list[str]:
     """Return what a certificate is for where a stack listens at `host`: that, this machine's own names, and `more`."""
+    named = {_as_written(name) for name in (host, *more)}
+    return sorted({"localhost", "127.0.0.1", "::1", *named} - {"0.0.0.0", "::"})  # noqa: S104 - what is left out
+
+
+def _as_written(name: str) -> str:
+    """Return a name, or an address as certificates have it: in lower case, without zeros that need not be there."""
     try:
-        address = ipaddress.ip_address(host)
+        return str(ipaddress.ip_address(name))
     except ValueError:
-        listens = [host]
-    else:
-        listens = [] if address.is_unspecified else [str(address)]
-    return sorted({"localhost", "127.0.0.1", "::1", *listens, *more})
+        return name
 
 
 def _files(props: dict[str, Any]) -> tuple[Path, Path]:
@@ -98,8 +102,8 @@ def _settled(props: dict[str, Any]) -> dict[str, Any]:
             f"{certificate} is no certificate that `tidegate up` made, and {key.name} beside it is no key that fits: "
             "mend the pair, or move both away, so that a new one can be made"
         )
-    elif key.exists() and not certificate.exists():  # whose it is nobody can say
-        key.rename(key.with_name(f"{key.name}.before"))
+    elif key.exists():  # whose it is nobody can say
+        key.rename(key.with_name(f"{key.name}.{_now():%Y%m%dT%H%M%S.%f}"))
     for file, body in zip((certificate, key), self_signed(props["names"], _now()), strict=True):
         write_whole(file, body, mode=0o600)
     return _seen(props)

@@ -126,6 +126,8 @@ def test_other_names_make_ours_anew_and_leave_the_operators(tmp_path: Path, own:
     assert "stack.example" in renamed["held"]
     assert not changes(renamed, at(home, "stack.example"))
     assert not changes(renamed, at(home))  # it is still for what it has to be for
+    other = tmp_path / "other"
+    assert not changes(provider.create(at(other, "2001:DB8:0::1")).outs or {}, at(other, "2001:db8::1"))
 
     put(home, own)
     seen = provider.read("id", renamed).outs
@@ -171,7 +173,14 @@ def test_what_up_did_not_make_is_never_written_over(tmp_path: Path, own: Certifi
     put(home, own)
     (home / CERTIFICATE).unlink()
     provider.update("id", made, at(home))
-    assert (home / f"{KEY}.before").read_bytes() == own.key.read_bytes()
+    (home / KEY).write_bytes(own.key.read_bytes())  # copied first, while ours is still the certificate
+    provider.update("id", made, at(home))
+    aside = list((home / SECRETS).glob("tls.key.*"))
+    assert [file.read_bytes() for file in aside] == [own.key.read_bytes()] * 2
+    (home / KEY).write_bytes(own.key.read_bytes())
+    provider.delete("id", made)
+    assert (home / KEY).read_bytes() == own.key.read_bytes()
+    provider.update("id", made, at(home))
     assert checked(given(create_home(home), tls_certificate=CERTIFICATE, tls_key=KEY))
 
 
@@ -251,6 +260,7 @@ def test_what_it_is_for() -> None:
     assert names_of("127.0.0.1") == ["127.0.0.1", "::1", "localhost"]
     assert "stack.example" in names_of("stack.example")
     assert names_of("0.0.0.0", ["stack.example"]) == ["127.0.0.1", "::1", "localhost", "stack.example"]
+    assert names_of("::", ["2001:DB8:0::1"]) == ["127.0.0.1", "2001:db8::1", "::1", "localhost"]
 
 
 @pytest.mark.parametrize(
