@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pulumi
@@ -12,7 +13,7 @@ from infra import plan
 from infra.aws_policies import LAMBDA, SCHEDULER, Places, assumed_by, document, policy_of
 from infra.components import Function as FunctionPart
 from infra.components import Platform, Schedule
-from infra.configuration import Configuration
+from infra.configuration import NAMESPACE, Configuration
 from infra.package.packages import Package, packages_folder, read_package
 from shared.errors import ConfigurationError
 from shared.topology import Function, Unit
@@ -38,6 +39,7 @@ class Functions:
     ) -> None:
         self._platform = platform
         self._configuration = configuration
+        self._packages = packages
         self._places = places
         self._settings = settings
         self.names: dict[str, pulumi.Output[str]] = {}
@@ -49,7 +51,7 @@ class Functions:
         if MEASURED in logs and not configuration.ports.metrics:
             self._places = msgspec.structs.replace(places, measurements=logs[MEASURED].arn)
         for function in callable_:
-            self._make(function, packages[function.unit], parts[function.name], logs[function.name])
+            self._make(function, parts[function.name], logs[function.name])
         for tick in plan.ticks(configuration, callable_):
             self._schedule(tick)
 
@@ -61,7 +63,15 @@ class Functions:
             opts=pulumi.ResourceOptions(parent=part),
         )
 
-    def _make(self, function: Function, package: Package, part: FunctionPart, log: aws.cloudwatch.LogGroup) -> None:
+    def _code(self, unit: Unit) -> dict[str, Any]:
+        """Return what a function of the unit is made of: its image where one is given, else its zip."""
+        if image := self._configuration.function_images.get(unit):
+            return {"package_type": "Image", "image_uri": image, "image_config": {"commands": [HANDLER]}}
+        package = self._packages[unit]
+        archive = pulumi.FileArchive(str(Path(package.path)))
+        return {"runtime": f"python{package.python}", "handler": HANDLER, "code": archive}
+
+    def _make(self, function: Function, part: FunctionPart, log: aws.cloudwatch.LogGroup) -> None:
         configuration, name = self._configuration, f"{self._configuration.name}-{function.name}"
         within = pulumi.ResourceOptions(parent=part)
         role = aws.iam.Role(
@@ -79,9 +89,6 @@ class Functions:
             name=name,
             description=function.about[:256],
             role=role.arn,
-            runtime=f"python{package.python}",
-            handler=HANDLER,
-            code=pulumi.FileArchive(str(Path(package.path))),
             architectures=[configuration.architecture],
             memory_size=plan.memory_mb(configuration, function),
             timeout=function.timeout_s,
@@ -89,6 +96,7 @@ class Functions:
             environment={"variables": {SETTINGS: self._settings, FUNCTION: function.name}},
             logging_config={"log_format": "Text", "log_group": log.name},
             opts=pulumi.ResourceOptions(parent=part, depends_on=[rights]),
+            **self._code(function.unit),
         )
         self.names[function.name], self.arns[function.name] = made.name, made.arn
         self.rights[function.name] = rights
@@ -126,18 +134,20 @@ class Functions:
 
 
 def packages_of(configuration: Configuration, functions: Sequence[Function]) -> dict[Unit, Package]:
-    """Return the packages that the functions are in.
+    """Return the packages that the functions are in, but for those of which the configuration gives an image.
 
     Raises: ConfigurationError: one is missing, damaged, or too large for Lambda.
     """
-    units = plan.units([function for function in functions if not function.job])
+    called = [function for function in functions if not function.job]
+    units = [unit for unit in plan.units(called) if unit not in configuration.function_images]
     folder = packages_folder(configuration)
     found = {unit: read_package(folder, unit, "aws", configuration.architecture) for unit in units}
     for package in found.values():
         if package.unpacked_bytes > MAX_UNPACKED_BYTES:
             raise ConfigurationError(
                 f"package {package.path} has {package.unpacked_bytes / 1e6:.0f} MB unpacked, and Lambda takes "
-                f"{MAX_UNPACKED_BYTES / 1e6:.0f}: make the unit smaller (`tidegate package` says what is big)"
+                f"{MAX_UNPACKED_BYTES / 1e6:.0f}: make the unit smaller (`tidegate package` says what is "
+                f"big), or make an image of it and give that as {NAMESPACE}functionImages (docs/packages.md)"
             )
     return found
 

@@ -14,14 +14,16 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from shared.errors import ConfigurationError
-from shared.topology import BY_NAME
+from shared.topology import BY_NAME, FUNCTIONS
 
 PROVIDERS = ("local", "aws", "azure", "gcp")
 NAMESPACE = "tidegate:"
+CALLED_UNITS: list[str] = sorted({function.unit for function in FUNCTIONS if not function.job})
 LEAST_MEMORY_MB, MOST_MEMORY_MB = 256, 10_240
 _NAME = re.compile("[a-z][a-z0-9-]{1,22}[a-z0-9]")
 _REGION = re.compile("[a-z][a-z0-9-]{1,30}")
 _MAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}\.[^@\s.]{2,}")
+_ECR = re.compile(r"\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/[a-z0-9._/-]{2,256}@sha256:[0-9a-f]{64}")
 _HOST = re.compile(
     r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
 )
@@ -82,6 +84,9 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     sweep_every_s: Annotated[float, _about("How often what was missed is looked for, in seconds; 0 for never.")] = 900.0
     packages: Annotated[str, _about("The folder of built units (`tidegate package`), from infra/.")] = "../dist"
     job_image: Annotated[str, _about("The train unit's image, with its digest. Required on clouds.")] = ""
+    function_images: Annotated[
+        dict[str, str], _about("On AWS: deploy unit to its image with its digest, where it does not fit a zip.")
+    ] = {}
     home: Annotated[
         str, _about("Of a local stack: the folder with its state; beside Pulumi's own where none is given.")
     ] = ""
@@ -153,6 +158,18 @@ def _check(found: Configuration) -> None:
             )
     if found.provider == "gcp" and not found.project:
         raise ConfigurationError(f"{NAMESPACE}project is missing: `pulumi config set tidegate:project ID`")
+    for unit, image in found.function_images.items():
+        if unit not in CALLED_UNITS:
+            raise ConfigurationError(
+                f"{NAMESPACE}functionImages names {unit!r}, which is no unit of functions that are called"
+                f"{_instead(unit, CALLED_UNITS)}; there are {_list(CALLED_UNITS)}"
+            )
+        if found.provider != "aws" or not _ECR.fullmatch(image) or f".ecr.{found.region}." not in image:
+            raise ConfigurationError(
+                f"{NAMESPACE}functionImages.{unit} is {image[:120]!r} on {found.provider}: write an image of AWS's "
+                "registry in the stack's region, ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME@sha256:... "
+                "(docs/packages.md); other providers take zips of any size"
+            )
     for function, megabytes in found.memory_mb.items():
         if function not in BY_NAME:
             hint = _instead(function, list(BY_NAME))

@@ -22,7 +22,7 @@ def small_packages(folder: Path, provider: str) -> Path:
             python="3.11",
             digest=digest_of(body),
             size_bytes=len(body),
-            unpacked_bytes=0,
+            unpacked_bytes=11,
             libraries={},
         )
         (folder / f"{name}.json").write_bytes(encode(package))

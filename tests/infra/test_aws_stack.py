@@ -8,8 +8,13 @@ from typing import Any
 
 import pytest
 
+from infra import aws_functions
+from infra.aws_functions import packages_of
+from infra.configuration import read_configuration
 from localstack import emulators
 from localstack.ecs_runner import ecs
+from shared.errors import ConfigurationError
+from shared.topology import FUNCTIONS
 from tests.infra.cloud_packages import small_packages
 from tests.infra.conftest import Stacks, options_of
 from tests.infra.life import NAME, Cloud, is_lived, recovers_from_a_kill
@@ -176,8 +181,13 @@ def test_a_bucket_that_is_taken_is_told_and_the_state_stays_usable(
         (("packages=/nowhere",), "there is no package /nowhere/"),
         (("jobImage=train:latest",), "tidegate:jobImage"),
         (("region=",), "tidegate:region is missing"),
+        (
+            ('functionImages={"dta":"x"}',),
+            "functionImages names 'dta', which is no unit of functions that are called, did",
+        ),
+        (('functionImages={"data":"data:latest"}',), "tidegate:functionImages.data is 'data:latest' on aws: write an"),
     ],
-    ids=["key", "queues", "landing", "package", "image", "region"],
+    ids=["key", "queues", "landing", "package", "image", "region", "unit", "tag"],
 )
 def test_what_cannot_be_is_told_before_anything_is_made(
     stacks: Stacks, account: Account, changes: tuple[str, ...], told: str
@@ -186,6 +196,36 @@ def test_what_cannot_be_is_told_before_anything_is_made(
     assert told in ended.err.strip().splitlines()[-1]
     assert ended.code == 2, ended.err[-2000:]
     assert account.left() == {}
+
+
+def test_a_unit_of_which_an_image_is_given_needs_no_zip(cloud: Cloud, tmp_path: Path) -> None:
+    image = f"111122223333.dkr.ecr.{REGION}.amazonaws.com/tidegate/data@sha256:" + "1" * 64
+    for file in Path(cloud.config["packages"]).glob("data-*"):
+        file.unlink()
+    with cloud.environ(tmp_path / "stacks"):
+        cloud.stack(functionImages={"data": image}).preview()
+    planned = list(cloud.served.planned.values())
+    functions = {each.name: each.inputs for each in planned if each.type == "aws:lambda/function:Function"}
+    data = {function.name for function in FUNCTIONS if function.unit == "data"}
+    assert data
+    for name, given in functions.items():
+        if name in data:
+            assert (given["packageType"], given["imageUri"]) == ("Image", image)
+            assert given["imageConfig"] == {"commands": ["functions.runtimes.aws.main.handler"]}
+            assert not {"handler", "runtime", "code"} & set(given)
+        else:
+            assert {"handler", "runtime", "code"} <= set(given)
+            assert not {"packageType", "imageUri"} & set(given)
+    assert data < set(functions)
+    assert breaches(AWS, planned) == []
+
+
+def test_a_unit_that_fits_no_zip_is_refused_with_what_to_do(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    configuration = read_configuration(cloud.config, NAME)
+    assert set(packages_of(configuration, FUNCTIONS)) == {"serve", "data"}
+    monkeypatch.setattr(aws_functions, "MAX_UNPACKED_BYTES", 10)
+    with pytest.raises(ConfigurationError, match="make an image of it and give that as tidegate:functionImages"):
+        packages_of(configuration, FUNCTIONS)
 
 
 def test_without_credentials_the_remedy_is_told(stacks: Stacks) -> None:
