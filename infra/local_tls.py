@@ -65,16 +65,15 @@ class Certificate(Resource, module="tidegate", name="LocalCertificate"):
 
 def names_of(host: str, more: Sequence[str] = ()) -> list[str]:
     """Return what a certificate is for where a stack listens at `host`: that, this machine's own names, and `more`."""
-    named = {_as_written(name) for name in (host, *more)}
-    return sorted({"localhost", "127.0.0.1", "::1", *named} - {"0.0.0.0", "::"})  # noqa: S104 - what is left out
-
-
-def _as_written(name: str) -> str:
-    """Return a name, or an address as certificates have it: in lower case, without zeros that need not be there."""
-    try:
-        return str(ipaddress.ip_address(name))
-    except ValueError:
-        return name
+    named = {"localhost", "127.0.0.1", "::1"}
+    for name in (host, *more):
+        try:
+            address = ipaddress.ip_address(name)
+        except ValueError:
+            named.add(name)
+        else:
+            named |= set() if address.is_unspecified else {str(address)}  # as it is written in certificates
+    return sorted(named)
 
 
 def _files(props: dict[str, Any]) -> tuple[Path, Path]:
@@ -120,7 +119,7 @@ def _seen(props: dict[str, Any]) -> dict[str, Any]:
             "warning": "",
             "fingerprint": "",
             "held": [],
-            "made_here": True,
+            "made_here": False,
         }
     wrong = warning = ""
     if pair.ends_soon(_now()) and pair.made_here:

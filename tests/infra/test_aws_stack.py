@@ -198,26 +198,25 @@ def test_what_cannot_be_is_told_before_anything_is_made(
     assert account.left() == {}
 
 
-def test_a_unit_of_which_an_image_is_given_needs_no_zip(cloud: Cloud, tmp_path: Path) -> None:
+def test_a_unit_of_which_an_image_is_given_needs_no_zip(cloud: Cloud, account: Account, tmp_path: Path) -> None:
     image = f"111122223333.dkr.ecr.{REGION}.amazonaws.com/tidegate/data@sha256:" + "1" * 64
-    for file in Path(cloud.config["packages"]).glob("data-*"):
-        file.unlink()
-    with cloud.environ(tmp_path / "stacks"):
-        cloud.stack(functionImages={"data": image}).preview()
-    planned = list(cloud.served.planned.values())
-    functions = {each.name: each.inputs for each in planned if each.type == "aws:lambda/function:Function"}
     data = {function.name for function in FUNCTIONS if function.unit == "data"}
-    assert data
-    for name, given in functions.items():
-        if name in data:
-            assert (given["packageType"], given["imageUri"]) == ("Image", image)
-            assert given["imageConfig"] == {"commands": ["functions.runtimes.aws.main.handler"]}
-            assert not {"handler", "runtime", "code"} & set(given)
-        else:
-            assert {"handler", "runtime", "code"} <= set(given)
-            assert not {"packageType", "imageUri"} & set(given)
-    assert data < set(functions)
+    with cloud.environ(tmp_path / "stacks"):
+        cloud.stack().up()
+        for file in Path(cloud.config["packages"]).glob("data-*"):
+            file.unlink()
+        done = cloud.done(lambda: cloud.stack(functionImages={"data": image}).up())
+        assert cloud.stack(functionImages={"data": image}).preview().none
+    assert {name for what, name in done if what == "create"} >= data  # a zip cannot become an image: it is made anew
+    for function in FUNCTIONS:
+        if not function.job:
+            seen = account.client("lambda").get_function(FunctionName=f"{NAME}-{function.name}")
+            assert seen["Configuration"]["PackageType"] == ("Image" if function.name in data else "Zip")
+            assert seen["Code"].get("ImageUri") == (image if function.name in data else None)
+    planned = list(cloud.served.planned.values())
     assert breaches(AWS, planned) == []
+    deleted = {type_ for what, type_, _ in cloud.served.log if what == "delete"}
+    assert not deleted & DATA
 
 
 def test_a_unit_that_fits_no_zip_is_refused_with_what_to_do(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,7 +74,9 @@ def test_the_service_speaks_https_and_what_is_wrong_is_mended(stacks: Stacks, ow
     assert status(stacks.up("dev", "tls=true")["outputs"]["url"], believing(made["certificate"])) == 200
 
     put(home, own)
-    told = stacks.up("dev", "tls=true")["outputs"]
+    ended = stacks.call("up", "--stack", "dev", "--json", *stacks.options("tls=true"))
+    assert "is yours, and ends on" in ended.err  # it is valid for a day
+    told = ended.document["outputs"]
     assert (home / CERTIFICATE).read_bytes() == own.certificate.read_bytes()
     assert status(told["url"], believing(str(own.authority))) == 200  # the service was started with it
 
@@ -264,7 +266,7 @@ def test_what_it_is_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("given", "said"),
     [
         ({"host": "0.0.0.0"}, "tlsNames is empty"),
         ({"host": "::"}, "tlsNames is empty"),
@@ -273,8 +275,11 @@ def test_what_it_is_for() -> None:
         ({"tlsNames": ["*.example"]}, "tlsNames has"),
     ],
 )
-def test_names_that_cannot_be_are_refused(changes: dict[str, Any], said: str) -> None:
+def test_names_that_cannot_be_are_refused(given: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(said)):
-        read_configuration({"provider": "local", "tls": True, **changes}, "dev")
+        read_configuration({"provider": "local", "tls": True, **given}, "dev")
+
+
+def test_names_and_addresses_of_one_host_are_taken() -> None:
     fine = {"host": "0.0.0.0", "tlsNames": ["stack.example", "192.0.2.7", "2001:db8::1"]}
     assert read_configuration({"provider": "local", "tls": True, **fine}, "dev").tls

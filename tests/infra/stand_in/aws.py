@@ -90,7 +90,7 @@ class Account:
             "aws:iam/rolePolicy:RolePolicy": RolePolicy(self, "role", "name"),
             "aws:secretsmanager/secret:Secret": Secret(self, "name"),
             "aws:cloudwatch/logGroup:LogGroup": LogGroup(self, "name"),
-            "aws:lambda/function:Function": Function(self, "name"),
+            "aws:lambda/function:Function": Function(self, "name", "packageType"),
             "aws:lambda/eventSourceMapping:EventSourceMapping": EventSource(self, "eventSourceArn", "functionName"),
             "aws:lambda/permission:Permission": Permission(self, "function", "principal", "action", "sourceArn"),
             "aws:apigatewayv2/api:Api": Api(self, "protocolType"),

@@ -234,26 +234,37 @@ class LogGroup(Emulated):
 
 
 class Function(Emulated):
-    """A function of Lambda, from its package."""
+    """A function of Lambda, from its package. Of one that is an image the emulator keeps what is said of it."""
 
     def _configuration(self, inputs: Properties) -> Properties:
         variables = dict(inputs["environment"]["variables"])
         variables[SETTINGS] = self.account.here(variables[SETTINGS])
         return {
             "FunctionName": inputs["name"],
-            "Runtime": "provided.al2023",
-            "Handler": inputs["handler"],
+            **self._started_by(inputs),
             "Role": inputs["role"],
             "Timeout": int(inputs["timeout"]),
             "MemorySize": int(inputs["memorySize"]),
             "Environment": {"Variables": variables},
         }
 
-    def make(self, inputs: Properties) -> tuple[str, Properties]:
-        aws, name = self.client("lambda"), inputs["name"]
+    def _started_by(self, inputs: Properties) -> Properties:
+        if inputs.get("packageType") == "Image":
+            if wrong := {"runtime", "handler", "code"} & set(inputs):
+                raise Refused(f"an image has no {', '.join(sorted(wrong))}")
+            return {"ImageConfig": {"Command": list(inputs["imageConfig"]["commands"])}}
         if inputs["runtime"] != f"python{sys.version_info.major}.{sys.version_info.minor}":
             raise Refused(f"this machine has no {inputs['runtime']}")
-        arn = aws.create_function(Code={"ZipFile": self.account.code(inputs)}, **self._configuration(inputs))[
+        return {"Runtime": "provided.al2023", "Handler": inputs["handler"]}
+
+    def _code(self, inputs: Properties) -> Properties:
+        image = inputs.get("imageUri")
+        return {"ImageUri": image} if image else {"ZipFile": self.account.code(inputs)}
+
+    def make(self, inputs: Properties) -> tuple[str, Properties]:
+        aws, name = self.client("lambda"), inputs["name"]
+        kind = str(inputs.get("packageType", "Zip"))
+        arn = aws.create_function(Code=self._code(inputs), PackageType=kind, **self._configuration(inputs))[
             "FunctionArn"
         ]
         self._reserve(inputs)
@@ -271,7 +282,7 @@ class Function(Emulated):
 
     def change(self, id_: str, inputs: Properties) -> Properties:
         self.client("lambda").update_function_configuration(**self._configuration(inputs))
-        self.client("lambda").update_function_code(FunctionName=id_, ZipFile=self.account.code(inputs))
+        self.client("lambda").update_function_code(FunctionName=id_, **self._code(inputs))
         self._reserve(inputs)
         return {}
 
