@@ -89,7 +89,7 @@ def check_delay(delay_s: float) -> None:
 
 
 def check_visibility(visibility_s: float) -> None:
-    """Refuse a loan that is not of 0 s to 12 h. Raises: InvalidInput."""
+    """Refuse a lease that is not of 0 s to 12 h. Raises: InvalidInput."""
     _check_within("visibility_s", visibility_s, 0.0, MAX_VISIBILITY_S)
 
 

@@ -1,6 +1,6 @@
 """Calls of obstore that end in time, and that can be interrupted.
 
-It fixes its timeout per client, ours is each call's own: so there is a client for each of a few patiences, and a call
+It fixes its timeout per client, ours is each call's own: so there is a client for each of a few timeouts, and a call
 takes the longest that fits the time that it has left. While it waits it hears no signal, and signals are heard by a
 process's main thread alone: so that one lets another thread wait. obstore's async calls would need neither, but
 asyncio, which takes as long to import as everything of ours does in a small function.
@@ -10,14 +10,14 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from adapters.patience import fitting_s
+from adapters.deadlines import fitting_s
 
-PATIENCES_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, *(40.0 * 1.25**step for step in range(21)))
+TIMEOUTS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, *(40.0 * 1.25**step for step in range(21)))
 """Half of the time at least, and four fifths of it where much is to be read: up to an hour."""
 T = TypeVar("T")
 
 
-class Patient:
+class ClientPool:
     """Clients by how long they wait, each made when it is first needed. Safe to share between threads.
 
     Args: make: seconds -> a client whose requests, bodies included, end within them.
@@ -33,11 +33,11 @@ class Patient:
 
         Raises: what making it raises.
         """
-        patience_s = fitting_s(left_s, PATIENCES_S)
+        timeout_s = fitting_s(left_s, TIMEOUTS_S)
         with self._lock:
-            if patience_s not in self._made:
-                self._made[patience_s] = self._make(patience_s)
-            return self._made[patience_s]
+            if timeout_s not in self._made:
+                self._made[timeout_s] = self._make(timeout_s)
+            return self._made[timeout_s]
 
 
 def interruptible(act: Callable[[], T]) -> T:

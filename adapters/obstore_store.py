@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from adapters import write_id
 from adapters.arguments import check_expires, check_key, check_range, is_key
+from adapters.deadlines import Deadline, persist, repeat
 from adapters.obstore_answers import Answer, answer_of, begins_past_the_end
-from adapters.obstore_calls import Patient, interruptible
-from adapters.patience import Deadline, persist, repeat
-from adapters.write_id import WRITE_ID, Standing
+from adapters.obstore_calls import ClientPool, interruptible
+from adapters.write_id import WRITE_ID, Existing
 from shared.errors import (
     AlreadyExists,
     InvalidInput,
@@ -43,11 +43,11 @@ def no_retries() -> "RetryConfig":
     return {"max_retries": 0, "retry_timeout": timedelta(seconds=1)}
 
 
-def client_options(patience_s: float, endpoint: str) -> "ClientConfig":
+def client_options(timeout_s: float, endpoint: str) -> "ClientConfig":
     """Return the settings of a client that waits so long for a whole answer; without encryption only where asked."""
     return {
-        "timeout": timedelta(seconds=patience_s),
-        "connect_timeout": timedelta(seconds=min(_CONNECT_S, patience_s)),
+        "timeout": timedelta(seconds=timeout_s),
+        "connect_timeout": timedelta(seconds=min(_CONNECT_S, timeout_s)),
         "allow_http": endpoint.startswith("http://"),
     }
 
@@ -78,7 +78,7 @@ class ObstoreStore:
         max_segments: int = 1 << 30,
     ) -> None:
         self._provider = provider
-        self._clients = Patient(make)
+        self._clients = ClientPool(make)
         self._translate = translate
         self._place_is_missing = place_is_missing
         self._prefix = prefix
@@ -148,7 +148,7 @@ class ObstoreStore:
                     resource=key,
                 ) from error
 
-        return write_id.put_new(write, lambda left_s: self._standing(key, path, left_s), deadline)
+        return write_id.put_new(write, lambda left_s: self._existing(key, path, left_s), deadline)
 
     def put(self, key: str, body: bytes, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> str:
         """Write the object in one request; a lost answer is settled by writing again."""
@@ -244,13 +244,13 @@ class ObstoreStore:
 
         return persist(lambda left_s: self._call(fetch, left_s, operation, key), deadline)
 
-    def _standing(self, key: str, path: str, left_s: float) -> Standing | None:
-        def fetch(client: Any) -> Standing | None:
+    def _existing(self, key: str, path: str, left_s: float) -> Existing | None:
+        def fetch(client: Any) -> Existing | None:
             try:
                 found = _obstore().get(client, path, options={"head": True})
             except FileNotFoundError:
                 return None
-            return Standing(str(found.attributes.get(WRITE_ID, "")), _etag(found.meta))
+            return Existing(str(found.attributes.get(WRITE_ID, "")), _etag(found.meta))
 
         return self._call(fetch, left_s, "put_new", key)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from adapters.patience import Deadline, chance, pause_s, persist
+from adapters.deadlines import Deadline, chance, pause_s, persist
 from shared.errors import AlreadyExists, OutcomeUnknown, TransientError
 from shared.ports import Created, Exists
 
@@ -18,7 +18,7 @@ WRITE_ID = "tidegate_write"
 """The metadata's name for it: letters and underscores only, as Azure asks of names."""
 
 
-class Standing(msgspec.Struct, frozen=True):
+class Existing(msgspec.Struct, frozen=True):
     """What stands under a key: the write id that it carries ("" for none) and its etag."""
 
     write_id: str
@@ -27,7 +27,7 @@ class Standing(msgspec.Struct, frozen=True):
 
 def put_new(
     write: Callable[[str, float], str],
-    standing: Callable[[float], Standing | None],
+    existing: Callable[[float], Existing | None],
     deadline: Deadline,
     new_id: Callable[[], str] = lambda: os.urandom(16).hex(),
 ) -> Created | Exists:
@@ -37,10 +37,10 @@ def put_new(
         write: (write id, seconds left) -> etag; creates the object with the id in its metadata. It sends once, and
             raises AlreadyExists where an object stands there, Throttled or Unavailable where certainly nothing was
             done, and OutcomeUnknown where the answer was lost.
-        standing: (seconds left) -> what stands there, None where nothing does.
+        existing: (seconds left) -> what stands there, None where nothing does.
         deadline: of the whole; new_id: gives the write id, one for all attempts.
     Raises: OutcomeUnknown: an answer was lost, and reading back was not possible in time. DeadlineExceeded,
-        Throttled, Unavailable: nothing was done. Whatever else `write` and `standing` raise.
+        Throttled, Unavailable: nothing was done. Whatever else `write` and `existing` raise.
     """
     write_id = new_id()
     in_doubt = 0
@@ -57,7 +57,7 @@ def put_new(
                 raise _unknown(deadline) from error
             raise
         try:
-            found = persist(standing, deadline)
+            found = persist(existing, deadline)
         except TransientError as error:
             raise _unknown(deadline) from error
         if found is not None:

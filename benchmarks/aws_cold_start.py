@@ -30,7 +30,7 @@ REGION = "eu-west-1"
 STORES = ("landing", "system", "capture")
 SERVE, DATA = "numpy, onnxruntime", "numpy, pyarrow"
 LIBRARIES = {"infer": SERVE, "validate": DATA, "monitor": DATA, "collect": DATA}
-OTHERS = ("register", "trigger", "release", "uploads", "labels", "sweep")
+OTHERS = ("register", "trigger", "release", "uploads", "labels", "reconcile")
 LIVE: dict[str, Any] = {
     "version": "2.0",
     "rawPath": "/v2/health/live",

@@ -30,7 +30,7 @@ def lineage(
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Walk the lineage both ways: upload, dataset, training, run, model, stage, window, alert, next training.
+    """Walk the lineage both ways: upload, dataset, training, run, model, release, window, alert, next training.
 
     Example: tidegate lineage model.1
     """
@@ -51,7 +51,7 @@ def lineage(
     def show() -> None:
         if captured is not None:
             outcome = f"probability {captured.probability:.4f}, label {captured.label}"
-            say(f"prediction {captured.id}: {outcome}, by model {captured.model} in epoch {captured.epoch}")
+            say(f"prediction {captured.id}: {outcome}, by model {captured.model} in revision {captured.revision}")
         render(tree(f"{start} came from", start, up), tree(f"of {start} came", start, down))
 
     emit(answer, as_json, show)

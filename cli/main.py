@@ -98,7 +98,7 @@ def root(
         bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Print the version.")
     ] = False,
 ) -> None:
-    """Serverless MLOps for tabular data: from a charter and data to a model that is served and watched."""
+    """Serverless MLOps for tabular data: from a charter and data to a model that is served and monitored."""
     if context.invoked_subcommand is None:
         sys.stdout.write(context.get_help() + "\n")
 

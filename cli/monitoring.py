@@ -213,7 +213,7 @@ def _show_report(report: "WindowReport") -> None:
 
 def _show_status(one: "Status") -> None:
     charter = f"charter {one.charter} in effect" if one.charter else "no charter in effect"
-    champion = f"model {one.champion} serves (epoch {one.epoch})" if one.champion else "no model serves"
+    champion = f"model {one.champion} serves (revision {one.revision})" if one.champion else "no model serves"
     data = f"{counted(one.datasets, 'dataset')}, {counted(one.rows, 'row')}"
     say(f"\n{one.usecase}: {charter}; {data}, {one.quarantined} quarantined")
     say(f"  {counted(one.models, 'model')}; {champion}")

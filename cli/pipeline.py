@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from shared.monitoring.status import TrainingStatus
     from shared.platform import Platform
     from shared.ports import ObjectStore
-    from shared.serving.records import Stage
+    from shared.serving.records import ReleaseDecision
 
 REFUSED = 1
 UNDER_WAY = ("running", "succeeded")
@@ -58,8 +58,8 @@ def train(
         if not settle(opened_home, lambda: _ended(chosen, cause, platform.system), wait):
             raise DeadlineExceeded(f"not done after {wait:g} s, and it goes on: `tidegate status` tells how far it is")
     training = _training(chosen, cause, platform.system)
-    stage = _stage(chosen, training, platform.system)
-    answer = {"usecase": chosen, "cause": cause, "training": training, "stage": stage}
+    release = _release_of(chosen, training, platform.system)
+    answer = {"usecase": chosen, "cause": cause, "training": training, "release": release}
 
     def show() -> None:
         if training is None:
@@ -67,10 +67,12 @@ def train(
             return
         say(f"training {training.number}: {training.state} ({training.reason})")
         if training.model is not None:
-            say(f"model {training.model}: {stage.action + ' (' + stage.reason + ')' if stage else 'not decided yet'}")
+            say(
+                f"model {training.model}: {release.action + ' (' + release.reason + ')' if release else 'not decided yet'}"
+            )
 
     emit(answer, as_json, show)
-    if wait > 0 and not (stage is not None and stage.action == "release"):
+    if wait > 0 and not (release is not None and release.action == "release"):
         raise typer.Exit(REFUSED)
 
 
@@ -106,7 +108,7 @@ def _ended(usecase: str, cause: str, system: "ObjectStore") -> bool:
     training = _training(usecase, cause, system)
     if training is None or training.state in UNDER_WAY:
         return False
-    return training.model is None or _stage(usecase, training, system) is not None
+    return training.model is None or _release_of(usecase, training, system) is not None
 
 
 def _training(usecase: str, cause: str, system: "ObjectStore") -> "TrainingStatus | None":
@@ -115,13 +117,13 @@ def _training(usecase: str, cause: str, system: "ObjectStore") -> "TrainingStatu
     return next((one for one in status(system, usecase).trainings if one.cause == cause), None)
 
 
-def _stage(usecase: str, training: "TrainingStatus | None", system: "ObjectStore") -> "Stage | None":
+def _release_of(usecase: str, training: "TrainingStatus | None", system: "ObjectStore") -> "ReleaseDecision | None":
     """Return what release decided about the training's model, None before it did."""
     from shared import layout
     from shared.registry.ledger import Ledger
-    from shared.serving.records import Stage
+    from shared.serving.records import ReleaseDecision
 
     if training is None or training.model is None:
         return None
-    entries = Ledger(system, layout.STAGES, usecase, Stage).entries()
+    entries = Ledger(system, layout.RELEASES, usecase, ReleaseDecision).entries()
     return next((entry.document for entry in entries if entry.document.cause == f"model.{training.model}"), None)

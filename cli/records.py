@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from shared.layout import Family
     from shared.ports import ObjectStore
 
-LEDGERS = ("charter", "contract", "pipeline", "dataset", "training", "model", "stage")
+LEDGERS = ("charter", "contract", "pipeline", "dataset", "training", "model", "release")
 NAMED = ("receipt", "window", "alert")
 KINDS = (*LEDGERS, *NAMED)
 

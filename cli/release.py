@@ -69,5 +69,5 @@ def _change(
     chosen = usecase_of(platform.system, usecase)
     asked = ReleaseRequest(action=action, reason=why, model=model)
     entry = transition(chosen, asked, who, f"request.{platform.ids.new()}", platform.system)
-    answer = {"usecase": chosen, "epoch": entry.number, "stage": entry.document}
-    emit(answer, as_json, lambda: say(f"{chosen}: model {entry.document.champion} serves (epoch {entry.number})"))
+    answer = {"usecase": chosen, "revision": entry.number, "release": entry.document}
+    emit(answer, as_json, lambda: say(f"{chosen}: model {entry.document.champion} serves (revision {entry.number})"))

@@ -117,7 +117,7 @@ def predict(
     Example: tidegate predict tomorrow.csv > predicted.csv
     """
     from cli.client import connected
-    from functions.release import stages
+    from functions.release import releases
 
     body = _bytes_of(file)
     opened_home = opened(home)
@@ -129,8 +129,8 @@ def predict(
             answers = [client.call("POST", f"/v2/models/{chosen}/infer", body)]
             rows = _rows(answers[0], {})
         else:
-            epoch = stages(system, chosen).tail_number()
-            rows, answers = _predict_table(client, chosen, body, file, rules, epoch)
+            revision = releases(system, chosen).tail_number()
+            rows, answers = _predict_table(client, chosen, body, file, rules, revision)
     answer = {"usecase": chosen, "model": answers[0]["model_version"], "predictions": rows}
     emit(answer, as_json, lambda: _write_csv(rows))
 
@@ -175,11 +175,11 @@ def labels(
 
 
 def _predict_table(
-    client: "Client", usecase: str, body: bytes, file: str, rules: "Charter", epoch: int
+    client: "Client", usecase: str, body: bytes, file: str, rules: "Charter", revision: int
 ) -> tuple[list[dict[str, Any]], list[Any]]:
     """Return one prediction for each row, in the file's order, and the stack's answers.
 
-    Request ids follow from the epoch, the moment and the rows, so that the same question again is the same predictions.
+    Request ids follow from the revision, the moment and the rows, so that the same question again is the same predictions.
     """
     from cli.tables import inputs_of, moments_of
     from shared.documents import canonical, digest_of, hex_of
@@ -199,7 +199,7 @@ def _predict_table(
         named = {name: [values[row] for row in chosen] for name, values in ids.items()}
         data = {name: [values[row] for row in chosen] for name, values in columns.items()}
         request = {
-            "id": hex_of(digest_of(canonical([epoch, moments[chosen[0]], data, named]))),
+            "id": hex_of(digest_of(canonical([revision, moments[chosen[0]], data, named]))),
             "parameters": {"at": moments[chosen[0]], "ids": named},
             "inputs": [
                 {"name": name, "datatype": inputs[name], "shape": [len(chosen)], "data": values}

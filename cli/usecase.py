@@ -82,10 +82,10 @@ def apply(
     version = CharterVersion(charter=charter, digest=charter_digest(charter))
     ledger = charters(system, charter.usecase)
     entry = ledger.append(lambda tail: None if tail and tail.document.digest == version.digest else version)
-    standing = entry or ledger.tail()
-    if standing is None:  # pragma: no cover - nothing is ever removed from a ledger
+    existing = entry or ledger.tail()
+    if existing is None:  # pragma: no cover - nothing is ever removed from a ledger
         raise ConfigurationError("the charters ledger is empty after an append; run `tidegate fsck`")
-    _report(standing, "applied" if entry else "unchanged", as_json)
+    _report(existing, "applied" if entry else "unchanged", as_json)
 
 
 def sign_off(
@@ -126,10 +126,10 @@ def sign_off(
         return msgspec.structs.replace(version, signatures=(*version.signatures, signature))
 
     entry = ledger.append(signed)
-    standing = entry or ledger.tail()
-    if standing is None:  # pragma: no cover
+    existing = entry or ledger.tail()
+    if existing is None:  # pragma: no cover
         raise ConfigurationError("there is no charter to sign")
-    _report(standing, "signed" if entry else "signed already", as_json, role)
+    _report(existing, "signed" if entry else "signed already", as_json, role)
 
 
 def _report(entry: "Entry[CharterVersion]", outcome: str, as_json: bool, role: str = "") -> None:

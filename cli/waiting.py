@@ -36,7 +36,7 @@ def settle(home: "Home", done: Callable[[], bool], wait_s: float, *, to_rest: bo
 def tell(message: str, **fields: object) -> None:
     """Write a worker's log line to stderr, as far as it is of interest to who waits."""
     function = fields.get("function")
-    if message == "handled" and function != "sweep":
+    if message == "handled" and function != "reconcile":
         progress(f"{function}: done in {fields.get('duration_ms', 0):,} ms")
     elif message == "failed":
         progress(f"{function}: {fields.get('detail') or fields.get('error')}; tried again in {fields['retry_in_s']} s")

@@ -25,7 +25,7 @@ from shared.serving.protocol import (
     parse_infer,
     server_metadata,
 )
-from shared.serving.records import ModelManifest, ModelVersion, Stage
+from shared.serving.records import ModelManifest, ModelVersion, ReleaseDecision
 from shared.serving.sessions import LoadedModel, ModelCache, load_model, predict
 
 
@@ -47,7 +47,7 @@ def _infer(call: Call, platform: Platform) -> Outcome:
         identity,
         usecase=model.usecase,
         model=model.number,
-        epoch=model.epoch,
+        revision=model.revision,
         probabilities=probabilities,
         labels=labels,
     )
@@ -111,7 +111,7 @@ def _model(call: Call, platform: Platform) -> LoadedModel:
 
 def _champion(usecase: str, platform: Platform) -> LoadedModel:
     return _cache(platform).current(
-        usecase, partial(_read_stage, platform), partial(_load, platform), platform.clock.monotonic()
+        usecase, partial(_read_release, platform), partial(_load, platform), platform.clock.monotonic()
     )
 
 
@@ -122,12 +122,12 @@ def _cache(platform: Platform) -> ModelCache:
 
 def _released(platform: Platform) -> list[str]:
     first = layout.number_name(1)
-    found = (layout.STAGES.parse(info.key) for info in platform.system.list(layout.STAGES.prefix()))
+    found = (layout.RELEASES.parse(info.key) for info in platform.system.list(layout.RELEASES.prefix()))
     return [names["usecase"] for names in found if names is not None and names["number"] == first]
 
 
-def _read_stage(platform: Platform, usecase: str) -> tuple[int, Stage] | None:
-    tail = Ledger(platform.system, layout.STAGES, usecase, Stage).tail()
+def _read_release(platform: Platform, usecase: str) -> tuple[int, ReleaseDecision] | None:
+    tail = Ledger(platform.system, layout.RELEASES, usecase, ReleaseDecision).tail()
     return (tail.number, tail.document) if tail else None
 
 

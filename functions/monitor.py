@@ -24,7 +24,7 @@ from shared.ports import ObjectStore
 from shared.registry.blob import create_document, get_document_blob, read_document
 from shared.registry.edges import link
 from shared.registry.ledger import Ledger
-from shared.serving.records import LabelBatch, ModelManifest, ModelVersion, Prediction, Stage
+from shared.serving.records import LabelBatch, ModelManifest, ModelVersion, Prediction, ReleaseDecision
 from shared.usecase.charter import Charter, Features
 from shared.usecase.effective import effective_charter
 
@@ -51,8 +51,8 @@ def _due(platform: Platform) -> Iterator[Emit]:
         if charter is None:
             continue
         rules = charter.document.charter
-        stages = Ledger(platform.system, layout.STAGES, usecase, Stage)
-        served = {entry.document.champion for entry in stages.entries()} - {None}
+        releases = Ledger(platform.system, layout.RELEASES, usecase, ReleaseDecision)
+        served = {entry.document.champion for entry in releases.entries()} - {None}
         newest = Ledger(platform.system, layout.DATASETS, usecase, DatasetVersion).tail()
         ends = {platform.clock.now(), newest.document.time_end if newest else 0.0}
         windows = {window for end in ends for window in _before(end - rules.label_delay_days * 86_400, rules)}
@@ -116,7 +116,7 @@ def _report(
 ) -> WindowReport:
     from shared.data.profile import Profile, profile_batches
     from shared.monitoring.drift import covariate_drift, prior_drift
-    from shared.monitoring.performance import join_labels, watched_kpis
+    from shared.monitoring.performance import join_labels, monitored_kpis
     from shared.serving.capture_files import feature_table
 
     version = Ledger(platform.system, layout.MODELS, usecase, ModelVersion).get(model).document
@@ -137,7 +137,7 @@ def _report(
         prior = prior_drift(reference, rules.target.column, judged.outcomes, features, rules.monitoring)
     except InsufficientData as error:
         reasons.append(f"outcome: {error.message}")
-    kpis = watched_kpis(judged.outcomes, judged.scores, manifest.threshold, rules)
+    kpis = monitored_kpis(judged.outcomes, judged.scores, manifest.threshold, rules)
     return WindowReport(
         usecase=usecase,
         model=model,
@@ -202,7 +202,7 @@ def _has_predictions(capture: ObjectStore, usecase: str, window: str) -> bool:
 
 def _released(system: ObjectStore) -> list[str]:
     first = number_name(1)
-    found = (layout.STAGES.parse(info.key) for info in system.list(layout.STAGES.prefix()))
+    found = (layout.RELEASES.parse(info.key) for info in system.list(layout.RELEASES.prefix()))
     return [names["usecase"] for names in found if names is not None and names["number"] == first]
 
 

@@ -1,7 +1,7 @@
 """release: gates decide whether a new model serves; a person may promote one, or roll back with one request.
 
-Each decision is one entry of the stages ledger, so that it and the champion it was taken against cannot part: where
-the stage moved on in between, the gates are asked again against the new champion.
+Each decision is one entry of the releases ledger, so that it and the champion it was taken against cannot part: where
+the release moved on in between, the gates are asked again against the new champion.
 """
 
 from typing import Literal
@@ -20,8 +20,8 @@ from shared.registry.ledger import Entry, Ledger
 from shared.serving.gates import decide
 from shared.serving.http import IDEMPOTENCY_KEY, Call, json_response, name_of
 from shared.serving.json_body import decode_body
-from shared.serving.records import GateDecision, ModelManifest, ModelVersion, Stage
-from shared.serving.stages import link_stage, rollback_target
+from shared.serving.records import GateDecision, ModelManifest, ModelVersion, ReleaseDecision
+from shared.serving.releases import link_release, rollback_target
 from shared.usecase.effective import effective_charter
 
 
@@ -43,30 +43,30 @@ def handle(event: Event | Call, platform: Platform) -> Outcome:
     model = payload(event, ModelRegistered).number
     usecase = event.usecase
     cause = f"model.{model}"
-    entry = stages(platform.system, usecase).append_once(
+    entry = releases(platform.system, usecase).append_once(
         digest_of_parts("release", cause),
-        lambda stage: stage.cause == cause,
+        lambda release: release.cause == cause,
         lambda tail: _gated(usecase, model, cause, tail, platform.system),
     )
-    link_stage(platform.system, entry)
+    link_release(platform.system, entry)
     return Outcome()
 
 
-def stages(store: ObjectStore, usecase: str) -> Ledger[Stage]:
-    """Return the use case's ledger of stages."""
-    return Ledger(store, layout.STAGES, usecase, Stage)
+def releases(store: ObjectStore, usecase: str) -> Ledger[ReleaseDecision]:
+    """Return the use case's ledger of releases."""
+    return Ledger(store, layout.RELEASES, usecase, ReleaseDecision)
 
 
-def transition(usecase: str, asked: ReleaseRequest, by: str, cause: str, store: ObjectStore) -> Entry[Stage]:
-    """Carry out a person's request once per `cause`, and return the stage that follows.
+def transition(usecase: str, asked: ReleaseRequest, by: str, cause: str, store: ObjectStore) -> Entry[ReleaseDecision]:
+    """Carry out a person's request once per `cause`, and return the release that follows.
 
     Raises: InvalidTransition: nothing to roll back to, or the model serves already. NotFound: no such model.
     """
-    ledger = stages(store, usecase)
+    ledger = releases(store, usecase)
     make = _rolled_back if asked.action == "rollback" else _promoted
     entry = ledger.append_once(
         digest_of_parts("request", cause),
-        lambda stage: stage.cause == cause,
+        lambda release: release.cause == cause,
         lambda tail: make(usecase, asked, by, cause, tail, store),
     )
     if (entry.document.action, entry.document.reason) != (asked.action, asked.reason) or asked.model not in (
@@ -74,18 +74,20 @@ def transition(usecase: str, asked: ReleaseRequest, by: str, cause: str, store: 
         entry.document.champion,
     ):
         raise InvalidTransition(
-            f"this {IDEMPOTENCY_KEY} was used for another request (epoch {entry.number}): use a new one for this",
+            f"this {IDEMPOTENCY_KEY} was used for another request (revision {entry.number}): use a new one for this",
             resource=usecase,
         )
-    link_stage(store, entry)
+    link_release(store, entry)
     return entry
 
 
-def _gated(usecase: str, model: int, cause: str, tail: Entry[Stage] | None, store: ObjectStore) -> Stage:
+def _gated(
+    usecase: str, model: int, cause: str, tail: Entry[ReleaseDecision] | None, store: ObjectStore
+) -> ReleaseDecision:
     champion = tail.document.champion if tail else None
     decision = _decision(usecase, model, champion, store)
     failed = [gate.name for gate in decision.gates if not gate.passed]
-    return Stage(
+    return ReleaseDecision(
         usecase=usecase,
         champion=model if decision.passed else champion,
         action="release" if decision.passed else "refuse",
@@ -123,19 +125,19 @@ def _threshold(usecase: str, model: int | None, store: ObjectStore) -> float | N
 
 
 def _rolled_back(
-    usecase: str, asked: ReleaseRequest, by: str, cause: str, tail: Entry[Stage] | None, store: ObjectStore
-) -> Stage:
-    target = rollback_target([entry.document for entry in stages(store, usecase).entries()])
+    usecase: str, asked: ReleaseRequest, by: str, cause: str, tail: Entry[ReleaseDecision] | None, store: ObjectStore
+) -> ReleaseDecision:
+    target = rollback_target([entry.document for entry in releases(store, usecase).entries()])
     if target is None:
         raise InvalidTransition(
             "there is no earlier champion to roll back to; promote a model by number instead", resource=usecase
         )
-    return Stage(usecase=usecase, champion=target, action="rollback", reason=asked.reason, by=by, cause=cause)
+    return ReleaseDecision(usecase=usecase, champion=target, action="rollback", reason=asked.reason, by=by, cause=cause)
 
 
 def _promoted(
-    usecase: str, asked: ReleaseRequest, by: str, cause: str, tail: Entry[Stage] | None, store: ObjectStore
-) -> Stage:
+    usecase: str, asked: ReleaseRequest, by: str, cause: str, tail: Entry[ReleaseDecision] | None, store: ObjectStore
+) -> ReleaseDecision:
     if asked.model is None:
         raise InvalidInput("promote needs the number of a model", field="model", expected="a number from 1")
     if tail is not None and tail.document.champion == asked.model:
@@ -144,7 +146,9 @@ def _promoted(
         Ledger(store, layout.MODELS, usecase, ModelVersion).get(asked.model)
     except NotFound as error:
         raise NotFound(f"{usecase} has no model {asked.model}; {_models(usecase, store)}", resource=usecase) from error
-    return Stage(usecase=usecase, champion=asked.model, action="promote", reason=asked.reason, by=by, cause=cause)
+    return ReleaseDecision(
+        usecase=usecase, champion=asked.model, action="promote", reason=asked.reason, by=by, cause=cause
+    )
 
 
 def _models(usecase: str, store: ObjectStore) -> str:
@@ -161,4 +165,4 @@ def _on_request(call: Call, platform: Platform) -> Outcome:
     if not asked.reason.strip():
         raise InvalidInput("say why: the reason goes on record", field="reason", expected="some text")
     entry = transition(call.names["usecase"], asked, call.subject, f"request.{name_of(call)}", platform.system)
-    return Outcome(response=json_response(200, {"epoch": entry.number, "stage": entry.document}))
+    return Outcome(response=json_response(200, {"revision": entry.number, "release": entry.document}))

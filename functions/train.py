@@ -1,6 +1,6 @@
 """train: the job that searches, tests and exports a model, and proposes it as a result.
 
-It runs users' choices of algorithms and so holds no signing key and writes neither models nor stages. A key is
+It runs users' choices of algorithms and so holds no signing key and writes neither models nor releases. A key is
 claimed before work begins; a second copy of the job finds the claim alive and ends at once.
 """
 
@@ -85,10 +85,10 @@ def claim(usecase: str, key: str, lease_s: float, platform: Platform) -> int | N
             holder=platform.instance,
             leased_until=platform.clock.now() + lease_s,
         )
-        standing = read_document(platform.system, place, Claim) or create_document(platform.system, place, wanted)
-        if standing.holder == platform.instance:
+        existing = read_document(platform.system, place, Claim) or create_document(platform.system, place, wanted)
+        if existing.holder == platform.instance:
             return attempt
-        if standing.leased_until > platform.clock.now():
+        if existing.leased_until > platform.clock.now():
             return None
         attempt += 1
 

@@ -13,11 +13,11 @@ from shared.pipeline.policy import training_allowed
 from shared.pipeline.records import DatasetRef, PipelineVersion, TrainingDecision, TrainingResult, TrainingSpec
 from shared.platform import Emit, Outcome, Platform, unexpected
 from shared.ports import JobSpec, ObjectStore
-from shared.registry.acts import perform
 from shared.registry.blob import read_document
 from shared.registry.edges import link
+from shared.registry.effects import perform
 from shared.registry.ledger import Entry, Ledger
-from shared.serving.records import Stage
+from shared.serving.records import ReleaseDecision
 from shared.usecase.charter import Charter, CharterVersion
 from shared.usecase.effective import effective_charter
 
@@ -134,7 +134,7 @@ def _spec(
     chosen = windows[-rules.training.windows :] if rules.training.windows else windows
     start, end = bounds(chosen[0])[0], bounds(chosen[-1])[1]
     pipeline = _pipeline(rules, platform.system)
-    stage = Ledger(platform.system, layout.STAGES, rules.usecase, Stage).tail()
+    release = Ledger(platform.system, layout.RELEASES, rules.usecase, ReleaseDecision).tail()
     return TrainingSpec(
         usecase=rules.usecase,
         datasets=tuple(
@@ -154,7 +154,7 @@ def _spec(
         trials=rules.training.trials,
         unit_digest=platform.settings.train_unit,
         lock_digest=platform.settings.train_lock,
-        champion=stage.document.champion if stage else None,
+        champion=release.document.champion if release else None,
     )
 
 
@@ -193,5 +193,5 @@ def _submit(event: Event, granted: TrainingGranted, platform: Platform) -> None:
         key=granted.key,
         holder=event.id,
         lease_s=lambda _: SUBMIT_LEASE_S,
-        act=lambda: platform.jobs.submit(spec),
+        effect=lambda: platform.jobs.submit(spec),
     )

@@ -15,7 +15,7 @@ from shared.data.records import (
     DatasetVersion,
     MediaType,
     Receipt,
-    Verdict,
+    ValidationReport,
 )
 from shared.documents import digest_of, digest_of_parts, encode, hex_of
 from shared.errors import IntegrityError, InvalidInput, NotFound
@@ -23,9 +23,9 @@ from shared.events import Event, TrainingRequested, UploadReceived, payload
 from shared.layout import number_name
 from shared.platform import Emit, Outcome, Platform
 from shared.ports import DEFAULT_TIMEOUT_S, JobSpec, ObjectStore
-from shared.registry.acts import perform
 from shared.registry.blob import create, create_document, put_blob, put_document_blob, read_document
 from shared.registry.edges import link
+from shared.registry.effects import perform
 from shared.registry.ledger import Entry, Ledger
 from shared.usecase.charter import CharterVersion
 from shared.usecase.effective import effective_charter
@@ -95,7 +95,7 @@ def _handed_over(event: Event, usecase: str, receipt_id: str, size_bytes: int, p
             key=receipt_id,
             holder=event.id,
             lease_s=lambda _: JOB_LEASE_S,
-            act=lambda: platform.jobs.submit(spec),
+            effect=lambda: platform.jobs.submit(spec),
         )
     except InvalidInput as error:
         return _too_large(size_bytes, f"no job can have what it takes ({error.message})")
@@ -109,7 +109,7 @@ def _judge(usecase: str, upload: UploadReceived, receipt_id: str, size_bytes: in
         why = f"the limit is {platform.settings.max_file_bytes:,}"
         return _refused(usecase, upload, receipt_id, _too_large(size_bytes, why))
     try:
-        found = platform.landing.get(upload.key, timeout_s=_patience_s(size_bytes))
+        found = platform.landing.get(upload.key, timeout_s=_read_timeout_s(size_bytes))
     except NotFound:
         return base
     if found.etag != upload.etag:
@@ -122,7 +122,7 @@ def _judge(usecase: str, upload: UploadReceived, receipt_id: str, size_bytes: in
         return _replaced(base, state="quarantined", anomalies=(_no_charter(usecase),))
     name = upload.key.rpartition("/")[2]
     examination, contract = _examine(usecase, found.body, name, file_digest, charter.document, platform.system)
-    verdict_key = layout.VERDICTS.key(
+    validation_key = layout.VALIDATIONS.key(
         usecase=usecase,
         digest=hex_of(file_digest),
         checker=f"{number_name(contract.number if contract else 0)}-{VALIDATOR_VERSION}",
@@ -130,8 +130,8 @@ def _judge(usecase: str, upload: UploadReceived, receipt_id: str, size_bytes: in
     profile_digest = put_document_blob(platform.system, examination.profile) if examination.profile else None
     create_document(
         platform.system,
-        verdict_key,
-        Verdict(
+        validation_key,
+        ValidationReport(
             usecase=usecase,
             file_digest=file_digest,
             contract=contract.number if contract else 0,
@@ -143,7 +143,7 @@ def _judge(usecase: str, upload: UploadReceived, receipt_id: str, size_bytes: in
             time_end=examination.time_end,
         ),
     )
-    base = _replaced(base, verdict_key=verdict_key, anomalies=examination.anomalies)
+    base = _replaced(base, validation_key=validation_key, anomalies=examination.anomalies)
     if not examination.accepted or contract is None or profile_digest is None:
         create(platform.system, layout.QUARANTINE.key(usecase=usecase, receipt=receipt_id), found.body)
         return _replaced(base, state="quarantined")
@@ -193,7 +193,7 @@ def _append_dataset(
     store: ObjectStore,
 ) -> Entry[DatasetVersion]:
     """Append the dataset version; the same file, uploaded again under any name, is the version that it already is."""
-    file_digest, verdict_key = receipt.file_digest or "", receipt.verdict_key or ""
+    file_digest, validation_key = receipt.file_digest or "", receipt.validation_key or ""
     version = DatasetVersion(
         usecase=receipt.usecase,
         files=(
@@ -210,7 +210,7 @@ def _append_dataset(
         time_end=examination.time_end or 0.0,
         profile_digest=profile_digest,
         contract=contract,
-        verdict_key=verdict_key,
+        validation_key=validation_key,
         receipt=receipt.receipt,
     )
     return Ledger(store, layout.DATASETS, receipt.usecase, DatasetVersion).append_once(
@@ -227,7 +227,7 @@ def _media_type(examination: "Examination") -> MediaType:
     raise IntegrityError(f"an accepted file has the media type {examination.media_type!r}")
 
 
-def _patience_s(size_bytes: int) -> float:
+def _read_timeout_s(size_bytes: int) -> float:
     return max(DEFAULT_TIMEOUT_S, size_bytes / SLOWEST_BYTES_PER_S)
 
 

@@ -13,10 +13,10 @@ from infra import plan
 from infra.aws_endpoint import Endpoints
 from infra.aws_functions import MEASURED, Functions, packages_of
 from infra.aws_jobs import Jobs
+from infra.aws_monitoring import monitoring
 from infra.aws_policies import Places
 from infra.aws_queues import Queues
 from infra.aws_stores import Stores
-from infra.aws_watch import watch
 from infra.components import Platform, Vault, keeping
 from infra.configuration import NAMESPACE, Configuration
 from infra.settings_document import settings_document
@@ -75,7 +75,7 @@ def declare(configuration: Configuration, functions: Sequence[Function] = FUNCTI
     queues.feed(made)
     stores.notify(queues)
     endpoint = Endpoints(platform, configuration, made)
-    watch(platform, configuration, here, queues, made)
+    monitoring(platform, configuration, here, queues, made)
     platform.done({"url": endpoint.url})
     pulumi.export("url", endpoint.url)
     pulumi.export("landing", urls["landing"])
@@ -98,7 +98,7 @@ def _check(configuration: Configuration) -> None:
     if configuration.ports.landing and not configuration.ports.landing.startswith("s3:"):
         raise ConfigurationError(
             f"{NAMESPACE}ports.landing is {configuration.ports.landing[:80]!r}: on AWS only S3 tells of new objects; "
-            "leave it out, or place validate and sweep where that store is"
+            "leave it out, or place validate and reconcile where that store is"
         )
 
 

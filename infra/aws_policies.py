@@ -106,7 +106,7 @@ def _queues(function: Function, places: Places, called: bool) -> list[Statement]
         found.append(_allow("Send", ["sqs:GetQueueUrl", "sqs:SendMessage"], sent))
     if called and function.name in places.queues:
         actions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"]
-        found.append(_allow("Hear", actions, [places.queues[function.name]]))
+        found.append(_allow("Consume", actions, [places.queues[function.name]]))
     return found
 
 
@@ -118,7 +118,7 @@ def _jobs(function: Function, places: Places) -> list[Statement]:
     roles = [arn for name in submitted for arn in places.job_roles[name]]
     return [
         _allow("Submit", ["ecs:RunTask"], [f"{places.definitions[name]}:*" for name in submitted]) | on_cluster,
-        _allow("Lend", ["iam:PassRole"], list(dict.fromkeys(roles)))
+        _allow("PassRole", ["iam:PassRole"], list(dict.fromkeys(roles)))
         | {"Condition": {"StringEquals": {"iam:PassedToService": TASKS}}},
     ]
 

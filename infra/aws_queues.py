@@ -60,7 +60,7 @@ class Queues:
             if name != "validate":
                 self._policy(name, "")
 
-    def _make(self, lent: plan.Lent) -> None:
+    def _make(self, lent: plan.QueueRules) -> None:
         full = f"{self._configuration.name}-{lent.name}"
         part = Queue(f"queue-{lent.name}", self._platform)
         within = pulumi.ResourceOptions(parent=part)

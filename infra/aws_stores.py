@@ -1,4 +1,4 @@
-"""Stores as buckets: encrypted, versioned, private, TLS only, and swept by age where the retention says so."""
+"""Stores as buckets: encrypted, versioned, private, TLS only, and reconciled by age where the retention says so."""
 
 import json
 from typing import Any

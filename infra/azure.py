@@ -20,8 +20,8 @@ from infra import plan
 from infra.azure_apps import Apps, packages_of
 from infra.azure_endpoint import endpoint_of
 from infra.azure_jobs import Job
+from infra.azure_monitoring import Watching
 from infra.azure_stores import SENDER, Stores, account_name, assign
-from infra.azure_watch import Watching
 from infra.components import Platform, Trigger, Vault, keeping
 from infra.configuration import NAMESPACE, Configuration
 from infra.settings_document import settings_document

@@ -67,5 +67,5 @@ class Vault(_Part):
     """Where secrets are kept."""
 
 
-class Watch(_Part):
+class Monitoring(_Part):
     """Dashboards and alarms."""

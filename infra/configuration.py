@@ -80,8 +80,10 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ports: Annotated[Ports, _about("URLs of ports that somebody else provides; see below.")] = Ports()
     place: Annotated[str, _about("What this place is called, in a stack that is spread over several.")] = "here"
     placement: Annotated[dict[str, str], _about("Function to the place where it runs; all others run at each.")] = {}
-    watch_every_s: Annotated[float, _about("How often production is judged, in seconds; 0 for never.")] = 3600.0
-    sweep_every_s: Annotated[float, _about("How often what was missed is looked for, in seconds; 0 for never.")] = 900.0
+    monitor_every_s: Annotated[float, _about("How often production is judged, in seconds; 0 for never.")] = 3600.0
+    reconcile_every_s: Annotated[float, _about("How often what was missed is looked for, in seconds; 0 for never.")] = (
+        900.0
+    )
     packages: Annotated[str, _about("The folder of built units (`tidegate package`), from infra/.")] = "../dist"
     job_image: Annotated[str, _about("The train unit's image, with its digest. Required on clouds.")] = ""
     function_images: Annotated[

@@ -19,9 +19,9 @@ from infra.configuration import NAMESPACE, Configuration
 from infra.gcp_endpoint import endpoint_of
 from infra.gcp_functions import Accounts, Functions, packages_of
 from infra.gcp_jobs import job_of
+from infra.gcp_monitoring import monitoring
 from infra.gcp_queues import Queues
 from infra.gcp_stores import Stores
-from infra.gcp_watch import watch
 from infra.settings_document import settings_document
 from infra.signing_key import SigningKey
 from shared.errors import ConfigurationError
@@ -81,7 +81,7 @@ def declare(configuration: Configuration, functions: Sequence[Function] = FUNCTI
     queues.feed(made)
     stores.notify(queues)
     url = endpoint_of(platform, configuration, made)
-    watch(platform, configuration, queues, made)
+    monitoring(platform, configuration, queues, made)
     platform.done({"url": url})
     pulumi.export("url", url)
     pulumi.export("landing", urls["landing"])
@@ -106,7 +106,7 @@ def _check(configuration: Configuration) -> None:
     if configuration.ports.landing and not configuration.ports.landing.startswith("gs:"):
         raise ConfigurationError(
             f"{NAMESPACE}ports.landing is {configuration.ports.landing[:80]!r}: here only Cloud Storage tells of new "
-            "objects; leave it out, or place validate and sweep where that store is"
+            "objects; leave it out, or place validate and reconcile where that store is"
         )
 
 

@@ -1,4 +1,4 @@
-"""Stores as buckets of Cloud Storage: uniform access, closed to the public, versioned, swept by age; and who may what.
+"""Stores as buckets of Cloud Storage: uniform access, closed to the public, versioned, reconciled by age; and who may what.
 
 Rights are on keys: a custom role has just the permissions of one verb, and a condition on the object's name limits it
 to the families that a function was granted (IAM, "Resource attributes for IAM Conditions"). Two things Google cannot

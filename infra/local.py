@@ -109,8 +109,8 @@ def settings_of(configuration: Configuration) -> dict[str, Any]:
     if bool(configuration.issuer) != bool(configuration.audience):
         raise ConfigurationError(f"{NAMESPACE}issuer and {NAMESPACE}audience go together: give both, or neither")
     given: dict[str, Any] = {
-        "watch_every_s": configuration.watch_every_s,
-        "sweep_every_s": configuration.sweep_every_s,
+        "monitor_every_s": configuration.monitor_every_s,
+        "reconcile_every_s": configuration.reconcile_every_s,
         "place": configuration.place,
         "placement": configuration.placement,
         "tls_certificate": CERTIFICATE if configuration.tls else "",

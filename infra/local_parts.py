@@ -162,16 +162,16 @@ def _seen_home(props: dict[str, Any]) -> dict[str, Any]:
     from shared.settings import read_settings
 
     path = Path(props["path"])
-    standing = read_settings((path / SETTINGS).read_bytes(), str(path / SETTINGS))
+    existing = read_settings((path / SETTINGS).read_bytes(), str(path / SETTINGS))
     private = (path / SECRETS).is_dir() and (path / SECRETS).stat().st_mode & 0o077 == 0
     there = all((path / SECRETS / key).is_file() for key in (SIGNING_KEY, TOKEN_KEY))
     whole = private and there and all(file.stat().st_mode & 0o077 == 0 for file in _secrets(path))
-    settings = {key: getattr(standing, key) for key in props["settings"]}
+    settings = {key: getattr(existing, key) for key in props["settings"]}
     return {
         **props,
         "settings": _plain(settings),
-        "host": standing.host,
-        "port": standing.port,
+        "host": existing.host,
+        "port": existing.port,
         "state": "whole" if whole else "secrets can be read by others, or are missing",
     }
 
@@ -199,8 +199,8 @@ def _write_settings(path: Path, changes: dict[str, Any]) -> None:
     from shared.documents import encode
     from shared.settings import Settings, read_settings
 
-    standing = msgspec.to_builtins(read_settings((path / SETTINGS).read_bytes(), str(path / SETTINGS)))
-    settings = msgspec.convert({**standing, **changes}, Settings, strict=False)
+    existing = msgspec.to_builtins(read_settings((path / SETTINGS).read_bytes(), str(path / SETTINGS)))
+    settings = msgspec.convert({**existing, **changes}, Settings, strict=False)
     write_whole(path / SETTINGS, msgspec.json.format(encode(settings), indent=2) + b"\n")
 
 

@@ -44,7 +44,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     replace: bool
 
 
-class Lent(msgspec.Struct, frozen=True):
+class QueueRules(msgspec.Struct, frozen=True):
     """A queue: its function's name, how long a message is lent, after how many receives it becomes a dead letter."""
 
     name: str
@@ -108,10 +108,10 @@ def sends_to(function: Function) -> tuple[str, ...]:
     return tuple(sorted({queue for event_type in function.sends for queue in subscribers(event_type)}))
 
 
-def queues(functions: Sequence[Function] = FUNCTIONS) -> tuple[Lent, ...]:
+def queues(functions: Sequence[Function] = FUNCTIONS) -> tuple[QueueRules, ...]:
     """Return the queues: one for each function that hears anything."""
     return tuple(
-        Lent(function.name, VISIBILITY_TIMES * function.timeout_s, MAX_RECEIVES)
+        QueueRules(function.name, VISIBILITY_TIMES * function.timeout_s, MAX_RECEIVES)
         for function in functions
         if function.subscribes
     )

@@ -36,8 +36,8 @@ def settings_document(
             token_keys={},  # those that the issuer publishes
             place=configuration.place,
             placement=configuration.placement,
-            watch_every_s=configuration.watch_every_s,
-            sweep_every_s=configuration.sweep_every_s,
+            monitor_every_s=configuration.monitor_every_s,
+            reconcile_every_s=configuration.reconcile_every_s,
             **given,
             **changes,
         )

@@ -33,11 +33,11 @@ class _SigningKey(ResourceProvider):
         from shared.registry.signatures import generate
 
         vault: Any = import_module(props["vault"])
-        standing = vault.read(props["place"])
-        if standing is None:
-            standing = generate(os.urandom(32))
-            vault.put(props["place"], standing)
-        outputs = _outputs(props, standing)
+        existing = vault.read(props["place"])
+        if existing is None:
+            existing = generate(os.urandom(32))
+            vault.put(props["place"], existing)
+        outputs = _outputs(props, existing)
         return CreateResult(id_=outputs["key_id"], outs=outputs)
 
     def diff(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
@@ -50,10 +50,10 @@ class _SigningKey(ResourceProvider):
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         vault: Any = import_module(props["vault"])
-        standing = vault.read(props["place"])
-        if standing is None:
+        existing = vault.read(props["place"])
+        if existing is None:
             return ReadResult(id_="", outs={})
-        return ReadResult(id_=id_, outs=_outputs(props, standing))
+        return ReadResult(id_=id_, outs=_outputs(props, existing))
 
     def delete(self, id_: str, props: dict[str, Any]) -> None:
         """Leave it to the secret, which goes, or stays, with all that is in it."""

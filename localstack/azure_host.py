@@ -1,7 +1,7 @@
 """Azure Functions on this machine: one app, run by Microsoft's own worker under a host of ours.
 
     with function_app(folder, emulators.installed(names=["azure-functions"]), environment) as app:
-        app.url, app.invocations(), app.fire("timer-sweep")
+        app.url, app.invocations(), app.fire("timer-reconcile")
 
 The app's folder is what would be deployed: function_app.py and host.json beside its packages. The worker stands in an
 environment of its own and is put on the path, as Azure has it outside of the app; azure-functions, the SDK, is the

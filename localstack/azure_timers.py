@@ -1,6 +1,6 @@
 """The timers of function apps: each fires at every multiple of its period, as the Functions host lets them.
 
-    with timers({"timer-sweep": (app, 30.0)}): ...
+    with timers({"timer-reconcile": (app, 30.0)}): ...
 
 The host of this folder fires when it is asked to (FunctionApp.fire); whoever runs a whole stack asks it from here. A
 firing that is late, because the one before still ran, is not made up for.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Verdict = Literal["holds", "differs", "broken", "info"]
+ValidationReport = Literal["holds", "differs", "broken", "info"]
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Finding:
 
     clause: str
     provider: str
-    verdict: Verdict
+    validation: ValidationReport
     measured: str
 
 
@@ -29,8 +29,8 @@ def judge(clause: str, provider: str, good: bool, measured: str, *, must: bool =
 
 def table(findings: Iterable[Finding]) -> str:
     """Return the findings as aligned text, in the order given."""
-    rows = [("clause", "on", "verdict", "measured")]
-    rows += [(each.clause, each.provider, each.verdict, each.measured) for each in findings]
+    rows = [("clause", "on", "validation", "measured")]
+    rows += [(each.clause, each.provider, each.validation, each.measured) for each in findings]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     return "\n".join("  ".join([*(row[i].ljust(widths[i]) for i in range(3)), row[3]]) for row in rows)
 

@@ -43,7 +43,7 @@ def aws_events(store: S3, queue: Sqs) -> list[Finding]:
         for message in queue.receive(30):
             body = json.loads(message.body)
             bodies.append(body)
-            queue.ack(message.receipt)
+            queue.ack(message.receipt_handle)
             for record in body.get("Records", []):
                 about = record["s3"]["object"]
                 seen.append(

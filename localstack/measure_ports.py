@@ -98,7 +98,7 @@ def main() -> int:
         findings += CLOUDS[name](arguments.emulators.resolve())
         print(f"{name}: measured in {time.monotonic() - began:.0f} s", file=sys.stderr)
     print(json.dumps([asdict(each) for each in findings], indent=2) if arguments.json else table(findings))
-    return int(any(each.verdict == "broken" for each in findings))
+    return int(any(each.validation == "broken" for each in findings))
 
 
 if __name__ == "__main__":

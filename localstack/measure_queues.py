@@ -1,11 +1,11 @@
-"""Measure the hardest clauses of Queue and QueueConsumer: loans, receipts that lapsed, dead letters, limits, delays."""
+"""Measure the hardest clauses of Queue and QueueConsumer: leases, receipt handles that lapsed, dead letters, limits, delays."""
 
 import time
 from collections.abc import Callable
 
 from localstack.findings import Finding, attempt, judge, until
 from localstack.lossy_proxy import LossyProxy
-from localstack.queues import Lent, MeasuredQueue
+from localstack.queues import MeasuredQueue, Received
 
 MakeQueue = Callable[..., MeasuredQueue]
 LAPSE_S = 1
@@ -15,12 +15,12 @@ LOST_BODY = "a message whose answer is lost"
 
 def measure(make: MakeQueue) -> list[Finding]:
     """Run every measurement, each on a fresh queue."""
-    parts = (loans, acks, extensions, dead_letters, bodies, delays, batches)
+    parts = (leases, acks, extensions, dead_letters, bodies, delays, batches)
     return [finding for part in parts for finding in part(make())]
 
 
-def loans(queue: MeasuredQueue) -> list[Finding]:
-    """A message on loan is invisible, comes back after its visibility, and counts."""
+def leases(queue: MeasuredQueue) -> list[Finding]:
+    """A message on lease is invisible, comes back after its visibility, and counts."""
     queue.send("m")
     (first,) = _receive_some(queue, LAPSE_S)
     hidden = queue.receive(LAPSE_S) == []
@@ -28,37 +28,37 @@ def loans(queue: MeasuredQueue) -> list[Finding]:
     counts = f"receive counts {first.count}, {second.count}"
     return [
         judge("receive: lent messages are invisible", queue.provider, hidden, f"hidden: {hidden}", must=True),
-        judge("receive: counts loans from 1", queue.provider, (first.count, second.count) == (1, 2), counts),
+        judge("receive: counts leases from 1", queue.provider, (first.count, second.count) == (1, 2), counts),
         judge("receive: a redelivery keeps its id", queue.provider, first.id == second.id, f"{first.id == second.id}"),
         judge(
-            "receive: each loan has its own receipt",
+            "receive: each lease has its own receipt_handle",
             queue.provider,
-            first.receipt != second.receipt,
-            f"{first.receipt != second.receipt}",
+            first.receipt_handle != second.receipt_handle,
+            f"{first.receipt_handle != second.receipt_handle}",
         ),
     ]
 
 
 def acks(queue: MeasuredQueue) -> list[Finding]:
-    """What an acknowledgement says: in time, twice, after the loan lapsed, and after the message was lent again."""
+    """What an acknowledgement says: in time, twice, after the lease lapsed, and after the message was lent again."""
 
-    def said(receipt: object) -> str:
-        return attempt(lambda: queue.ack(receipt))
+    def said(receipt_handle: object) -> str:
+        return attempt(lambda: queue.ack(receipt_handle))
 
     queue.send("in time")
     (lent,) = _receive_some(queue, 30)
-    in_time, twice = said(lent.receipt), said(lent.receipt)
+    in_time, twice = said(lent.receipt_handle), said(lent.receipt_handle)
     queue.send("lapsed")
     (lent,) = _receive_some(queue, LAPSE_S)
     time.sleep(LAPSE_S + 0.3)
-    lapsed = said(lent.receipt)
+    lapsed = said(lent.receipt_handle)
     removed = not until(lambda: bool(queue.receive(LAPSE_S)), 2.0)
     for each in [] if removed else _receive_some(queue, 30):
-        queue.ack(each.receipt)
+        queue.ack(each.receipt_handle)
     queue.send("lent again")
     (old,) = _receive_some(queue, LAPSE_S)
     (new,) = _receive_some(queue, 3)
-    again = said(old.receipt)
+    again = said(old.receipt_handle)
     # Its receives may be used up by now: it comes back as a message or as a dead letter, unless it is gone.
     back = until(lambda: bool(queue.receive(LAPSE_S) or queue.dead()), 6.0)
     told = in_time == "ok" and "ok" not in (twice, again)
@@ -71,33 +71,37 @@ def acks(queue: MeasuredQueue) -> list[Finding]:
             (lapsed == "ok") == removed,
             f"said {lapsed}; removed: {removed}",
         ),
-        judge("ack: an old receipt is told apart", queue.provider, told, f"said {again} (new loan {new.count})"),
-        judge("ack: an old receipt removes nothing", queue.provider, back, f"the new borrower still had it: {back}"),
+        judge(
+            "ack: an old receipt_handle is told apart", queue.provider, told, f"said {again} (new lease {new.count})"
+        ),
+        judge(
+            "ack: an old receipt_handle removes nothing", queue.provider, back, f"the new borrower still had it: {back}"
+        ),
     ]
 
 
 def extensions(queue: MeasuredQueue) -> list[Finding]:
-    """Extending holds the message, 0 gives it back at once, and the old receipt may be void."""
+    """Extending holds the message, 0 gives it back at once, and the old receipt handle may be void."""
     queue.send("m")
     (lent,) = _receive_some(queue, LAPSE_S)
-    renewed = queue.extend(lent.receipt, 4)
+    renewed = queue.change_visibility(lent.receipt_handle, 4)
     time.sleep(LAPSE_S + 0.5)
     held = queue.receive(LAPSE_S) == []
-    with_old = attempt(lambda: queue.extend(lent.receipt, 4))
-    current = renewed if with_old != "ok" else lent.receipt
+    with_old = attempt(lambda: queue.change_visibility(lent.receipt_handle, 4))
+    current = renewed if with_old != "ok" else lent.receipt_handle
     began = time.monotonic()
-    zero = attempt(lambda: queue.extend(current, 0))
+    zero = attempt(lambda: queue.change_visibility(current, 0))
     at_once = until(lambda: bool(queue.receive(LAPSE_S)), 2.0)
     took = time.monotonic() - began
     time.sleep(LAPSE_S + 0.3)
-    old = attempt(lambda: queue.extend(lent.receipt, 5))
+    old = attempt(lambda: queue.change_visibility(lent.receipt_handle, 5))
     return [
-        judge("extend: holds the loan", queue.provider, held, f"hidden beyond the first loan: {held}", must=True),
+        judge("extend: holds the lease", queue.provider, held, f"hidden beyond the first lease: {held}", must=True),
         judge(
-            "extend: the receipt stays good",
+            "extend: the receipt_handle stays good",
             queue.provider,
-            renewed == lent.receipt and with_old == "ok",
-            f"same receipt: {renewed == lent.receipt}; extending again by the old one: {with_old}",
+            renewed == lent.receipt_handle and with_old == "ok",
+            f"same receipt_handle: {renewed == lent.receipt_handle}; extending again by the old one: {with_old}",
         ),
         judge(
             "extend: 0 gives back at once",
@@ -105,23 +109,23 @@ def extensions(queue: MeasuredQueue) -> list[Finding]:
             zero == "ok" and at_once,
             f"{zero}; received again after {took:.2f} s",
         ),
-        judge("extend: says False for an old receipt", queue.provider, old != "ok", f"said {old}"),
+        judge("extend: says False for an old receipt_handle", queue.provider, old != "ok", f"said {old}"),
     ]
 
 
 def dead_letters(queue: MeasuredQueue) -> list[Finding]:
     """Receive without acknowledging until the provider puts the message aside."""
     queue.send("poison")
-    seen: list[Lent] = []
+    seen: list[Received] = []
 
     def exhausted() -> bool:
         for each in queue.receive(LAPSE_S):
             seen.append(each)
-            queue.extend(each.receipt, 0)
+            queue.change_visibility(each.receipt_handle, 0)
         dead.extend(queue.dead())
         return bool(dead)
 
-    dead: list[Lent] = []
+    dead: list[Received] = []
     until(exhausted, WAIT_S)
     counts = [each.count for each in seen]
     right = bool(dead) and dead[0].body == "poison"
@@ -202,7 +206,7 @@ def lost_sends(make: MakeQueue, proxy: LossyProxy) -> list[Finding]:
     ]
 
 
-def _receive_some(queue: MeasuredQueue, visibility_s: int) -> list[Lent]:
+def _receive_some(queue: MeasuredQueue, visibility_s: int) -> list[Received]:
     deadline = time.monotonic() + WAIT_S
     while time.monotonic() < deadline:
         if lent := queue.receive(visibility_s):

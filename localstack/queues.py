@@ -43,12 +43,12 @@ _GRPC_OPTIONS = [("grpc.max_receive_message_length", 1 << 25), ("grpc.max_send_m
 
 
 @dataclass(frozen=True)
-class Lent:
-    """A message on loan, as the provider gave it; `count` is None where the provider did not say."""
+class Received:
+    """A message on lease, as the provider gave it; `count` is None where the provider did not say."""
 
     id: str
     body: str
-    receipt: Any
+    receipt_handle: Any
     count: int | None
 
 
@@ -63,19 +63,19 @@ class MeasuredQueue(Protocol):
         """Send one text."""
         ...
 
-    def receive(self, visibility_s: int, most: int = 10) -> list[Lent]:
+    def receive(self, visibility_s: int, most: int = 10) -> list[Received]:
         """Borrow messages."""
         ...
 
-    def ack(self, receipt: Any) -> None:
+    def ack(self, receipt_handle: Any) -> None:
         """Remove a message."""
         ...
 
-    def extend(self, receipt: Any, visibility_s: int) -> Any:
-        """Change the loan's end and return the receipt that is good from now on."""
+    def change_visibility(self, receipt_handle: Any, visibility_s: int) -> Any:
+        """Change the lease's end and return the receipt handle that is good from now on."""
         ...
 
-    def dead(self) -> list[Lent]:
+    def dead(self) -> list[Received]:
         """Borrow the dead letters."""
         ...
 
@@ -98,29 +98,31 @@ class Sqs:
         """Send one text; the delay is the provider's own, up to 900 s."""
         self.client.send_message(QueueUrl=self.url, MessageBody=body, DelaySeconds=delay_s)
 
-    def receive(self, visibility_s: int, most: int = 10) -> list[Lent]:
+    def receive(self, visibility_s: int, most: int = 10) -> list[Received]:
         """Borrow up to 10."""
         return self._receive(self.url, visibility_s, most)
 
-    def ack(self, receipt: Any) -> None:
+    def ack(self, receipt_handle: Any) -> None:
         """Delete by receipt handle."""
-        self.client.delete_message(QueueUrl=self.url, ReceiptHandle=receipt)
+        self.client.delete_message(QueueUrl=self.url, ReceiptHandle=receipt_handle)
 
-    def extend(self, receipt: Any, visibility_s: int) -> Any:
+    def change_visibility(self, receipt_handle: Any, visibility_s: int) -> Any:
         """Change the visibility; the handle stays."""
-        self.client.change_message_visibility(QueueUrl=self.url, ReceiptHandle=receipt, VisibilityTimeout=visibility_s)
-        return receipt
+        self.client.change_message_visibility(
+            QueueUrl=self.url, ReceiptHandle=receipt_handle, VisibilityTimeout=visibility_s
+        )
+        return receipt_handle
 
-    def dead(self) -> list[Lent]:
+    def dead(self) -> list[Received]:
         """Receive from the dead-letter queue, the only way to look at it."""
         return self._receive(self.dead_url, 1, 10)
 
-    def _receive(self, url: str, visibility_s: int, most: int) -> list[Lent]:
+    def _receive(self, url: str, visibility_s: int, most: int) -> list[Received]:
         answer = self.client.receive_message(
             QueueUrl=url, MaxNumberOfMessages=most, VisibilityTimeout=visibility_s, AttributeNames=["All"]
         )
         return [
-            Lent(m["MessageId"], m["Body"], m["ReceiptHandle"], int(m["Attributes"]["ApproximateReceiveCount"]))
+            Received(m["MessageId"], m["Body"], m["ReceiptHandle"], int(m["Attributes"]["ApproximateReceiveCount"]))
             for m in answer.get("Messages", [])
         ]
 
@@ -143,7 +145,7 @@ class AzureQueue:
         """Send one text; the delay is the provider's own, up to 7 days."""
         self.client.send_message(body, visibility_timeout=delay_s)
 
-    def receive(self, visibility_s: int, most: int = 10) -> list[Lent]:
+    def receive(self, visibility_s: int, most: int = 10) -> list[Received]:
         """Borrow up to 32; a message lent too often goes to the poison queue instead."""
         lent = []
         for page in self.client.receive_messages(
@@ -153,25 +155,25 @@ class AzureQueue:
         for each in lent:
             if (each.count or 0) > MAX_RECEIVES:
                 self.poison.send_message(each.body)
-                self.ack(each.receipt)
+                self.ack(each.receipt_handle)
         return [each for each in lent if (each.count or 0) <= MAX_RECEIVES]
 
-    def ack(self, receipt: Any) -> None:
-        """Delete by id and pop receipt."""
-        self.client.delete_message(receipt[0], receipt[1])
+    def ack(self, receipt_handle: Any) -> None:
+        """Delete by id and pop receipt handle."""
+        self.client.delete_message(receipt_handle[0], receipt_handle[1])
 
-    def extend(self, receipt: Any, visibility_s: int) -> Any:
-        """Update the visibility; the provider answers with a new pop receipt."""
-        updated = self.client.update_message(receipt[0], receipt[1], visibility_timeout=visibility_s)
-        return (receipt[0], updated.pop_receipt)
+    def change_visibility(self, receipt_handle: Any, visibility_s: int) -> Any:
+        """Update the visibility; the provider answers with a new pop receipt handle."""
+        updated = self.client.update_message(receipt_handle[0], receipt_handle[1], visibility_timeout=visibility_s)
+        return (receipt_handle[0], updated.pop_receipt)
 
-    def dead(self) -> list[Lent]:
+    def dead(self) -> list[Received]:
         """Peek at the poison queue, which changes nothing but sees only the first 32."""
-        return [Lent(m.id, m.content, None, m.dequeue_count) for m in self.poison.peek_messages(32)]
+        return [Received(m.id, m.content, None, m.dequeue_count) for m in self.poison.peek_messages(32)]
 
     @staticmethod
-    def _lent(message: QueueMessage) -> Lent:
-        return Lent(message.id, message.content, (message.id, message.pop_receipt), message.dequeue_count)
+    def _lent(message: QueueMessage) -> Received:
+        return Received(message.id, message.content, (message.id, message.pop_receipt), message.dequeue_count)
 
 
 class PubSub:
@@ -204,32 +206,32 @@ class PubSub:
             raise NotImplementedError("Pub/Sub has no delivery delay")
         self.publisher.publish(topic=self.topic, messages=[PubsubMessage(data=body.encode())], retry=_PUBLISH_RETRY)
 
-    def receive(self, visibility_s: int, most: int = 10) -> list[Lent]:
-        """Pull, then set the deadline: the loan's length cannot be given with the pull."""
+    def receive(self, visibility_s: int, most: int = 10) -> list[Received]:
+        """Pull, then set the deadline: the lease's length cannot be given with the pull."""
         lent = self._pull(self.subscription, most)
         for each in lent:
-            self.extend(each.receipt, visibility_s)
+            self.change_visibility(each.receipt_handle, visibility_s)
         return lent
 
-    def ack(self, receipt: Any) -> None:
+    def ack(self, receipt_handle: Any) -> None:
         """Acknowledge; the provider never says whether it counted."""
-        self.subscriber.acknowledge(subscription=self.subscription, ack_ids=[receipt])
+        self.subscriber.acknowledge(subscription=self.subscription, ack_ids=[receipt_handle])
 
-    def extend(self, receipt: Any, visibility_s: int) -> Any:
+    def change_visibility(self, receipt_handle: Any, visibility_s: int) -> Any:
         """Modify the deadline, 0 to 600 s; the ack id stays."""
         self.subscriber.modify_ack_deadline(
-            subscription=self.subscription, ack_ids=[receipt], ack_deadline_seconds=visibility_s
+            subscription=self.subscription, ack_ids=[receipt_handle], ack_deadline_seconds=visibility_s
         )
-        return receipt
+        return receipt_handle
 
-    def dead(self) -> list[Lent]:
+    def dead(self) -> list[Received]:
         """Pull from the dead-letter subscription, the only way to look at it."""
         return self._pull(self.dead_subscription, 10)
 
-    def _pull(self, subscription: str, most: int) -> list[Lent]:
+    def _pull(self, subscription: str, most: int) -> list[Received]:
         answer = self.subscriber.pull(subscription=subscription, max_messages=most)
         return [
-            Lent(each.message.message_id, each.message.data.decode(), each.ack_id, each.delivery_attempt or None)
+            Received(each.message.message_id, each.message.data.decode(), each.ack_id, each.delivery_attempt or None)
             for each in answer.received_messages
         ]
 

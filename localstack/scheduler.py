@@ -1,7 +1,7 @@
 """Cloud Scheduler, which has no emulator: a job calls an address, once when asked, or every few seconds.
 
-    with scheduling([Job("sweep", monitor.url, every_s=60)]) as scheduler:
-        scheduler.fire("sweep")
+    with scheduling([Job("reconcile", monitor.url, every_s=60)]) as scheduler:
+        scheduler.fire("reconcile")
 
 AWS's schedules are fired by the AWS emulator itself; Azure's timers by the host (FunctionApp.fire).
 Source: cloud.google.com/scheduler/docs/reference/rest/v1/projects.locations.jobs, HttpTarget.

@@ -133,24 +133,24 @@ QUARANTINE = Family(
 CHARTERS = _ledger("charters", "Use cases as they were applied and signed off.")
 CONTRACTS = _ledger("contracts", "Data contracts: what a good file looks like.", "charters", "blobs")
 PIPELINES = _ledger("pipelines", "Algorithms, search spaces, features and code that train.", "charters")
-DATASETS = _ledger("datasets", "Dataset versions: files by digest, rows, event time, profile.", "blobs", "verdicts")
+DATASETS = _ledger("datasets", "Dataset versions: files by digest, rows, event time, profile.", "blobs", "validations")
 TRAININGS = _ledger(
     "trainings", "Requests to train: granted with a key, or refused with a reason.", "datasets", "pipelines"
 )
 MODELS = _ledger("models", "Model versions: signed manifests by digest.", "results", "blobs")
-STAGES = _ledger("stages", "Who serves: champion, challenger, and why. The number is the epoch.", "models")
+RELEASES = _ledger("releases", "Who serves: champion, challenger, and why. The number is the revision.", "models")
 RECEIPTS = Family(
     "receipts",
     "system",
     "receipts/{usecase}/{receipt}.json",
     "document",
     "The one terminal state of each upload.",
-    ("datasets", "verdicts", "quarantine"),
+    ("datasets", "validations", "quarantine"),
 )
-VERDICTS = Family(
-    "verdicts",
+VALIDATIONS = Family(
+    "validations",
     "system",
-    "verdicts/{usecase}/{digest}/{checker}.json",
+    "validations/{usecase}/{digest}/{checker}.json",
     "document",
     "What validation found in a file under a contract.",
     ("blobs", "contracts"),
@@ -194,8 +194,12 @@ EVENTS = Family(
     "events", "system", "events/{usecase}/{date}/{event}.json", "document", "Every event that a function returned."
 )
 EDGES = Family("edges", "system", "edges/{usecase}/{node}/{edge}", "document", "Lineage, written in both directions.")
-ACTS = Family(
-    "acts", "system", "acts/{function}/{key}/{attempt}.json", "document", "Outward acts, with a lease and a fence."
+EFFECTS = Family(
+    "effects",
+    "system",
+    "effects/{function}/{key}/{attempt}.json",
+    "document",
+    "Side effects, with a lease and a fencing number.",
 )
 HINTS = Family("hints", "system", "hints/{ledger}/{usecase}.json", "hint", "Where a ledger's tail was; stale is fine.")
 INTENTS = Family(
@@ -243,9 +247,9 @@ FAMILIES: tuple[Family, ...] = (
     DATASETS,
     TRAININGS,
     MODELS,
-    STAGES,
+    RELEASES,
     RECEIPTS,
-    VERDICTS,
+    VALIDATIONS,
     CLAIMS,
     TRIALS,
     RESULTS,
@@ -253,7 +257,7 @@ FAMILIES: tuple[Family, ...] = (
     ALERTS,
     EVENTS,
     EDGES,
-    ACTS,
+    EFFECTS,
     HINTS,
     INTENTS,
     REFUSALS,

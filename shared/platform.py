@@ -71,7 +71,7 @@ class Emit(msgspec.Struct, frozen=True):
     """An event that a handler wants to follow.
 
     `usecase`: where it differs from the cause's. `origin` and `at` (epoch s): where the handler found an occurrence
-    by itself (sweep finds an upload), so that finding it again gives the same event.
+    by itself (reconcile finds an upload), so that finding it again gives the same event.
     """
 
     data: Payload

@@ -116,11 +116,11 @@ class ObjectStore(Protocol):
 
 
 class Message(msgspec.Struct, frozen=True):
-    """A message on loan: `receipt` proves the loan, `receive_count` counts loans from 1, `sent_at` in epoch seconds."""
+    """A message on lease: `receipt` proves the lease, `receive_count` counts leases from 1, `sent_at` in epoch seconds."""
 
     id: str
     body: bytes
-    receipt: str
+    receipt_handle: str
     receive_count: int
     sent_at: float
 
@@ -169,17 +169,19 @@ class QueueConsumer(Protocol):
         """
         ...
 
-    def ack(self, receipt: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> bool:
-        """Remove the message for good. False where the loan had lapsed and the message was lent again or is gone.
+    def ack(self, receipt_handle: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> bool:
+        """Remove the message for good. False where the lease had lapsed and the message was lent again or is gone.
 
         Some providers cannot tell (Pub/Sub says yes to all): True is no proof that nobody else has the message.
         """
         ...
 
-    def extend(self, receipt: str, visibility_s: float, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> str | None:
-        """Let the loan end `visibility_s` from now (0 gives the message back at once).
+    def change_visibility(
+        self, receipt_handle: str, visibility_s: float, *, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> str | None:
+        """Let the lease end `visibility_s` from now (0 gives the message back at once).
 
-        Returns the receipt that proves the loan from now on (Azure voids the old one), None where `ack` gives False.
+        Returns the receipt handle that proves the lease from now on (Azure voids the old one), None where `ack` gives False.
         """
         ...
 

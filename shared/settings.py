@@ -61,11 +61,11 @@ class Settings(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
     stage_age_s: float = 5.0
     settle_s: float = 2.0
     """How long a file dropped by hand must be unchanged before it is read."""
-    watch_every_s: float = 60.0
-    sweep_every_s: float = 5.0
+    monitor_every_s: float = 60.0
+    reconcile_every_s: float = 5.0
     poll_every_s: float = 5.0
     """How often a landing store that cannot tell this place of new objects is looked at."""
-    loan_s: float = 10.0
+    lease_s: float = 10.0
     """How long a local worker borrows a message at a time; it is borrowed on while its handler runs."""
     head_timeout_s: float = 10.0
     """How long the local gateway waits for a request's head, and for the first bytes of its body."""

@@ -87,8 +87,8 @@ FUNCTIONS: tuple[Function, ...] = (
         grants=(
             *_read(layout.UPLOADS, layout.DROPS, layout.CHARTERS),
             *_APPEND,
-            *_create(layout.ACTS),
-            *_create(layout.CONTRACTS, layout.DATASETS, layout.RECEIPTS, layout.VERDICTS),
+            *_create(layout.EFFECTS),
+            *_create(layout.CONTRACTS, layout.DATASETS, layout.RECEIPTS, layout.VALIDATIONS),
             *_create(layout.BLOBS, layout.QUARANTINE, layout.EDGES, layout.EVENTS),
         ),
     ),
@@ -100,9 +100,9 @@ FUNCTIONS: tuple[Function, ...] = (
         sends=(events.TrainingGranted.TYPE,),
         submits=("train",),
         grants=(
-            *_read(layout.CHARTERS, layout.CONTRACTS, layout.DATASETS, layout.STAGES, layout.RESULTS),
+            *_read(layout.CHARTERS, layout.CONTRACTS, layout.DATASETS, layout.RELEASES, layout.RESULTS),
             *_APPEND,
-            *_create(layout.PIPELINES, layout.TRAININGS, layout.ACTS, layout.EDGES, layout.EVENTS),
+            *_create(layout.PIPELINES, layout.TRAININGS, layout.EFFECTS, layout.EDGES, layout.EVENTS),
         ),
     ),
     Function(
@@ -142,7 +142,7 @@ FUNCTIONS: tuple[Function, ...] = (
         grants=(
             *_read(layout.CHARTERS, layout.RESULTS, layout.MODELS, layout.BLOBS),
             *_APPEND,
-            *_create(layout.STAGES, layout.EDGES),
+            *_create(layout.RELEASES, layout.EDGES),
         ),
     ),
     Function(
@@ -153,7 +153,7 @@ FUNCTIONS: tuple[Function, ...] = (
         sends=(events.PredictionsCaptured.TYPE,),
         concurrency=16,
         timeout_s=30,
-        grants=(*_read(layout.STAGES, layout.MODELS, layout.BLOBS, layout.HINTS), *_create(layout.PAYLOADS)),
+        grants=(*_read(layout.RELEASES, layout.MODELS, layout.BLOBS, layout.HINTS), *_create(layout.PAYLOADS)),
     ),
     Function(
         name="uploads",
@@ -186,18 +186,18 @@ FUNCTIONS: tuple[Function, ...] = (
         about="Judges a window of production data: drift, performance, service; raises alerts and asks for training.",
         subscribes=(events.WindowDue.TYPE, events.ScheduleTicked.TYPE),
         sends=(events.WindowDue.TYPE, events.TrainingRequested.TYPE),
-        schedule="watch_every_s",
+        schedule="monitor_every_s",
         measures=True,
         memory_mb=1024,
         timeout_s=300,
         grants=(
-            *_read(layout.CHARTERS, layout.DATASETS, layout.MODELS, layout.STAGES, layout.BLOBS, layout.HINTS),
+            *_read(layout.CHARTERS, layout.DATASETS, layout.MODELS, layout.RELEASES, layout.BLOBS, layout.HINTS),
             *_read(layout.PREDICTIONS, layout.LABELS),
             *_create(layout.WINDOWS, layout.ALERTS, layout.EDGES, layout.EVENTS),
         ),
     ),
     Function(
-        name="sweep",
+        name="reconcile",
         unit="data",
         about="Finds what was missed: uploads without a receipt, grants without a result, results without a model, a "
         "train unit that was deployed and never trained.",
@@ -208,11 +208,11 @@ FUNCTIONS: tuple[Function, ...] = (
             events.TrainingGranted.TYPE,
             events.TrainingFinished.TYPE,
         ),
-        schedule="sweep_every_s",
+        schedule="reconcile_every_s",
         grants=(
             *_read(layout.UPLOADS, layout.DROPS, layout.RECEIPTS, layout.DATASETS, layout.TRAININGS, layout.MODELS),
-            *_read(layout.CLAIMS, layout.RESULTS, layout.REFUSALS, layout.STAGES),
-            *_create(layout.ACTS, layout.EDGES, layout.EVENTS),
+            *_read(layout.CLAIMS, layout.RESULTS, layout.REFUSALS, layout.RELEASES),
+            *_create(layout.EFFECTS, layout.EDGES, layout.EVENTS),
         ),
     ),
 )

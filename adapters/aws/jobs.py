@@ -24,7 +24,7 @@ from adapters.aws.ecs_task import OVERDUE, TIMEOUT, WAITING, ended, is_overdue
 from adapters.aws.failures import PROVIDER, Asked, refusal
 from adapters.aws.fargate import fargate_size
 from adapters.aws.sdk import Caller, Clients, read_place
-from adapters.patience import Deadline
+from adapters.deadlines import Deadline
 from shared.errors import ConfigurationError, NotFound, PayloadTooLarge, Throttled, Unavailable, Unsupported
 from shared.ports import DEFAULT_TIMEOUT_S, JobSpec, JobStatus
 

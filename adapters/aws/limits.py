@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.arguments import check_limits
 from adapters.aws.failures import PROVIDER, Asked
 from adapters.aws.sdk import Caller, Clients, read_place
-from adapters.patience import Deadline
+from adapters.deadlines import Deadline
 from shared.errors import DeadlineExceeded, InvalidInput, NotFound, OutcomeUnknown, TidegateError
 from shared.ports import DEFAULT_TIMEOUT_S, FunctionLimits
 
@@ -54,7 +54,7 @@ class LambdaLimits:
         """
         check_limits(limits)
         deadline = Deadline(timeout_s, PROVIDER, "set", function)
-        standing = self._configuration("set", function, deadline)
+        existing = self._configuration("set", function, deadline)
         low, high = MEMORY_MB
         if not low <= limits.memory_mb <= high:
             raise InvalidInput(
@@ -64,7 +64,7 @@ class LambdaLimits:
                 expected=f"{low} to {high}",
             )
         name = self._prefix + function
-        if standing["MemorySize"] != limits.memory_mb:
+        if existing["MemorySize"] != limits.memory_mb:
             self._caller.ask(
                 self._asked("set", function, "lambda:UpdateFunctionConfiguration"),
                 deadline.left_s(),

@@ -1,8 +1,8 @@
 """Queues in Amazon SQS: `sqs://[REGION]/PREFIX?endpoint=&max_message_bytes=`.
 
 A queue named `validate` is PREFIXvalidate, its dead letters are in PREFIXvalidate-dead, by a redrive policy that the
-deployment sets, and with it how often a message is lent. A receipt is SQS's handle. SQS tells a handle that it never
-gave from a good one, but says yes to one of an earlier loan (the emulator says no): True proves nothing.
+deployment sets, and with it how often a message is lent. A receipt handle is SQS's handle. SQS tells a handle that it never
+gave from a good one, but says yes to one of an earlier lease (the emulator says no): True proves nothing.
 
 Messages are sent without the SDK where that comes to the same (adapters.aws.signed): that is all that most functions
 ever ask of a queue. What receives, and what people ask, goes by the SDK.
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from adapters.arguments import check_bodies, check_delay, check_receive, check_visibility
 from adapters.aws.failures import PROVIDER, Asked, lost, refusal
 from adapters.aws.message_text import bytes_of, fits_bytes, text_of
-from adapters.aws.sdk import Caller, Clients, patience_s, read_place
-from adapters.patience import Deadline, persist, repeat
+from adapters.aws.sdk import Caller, Clients, client_timeout_s, read_place
+from adapters.deadlines import Deadline, persist, repeat
 from shared.errors import ConfigurationError, NotFound, TransientError
 from shared.ports import DEFAULT_TIMEOUT_S, DeadLetter, Message
 
@@ -98,7 +98,7 @@ class SqsQueue:
             found = self._borrow("receive", self.name, max_messages, math.ceil(visibility_s), whole_s, timeout_s)
             if found:
                 return [
-                    Message(each["MessageId"], bytes_of(each["Body"]), each["ReceiptHandle"], *_loan(each))
+                    Message(each["MessageId"], bytes_of(each["Body"]), each["ReceiptHandle"], *_lease(each))
                     for each in found
                 ]
             left_s = until - time.monotonic()
@@ -107,26 +107,28 @@ class SqsQueue:
             if left_s < 1.0:
                 time.sleep(left_s)
 
-    def ack(self, receipt: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> bool:
+    def ack(self, receipt_handle: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> bool:
         """Remove a message. False is certain, True is what SQS said."""
         return self._unless_spent(
             self._asked("ack", "sqs:DeleteMessage", repeatable=True),
             timeout_s,
-            lambda client, url: client.delete_message(QueueUrl=url, ReceiptHandle=receipt),
+            lambda client, url: client.delete_message(QueueUrl=url, ReceiptHandle=receipt_handle),
         )
 
-    def extend(self, receipt: str, visibility_s: float, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> str | None:
-        """Let the loan end so many whole seconds from now; the receipt stays the same."""
+    def change_visibility(
+        self, receipt_handle: str, visibility_s: float, *, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> str | None:
+        """Let the lease end so many whole seconds from now; the receipt handle stays the same."""
         check_visibility(visibility_s)
         seconds = math.ceil(visibility_s)
         good = self._unless_spent(
-            self._asked("extend", "sqs:ChangeMessageVisibility", repeatable=True),
+            self._asked("change_visibility", "sqs:ChangeMessageVisibility", repeatable=True),
             timeout_s,
             lambda client, url: client.change_message_visibility(
-                QueueUrl=url, ReceiptHandle=receipt, VisibilityTimeout=seconds
+                QueueUrl=url, ReceiptHandle=receipt_handle, VisibilityTimeout=seconds
             ),
         )
-        return receipt if good else None
+        return receipt_handle if good else None
 
     def dead_letters(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Iterator[DeadLetter]:
         """Yield the dead letters, each borrowed while looking goes on, and then given back.
@@ -189,7 +191,7 @@ class SqsQueue:
 
     def _dead_letters(self, timeout_s: float) -> Iterator[DeadLetter]:
         for found in self._looked_through("dead_letters", lambda: timeout_s):
-            yield DeadLetter(found["MessageId"], bytes_of(found["Body"]), *_loan(found))
+            yield DeadLetter(found["MessageId"], bytes_of(found["Body"]), *_lease(found))
 
     def _looked_through(self, operation: str, left_s: Callable[[], float]) -> "Generator[MessageTypeDef, None, None]":
         """Yield all dead letters, each once, borrowed; in the end they are given back."""
@@ -208,10 +210,10 @@ class SqsQueue:
                 for start in range(0, len(borrowed), _BATCH):
                     self._give_back(operation, name, borrowed[start : start + _BATCH])
 
-    def _give_back(self, operation: str, name: str, receipts: list[str]) -> None:
+    def _give_back(self, operation: str, name: str, receipt_handles: list[str]) -> None:
         entries = [
-            {"Id": str(number), "ReceiptHandle": receipt, "VisibilityTimeout": 0}
-            for number, receipt in enumerate(receipts)
+            {"Id": str(number), "ReceiptHandle": receipt_handle, "VisibilityTimeout": 0}
+            for number, receipt_handle in enumerate(receipt_handles)
         ]
         asked = self._asked(operation, "sqs:ChangeMessageVisibility", name, repeatable=True)
         # One of them may be gone by now: its entry fails alone, and that is as good.
@@ -226,7 +228,7 @@ class SqsQueue:
     ) -> "list[MessageTypeDef]":
         Deadline(timeout_s, PROVIDER, operation, name)
         left_s = timeout_s + wait_s
-        wait_s = min(wait_s, max(0, int(patience_s(left_s)) - 1))  # the SDK must not give up before SQS does
+        wait_s = min(wait_s, max(0, int(client_timeout_s(left_s)) - 1))  # the SDK must not give up before SQS does
         answer = self._ask(
             self._asked(operation, "sqs:ReceiveMessage", name, reads=True),
             left_s,
@@ -242,7 +244,7 @@ class SqsQueue:
         return found
 
     def _unless_spent(self, asked: Asked, timeout_s: float, act: Callable[[Any, str], object]) -> bool:
-        """Return whether the receipt was taken for good."""
+        """Return whether the receipt handle was taken for good."""
         from botocore.exceptions import ClientError
 
         def acted(client: Any, url: str) -> bool:
@@ -330,7 +332,7 @@ def from_url(url: str, names: Iterable[str]) -> dict[str, SqsQueue]:
     return {name: SqsQueue(clients, address.path + name, max_message_bytes=int(given)) for name in names}
 
 
-def _loan(found: "MessageTypeDef") -> tuple[int, float]:
+def _lease(found: "MessageTypeDef") -> tuple[int, float]:
     """Return a message's receive count, and when it was sent."""
     attributes = found["Attributes"]
     return int(attributes["ApproximateReceiveCount"]), int(attributes["SentTimestamp"]) / 1000

@@ -1,7 +1,7 @@
 """The AWS SDK: imported with the first call, one client per service and process, sending each request once.
 
-An SDK client's patience is fixed when it is made, ours is each call's own. So there is a client for each of a few
-patiences, and a call takes the longest that fits the time that it has left; most processes ever make one. Credentials
+An SDK client's timeout is fixed when it is made, ours is each call's own. So there is a client for each of a few
+timeouts, and a call takes the longest that fits the time that it has left; most processes ever make one. Credentials
 come from the SDK's default chain: environment, profiles, single sign-on, the role of the function or the machine.
 """
 
@@ -16,11 +16,11 @@ import msgspec
 from adapters.addresses import Address, read_address
 from adapters.aws.failures import PROVIDER, Asked, failure, no_region
 from adapters.aws.signed import Signed, is_plain, region_of
-from adapters.http_heads import is_whole
-from adapters.patience import Deadline, fitting_s, persist, repeat
+from adapters.deadlines import Deadline, fitting_s, persist, repeat
+from adapters.http_headers import is_whole
 from shared.errors import ConfigurationError, MissingDependency
 
-PATIENCES_S = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0)
+TIMEOUTS_S = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0)
 _CONNECT_S = 3.0
 _CONNECTIONS = 50
 _REGION = "AWS_REGION"  # Lambda and ECS set it; the SDK itself only reads AWS_DEFAULT_REGION
@@ -50,7 +50,7 @@ class Clients:
         Its type is the SDK's; callers declare it. Connecting, three seconds at most, is not counted.
         Raises: MissingDependency: boto3 is not installed. ConfigurationError: no region is set anywhere.
         """
-        key = (service, patience_s(left_s))
+        key = (service, client_timeout_s(left_s))
         with self._lock:  # the SDK's sessions are not safe to share; its clients are
             if key not in self._made:
                 self._made[key] = self._make(*key)
@@ -130,13 +130,13 @@ class Caller:
             raise failure(error, asked) from error
 
 
-def patience_s(left_s: float) -> float:
-    """Return the longest of the patiences that fits, the shortest where none does.
+def client_timeout_s(left_s: float) -> float:
+    """Return the longest of the timeouts that fits, the shortest where none does.
 
-    >>> patience_s(29.9), patience_s(0.01)
+    >>> client_timeout_s(29.9), client_timeout_s(0.01)
     (20.0, 0.5)
     """
-    return fitting_s(left_s, PATIENCES_S)
+    return fitting_s(left_s, TIMEOUTS_S)
 
 
 @cache

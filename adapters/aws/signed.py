@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from adapters.aws.failures import Asked, lost, refusal, unreachable
-from adapters.http_heads import is_whole
+from adapters.http_headers import is_whole
 
 if TYPE_CHECKING:
     from http.client import HTTPConnection

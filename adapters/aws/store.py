@@ -61,12 +61,12 @@ def from_url(url: str) -> ObstoreStore:
     except InvalidInput as error:
         raise ConfigurationError(f"the prefix after the bucket cannot be one: {error.message}") from error
     region, endpoint = address.options.get("region", ""), address.options.get("endpoint", "")
-    speech = Speech(address.host, region)
+    errors_of = ErrorMapper(address.host, region)
     return ObstoreStore(
         PROVIDER,
-        lambda patience_s: _make(address.host, region, endpoint, os.environ, patience_s),
-        speech.translate,
-        speech.place_is_missing,
+        lambda timeout_s: _make(address.host, region, endpoint, os.environ, timeout_s),
+        errors_of.translate,
+        errors_of.place_is_missing,
         prefix=prefix,
     )
 
@@ -97,7 +97,7 @@ def chain_of(environ: Mapping[str, str]) -> Chain:
     return "none" if environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true" else "obstore"
 
 
-class Speech:
+class ErrorMapper:
     """What S3's answers about one bucket mean."""
 
     def __init__(self, bucket: str, region: str) -> None:
@@ -149,7 +149,7 @@ class Speech:
         )
 
 
-def _make(bucket: str, region: str, endpoint: str, environ: Mapping[str, str], patience_s: float) -> "S3Store":
+def _make(bucket: str, region: str, endpoint: str, environ: Mapping[str, str], timeout_s: float) -> "S3Store":
     chain = chain_of(environ)
     if chain == "none":
         raise no_credentials(Asked("connect", bucket))
@@ -162,7 +162,7 @@ def _make(bucket: str, region: str, endpoint: str, environ: Mapping[str, str], p
         given["endpoint"] = endpoint
     if chain == "boto3":
         given["credential_provider"] = _profile(bucket)
-    return S3Store(bucket, retry_config=no_retries(), client_options=client_options(patience_s, endpoint), **given)
+    return S3Store(bucket, retry_config=no_retries(), client_options=client_options(timeout_s, endpoint), **given)
 
 
 def _profile(bucket: str) -> Any:

@@ -10,7 +10,7 @@ import msgspec
 from adapters.addresses import is_loopback
 from adapters.azure.failures import Asked, lost
 from adapters.azure.sdk import called, identity, limits, missing, once
-from adapters.patience import Deadline, persist
+from adapters.deadlines import Deadline, persist
 
 if TYPE_CHECKING:
     from azure.core import PipelineClient

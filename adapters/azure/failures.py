@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from adapters.http_heads import is_whole
+from adapters.http_headers import is_whole
 from shared.errors import (
     AlreadyExists,
     DeadlineExceeded,

@@ -17,7 +17,7 @@ from adapters.addresses import check_encrypted, read_address
 from adapters.arguments import check_job
 from adapters.azure.arm import Answer, log_analytics, management
 from adapters.azure.failures import PROVIDER, Asked, made
-from adapters.patience import Deadline
+from adapters.deadlines import Deadline
 from shared.errors import ConfigurationError, InvalidInput, NotFound, OutcomeUnknown, PayloadTooLarge, Unsupported
 from shared.ports import DEFAULT_TIMEOUT_S, JobSpec, JobStatus
 

@@ -2,7 +2,7 @@
 
 A queue named `validate` is PREFIXvalidate, its dead letters are in PREFIXvalidate-poison, where the Functions host
 puts them too. Azure moves none by itself: `receive` does, into the poison queue first. Bodies are base64, as that host
-expects. A receipt holds a message's id and Azure's pop receipt, which every extension replaces.
+expects. A receipt handle holds a message's id and Azure's pop receipt handle, which every extension replaces.
 """
 
 import base64
@@ -18,7 +18,7 @@ from adapters.arguments import check_bodies, check_delay, check_receive, check_v
 from adapters.azure.failures import PROVIDER, Asked, made
 from adapters.azure.queue_client import QueueCalls
 from adapters.azure.sdk import account_url
-from adapters.patience import Deadline
+from adapters.deadlines import Deadline
 from shared.errors import ConfigurationError, NotFound, TidegateError, TransientError
 from shared.ports import DEFAULT_TIMEOUT_S, DeadLetter, Message
 
@@ -75,22 +75,28 @@ class AzureQueue:
             time.sleep(min(pause_s, left_s))
             pause_s = min(2 * pause_s, longest_s)
 
-    def ack(self, receipt: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> bool:
-        """Remove the message that the receipt proves the latest loan of."""
+    def ack(self, receipt_handle: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> bool:
+        """Remove the message that the receipt handle proves the latest lease of."""
         deadline = self._deadline("ack", timeout_s)
-        lent = _parts_of(receipt)
+        lent = _parts_of(receipt_handle)
         return lent is not None and self._calls.delete("ack", *lent, deadline)
 
-    def extend(self, receipt: str, visibility_s: float, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> str | None:
-        """Let the loan end so many whole seconds from now, and return the new receipt: the old one is void.
+    def change_visibility(
+        self, receipt_handle: str, visibility_s: float, *, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> str | None:
+        """Let the lease end so many whole seconds from now, and return the new receipt handle: the old one is void.
 
-        Raises: OutcomeUnknown: the answer was lost, and with it perhaps the new receipt.
+        Raises: OutcomeUnknown: the answer was lost, and with it perhaps the new receipt handle.
         """
         check_visibility(visibility_s)
-        deadline = self._deadline("extend", timeout_s)
-        lent = _parts_of(receipt)
-        renewed = self._calls.update("extend", *lent, math.ceil(visibility_s), deadline) if lent is not None else None
-        return _receipt(lent[0], renewed) if lent is not None and renewed is not None else None
+        deadline = self._deadline("change_visibility", timeout_s)
+        lent = _parts_of(receipt_handle)
+        renewed = (
+            self._calls.update("change_visibility", *lent, math.ceil(visibility_s), deadline)
+            if lent is not None
+            else None
+        )
+        return _receipt_handle(lent[0], renewed) if lent is not None and renewed is not None else None
 
     def dead_letters(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Iterator[DeadLetter]:
         """Yield what is in the poison queue; where that is more than 32, looking hides it from others for a while.
@@ -124,7 +130,7 @@ class AzureQueue:
         return Deadline(timeout_s, PROVIDER, operation, self.name)
 
     def _borrow(self, most: int, visibility_s: int, timeout_s: float) -> list[Message]:
-        """Return messages on loan, none only where none was visible; those that were lent too often are moved."""
+        """Return messages on lease, none only where none was visible; those that were lent too often are moved."""
         while True:
             deadline = self._deadline("receive", timeout_s)
             page = self._calls.receive("receive", most, visibility_s, deadline)
@@ -134,7 +140,7 @@ class AzureQueue:
                 for each in worn_out:
                     self._bury(each, deadline)
             except TidegateError as error:
-                # It comes back when its loan ends. The others are on loan now, and would be lost to their receiver.
+                # It comes back when its lease ends. The others are on lease now, and would be lost to their receiver.
                 if not (messages or isinstance(error, TransientError)):
                     raise
             if messages or not worn_out:
@@ -213,16 +219,16 @@ def bytes_of(text: str) -> bytes:
 
 
 def _message(lent: Any) -> Message:
-    receipt = _receipt(lent.id, lent.pop_receipt)
-    return Message(lent.id, bytes_of(lent.content), receipt, lent.dequeue_count, lent.inserted_on.timestamp())
+    receipt_handle = _receipt_handle(lent.id, lent.pop_receipt)
+    return Message(lent.id, bytes_of(lent.content), receipt_handle, lent.dequeue_count, lent.inserted_on.timestamp())
 
 
-def _receipt(message_id: str, pop_receipt: str) -> str:
+def _receipt_handle(message_id: str, pop_receipt: str) -> str:
     return f"{message_id} {pop_receipt}"
 
 
-def _parts_of(receipt: str) -> tuple[str, str] | None:
-    message_id, _, pop_receipt = receipt.partition(" ")
+def _parts_of(receipt_handle: str) -> tuple[str, str] | None:
+    message_id, _, pop_receipt = receipt_handle.partition(" ")
     return (message_id, pop_receipt) if _MESSAGE_ID.fullmatch(message_id) and pop_receipt else None
 
 

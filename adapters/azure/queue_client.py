@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from adapters.azure.failures import Asked, code_of, lost
 from adapters.azure.sdk import STORAGE_CREDENTIALS, called, limits, missing, once, queue_credential
-from adapters.patience import Deadline, persist
+from adapters.deadlines import Deadline, persist
 from shared.errors import OutcomeUnknown, Unavailable
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _ACTIONS = {
     "count": "Microsoft.Storage/storageAccounts/queueServices/queues/read",
 }
 _SPENT = frozenset({"MessageNotFound", "PopReceiptMismatch", "InvalidQueryParameterValue"})
-"""The loan that a receipt proved is over, or there never was one."""
+"""The lease that a receipt handle proved is over, or there never was one."""
 T = TypeVar("T")
 
 
@@ -67,7 +67,7 @@ class QueueCalls:
         )
 
     def delete(self, operation: str, message_id: str, pop_receipt: str, deadline: Deadline) -> bool:
-        """Remove a message; False where its loan was over.
+        """Remove a message; False where its lease was over.
 
         A lost answer is asked for again, and a message that is gone by then counts as removed by us.
         """
@@ -90,7 +90,7 @@ class QueueCalls:
     def update(
         self, operation: str, message_id: str, pop_receipt: str, visibility_s: int, deadline: Deadline
     ) -> str | None:
-        """Let a loan end so many seconds from now; return the new pop receipt, None where the loan was over.
+        """Let a lease end so many seconds from now; return the new pop receipt handle, None where the lease was over.
 
         Raises: OutcomeUnknown: the answer was lost.
         """
@@ -107,7 +107,7 @@ class QueueCalls:
             if updated is None:
                 return None
             if not updated[0].pop_receipt:
-                raise lost(asked)  # the answer broke off in its headers, where the new receipt stands
+                raise lost(asked)  # the answer broke off in its headers, where the new receipt handle stands
             return str(updated[0].pop_receipt)
 
         return persist(act, deadline)
@@ -129,7 +129,7 @@ class QueueCalls:
         return persist(lambda left_s: called(lambda: act(left_s), asked), deadline)
 
     def _unless_spent(self, act: Callable[[], T], asked: Asked) -> tuple[T] | None:
-        """Return what a call with a receipt returns, None where the receipt is void."""
+        """Return what a call with a receipt handle returns, None where the receipt handle is void."""
 
         def judged() -> tuple[T] | None:
             from azure.core.exceptions import HttpResponseError

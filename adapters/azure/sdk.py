@@ -41,7 +41,7 @@ def once(name: object, make: Callable[[], T]) -> T:
         return made
 
 
-def blob_store(container: str, account: str, endpoint: str, patience_s: float) -> "AzureStore":
+def blob_store(container: str, account: str, endpoint: str, timeout_s: float) -> "AzureStore":
     """Return obstore's store of a container, which waits so long for an answer; it finds identities by itself where
     it can.
 
@@ -54,7 +54,7 @@ def blob_store(container: str, account: str, endpoint: str, patience_s: float) -
         raise missing(error) from error
     given: dict[str, Any] = {
         "account_name": account,
-        "client_options": client_options(patience_s, endpoint),
+        "client_options": client_options(timeout_s, endpoint),
         "retry_config": no_retries(),
     }
     if endpoint:

@@ -14,7 +14,7 @@ from adapters.addresses import is_loopback, read_address
 from adapters.arguments import check_secret_name
 from adapters.azure.failures import PROVIDER, Asked
 from adapters.azure.sdk import called, identity, limits, missing, once
-from adapters.patience import Deadline, persist
+from adapters.deadlines import Deadline, persist
 from shared.errors import ConfigurationError, IntegrityError
 from shared.ports import DEFAULT_TIMEOUT_S
 

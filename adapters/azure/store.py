@@ -54,7 +54,7 @@ class AzureBlobStore(ObstoreStore):
 
         super().__init__(
             PROVIDER,
-            lambda patience_s: blob_store(container, account, address, patience_s),
+            lambda timeout_s: blob_store(container, account, address, timeout_s),
             translate,
             lambda answer: place_is_missing(answer.code, answer.text),
             prefix=prefix,

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from adapters.arguments import check_job
-from adapters.gcp.refusals import Act, refusing
+from adapters.deadlines import Deadline, persist
+from adapters.gcp.refusals import Operation, refusing
 from adapters.gcp.sdk import PROVIDER, credentials, is_emulator, needs, once, place_of, session
-from adapters.patience import Deadline, persist
 from shared.errors import ConfigurationError, NotFound, OutcomeUnknown, PayloadTooLarge, Unsupported
 from shared.ports import DEFAULT_TIMEOUT_S, JobSpec, JobStatus
 
@@ -69,7 +69,7 @@ class CloudRunJobs:
             )
         deadline = Deadline(timeout_s, PROVIDER, "submit", spec.name)
         permission = f"run.jobs.runWithOverrides on {self._path}"
-        act = Act("submit", spec.name, permission, self._missing, repeatable=False)
+        act = Operation("submit", spec.name, permission, self._missing, repeatable=False)
         request = {
             "name": self._path,
             "overrides": {
@@ -112,7 +112,7 @@ class CloudRunJobs:
         """Return what Cloud Logging has of it by now: both outputs by time, a few seconds late."""
         act, deadline = self._begun("logs", job_id, "get", timeout_s)
         self._execution(job_id, act, deadline)
-        reading = Act("logs", job_id, f"logging.logEntries.list on projects/{self._project}", self._missing)
+        reading = Operation("logs", job_id, f"logging.logEntries.list on projects/{self._project}", self._missing)
         asked: dict[str, Any] = {
             "resourceNames": [f"projects/{self._project}"],
             "filter": f'resource.type="cloud_run_job" AND resource.labels.job_name="{self._job}" AND '
@@ -130,7 +130,7 @@ class CloudRunJobs:
             asked["pageToken"] = page["nextPageToken"]
 
     def _failed(self, job_id: str, execution: Any, deadline: Deadline) -> JobStatus:
-        act = Act("status", job_id, f"run.tasks.list on {self._path}", self._missing)
+        act = Operation("status", job_id, f"run.tasks.list on {self._path}", self._missing)
         found = self._asked(lambda run: run.tasks.list_tasks, act, deadline, parent=self._path_of(job_id))
         results = [each.last_attempt_result for each in found.tasks]
         exit_code = next((int(result.exit_code) for result in results if result.exit_code), None)
@@ -139,20 +139,20 @@ class CloudRunJobs:
         how = f"exit code {exit_code}" if exit_code is not None else f"signal {number}" if number else "no exit code"
         return JobStatus("failed", exit_code, f"{how}: {said or 'its log says why'}")
 
-    def _begun(self, operation: str, job_id: str, verb: str, timeout_s: float) -> tuple[Act, Deadline]:
-        act = Act(operation, job_id[:80], f"run.executions.{verb} on {self._path}", "no such job")
+    def _begun(self, operation: str, job_id: str, verb: str, timeout_s: float) -> tuple[Operation, Deadline]:
+        act = Operation(operation, job_id[:80], f"run.executions.{verb} on {self._path}", "no such job")
         deadline = Deadline(timeout_s, PROVIDER, operation, job_id[:80])
         if not _ID.fullmatch(job_id):
             raise act.error(NotFound, act.missing)
         return act, deadline
 
-    def _execution(self, job_id: str, act: Act, deadline: Deadline) -> Any:
+    def _execution(self, job_id: str, act: Operation, deadline: Deadline) -> Any:
         return self._asked(lambda run: run.executions.get_execution, act, deadline, name=self._path_of(job_id))
 
     def _path_of(self, job_id: str) -> str:
         return f"{self._path}/executions/{job_id}"
 
-    def _entries(self, asked: Any, act: Act, left_s: float) -> Any:
+    def _entries(self, asked: Any, act: Operation, left_s: float) -> Any:
         from google.api_core.exceptions import from_http_response
 
         url = f"{self._endpoint or _LOGGING}/v2/entries:list"
@@ -162,7 +162,7 @@ class CloudRunJobs:
                 raise from_http_response(answer)  # type: ignore[no-untyped-call]
             return answer.json()
 
-    def _asked(self, method: Callable[[Any], Any], act: Act, deadline: Deadline, **given: Any) -> Any:
+    def _asked(self, method: Callable[[Any], Any], act: Operation, deadline: Deadline, **given: Any) -> Any:
         """Return what a method of one of the clients answers."""
 
         def send(left_s: float) -> Any:

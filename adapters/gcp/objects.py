@@ -15,10 +15,10 @@ from urllib.parse import quote
 
 import msgspec
 
-from adapters.gcp.refusals import Act, lost, refusing
+from adapters.deadlines import Deadline
+from adapters.gcp.refusals import Operation, lost, refusing
 from adapters.gcp.sdk import session
-from adapters.http_heads import is_whole
-from adapters.patience import Deadline
+from adapters.http_headers import is_whole
 from adapters.write_id import WRITE_ID
 from shared.errors import AlreadyExists, NotFound, TidegateError, Unavailable
 
@@ -62,12 +62,12 @@ class Bucket:
         self._http = http
         self._stands = False
 
-    def act(self, operation: str, resource: str, permission: str, *, repeatable: bool = True) -> Act:
+    def act(self, operation: str, resource: str, permission: str, *, repeatable: bool = True) -> Operation:
         """Return how errors name this call."""
         needs = f"storage.objects.{permission} on gs://{self.name}"
-        return Act(operation, resource, needs, f"there is no object {resource}", repeatable)
+        return Operation(operation, resource, needs, f"there is no object {resource}", repeatable)
 
-    def look(self, name: str, act: Act, left_s: float) -> Found | None:
+    def look(self, name: str, act: Operation, left_s: float) -> Found | None:
         """Return the object's metadata, None where there is no object. Raises: NotFound: no bucket."""
         try:
             return _found(self._asked("GET", self._path(name), act, left_s, {"fields": _FIELDS}))
@@ -75,7 +75,7 @@ class Bucket:
             self._check(act, left_s)
             return None
 
-    def page(self, prefix: str, start: str, token: str, act: Act, left_s: float) -> Page:
+    def page(self, prefix: str, start: str, token: str, act: Operation, left_s: float) -> Page:
         """Return names that begin with `prefix`, from `start` on (itself included), in order of UTF-8 bytes."""
         asked = {"prefix": prefix, "startOffset": start, "pageToken": token, "maxResults": str(PAGE)}
         params = {key: value for key, value in asked.items() if value}
@@ -92,7 +92,7 @@ class Bucket:
         return Page(tuple(_found(item) for item in answer.get("items", ())), str(answer.get("nextPageToken", "")))
 
     def read(
-        self, name: str, act: Act, deadline: Deadline, start: int = 0, length: int | None = None
+        self, name: str, act: Operation, deadline: Deadline, start: int = 0, length: int | None = None
     ) -> tuple[bytes, str]:
         """Return the bytes that are stored (or a part of them) and their generation, from one answer.
 
@@ -129,7 +129,7 @@ class Bucket:
             raise act.error(Unavailable, "the object arrived cut short or changed: try again")
         return body, generation
 
-    def write(self, name: str, body: bytes, act: Act, left_s: float, write_id: str = "") -> str:
+    def write(self, name: str, body: bytes, act: Operation, left_s: float, write_id: str = "") -> str:
         """Write the object and return its generation; with a `write_id`, only where there is none.
 
         Raises: AlreadyExists: an object stands there, and a `write_id` was given. NotFound: no bucket. OutcomeUnknown:
@@ -156,7 +156,7 @@ class Bucket:
         except KeyError as error:
             raise lost(act) from error
 
-    def remove(self, name: str, act: Act, left_s: float) -> None:
+    def remove(self, name: str, act: Operation, left_s: float) -> None:
         """Remove the object, if it is there. Raises: NotFound: no bucket."""
         try:
             self._asked("DELETE", self._path(name), act, left_s, {})
@@ -167,7 +167,7 @@ class Bucket:
         self,
         method: str,
         path: str,
-        act: Act,
+        act: Operation,
         left_s: float,
         params: Mapping[str, str],
         payload: bytes | None = None,
@@ -198,7 +198,7 @@ class Bucket:
             raise lost(act) from error
         return read if isinstance(read, dict) else {}
 
-    def _check(self, act: Act, left_s: float) -> None:
+    def _check(self, act: Operation, left_s: float) -> None:
         """Tell a missing bucket from a missing object: the service answers both alike. Raises: NotFound: no bucket."""
         if not self._stands:
             try:
@@ -208,7 +208,7 @@ class Bucket:
             except TidegateError:
                 return  # it may not be listed, or not now: the answer we have must do
 
-    def _no_bucket(self, act: Act) -> NotFound:
+    def _no_bucket(self, act: Operation) -> NotFound:
         return act.error(
             NotFound,
             f"there is no bucket {self.name}: `gcloud storage buckets create gs://{self.name}` makes it, as `tidegate "
@@ -242,7 +242,7 @@ def _found(item: Mapping[str, Any]) -> Found:
     )
 
 
-def _raise_refusal(answer: Any, act: Act) -> None:
+def _raise_refusal(answer: Any, act: Operation) -> None:
     if answer.status_code not in _OK:
         if not is_whole(answer.headers):
             raise lost(act)  # it broke off before it said why

@@ -1,6 +1,6 @@
 """Queues on Pub/Sub: a topic and its one pull subscription, dead letters in a topic and subscription of their own.
 
-A loan is a pull and then a deadline; the pull cannot say how long. Pub/Sub acknowledges whatever it is asked to, tells
+A lease is a pull and then a deadline; the pull cannot say how long. Pub/Sub acknowledges whatever it is asked to, tells
 no depth, and has no delay. Its own client batches in threads; this one sends when it is told to.
 """
 
@@ -13,15 +13,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from adapters.arguments import check_bodies, check_delay, check_receive, check_visibility
+from adapters.deadlines import Deadline, persist
 from adapters.gcp.sdk import PROVIDER, place_of
 from adapters.gcp.topics import Topics
-from adapters.patience import Deadline, persist
 from shared.errors import ConfigurationError, InvalidInput, NotFound, TidegateError, Unsupported
 from shared.ports import DEFAULT_TIMEOUT_S, DeadLetter, Message
 
 MAX_BODY_BYTES = 9_900_000
 """The service takes requests of 10 MB, everything in them counted."""
-MAX_LOAN_S = 600.0
+MAX_LEASE_S = 600.0
 MAX_BATCH = 1000
 LEAST_WAIT_S = 1.0
 """A pull takes a while to be sure that there is nothing: the flag that asks for less is deprecated and misses some."""
@@ -72,33 +72,41 @@ class PubSubQueue:
         """Pull messages and set their deadline; an empty queue is waited for a second at least.
 
         Raises: ConfigurationError: the subscription has no dead-letter policy, without which nothing is counted.
-            InvalidInput: also a loan of more than 600 s.
+            InvalidInput: also a lease of more than 600 s.
         """
         check_receive(max_messages, visibility_s, wait_s)
-        _check_loan(visibility_s)
+        _check_lease(visibility_s)
         until = time.monotonic() + wait_s
         while True:
             deadline = self._deadline("receive", timeout_s)
             lent = persist(partial(self._pull, max_messages, until), deadline)
             if lent:
-                receipts = [each.ack_id for each in lent]
-                self._lend("receive", receipts, visibility_s, deadline)
+                receipt_handles = [each.ack_id for each in lent]
+                self._lend("receive", receipt_handles, visibility_s, deadline)
                 return [self._message(each) for each in lent]
             left_s = until - time.monotonic()
             if left_s <= 0:
                 return []
             time.sleep(min(left_s, _POLL_S))
 
-    def ack(self, receipt: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> bool:
-        """Acknowledge. True says nothing of the loan: Pub/Sub says yes to all; False: this was never a receipt."""
+    def ack(self, receipt_handle: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> bool:
+        """Acknowledge. True says nothing of the lease: Pub/Sub says yes to all; False: this was never a receipt handle."""
         deadline = self._deadline("ack", timeout_s)
-        return persist(lambda left_s: self._topics.acknowledge("ack", self.name, receipt, left_s), deadline)
+        return persist(lambda left_s: self._topics.acknowledge("ack", self.name, receipt_handle, left_s), deadline)
 
-    def extend(self, receipt: str, visibility_s: float, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> str | None:
-        """Set the deadline anew, whole seconds rounded up; the receipt stays. None: this was never a receipt."""
+    def change_visibility(
+        self, receipt_handle: str, visibility_s: float, *, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> str | None:
+        """Set the deadline anew, whole seconds rounded up; the receipt handle stays. None: this was never a receipt handle."""
         check_visibility(visibility_s)
-        _check_loan(visibility_s)
-        return receipt if self._lend("extend", [receipt], visibility_s, self._deadline("extend", timeout_s)) else None
+        _check_lease(visibility_s)
+        return (
+            receipt_handle
+            if self._lend(
+                "change_visibility", [receipt_handle], visibility_s, self._deadline("change_visibility", timeout_s)
+            )
+            else None
+        )
 
     def dead_letters(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Iterator[DeadLetter]:
         """Borrow the dead letters one pull after another, and give them back when all were seen."""
@@ -146,9 +154,11 @@ class PubSubQueue:
     def _publish(self, name: str, bodies: Sequence[bytes], deadline: Deadline) -> None:
         persist(lambda left_s: self._topics.publish(deadline.operation, name, bodies, left_s), deadline)
 
-    def _lend(self, operation: str, receipts: Sequence[str], visibility_s: float, deadline: Deadline) -> bool:
+    def _lend(self, operation: str, receipt_handles: Sequence[str], visibility_s: float, deadline: Deadline) -> bool:
         seconds = math.ceil(visibility_s)
-        return persist(lambda left_s: self._topics.lend(operation, self.name, receipts, seconds, left_s), deadline)
+        return persist(
+            lambda left_s: self._topics.lend(operation, self.name, receipt_handles, seconds, left_s), deadline
+        )
 
     def _message(self, lent: Any) -> Message:
         if not lent.delivery_attempt:
@@ -173,7 +183,7 @@ class PubSubQueue:
             self._give_back("dead_letters", borrowed)
 
     def _pulled_dead(self, operation: str, deadline: Deadline, borrowed: list[str]) -> Iterator[Any]:
-        """Yield what the dead letters' subscription lends until there is no more; `borrowed` collects the receipts."""
+        """Yield what the dead letters' subscription lends until there is no more; `borrowed` collects the receipt handles."""
         while lent := persist(
             lambda left_s: self._topics.pull(operation, self._dead, 10, min(left_s, LEAST_WAIT_S)), deadline
         ):
@@ -200,13 +210,13 @@ def from_url(url: str, names: Iterable[str]) -> dict[str, PubSubQueue]:
     return {name: PubSubQueue(topics, name) for name in names}
 
 
-def _check_loan(visibility_s: float) -> None:
-    if visibility_s > MAX_LOAN_S:
+def _check_lease(visibility_s: float) -> None:
+    if visibility_s > MAX_LEASE_S:
         raise InvalidInput(
-            f"visibility_s is {visibility_s:g}, Pub/Sub lends for at most {MAX_LOAN_S:g}: extend the loan meanwhile",
+            f"visibility_s is {visibility_s:g}, Pub/Sub lends for at most {MAX_LEASE_S:g}: extend the lease meanwhile",
             field="visibility_s",
             got=str(visibility_s),
-            expected=f"at most {MAX_LOAN_S:g}",
+            expected=f"at most {MAX_LEASE_S:g}",
         )
 
 

@@ -32,7 +32,7 @@ _REQUEST = re.compile("^[A-Z]+ [^ ]+: ")
 _LOST = "the connection failed before the answer was there"
 
 
-class Act(msgspec.Struct, frozen=True):
+class Operation(msgspec.Struct, frozen=True):
     """One call of a service, as its errors name it.
 
     Args:
@@ -54,7 +54,7 @@ class Act(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def refusing(act: Act) -> Iterator[None]:
+def refusing(act: Operation) -> Iterator[None]:
     """Let no exception of an SDK out of the block: ours is raised from it. One of ours learns what was being done."""
     try:
         yield
@@ -66,7 +66,7 @@ def refusing(act: Act) -> Iterator[None]:
         raise translated(error, act) from error
 
 
-def translated(error: Exception, act: Act) -> TidegateError:
+def translated(error: Exception, act: Operation) -> TidegateError:
     """Return our error for one of google.api_core's, google.auth's, requests' or urllib3's. Raises: others, as is."""
     from google.api_core import exceptions as api
     from google.auth import exceptions as auth
@@ -80,14 +80,14 @@ def translated(error: Exception, act: Act) -> TidegateError:
     return _from_transport(error, act)
 
 
-def lost(act: Act) -> TidegateError:
+def lost(act: Operation) -> TidegateError:
     """Return the error for an answer that did not come whole."""
     if act.repeatable:
         return act.error(Unavailable, f"{_LOST}: try again")
     return act.error(OutcomeUnknown, f"{_LOST}: it may or may not have been done")
 
 
-def _from_status(error: Any, act: Act) -> TidegateError:
+def _from_status(error: Any, act: Operation) -> TidegateError:
     from google.api_core import exceptions as api
 
     if isinstance(error, api.TooManyRequests) or (isinstance(error, api.Forbidden) and _over_quota(error)):
@@ -116,7 +116,7 @@ def _from_status(error: Any, act: Act) -> TidegateError:
     return lost(act)
 
 
-def _from_transport(error: Exception, act: Act) -> TidegateError:
+def _from_transport(error: Exception, act: Operation) -> TidegateError:
     from requests.exceptions import ConnectTimeout, RequestException, Timeout
     from urllib3.exceptions import HTTPError, ReadTimeoutError
 
@@ -134,7 +134,7 @@ def _from_transport(error: Exception, act: Act) -> TidegateError:
     return lost(act)
 
 
-def _unauthenticated(act: Act) -> Unauthenticated:
+def _unauthenticated(act: Operation) -> Unauthenticated:
     return act.error(
         Unauthenticated,
         "Google does not accept these credentials: run `gcloud auth application-default login` or renew the key "

@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 from adapters.arguments import check_secret_name
-from adapters.gcp.refusals import Act, refusing
+from adapters.deadlines import Deadline, persist
+from adapters.gcp.refusals import Operation, refusing
 from adapters.gcp.sdk import PROVIDER, credentials, is_emulator, needs, once, place_of
-from adapters.patience import Deadline, persist
 from shared.errors import NotFound, Unavailable
 from shared.ports import DEFAULT_TIMEOUT_S
 
@@ -29,7 +29,7 @@ class SecretManagerSecrets:
         deadline = Deadline(timeout_s, PROVIDER, "get", name)
         secret = f"{self._prefix}{name}"
         path = f"projects/{self._project}/secrets/{secret}"
-        act = Act(
+        act = Operation(
             "get",
             name,
             f"secretmanager.versions.access on {path}",
@@ -38,7 +38,7 @@ class SecretManagerSecrets:
         )
         return persist(lambda left_s: self._read(f"{path}/versions/latest", act, left_s), deadline)
 
-    def _read(self, version: str, act: Act, left_s: float) -> bytes:
+    def _read(self, version: str, act: Operation, left_s: float) -> bytes:
         from google.api_core.exceptions import FailedPrecondition
 
         with refusing(act):

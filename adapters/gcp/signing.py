@@ -4,14 +4,14 @@ from datetime import timedelta
 from typing import Any
 
 from adapters.gcp.objects import Bucket
-from adapters.gcp.refusals import Act, refusing
+from adapters.gcp.refusals import Operation, refusing
 from adapters.gcp.sdk import needs
 from shared.errors import InvalidInput, Unsupported
 
 LONGEST_S = 7 * 86_400
 
 
-def signed_url(bucket: Bucket, name: str, method: str, expires_s: int, act: Act) -> str:
+def signed_url(bucket: Bucket, name: str, method: str, expires_s: int, act: Operation) -> str:
     """Return a URL that lets its holder read (GET) or write (PUT) the object until it expires.
 
     Raises: InvalidInput: `expires_s` is not 1 s to 7 days. Unsupported: these credentials can sign nothing.

@@ -8,12 +8,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from adapters.arguments import check_key, check_range, is_key
+from adapters.deadlines import Deadline, persist, repeat
 from adapters.gcp.objects import Bucket, Found
-from adapters.gcp.refusals import Act
+from adapters.gcp.refusals import Operation
 from adapters.gcp.sdk import PROVIDER, place_of
 from adapters.gcp.signing import signed_url
-from adapters.patience import Deadline, persist, repeat
-from adapters.write_id import Standing
+from adapters.write_id import Existing
 from adapters.write_id import put_new as settle
 from shared.errors import ConfigurationError, NotFound
 from shared.ports import DEFAULT_TIMEOUT_S, MAX_KEY_BYTES, Created, Exists, Object, ObjectInfo
@@ -66,11 +66,11 @@ class GcsStore:
         def write(write_id: str, left_s: float) -> str:
             return self._bucket.write(name, body, act, left_s * _WRITE_SHARE, write_id)
 
-        def standing(left_s: float) -> Standing | None:
+        def existing(left_s: float) -> Existing | None:
             found = self._bucket.look(name, look, left_s)
-            return None if found is None else Standing(found.write_id, found.generation)
+            return None if found is None else Existing(found.write_id, found.generation)
 
-        return settle(write, standing, deadline)
+        return settle(write, existing, deadline)
 
     def put(self, key: str, body: bytes, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> str:
         """Write the object and return its generation. Needs the permission to delete too: an overwrite is both."""
@@ -103,7 +103,7 @@ class GcsStore:
 
     def _begun(
         self, operation: str, key: str, permission: str, timeout_s: float, *, repeatable: bool = True
-    ) -> tuple[Act, Deadline]:
+    ) -> tuple[Operation, Deadline]:
         check_key(key)
         deadline = Deadline(timeout_s, PROVIDER, operation, key)
         return self._bucket.act(operation, key, permission, repeatable=repeatable), deadline

@@ -1,6 +1,6 @@
 """Pub/Sub's calls over gRPC, each sent once: publish, pull, acknowledge, set a deadline.
 
-The generated client is used as it is; the one with batches, threads and its own patience is not.
+The generated client is used as it is; the one with batches, threads and its own timeout is not.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from adapters.gcp.refusals import Act, refusing
+from adapters.gcp.refusals import Operation, refusing
 from adapters.gcp.sdk import credentials, is_emulator, needs, once
 
 _OPTIONS = [
@@ -35,7 +35,7 @@ class Topics(msgspec.Struct, frozen=True):
     def publish(self, operation: str, name: str, bodies: Sequence[bytes], left_s: float) -> None:
         """Publish all of them or none. Raises: OutcomeUnknown: they may have been published."""
         topic = f"projects/{self.project}/topics/{self.prefix}{name}"
-        act = Act(
+        act = Operation(
             operation,
             name,
             f"pubsub.topics.publish on {topic}",
@@ -59,26 +59,26 @@ class Topics(msgspec.Struct, frozen=True):
                 return []
             return list(answer.received_messages)
 
-    def acknowledge(self, operation: str, name: str, receipt: str, left_s: float) -> bool:
-        """Acknowledge one message. False: the receipt is none."""
+    def acknowledge(self, operation: str, name: str, receipt_handle: str, left_s: float) -> bool:
+        """Acknowledge one message. False: the receipt handle is none."""
         path, act = self._subscription(operation, name)
         with refusing(act):
-            return _known(self._clients()[1].acknowledge, subscription=path, ack_ids=[receipt], timeout=left_s)
+            return _known(self._clients()[1].acknowledge, subscription=path, ack_ids=[receipt_handle], timeout=left_s)
 
-    def lend(self, operation: str, name: str, receipts: Sequence[str], seconds: int, left_s: float) -> bool:
-        """Let the loans end so many seconds from now, 0 to 600. False: a receipt is none."""
+    def lend(self, operation: str, name: str, receipt_handles: Sequence[str], seconds: int, left_s: float) -> bool:
+        """Let the leases end so many seconds from now, 0 to 600. False: a receipt handle is none."""
         path, act = self._subscription(operation, name)
-        asked = {"subscription": path, "ack_ids": list(receipts), "ack_deadline_seconds": seconds}
+        asked = {"subscription": path, "ack_ids": list(receipt_handles), "ack_deadline_seconds": seconds}
         with refusing(act):
             return _known(self._clients()[1].modify_ack_deadline, **asked, timeout=left_s)
 
-    def _subscription(self, operation: str, name: str) -> tuple[str, Act]:
+    def _subscription(self, operation: str, name: str) -> tuple[str, Operation]:
         path = f"projects/{self.project}/subscriptions/{self.prefix}{name}"
         missing = (
             f"there is no subscription {self.prefix}{name}: `gcloud pubsub subscriptions create {self.prefix}{name} "
             f"--topic={self.prefix}{name} --project={self.project}` makes it; `tidegate up` does, with its dead letters"
         )
-        return path, Act(operation, name, f"pubsub.subscriptions.consume on {path}", missing)
+        return path, Operation(operation, name, f"pubsub.subscriptions.consume on {path}", missing)
 
     def _clients(self) -> tuple[Any, Any]:
         held = credentials(self.endpoint)
@@ -102,7 +102,7 @@ def _made(endpoint: str, held: Any) -> tuple[Any, Any]:
 
 
 def _known(call: Callable[..., object], **given: Any) -> bool:
-    """Return whether the receipts are receipts: Pub/Sub refuses as invalid what it never gave."""
+    """Return whether the receipt handles are receipt handles: Pub/Sub refuses as invalid what it never gave."""
     from google.api_core.exceptions import InvalidArgument
 
     try:

@@ -10,7 +10,7 @@ import secrets
 import time
 from pathlib import Path
 
-from adapters import patience
+from adapters import deadlines
 from shared.errors import DeadlineExceeded, InvalidInput, PermissionDenied, TidegateError, Unavailable
 
 PROVIDER = "local"
@@ -21,7 +21,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 _TOO_MANY = {errno.EMFILE, errno.ENFILE}
 
 
-class Deadline(patience.Deadline):
+class Deadline(deadlines.Deadline):
     """The moment by which an operation on the disk must have ended."""
 
     def __init__(self, timeout_s: float, operation: str, resource: str) -> None:

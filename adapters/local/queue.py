@@ -1,6 +1,6 @@
-"""Queues of one host in one SQLite file: loans, receipts, dead letters, over any number of threads and processes.
+"""Queues of one host in one SQLite file: leases, receipt_handles, dead letters, over any number of threads and processes.
 
-A receipt is a new random name for every loan, kept with the message: only the latest loan can be acked or extended.
+A receipt_handle is a new random name for every lease, kept with the message: only the latest lease can be acked or extended.
 """
 
 import secrets
@@ -71,23 +71,27 @@ class LocalQueue:
             time.sleep(min(left, poll_s))
             poll_s = min(_SLOWEST_POLL_S, poll_s * 1.5)
 
-    def ack(self, receipt: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> bool:
-        """Remove the message that the receipt proves the latest loan of."""
+    def ack(self, receipt_handle: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> bool:
+        """Remove the message that the receipt_handle proves the latest lease of."""
         deadline = Deadline(timeout_s, "ack", self.name)
         with self._file.writing("ack", self.name, deadline) as connection:
-            gone = connection.execute("DELETE FROM messages WHERE receipt = ? AND queue = ?", (receipt, self.name))
+            gone = connection.execute(
+                "DELETE FROM messages WHERE receipt_handle = ? AND queue = ?", (receipt_handle, self.name)
+            )
             return gone.rowcount == 1
 
-    def extend(self, receipt: str, visibility_s: float, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> str | None:
-        """Let the loan that the receipt proves end `visibility_s` from now."""
+    def change_visibility(
+        self, receipt_handle: str, visibility_s: float, *, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> str | None:
+        """Let the lease that the receipt_handle proves end `visibility_s` from now."""
         check_visibility(visibility_s)
-        deadline = Deadline(timeout_s, "extend", self.name)
-        with self._file.writing("extend", self.name, deadline) as connection:
+        deadline = Deadline(timeout_s, "change_visibility", self.name)
+        with self._file.writing("change_visibility", self.name, deadline) as connection:
             extended = connection.execute(
-                "UPDATE messages SET visible_at = ? WHERE receipt = ? AND queue = ?",
-                (self._clock.now() + visibility_s, receipt, self.name),
+                "UPDATE messages SET visible_at = ? WHERE receipt_handle = ? AND queue = ?",
+                (self._clock.now() + visibility_s, receipt_handle, self.name),
             )
-            return receipt if extended.rowcount == 1 else None
+            return receipt_handle if extended.rowcount == 1 else None
 
     def dead_letters(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Iterator[DeadLetter]:
         """Yield the dead letters by when they were sent, page by page."""
@@ -160,12 +164,12 @@ class LocalQueue:
             ).fetchall()
             messages = []
             for copy, message_id, body, receives, sent_at in visible:
-                receipt = secrets.token_hex(16)
+                receipt_handle = secrets.token_hex(16)
                 connection.execute(
-                    "UPDATE messages SET visible_at = ?, receives = ?, receipt = ? WHERE copy = ?",
-                    (now + visibility_s, receives + 1, receipt, copy),
+                    "UPDATE messages SET visible_at = ?, receives = ?, receipt_handle = ? WHERE copy = ?",
+                    (now + visibility_s, receives + 1, receipt_handle, copy),
                 )
-                messages.append(Message(message_id, body, receipt, receives + 1, sent_at))
+                messages.append(Message(message_id, body, receipt_handle, receives + 1, sent_at))
         return messages
 
     def _dead_letters(self, timeout_s: float) -> Iterator[DeadLetter]:

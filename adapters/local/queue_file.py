@@ -27,10 +27,10 @@ FORMAT = 1
 _SCHEMA = """
 CREATE TABLE messages (
   copy INTEGER PRIMARY KEY AUTOINCREMENT, queue TEXT NOT NULL, id TEXT NOT NULL, body BLOB NOT NULL,
-  sent_at REAL NOT NULL, visible_at REAL NOT NULL, receives INTEGER NOT NULL DEFAULT 0, receipt TEXT
+  sent_at REAL NOT NULL, visible_at REAL NOT NULL, receives INTEGER NOT NULL DEFAULT 0, receipt_handle TEXT
 );
 CREATE INDEX messages_visible ON messages (queue, visible_at);
-CREATE UNIQUE INDEX messages_receipt ON messages (receipt) WHERE receipt IS NOT NULL;
+CREATE UNIQUE INDEX messages_receipt_handle ON messages (receipt_handle) WHERE receipt_handle IS NOT NULL;
 CREATE TABLE dead_letters (
   died INTEGER PRIMARY KEY AUTOINCREMENT, queue TEXT NOT NULL, id TEXT NOT NULL, body BLOB NOT NULL,
   sent_at REAL NOT NULL, receives INTEGER NOT NULL
@@ -182,7 +182,7 @@ def _failure(error: sqlite3.Error, operation: str, queue: str) -> TidegateError:
         message = "the queue file may not be written: run as its owner"
     elif code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
         kind = IntegrityError
-        message = "the queue file is damaged: move it away; what was missed is found by sweep"
+        message = "the queue file is damaged: move it away; what was missed is found by reconcile"
     elif code == sqlite3.SQLITE_FULL:
         kind = Unavailable
         message = "the disk is full: make room, then it goes on by itself"

@@ -156,11 +156,11 @@ class LocalStore:
 
     def _place(self, operation: str, key: str, name: str, body: bytes, folder: int, deadline: Deadline) -> str | None:
         only_new = operation == "put_new"
-        standing = status_of(name, folder)
-        if standing is not None and stat.S_ISDIR(standing.st_mode) and not removed_if_empty(name, folder):
+        existing = status_of(name, folder)
+        if existing is not None and stat.S_ISDIR(existing.st_mode) and not removed_if_empty(name, folder):
             raise refused("it is the folder of other objects", operation, key)
-        if standing is not None and only_new and not stat.S_ISDIR(standing.st_mode):
-            self._give_way(standing, folder, key)
+        if existing is not None and only_new and not stat.S_ISDIR(existing.st_mode):
+            self._give_way(existing, folder, key)
             return None
         with self._tree.made_folder([TEMPORARY], operation) as temporary:
             beside = f"{os.getpid()}-{secrets.token_hex(8)}"
@@ -182,8 +182,8 @@ class LocalStore:
         self._sync(folder, operation, key)
         return _etag(written)
 
-    def _give_way(self, standing: os.stat_result | None, folder: int, key: str) -> None:
-        if standing is not None and not stat.S_ISREG(standing.st_mode):
+    def _give_way(self, existing: os.stat_result | None, folder: int, key: str) -> None:
+        if existing is not None and not stat.S_ISREG(existing.st_mode):
             raise refused("a link, a folder or a device stands there", "put_new", key)
         self._sync(folder, "put_new", key)  # "exists" must stay true: its writer may not have synced it yet
 

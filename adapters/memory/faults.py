@@ -31,7 +31,20 @@ Fault = Literal[
 ]
 
 WRITES = frozenset(
-    ("put_new", "put", "delete", "send", "send_many", "receive", "ack", "extend", "redrive", "submit", "cancel", "set")
+    (
+        "put_new",
+        "put",
+        "delete",
+        "send",
+        "send_many",
+        "receive",
+        "ack",
+        "change_visibility",
+        "redrive",
+        "submit",
+        "cancel",
+        "set",
+    )
 )
 HINTS = "hints/"
 _ONLY_AT: dict[str, tuple[str, ...]] = {

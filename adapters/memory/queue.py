@@ -1,4 +1,4 @@
-"""The queue in memory: the reference for the port. Loans end by the world's true time, not by a skewed machine's."""
+"""The queue in memory: the reference for the port. Leases end by the world's true time, not by a skewed machine's."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class _Held:
     sent_at: float
     visible_at: float
     receives: int = 0
-    receipt: str = ""
+    receipt_handle: str = ""
 
 
 class MemoryQueue(Locked):
@@ -46,7 +46,7 @@ class MemoryQueue(Locked):
         self._sent = 0
         self._copies = 0
         self._held: dict[int, _Held] = {}  # by copy, in the order sent
-        self._lent: dict[str, int] = {}  # receipt -> copy
+        self._lent: dict[str, int] = {}  # receipt handle -> copy
         self._dead: dict[str, DeadLetter] = {}
 
     def send(self, body: bytes, *, delay_s: float = 0.0, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
@@ -84,28 +84,30 @@ class MemoryQueue(Locked):
             self._faults.after(fault)
         return messages
 
-    def ack(self, receipt: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> bool:
-        """Remove the message that the receipt proves the latest loan of."""
-        fault = self._faults.before(self.name, "ack", receipt, timeout_s)
+    def ack(self, receipt_handle: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> bool:
+        """Remove the message that the receipt handle proves the latest lease of."""
+        fault = self._faults.before(self.name, "ack", receipt_handle, timeout_s)
         with self._lock:
-            copy = self._lent.pop(receipt, None)
+            copy = self._lent.pop(receipt_handle, None)
             if copy is not None:
                 del self._held[copy]
         if fault is not None:
             self._faults.after(fault)
         return copy is not None
 
-    def extend(self, receipt: str, visibility_s: float, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> str | None:
-        """Let the loan that the receipt proves end `visibility_s` from now."""
+    def change_visibility(
+        self, receipt_handle: str, visibility_s: float, *, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> str | None:
+        """Let the lease that the receipt handle proves end `visibility_s` from now."""
         check_visibility(visibility_s)
-        fault = self._faults.before(self.name, "extend", receipt, timeout_s)
+        fault = self._faults.before(self.name, "change_visibility", receipt_handle, timeout_s)
         with self._lock:
-            copy = self._lent.get(receipt)
+            copy = self._lent.get(receipt_handle)
             if copy is not None:
                 self._held[copy].visible_at = self._clock.true_now() + visibility_s
         if fault is not None:
             self._faults.after(fault)
-        return receipt if copy is not None else None
+        return receipt_handle if copy is not None else None
 
     def dead_letters(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Iterator[DeadLetter]:
         """Yield the dead letters, by when they were sent."""
@@ -168,16 +170,16 @@ class MemoryQueue(Locked):
         visible = [copy for copy, held in self._held.items() if held.visible_at <= now]
         for copy in arranged(visible, fault):
             held = self._held[copy]
-            self._lent.pop(held.receipt, None)
+            self._lent.pop(held.receipt_handle, None)
             if held.receives >= self.max_receives:
                 del self._held[copy]
                 self._dead[held.id] = DeadLetter(held.id, held.body, held.receives, held.sent_at)
                 continue
             held.receives += 1
             held.visible_at = now + visibility_s
-            held.receipt = f"{held.id}.{copy}.{held.receives}"
-            self._lent[held.receipt] = copy
-            messages.append(Message(held.id, held.body, held.receipt, held.receives, held.sent_at))
+            held.receipt_handle = f"{held.id}.{copy}.{held.receives}"
+            self._lent[held.receipt_handle] = copy
+            messages.append(Message(held.id, held.body, held.receipt_handle, held.receives, held.sent_at))
             if len(messages) == max_messages:
                 break
         return messages

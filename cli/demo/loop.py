@@ -30,7 +30,7 @@ from shared.monitoring.records import WindowReport
 from shared.pipeline.records import TrainingDecision, TrainingResult, Trial
 from shared.registry.blob import read_document
 from shared.registry.ledger import Entry, Ledger
-from shared.serving.records import ModelVersion, Stage
+from shared.serving.records import ModelVersion, ReleaseDecision
 from shared.usecase.charter import Charter, CharterVersion, Signature
 from shared.usecase.effective import charters
 from shared.usecase.reading import parse_charter
@@ -218,25 +218,25 @@ class _Loop:
 
     def _follow(self, number: int, decision: TrainingDecision, key: str) -> None:
         """Wait for what becomes of a granted training, telling its trials as they come."""
-        if self._stage_of(key) is not None:
+        if self._release_of(key) is not None:
             self._reuse(f"training {number} and its model")
             return
         self.say(f"training {number} granted: {decision.reason}")
         trials = 0
 
-        def followed() -> Entry[Stage] | None:
+        def followed() -> Entry[ReleaseDecision] | None:
             nonlocal trials
             place = layout.TRIALS.key(usecase=self.usecase, key=key, trial=layout.attempt_name(trials))
             if (trial := read_document(self.platform.system, place, Trial)) is not None:
                 trials += 1
                 self.say(f"  trial {trial.number}: {trial.algorithm} {trial.score:.3f}")
-            return self._stage_of(key)
+            return self._release_of(key)
 
-        stage = self._wait(followed, f"the model of training {number}").document
-        if stage.decision is not None:
-            for gate in stage.decision.gates:
+        release = self._wait(followed, f"the model of training {number}").document
+        if release.decision is not None:
+            for gate in release.decision.gates:
                 self.say(f"  {'passed' if gate.passed else 'NOT passed'}: {gate.name}: {gate.detail}")
-            self.say(f"model {stage.decision.model}: {stage.action}; model {stage.champion} serves")
+            self.say(f"model {release.decision.model}: {release.action}; model {release.champion} serves")
 
     def _trainings(self) -> list[Entry[TrainingDecision]]:
         return list(Ledger(self.platform.system, layout.TRAININGS, self.usecase, TrainingDecision).entries())
@@ -244,23 +244,23 @@ class _Loop:
     def _decided(self, cause: str) -> Entry[TrainingDecision] | None:
         return next((entry for entry in self._trainings() if entry.document.cause == cause), None)
 
-    def _stage_of(self, key: str) -> Entry[Stage] | None:
-        """Return the stage that decided on the model of a training key. Raises: InsufficientData: it failed."""
+    def _release_of(self, key: str) -> Entry[ReleaseDecision] | None:
+        """Return the release that decided on the model of a training key. Raises: InsufficientData: it failed."""
         place = layout.RESULTS.key(usecase=self.usecase, key=key)
         result = read_document(self.platform.system, place, TrainingResult)
         if result is not None and result.state == "failed":
             raise InsufficientData(f"the training failed: {result.reason}")
         models = Ledger(self.platform.system, layout.MODELS, self.usecase, ModelVersion)
         numbers = {f"model.{entry.number}" for entry in models.entries() if entry.document.training_key == key}
-        stages = Ledger(self.platform.system, layout.STAGES, self.usecase, Stage)
-        return next((entry for entry in stages.entries() if entry.document.cause in numbers), None)
+        releases = Ledger(self.platform.system, layout.RELEASES, self.usecase, ReleaseDecision)
+        return next((entry for entry in releases.entries() if entry.document.cause in numbers), None)
 
     def _predict_one(self, table: pa.Table) -> tuple[PredictionShown, dict[str, Any]]:
         """Ask about one flight of the month to come, and wait until the prediction is kept."""
         row = table.slice(0, 1)
-        stage = Ledger(self.platform.system, layout.STAGES, self.usecase, Stage).tail()
-        # Asked again under another stage it is another prediction: the one that was shown before stays as it was.
-        body = request(self.charter, row, f"one-{stage.number if stage else 0}")
+        release = Ledger(self.platform.system, layout.RELEASES, self.usecase, ReleaseDecision).tail()
+        # Asked again under another release it is another prediction: the one that was shown before stays as it was.
+        body = request(self.charter, row, f"one-{release.number if release else 0}")
         answer = self.client.post(f"/v2/models/{self.usecase}/infer", body)
         id_ = str(output(answer, "prediction_id")[0])
         self._wait(lambda: self._captured(NEXT) or None, "the capture of a prediction")
@@ -277,27 +277,27 @@ class _Loop:
 
     def _roll_back(self, body: dict[str, Any]) -> RollbackShown:
         """Roll back with one request, and see the model before answer; on a second run, show the one that was."""
-        stages = list(Ledger(self.platform.system, layout.STAGES, self.usecase, Stage).entries())
-        done = next((entry for entry in reversed(stages) if entry.document.action == "rollback"), None)
+        releases = list(Ledger(self.platform.system, layout.RELEASES, self.usecase, ReleaseDecision).entries())
+        done = next((entry for entry in reversed(releases) if entry.document.action == "rollback"), None)
         if done is None:
             asked = {"action": "rollback", "reason": "the demo shows that it can be done"}
-            epoch = self.client.post(f"/v1/usecases/{self.usecase}/release", asked)["epoch"]
-            stages = list(Ledger(self.platform.system, layout.STAGES, self.usecase, Stage).entries())
-            done = stages[epoch - 1]
+            revision = self.client.post(f"/v1/usecases/{self.usecase}/release", asked)["revision"]
+            releases = list(Ledger(self.platform.system, layout.RELEASES, self.usecase, ReleaseDecision).entries())
+            done = releases[revision - 1]
             told = "rolled back"
         else:
-            self._reuse(f"the rollback of epoch {done.number}")
+            self._reuse(f"the rollback of revision {done.number}")
             told = "was rolled back"
-        before, after = stages[done.number - 2].document.champion or 0, done.document.champion or 0
+        before, after = releases[done.number - 2].document.champion or 0, done.document.champion or 0
         path = f"/v2/models/{self.usecase}/infer"
-        serving = stages[-1].document.champion
+        serving = releases[-1].document.champion
 
         def answered() -> int | None:
             model = int(self.client.post(path, body)["model_version"])
             return model if model == serving else None
 
         shown = RollbackShown(
-            epoch=done.number,
+            revision=done.number,
             from_model=before,
             to_model=after,
             answered_by=self._wait(answered, f"an answer of model {serving}"),

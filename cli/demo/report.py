@@ -9,9 +9,9 @@ from cli.demo.result import (
     LineageShown,
     ModelShown,
     PredictionShown,
+    ReleaseShown,
     ReplayShown,
     RollbackShown,
-    StageShown,
     TrainingShown,
 )
 from cli.demo.stack import DemoStack
@@ -27,7 +27,7 @@ from shared.registry.blob import get_document_blob, read_document
 from shared.registry.edges import walk
 from shared.registry.ledger import Entry, Ledger
 from shared.registry.signatures import trusted_keys
-from shared.serving.records import ModelManifest, ModelVersion, Stage
+from shared.serving.records import ModelManifest, ModelVersion, ReleaseDecision
 from shared.usecase.effective import effective_charter
 from shared.usecase.kpis import bound_of
 
@@ -50,7 +50,7 @@ def assembled(
 ) -> Demo:
     """Return the whole result. Raises: whatever reading the stack raises."""
     platform = stack.platform
-    stages = _entries(platform, layout.STAGES, usecase, Stage)
+    releases = _entries(platform, layout.RELEASES, usecase, ReleaseDecision)
     where = status(platform.system, usecase)
     node = f"model.{prediction.model}"
     return Demo(
@@ -69,17 +69,17 @@ def assembled(
         models=tuple(
             _model(platform, usecase, entry) for entry in _entries(platform, layout.MODELS, usecase, ModelVersion)
         ),
-        gates=tuple(entry.document.decision for entry in stages if entry.document.decision is not None),
-        stages=tuple(
-            StageShown(
-                epoch=entry.number,
+        gates=tuple(entry.document.decision for entry in releases if entry.document.decision is not None),
+        releases=tuple(
+            ReleaseShown(
+                revision=entry.number,
                 champion=entry.document.champion,
                 action=entry.document.action,
                 reason=entry.document.reason,
                 by=entry.document.by,
                 cause=entry.document.cause,
             )
-            for entry in stages
+            for entry in releases
         ),
         prediction=prediction,
         replays=tuple(replays),

@@ -49,10 +49,10 @@ class ModelShown(msgspec.Struct, frozen=True, kw_only=True):
     signed_by: str
 
 
-class StageShown(msgspec.Struct, frozen=True, kw_only=True):
-    """One epoch: who serves from then on, by which action, why, and because of what."""
+class ReleaseShown(msgspec.Struct, frozen=True, kw_only=True):
+    """One revision: who serves from then on, by which action, why, and because of what."""
 
-    epoch: int
+    revision: int
     champion: int | None
     action: str
     reason: str
@@ -81,7 +81,7 @@ class ReplayShown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LineageShown(msgspec.Struct, frozen=True, kw_only=True):
-    """The prediction's lineage: from its model up to the data and the cause, and down to windows, alerts, stages."""
+    """The prediction's lineage: from its model up to the data and the cause, and down to windows, alerts, releases."""
 
     node: str
     up: tuple[Step, ...]
@@ -89,9 +89,9 @@ class LineageShown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RollbackShown(msgspec.Struct, frozen=True, kw_only=True):
-    """The rollback: from which champion to which, its epoch, and the model that answered after it."""
+    """The rollback: from which champion to which, its revision, and the model that answered after it."""
 
-    epoch: int
+    revision: int
     from_model: int
     to_model: int
     answered_by: int
@@ -117,7 +117,7 @@ class Demo(msgspec.Struct, frozen=True, kw_only=True):
     trainings: tuple[TrainingShown, ...]
     models: tuple[ModelShown, ...]
     gates: tuple[GateDecision, ...]
-    stages: tuple[StageShown, ...]
+    releases: tuple[ReleaseShown, ...]
     prediction: PredictionShown
     replays: tuple[ReplayShown, ...]
     windows: tuple[WindowReport, ...]

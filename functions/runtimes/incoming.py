@@ -16,7 +16,7 @@ from shared.serving.http import Request, Response, read_query
 T = TypeVar("T")
 
 
-class Once(Generic[T]):
+class Lazy(Generic[T]):
     """Makes a thing when it is first asked for, whichever thread asks; a failure is not kept."""
 
     def __init__(self, make: Callable[[], T]) -> None:

@@ -19,7 +19,7 @@ ROWS = [
         "SQS",
         "emulator",
         differs={
-            "ack": "The emulator tells a receipt of an earlier loan; SQS itself says yes to it.",
+            "ack": "The emulator tells a receipt of an earlier lease; SQS itself says yes to it.",
             "depth": "Counts lag by up to a minute on SQS. The oldest message's age is CloudWatch's: None here.",
             "redrive": "The message gets a new id.",
         },
@@ -100,5 +100,5 @@ GAPS = [
     Gap("aws", "Lambda", "its start from a snapshot (SnapStart)."),
     Gap("aws", "S3", "events that repeat or come in another order: the emulator's never do. Tests repeat and shuffle "
         "them."),
-    Gap("aws", "SQS", "that it says yes to a receipt of an earlier loan: the emulator says no."),
+    Gap("aws", "SQS", "that it says yes to a receipt of an earlier lease: the emulator says no."),
 ]  # fmt: skip

@@ -27,7 +27,7 @@ ROWS = [
         "emulator",
         differs={
             "depth": "The oldest message's age is Azure Monitor's: None here.",
-            "extend": "The old receipt is void.",
+            "change_visibility": "The old receipt is void.",
             "redrive": "The message gets a new id.",
         },
     ),

@@ -111,7 +111,7 @@ FAULTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "a write's lost answer": {
         provider: tuple(
             f"{_STORE}_{what}[{provider}-{loss}]"
-            for what in ("the_verdict_is_right_whatever_is_lost", "unknown_only_where_the_reading_back_is_lost_too")
+            for what in ("the_validation_is_right_whatever_is_lost", "unknown_only_where_the_reading_back_is_lost_too")
             for loss in ("request", "upload", "part", "answer")
         )
         for provider in ("aws", "azure", "gcp")

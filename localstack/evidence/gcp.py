@@ -39,8 +39,8 @@ ROWS = [
             "depth": ("Read num_undelivered_messages in Cloud Monitoring.", "counts"),
         },
         differs={
-            "ack": "Says yes to a loan that has lapsed.",
-            "extend": "At most ten minutes at a time; says yes to a loan that has lapsed.",
+            "ack": "Says yes to a lease that has lapsed.",
+            "change_visibility": "At most ten minutes at a time; says yes to a lease that has lapsed.",
             "dead_letters": "Best effort on Pub/Sub: a message may be delivered more often than it should.",
             "redrive": "The message gets a new id.",
         },

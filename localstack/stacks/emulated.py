@@ -83,8 +83,8 @@ def settings_for(
             trust_roots={key_id_of(keys.signing): _public(keys.signing)},
             token_keys={key_id_of(keys.token): _public(keys.token)},
             max_upload_bytes=MAX_UPLOAD_BYTES,
-            watch_every_s=0.0,  # the demo asks for each month's judgement itself; schedules fire where they are tried
-            sweep_every_s=30.0,
+            monitor_every_s=0.0,  # the demo asks for each month's judgement itself; schedules fire where they are tried
+            reconcile_every_s=30.0,
         )
     )
 

@@ -1,4 +1,4 @@
-"""Examining a file: one streaming pass that gives its verdict, profile and time range; two where no contract is known.
+"""Examining a file: one streaming pass that gives its validation, profile and time range; two where no contract is known.
 
 This is all that the validate function needs of data engineering. Content is judged and never raises; only the store
 that the file comes from may.

@@ -1,4 +1,4 @@
-"""What data engineering writes down: columns, contract, anomalies, verdict, receipt, dataset version."""
+"""What data engineering writes down: columns, contract, anomalies, validation, receipt, dataset version."""
 
 from typing import ClassVar, Literal
 
@@ -7,7 +7,7 @@ import msgspec
 from shared.documents import Document
 
 VALIDATOR_VERSION = 2
-"""Raised whenever the same file under the same contract could get another verdict; part of a verdict's key."""
+"""Raised whenever the same file under the same contract could get another validation; part of a validation's key."""
 
 ColumnKind = Literal["number", "text", "boolean", "time"]
 MediaType = Literal["text/csv", "application/vnd.apache.parquet"]
@@ -60,10 +60,10 @@ class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
     examples: tuple[str, ...] = ()
 
 
-class Verdict(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ValidationReport(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What validation found in one file under one contract."""
 
-    FORMAT: ClassVar[tuple[str, int]] = ("verdict", 1)
+    FORMAT: ClassVar[tuple[str, int]] = ("validation", 1)
 
     usecase: str
     file_digest: str
@@ -94,7 +94,7 @@ class Receipt(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
     state: Literal["accepted", "quarantined", "refused", "superseded", "vanished"]
     file_digest: str | None = None
     dataset: int | None = None
-    verdict_key: str | None = None
+    validation_key: str | None = None
     anomalies: tuple[Anomaly, ...] = ()
 
 
@@ -121,5 +121,5 @@ class DatasetVersion(Document, frozen=True, kw_only=True, forbid_unknown_fields=
     """Time of the first and the last row (both inclusive)."""
     profile_digest: str
     contract: int
-    verdict_key: str
+    validation_key: str
     receipt: str

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from shared.layout import check_name
-from shared.monitoring.records import Alert, FeatureDrift, WatchedKpi
+from shared.monitoring.records import Alert, FeatureDrift, MonitoredKpi
 from shared.usecase.charter import Charter
 from shared.usecase.kpis import bound_of
 
@@ -33,17 +33,17 @@ def alerts_for(
     window: str,
     covariate: Sequence[FeatureDrift],
     prior: FeatureDrift | None,
-    kpis: Sequence[WatchedKpi],
+    kpis: Sequence[MonitoredKpi],
 ) -> tuple[Alert, ...]:
     """Return the alerts that a window's figures raise: drift if any column drifted, performance if a KPI is not met.
 
-    Args: covariate, prior, kpis: as they stand in the window's report; kpis in the order of the charter's watched ones.
+    Args: covariate, prior, kpis: as they stand in the window's report; kpis in the order of the charter's monitored ones.
     Returns: none, one or two alerts in state "raised", drift first; the same figures give the same alerts.
     """
     tested = [*covariate, *([] if prior is None else [prior])]
     drifted = sorted((one for one in tested if one.drifted), key=lambda one: (-one.distance, one.name))
-    watched = [kpi for kpi in charter.kpis if kpi.watched]
-    missed = [(kpi, figure) for kpi, figure in zip(watched, kpis, strict=True) if figure.met is False]
+    monitored = [kpi for kpi in charter.kpis if kpi.monitored]
+    missed = [(kpi, figure) for kpi, figure in zip(monitored, kpis, strict=True) if figure.met is False]
     raised: list[tuple[AlertKind, str, str]] = []
     if drifted:
         raised.append(("drift", _drift_summary(charter, window, drifted, len(tested)), _remedy(charter, "drift")))

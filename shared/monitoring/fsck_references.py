@@ -16,7 +16,7 @@ NUMBERED = {
     "dataset": layout.DATASETS,
     "training": layout.TRAININGS,
     "model": layout.MODELS,
-    "stage": layout.STAGES,
+    "release": layout.RELEASES,
 }
 """Nouns of lineage nodes that stand for entries of ledgers."""
 NO_DOCUMENT = "person."
@@ -60,26 +60,26 @@ def contract_charters(state: Stored) -> Found:
 
 
 @check(4)
-def verdict_blobs(state: Stored) -> Found:
-    """The profile that a verdict names is there."""
-    for key, _, verdict in state.of(layout.VERDICTS):
-        yield from lost_blobs(state, key, profile=verdict.profile_digest)
+def validation_blobs(state: Stored) -> Found:
+    """The profile that a validation names is there."""
+    for key, _, validation in state.of(layout.VALIDATIONS):
+        yield from lost_blobs(state, key, profile=validation.profile_digest)
 
 
 @check(4)
-def verdict_contracts(state: Stored) -> Found:
-    """The contract of a verdict is there, where the file could be read far enough to have one."""
-    for key, usecase, verdict in state.of(layout.VERDICTS):
-        if verdict.contract not in {0, *state.ledger(layout.CONTRACTS, usecase)}:
-            yield key, f"contract {verdict.contract} is missing"
+def validation_contracts(state: Stored) -> Found:
+    """The contract of a validation is there, where the file could be read far enough to have one."""
+    for key, usecase, validation in state.of(layout.VALIDATIONS):
+        if validation.contract not in {0, *state.ledger(layout.CONTRACTS, usecase)}:
+            yield key, f"contract {validation.contract} is missing"
 
 
 @check(4)
-def receipt_verdicts(state: Stored) -> Found:
-    """The verdict that a receipt names is there."""
+def receipt_validations(state: Stored) -> Found:
+    """The validation that a receipt names is there."""
     for key, _, receipt in state.of(layout.RECEIPTS):
-        if receipt.verdict_key is not None and receipt.verdict_key not in state.documents["verdicts"]:
-            yield key, "its verdict is missing"
+        if receipt.validation_key is not None and receipt.validation_key not in state.documents["validations"]:
+            yield key, "its validation is missing"
 
 
 @check(4)
@@ -92,11 +92,11 @@ def dataset_blobs(state: Stored) -> Found:
 
 
 @check(4)
-def dataset_verdicts(state: Stored) -> Found:
-    """The verdict that let a dataset version in is there."""
+def dataset_validations(state: Stored) -> Found:
+    """The validation that let a dataset version in is there."""
     for key, _, dataset in state.of(layout.DATASETS):
-        if dataset.verdict_key not in state.documents["verdicts"]:
-            yield key, "its verdict is missing"
+        if dataset.validation_key not in state.documents["validations"]:
+            yield key, "its validation is missing"
 
 
 @check(4)
@@ -218,11 +218,11 @@ def model_results(state: Stored) -> Found:
 
 @check(4)
 def stage_models(state: Stored) -> Found:
-    """Every model that a stage names is there."""
-    for key, usecase, stage in state.of(layout.STAGES):
-        named = {"champion": stage.champion, "challenger": stage.challenger}
-        if stage.decision is not None:
-            named |= {"candidate": stage.decision.model, "rival": stage.decision.against}
+    """Every model that a release names is there."""
+    for key, usecase, release in state.of(layout.RELEASES):
+        named = {"champion": release.champion, "challenger": release.challenger}
+        if release.decision is not None:
+            named |= {"candidate": release.decision.model, "rival": release.decision.against}
         for role, model in named.items():
             if model is not None and model not in state.ledger(layout.MODELS, usecase):
                 yield key, f"its {role}, model {model}, is missing"

@@ -10,7 +10,7 @@ from shared.monitoring.checks import Checks, Found, lost_blobs
 from shared.monitoring.stored import Stored
 from shared.registry.signatures import verify
 from shared.serving.records import ModelManifest, ModelVersion, Prediction
-from shared.serving.stages import champions
+from shared.serving.releases import champions
 from shared.usecase.charter import CharterVersion
 
 CHECKS = Checks()
@@ -24,7 +24,7 @@ def upload_receipts(state: Stored) -> Found:
         for key, usecase, _ in state.of(family):
             receipt = digest_of_parts(key, state.etags[key])
             if layout.RECEIPTS.key(usecase=usecase, receipt=receipt) not in state.documents["receipts"]:
-                yield key, "an upload without a receipt; start the stack, sweep sends it to validate"
+                yield key, "an upload without a receipt; start the stack, reconcile sends it to validate"
 
 
 @check(1)
@@ -110,32 +110,32 @@ def known_ledgers(state: Stored) -> Found:
 
 @check(3)
 def stage_causes(state: Stored) -> Found:
-    """One cause has one stage."""
+    """One cause has one release."""
     seen: dict[tuple[str, str], str] = {}
-    for key, usecase, stage in sorted(state.of(layout.STAGES)):
-        earlier = seen.setdefault((usecase, stage.cause), key)
+    for key, usecase, release in sorted(state.of(layout.RELEASES)):
+        earlier = seen.setdefault((usecase, release.cause), key)
         if earlier != key:
-            yield key, f"{stage.cause} is decided already in {earlier}"
+            yield key, f"{release.cause} is decided already in {earlier}"
 
 
 @check(5)
 def champion_history(state: Stored) -> Found:
-    """The champion is the one that the stages lead to."""
+    """The champion is the one that the releases lead to."""
     for usecase in _staged(state):
-        stages = state.ledger(layout.STAGES, usecase)
-        walk = champions(stages[number] for number in sorted(stages))
-        if (walk[-1] if walk else None) != stages[max(stages)].champion:
-            yield f"stages/{usecase}", "the champion is not the one that the history leads to"
+        releases = state.ledger(layout.RELEASES, usecase)
+        walk = champions(releases[number] for number in sorted(releases))
+        if (walk[-1] if walk else None) != releases[max(releases)].champion:
+            yield f"releases/{usecase}", "the champion is not the one that the history leads to"
 
 
 @check(5)
 def rollback_models(state: Stored) -> Found:
     """Every model that a rollback could come back to is there."""
     for usecase in _staged(state):
-        stages = state.ledger(layout.STAGES, usecase)
-        for model in champions(stages[number] for number in sorted(stages)):
+        releases = state.ledger(layout.RELEASES, usecase)
+        for model in champions(releases[number] for number in sorted(releases)):
             if model not in state.ledger(layout.MODELS, usecase):
-                yield f"stages/{usecase}", f"a rollback would lead to model {model}, which is missing"
+                yield f"releases/{usecase}", f"a rollback would lead to model {model}, which is missing"
 
 
 @check(6)
@@ -155,27 +155,27 @@ def prediction_models(state: Stored) -> Found:
 
 
 @check(6)
-def prediction_epochs(state: Stored) -> Found:
-    """The stage under which a prediction was made is there, with that champion (epoch 0: asked for by number)."""
+def prediction_revisions(state: Stored) -> Found:
+    """The release under which a prediction was made is there, with that champion (revision 0: asked for by number)."""
     for key, predictions in state.predictions.items():
-        stages = state.ledger(layout.STAGES, state.names[key]["usecase"])
+        releases = state.ledger(layout.RELEASES, state.names[key]["usecase"])
         for prediction in predictions:
-            if prediction.epoch == 0:
+            if prediction.revision == 0:
                 continue
-            stage = stages.get(prediction.epoch)
-            if stage is None:
-                yield key, f"prediction {prediction.id} is of epoch {prediction.epoch}, which is missing"
-            elif stage.champion != prediction.model:
-                yield key, f"prediction {prediction.id} is not of the champion of epoch {prediction.epoch}"
+            release = releases.get(prediction.revision)
+            if release is None:
+                yield key, f"prediction {prediction.id} is of revision {prediction.revision}, which is missing"
+            elif release.champion != prediction.model:
+                yield key, f"prediction {prediction.id} is not of the champion of revision {prediction.revision}"
 
 
 @check(6)
 def prediction_answers(state: Stored) -> Found:
-    """A prediction is in the log once; asked again in another epoch, once for each."""
+    """A prediction is in the log once; asked again in another revision, once for each."""
     seen: dict[tuple[str, int], Prediction] = {}
     for key, predictions in state.predictions.items():
         for prediction in predictions:
-            if seen.setdefault((prediction.id, prediction.epoch), prediction) != prediction:
+            if seen.setdefault((prediction.id, prediction.revision), prediction) != prediction:
                 yield key, f"prediction {prediction.id} is in the log twice, with different content"
 
 
@@ -252,4 +252,4 @@ def _numbers(state: Stored, key: str, usecase: str) -> list[int]:
 
 
 def _staged(state: Stored) -> list[str]:
-    return sorted({usecase for _, usecase, _ in state.of(layout.STAGES)})
+    return sorted({usecase for _, usecase, _ in state.of(layout.RELEASES)})

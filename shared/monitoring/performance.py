@@ -1,4 +1,4 @@
-"""Performance: labels joined to the predictions they judge, each prediction once, and the watched KPIs on them."""
+"""Performance: labels joined to the predictions they judge, each prediction once, and the monitored KPIs on them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from shared.errors import InsufficientData
-from shared.monitoring.records import WatchedKpi
+from shared.monitoring.records import MonitoredKpi
 from shared.pipeline.metrics import Vector, evaluate
 from shared.serving.capture import deduplicated
 from shared.serving.records import Label, LabelBatch, Prediction
@@ -60,16 +60,16 @@ def join_labels(predictions: Iterable[Prediction], batches: Iterable[LabelBatch]
     )
 
 
-def watched_kpis(outcomes: Vector, scores: Vector, threshold: float, charter: Charter) -> tuple[WatchedKpi, ...]:
-    """Return the charter's watched KPIs on labelled rows, in its order; a KPI is met or not by its point estimate.
+def monitored_kpis(outcomes: Vector, scores: Vector, threshold: float, charter: Charter) -> tuple[MonitoredKpi, ...]:
+    """Return the charter's monitored KPIs on labelled rows, in its order; a KPI is met or not by its point estimate.
 
     Args: outcomes: 0 or 1, shape (rows,). scores: the model's probabilities. threshold: the model's, from its manifest.
     Below `monitoring.minimum_labels`, or where a KPI has no value (rows of one outcome only), value and met are None.
     """
-    return tuple(_watched(kpi, outcomes, scores, threshold, charter) for kpi in charter.kpis if kpi.watched)
+    return tuple(_monitored(kpi, outcomes, scores, threshold, charter) for kpi in charter.kpis if kpi.monitored)
 
 
-def _watched(kpi: Kpi, outcomes: Vector, scores: Vector, threshold: float, charter: Charter) -> WatchedKpi:
+def _monitored(kpi: Kpi, outcomes: Vector, scores: Vector, threshold: float, charter: Charter) -> MonitoredKpi:
     rows = len(outcomes)
     value = None
     if rows >= charter.monitoring.minimum_labels:
@@ -77,7 +77,7 @@ def _watched(kpi: Kpi, outcomes: Vector, scores: Vector, threshold: float, chart
             value = evaluate(kpi.metric, outcomes, scores, threshold, charter.payoff)
         except InsufficientData:
             value = None  # rows of one outcome have no ROC; the record says so by None
-    return WatchedKpi(
+    return MonitoredKpi(
         metric=kpi.metric,
         value=value,
         target=bound_of(kpi)[1],

@@ -21,7 +21,7 @@ class FeatureDrift(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
 
 
-class WatchedKpi(msgspec.Struct, frozen=True, kw_only=True):
+class MonitoredKpi(msgspec.Struct, frozen=True, kw_only=True):
     """A KPI on the window's labelled rows. `met` is None where there were too few labels to say."""
 
     metric: str
@@ -73,7 +73,7 @@ class WindowReport(Document, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     labelled_rows: int
     covariate: tuple[FeatureDrift, ...]
     prior: FeatureDrift | None
-    kpis: tuple[WatchedKpi, ...]
+    kpis: tuple[MonitoredKpi, ...]
     service: ServiceFigures
     alerts: tuple[Alert, ...]
     """What follows, frozen with the figures: told again under another charter, the same alerts are raised. The first

@@ -10,7 +10,7 @@ from shared.ports import ObjectStore
 from shared.registry.blob import read_document
 from shared.registry.ledger import Ledger
 from shared.registry.refusals import Refusal
-from shared.serving.records import ModelVersion, Stage
+from shared.serving.records import ModelVersion, ReleaseDecision
 from shared.usecase.charter import CharterVersion
 from shared.usecase.effective import charters, effective_charter
 
@@ -45,7 +45,7 @@ class Status(msgspec.Struct, frozen=True):
     trainings: tuple[TrainingStatus, ...]
     models: int
     champion: int | None
-    epoch: int
+    revision: int
     alerts: tuple[Alert, ...]
     acts: tuple[Action, ...]
 
@@ -69,15 +69,15 @@ def status(system: ObjectStore, usecase: str) -> Status:
         entry.document.training_key: entry.number
         for entry in Ledger(system, layout.MODELS, usecase, ModelVersion).entries()
     }
-    stages = Ledger(system, layout.STAGES, usecase, Stage)
-    stage = stages.tail()
+    releases = Ledger(system, layout.RELEASES, usecase, ReleaseDecision)
+    release = releases.tail()
     receipts = _receipts(system, usecase)
     trainings = tuple(
         _training(system, usecase, entry.number, entry.document, models)
         for entry in Ledger(system, layout.TRAININGS, usecase, TrainingDecision).entries()
     )
     alerts = _alerts(system, usecase)
-    champion = stage.document.champion if stage else None
+    champion = release.document.champion if release else None
     quarantined = [receipt for receipt in receipts if receipt.state == "quarantined"]
     owners = newest.document.charter.owners if newest else {}
     acts = [
@@ -88,7 +88,7 @@ def status(system: ObjectStore, usecase: str) -> Status:
             for training in trainings[-1:]
             if training.state in ("failed", "refused by register")
         ),
-        *_no_champion(champion, datasets, stage.document if stage else None),
+        *_no_champion(champion, datasets, release.document if release else None),
     ]
     return Status(
         usecase=usecase,
@@ -99,7 +99,7 @@ def status(system: ObjectStore, usecase: str) -> Status:
         trainings=trainings,
         models=len(models),
         champion=champion,
-        epoch=stage.number if stage else 0,
+        revision=release.number if release else 0,
         alerts=alerts,
         acts=tuple(acts),
     )
@@ -154,11 +154,11 @@ def _mended(receipt: Receipt, receipts: list[Receipt]) -> bool:
     return any(other.state == "accepted" and other.source_key.rpartition("/")[2] == name for other in receipts)
 
 
-def _no_champion(champion: int | None, datasets: list[DatasetVersion], stage: Stage | None) -> list[Action]:
+def _no_champion(champion: int | None, datasets: list[DatasetVersion], release: ReleaseDecision | None) -> list[Action]:
     if champion is not None:
         return []
     if not datasets:
         return [Action("whoever holds the data", "upload data", "there is no dataset yet")]
-    if stage is not None and stage.action == "refuse":
-        return [Action("data science", "find better features or data", stage.reason)]
+    if release is not None and release.action == "refuse":
+        return [Action("data science", "find better features or data", release.reason)]
     return []

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from shared import layout
-from shared.data.records import Contract, DatasetVersion, Receipt, Verdict
+from shared.data.records import Contract, DatasetVersion, Receipt, ValidationReport
 from shared.documents import Document, decode, digest_of, hex_of
 from shared.errors import IntegrityError, Unsupported
 from shared.events import Event
@@ -13,11 +13,11 @@ from shared.layout import Family, StoreName, blob_key
 from shared.monitoring.records import Alert, WindowReport
 from shared.pipeline.records import Claim, PipelineVersion, TrainingDecision, TrainingResult, Trial
 from shared.ports import ObjectStore
-from shared.registry.acts import Act
 from shared.registry.edges import Edge
+from shared.registry.effects import Effect
 from shared.registry.ledger import Hint, Intent
 from shared.registry.refusals import Refusal
-from shared.serving.records import LabelBatch, ModelVersion, Prediction, Stage
+from shared.serving.records import LabelBatch, ModelVersion, Prediction, ReleaseDecision
 from shared.usecase.charter import CharterVersion
 
 KINDS: dict[str, type[Document]] = {
@@ -27,9 +27,9 @@ KINDS: dict[str, type[Document]] = {
     "datasets": DatasetVersion,
     "trainings": TrainingDecision,
     "models": ModelVersion,
-    "stages": Stage,
+    "releases": ReleaseDecision,
     "receipts": Receipt,
-    "verdicts": Verdict,
+    "validations": ValidationReport,
     "claims": Claim,
     "trials": Trial,
     "results": TrainingResult,
@@ -38,7 +38,7 @@ KINDS: dict[str, type[Document]] = {
     "alerts": Alert,
     "events": Event,
     "edges": Edge,
-    "acts": Act,
+    "effects": Effect,
     "hints": Hint,
     "intents": Intent,
     "labels": LabelBatch,

@@ -16,14 +16,14 @@ from shared.ports import Created, ObjectStore
 SETTLE_ATTEMPTS = 3
 
 
-class Standing(msgspec.Struct, frozen=True):
+class Existing(msgspec.Struct, frozen=True):
     """What stands under a key after `create`: `ours` when its bytes are those we wanted there."""
 
     ours: bool
     body: bytes
 
 
-def create(store: ObjectStore, key: str, body: bytes) -> Standing:
+def create(store: ObjectStore, key: str, body: bytes) -> Existing:
     """Write `body` if the key is absent, and return what stands there now, whoever wrote it.
 
     An answer that was lost, and an "exists" that may be our own write re-sent by a transport, are settled by
@@ -33,12 +33,12 @@ def create(store: ObjectStore, key: str, body: bytes) -> Standing:
     for _ in range(SETTLE_ATTEMPTS):
         try:
             if isinstance(store.put_new(key, body), Created):
-                return Standing(ours=True, body=body)
+                return Existing(ours=True, body=body)
         except OutcomeUnknown:
             pass
-        standing = read_back(store, key)
-        if standing is not None:
-            return Standing(ours=standing == body, body=standing)
+        existing = read_back(store, key)
+        if existing is not None:
+            return Existing(ours=existing == body, body=existing)
     raise OutcomeUnknown("the write could not be settled; it will be tried again", operation="create", resource=key)
 
 
@@ -59,8 +59,8 @@ D = TypeVar("D", bound=Document)
 
 def create_document(store: ObjectStore, key: str, document: D) -> D:
     """Write a document if the key is absent and return the one that stands there: ours or an earlier one."""
-    standing = create(store, key, encode(document))
-    return document if standing.ours else decode(standing.body, type(document))
+    existing = create(store, key, encode(document))
+    return document if existing.ours else decode(existing.body, type(document))
 
 
 def read_document(store: ObjectStore, key: str, kind: type[D]) -> D | None:

@@ -112,12 +112,12 @@ class Ledger(Generic[D]):
             document = make(self.get(tail) if tail else None)
             if document is None:
                 return None
-            standing = create(self.store, self._key(tail + 1), encode(document))
+            existing = create(self.store, self._key(tail + 1), encode(document))
             tail += 1
-            if standing.ours:
+            if existing.ours:
                 self._write_hint(tail)
                 return Entry(tail, document)
-            winner = decode(standing.body, self.kind)
+            winner = decode(existing.body, self.kind)
             if same(winner):
                 return Entry(tail, winner)
 

@@ -6,7 +6,7 @@ client's retry gets the same ids again, and de-duplication by id leaves one reco
 
 A retry can only repeat what the client itself sends. So the time inside is, in this order: the request's parameter
 `at`; the time in the request's `id`, where that is a UUID version 7 (RFC 9562); else the time of receipt, and then a
-retry counts as another request. Two rows of equal ids are records of one question: the later stage's answer stands.
+retry counts as another request. Two rows of equal ids are records of one question: the later release's answer stands.
 """
 
 import hashlib
@@ -127,7 +127,7 @@ def predictions_of(
     *,
     usecase: str,
     model: int,
-    epoch: int,
+    revision: int,
     probabilities: Sequence[float],
     labels: Sequence[int],
 ) -> list[Prediction]:
@@ -148,7 +148,7 @@ def predictions_of(
             id=id_,
             usecase=usecase,
             model=model,
-            epoch=epoch,
+            revision=revision,
             at=identity.at,
             request=called,
             probability=probability,
@@ -178,7 +178,7 @@ def decode_predictions(body: bytes) -> list[Prediction]:
 def deduplicated(predictions: Iterable[Prediction]) -> list[Prediction]:
     """Return one record for each id, sorted by id, whatever the order they came in.
 
-    Of several with one id (a client asked again) the one of the highest epoch stands: that answer came last.
+    Of several with one id (a client asked again) the one of the highest revision stands: that answer came last.
     """
     kept: dict[str, Prediction] = {}
     for prediction in predictions:
@@ -189,7 +189,7 @@ def deduplicated(predictions: Iterable[Prediction]) -> list[Prediction]:
 
 
 def _rank(prediction: Prediction) -> tuple[int, int, bytes]:
-    return prediction.epoch, prediction.model, canonical(prediction)
+    return prediction.revision, prediction.model, canonical(prediction)
 
 
 def _time_in(request_id: str) -> float | None:

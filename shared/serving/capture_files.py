@@ -3,7 +3,7 @@
 This is the one module of serving that belongs to the data unit. The bytes follow from the predictions alone: sorted
 and de-duplicated by id, uncompressed, so that a message delivered twice writes the same file twice.
 
-Columns: id, usecase, model, epoch, at, request, probability, label; `input.<name>` for what the model saw; `id.<name>`
+Columns: id, usecase, model, revision, at, request, probability, label; `input.<name>` for what the model saw; `id.<name>`
 for the caller's ids. A column of mixed kinds is held as JSON text, and its field's metadata says so.
 Arrays are made by shared.data.arrays, because pyarrow's own conversions import pandas wherever it is installed.
 """
@@ -24,7 +24,7 @@ from shared.serving.records import Prediction
 
 FORMAT = "capture/1"
 INPUT, ID = "input.", "id."
-_FIXED = ("id", "usecase", "model", "epoch", "at", "request", "probability", "label")
+_FIXED = ("id", "usecase", "model", "revision", "at", "request", "probability", "label")
 _JSON = {b"encoding": b"json"}
 _EXACT = 2**53
 """Whole numbers up to this size survive as float64."""
@@ -110,7 +110,7 @@ def _predictions(columns: dict[str, list[Any]], shapes: list[tuple[int, list[str
             id=id_,
             usecase=usecase,
             model=model,
-            epoch=epoch,
+            revision=revision,
             at=at,
             request=request,
             probability=probability,
@@ -118,7 +118,7 @@ def _predictions(columns: dict[str, list[Any]], shapes: list[tuple[int, list[str
             inputs={name: values[row] for name, values in by_model[model]},
             ids={name: values[row] for name, values in ids if values[row] is not None},
         )
-        for row, (id_, usecase, model, epoch, at, request, probability, label) in enumerate(fixed)
+        for row, (id_, usecase, model, revision, at, request, probability, label) in enumerate(fixed)
     ]
 
 

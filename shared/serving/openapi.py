@@ -233,5 +233,5 @@ _SCHEMAS: dict[str, Any] = {
         reason=_TEXT,
         model=_WHOLE,
     ),
-    "Stage": _object("epoch stage", epoch=_WHOLE, stage={"type": "object"}),
+    "ReleaseDecision": _object("revision release", revision=_WHOLE, release={"type": "object"}),
 }

@@ -1,4 +1,4 @@
-"""What production deployment writes down: signed manifests, model versions, stages, predictions, labels."""
+"""What production deployment writes down: signed manifests, model versions, releases, predictions, labels."""
 
 from typing import Any, ClassVar, Literal
 
@@ -63,10 +63,10 @@ class GateDecision(msgspec.Struct, frozen=True, kw_only=True):
     gates: tuple[Gate, ...]
 
 
-class Stage(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An entry of the stages ledger; its place is the epoch. A refused model is on record with champion unchanged."""
+class ReleaseDecision(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An entry of the releases ledger; its number is the revision. A refused model is on record with champion unchanged."""
 
-    FORMAT: ClassVar[tuple[str, int]] = ("stage", 1)
+    FORMAT: ClassVar[tuple[str, int]] = ("release", 1)
 
     usecase: str
     champion: int | None
@@ -86,7 +86,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     usecase: str
     model: int
-    epoch: int
+    revision: int
     at: float
     request: str
     probability: float

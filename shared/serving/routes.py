@@ -131,7 +131,7 @@ ROUTES: tuple[Route, ...] = (
         action="release",
         about="Promote a model, or roll back to the one before.",
         body="ReleaseRequest",
-        answer="Stage",
+        answer="ReleaseDecision",
     ),
     Route(
         method="GET",

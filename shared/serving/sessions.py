@@ -1,7 +1,7 @@
 """Models in memory: verified before they are loaded, tried before they serve, swapped without dropping a request.
 
-The cache holds the champion of each use case. It looks at the stage again after STAGE_TTL_S, never goes back to a
-lower epoch (a stale read must not undo a rollback), and keeps serving what it has when the store does not answer or a
+The cache holds the champion of each use case. It looks at the release again after RELEASE_TTL_S, never goes back to a
+lower revision (a stale read must not undo a rollback), and keeps serving what it has when the store does not answer or a
 new model does not load: an old model is better than none, and both are counted.
 """
 
@@ -18,9 +18,9 @@ from shared.errors import IntegrityError, NotFound, TidegateError, Unavailable
 from shared.pipeline.records import ModelInterface
 from shared.pipeline.scoring import Scorer, columns_to_feeds
 from shared.registry.signatures import verify
-from shared.serving.records import ModelManifest, ModelVersion, Stage
+from shared.serving.records import ModelManifest, ModelVersion, ReleaseDecision
 
-STAGE_TTL_S = 5.0
+RELEASE_TTL_S = 5.0
 RETRY_AFTER_S = 5.0
 PAUSE_S = 1.0
 """How long requests are sent away after a first load failed, so that they do not queue for the next to fail."""
@@ -31,11 +31,11 @@ MAX_NUMBERED = 4
 
 
 class LoadedModel(msgspec.Struct, frozen=True):
-    """A model that answered once. `epoch`: of the stage that it serves under; 0 where it was asked for by number."""
+    """A model that answered once. `revision`: of the release that it serves under; 0 where it was asked for by number."""
 
     usecase: str
     number: int
-    epoch: int
+    revision: int
     manifest: ModelManifest
     scorer: Scorer
 
@@ -45,8 +45,8 @@ class LoadedModel(msgspec.Struct, frozen=True):
         return self.manifest.interface
 
 
-ReadStage = Callable[[str], tuple[int, Stage] | None]
-"""Use case -> its newest stage with the epoch, None where there is none."""
+ReadStage = Callable[[str], tuple[int, ReleaseDecision] | None]
+"""Use case -> its newest release with its revision, None where there is none."""
 Load = Callable[[str, int], LoadedModel]
 """Use case and number -> the model, verified and warm (`load_model`)."""
 
@@ -98,13 +98,13 @@ class ModelCache:
     """The models of one process. Safe to share between threads.
 
     Args:
-        spawn: runs a refresh beside the requests (a pool's submit); by default the request that finds the stage old
+        spawn: runs a refresh beside the requests (a pool's submit); by default the request that finds the release old
             does it itself, as it must where the platform freezes a process between calls.
-        ttl_s: for how long a stage is believed.
+        ttl_s: for how long a release is believed.
     """
 
     def __init__(
-        self, spawn: Callable[[Callable[[], None]], object] | None = None, *, ttl_s: float = STAGE_TTL_S
+        self, spawn: Callable[[Callable[[], None]], object] | None = None, *, ttl_s: float = RELEASE_TTL_S
     ) -> None:
         self._spawn = spawn
         self._ttl_s = ttl_s
@@ -154,7 +154,7 @@ class ModelCache:
         return slot is not None and slot.model is not None
 
     def failures(self, usecase: str) -> int:
-        """Return how often a stage could not be read or a model not be loaded, since the process began."""
+        """Return how often a release could not be read or a model not be loaded, since the process began."""
         slot = self._slots.get(usecase)
         return slot.failures if slot else 0
 
@@ -210,27 +210,27 @@ class _Slot:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.model: LoadedModel | None = None
-        self.epoch = 0
+        self.revision = 0
         self.checked_at = 0.0
         self.failures = 0
         self.failed_at: float | None = None
 
 
 def _refresh(slot: _Slot, usecase: str, read_stage: ReadStage, load: Load, now: float) -> None:
-    """Bring the slot up to the newest stage seen. Raises: whatever reading or loading raises; the slot stays whole."""
+    """Bring the slot up to the newest release seen. Raises: whatever reading or loading raises; the slot stays whole."""
     newest = read_stage(usecase)
     slot.checked_at = now
-    if newest is None or newest[0] < slot.epoch:
+    if newest is None or newest[0] < slot.revision:
         return
-    epoch, stage = newest
-    slot.epoch = epoch
-    if stage.champion is None:
+    revision, release = newest
+    slot.revision = revision
+    if release.champion is None:
         return
     model = slot.model
-    if model is None or model.number != stage.champion:
-        model = load(usecase, stage.champion)
-    if model.epoch != epoch:
-        model = msgspec.structs.replace(model, epoch=epoch)
+    if model is None or model.number != release.champion:
+        model = load(usecase, release.champion)
+    if model.revision != revision:
+        model = msgspec.structs.replace(model, revision=revision)
     slot.model = model
 
 

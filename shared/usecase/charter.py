@@ -36,7 +36,7 @@ class Features(Rules, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Kpi(Rules, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A figure with a bound. `gates` keeps a worse model out of release; `watched` raises an alert in production.
+    """A figure with a bound. `gates` keeps a worse model out of release; `monitored` raises an alert in production.
 
     Exactly one of at_least and at_most. roc_auc and accuracy in [0, 1]; log_loss in nats; payoff_per_1000 in the
     payoff's own unit.
@@ -46,7 +46,7 @@ class Kpi(Rules, frozen=True, kw_only=True, forbid_unknown_fields=True):
     at_least: float | None = None
     at_most: float | None = None
     gates: bool = True
-    watched: bool = True
+    monitored: bool = True
     why: str = ""
 
 
@@ -88,7 +88,7 @@ class Training(Rules, frozen=True, kw_only=True, forbid_unknown_fields=True):
     memory_mb: Annotated[int, msgspec.Meta(ge=512, le=262_144)] = 4096
 
 
-class Release(Rules, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ReleaseRules(Rules, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When a new model replaces the champion: paired bootstrap on the same rows, in blocks of `resample_by`.
 
     Released when the interval's lower end is above 0 and the gain itself at least `minimum_gain`, in `metric`.
@@ -154,7 +154,7 @@ class Charter(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
     payoff: Payoff = Payoff()
     data: DataRules = DataRules()
     training: Training = Training()
-    release: Release = Release()
+    release: ReleaseRules = ReleaseRules()
     monitoring: Monitoring = Monitoring()
     retraining: Retraining = Retraining()
 

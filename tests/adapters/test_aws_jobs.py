@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 
-from adapters import patience
+from adapters import deadlines
 from adapters.aws import jobs as ecs
 from adapters.aws.jobs import EcsJobs, from_url
-from adapters.patience import Deadline
+from adapters.deadlines import Deadline
 from localstack import ecs_runner
 from localstack.ecs_runner import Ecs
 from localstack.lossy_proxy import LossyProxy, lossy_proxy
@@ -31,7 +31,7 @@ from shared.ports import JobSpec, JobStatus
 from tests.conformance.aws_job_rigs import define
 from tests.conformance.aws_rigs import REGION, account
 
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 ARN = f"arn:aws:ecs:{REGION}:123456789012"
 URL = f"ecs://{REGION}/t/t-job?subnets=subnet-1,subnet-2&security_groups=sg-1&container=job"
 TASK = {"taskArn": f"{ARN}:task/t/{'0' * 32}", "lastStatus": "PROVISIONING"}
@@ -39,7 +39,7 @@ TASK = {"taskArn": f"{ARN}:task/t/{'0' * 32}", "lastStatus": "PROVISIONING"}
 
 @pytest.fixture(autouse=True)
 def credentials(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 0.01)
     with account():
         yield
 
@@ -146,8 +146,8 @@ def test_an_overdue_job_is_stopped_by_whoever_asks() -> None:
 
 
 def test_no_room_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 1e9)
-    monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 1e9)
+    monkeypatch.setattr(deadlines, "FIRST_PAUSE_S", 1e9)
+    monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 1e9)
     for reason, kind in (("Capacity is unavailable at this time.", Unavailable), ("API throttled", Throttled)):
         jobs, stub = stubbed()
         stub.add_response("run_task", {"tasks": [], "failures": [{"reason": reason}]})
@@ -261,7 +261,7 @@ def test_the_environment_names_are_the_runtimes_own() -> None:
 
 
 def until(holds: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + PATIENCE_S
+    give_up_at = time.monotonic() + TIMEOUT_S
     while not holds():
         assert time.monotonic() < give_up_at, "it never came to be"
         time.sleep(0.02)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from adapters import patience
+from adapters import deadlines
 from adapters.aws import limits, metrics, secrets
 from adapters.aws.metrics import CloudWatchMetrics, emf_line
 from adapters.aws.sdk import Clients, Place
@@ -47,7 +47,7 @@ sys.exit(7)
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
-    monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 0.01)
     with account() as given:
         yield given
 
@@ -106,8 +106,8 @@ def test_what_is_refused_says_what_to_do(proxy: LossyProxy, monkeypatch: pytest.
         proxy.lose("part", 2, reads=True)
         with pytest.raises(NotFound):
             ask()
-    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 1e9)
-    monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 1e9)
+    monkeypatch.setattr(deadlines, "FIRST_PAUSE_S", 1e9)
+    monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 1e9)
     for ask in asking(f"http://{proxy.host_port}").values():
         proxy.reply(refusal("ThrottlingException"), 1, reads=True)
         with pytest.raises(Throttled):
@@ -149,7 +149,7 @@ def test_a_change_of_memory_that_is_not_through_in_time_is_unknown(
             rig.limits.set("infer", FunctionLimits(1024, 1), timeout_s=0.6)
 
 
-def under_way(operation: str, function: str, deadline: patience.Deadline) -> dict[str, Any]:
+def under_way(operation: str, function: str, deadline: deadlines.Deadline) -> dict[str, Any]:
     """Tell of a change that never ends, as any call does while there is time."""
     deadline.check()
     return {"MemorySize": 512, "LastUpdateStatus": "InProgress"}

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from adapters import patience
+from adapters import deadlines
 from adapters.aws import sdk
 from adapters.aws.message_text import bytes_of, text_of
 from adapters.aws.queue import SqsQueue, from_url
@@ -50,7 +50,7 @@ def proxy(aws_emulator: Running) -> Iterator[LossyProxy]:
 
 @pytest.fixture
 def queue(proxy: LossyProxy, back: QueuePair, monkeypatch: pytest.MonkeyPatch) -> SqsQueue:
-    monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 0.01)
     made = from_url(f"sqs://{REGION}/t-?endpoint=http://{proxy.host_port}", ["queue"])["queue"]
     made.depth()  # its address is known from now on: what follows is one request each
     return made
@@ -67,8 +67,8 @@ def everything(queue: SqsQueue) -> list[tuple[str, Callable[[], object]]]:
         ("SendMessage", lambda: queue.send(b"1")),
         ("SendMessage", lambda: queue.send_many([b"1", b"2"])),
         ("ReceiveMessage", lambda: queue.receive(1, 30.0)),
-        ("DeleteMessage", lambda: queue.ack("receipt")),
-        ("ChangeMessageVisibility", lambda: queue.extend("receipt", 1.0)),
+        ("DeleteMessage", lambda: queue.ack("receipt_handle")),
+        ("ChangeMessageVisibility", lambda: queue.change_visibility("receipt_handle", 1.0)),
         ("GetQueueAttributes", lambda: queue.depth()),
     ]
 
@@ -92,9 +92,9 @@ def test_lost_answers_of_what_may_be_repeated_are_asked_for_again(queue: SqsQueu
     (message,) = queue.receive(1, 30.0)
     assert proxy.attempts == 3
     proxy.lose("request", 2)
-    assert queue.extend(message.receipt, 60.0) == message.receipt
+    assert queue.change_visibility(message.receipt_handle, 60.0) == message.receipt_handle
     proxy.lose("request", 2)
-    assert queue.ack(message.receipt) is True
+    assert queue.ack(message.receipt_handle) is True
     proxy.lose("part", 2)
     assert queue.depth() == (0, 0.0)
 
@@ -104,7 +104,7 @@ def test_an_ack_that_stays_without_an_answer_is_unknown(queue: SqsQueue, proxy: 
     (message,) = queue.receive(1, 30.0)
     proxy.lose("answer", 10_000)
     with pytest.raises(OutcomeUnknown):
-        queue.ack(message.receipt, timeout_s=0.7)
+        queue.ack(message.receipt_handle, timeout_s=0.7)
 
 
 def test_ten_throttles_in_a_row_are_borne(queue: SqsQueue, proxy: LossyProxy, back: QueuePair) -> None:
@@ -119,8 +119,8 @@ def test_ten_throttles_in_a_row_are_borne(queue: SqsQueue, proxy: LossyProxy, ba
 def test_a_throttle_that_outlasts_the_deadline_is_told(
     queue: SqsQueue, proxy: LossyProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 1e9)
-    monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 1e9)
+    monkeypatch.setattr(deadlines, "FIRST_PAUSE_S", 1e9)
+    monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 1e9)
     proxy.reply(refusal("400 Bad Request", "RequestThrottled"), 1)
     with pytest.raises(Throttled, match="RequestThrottled"):
         queue.send(b"1")
@@ -229,15 +229,15 @@ def test_looking_at_dead_letters_gives_all_of_them_back(queue: SqsQueue, back: Q
 
 
 def test_a_service_that_lends_to_everybody_is_noticed(aws_emulator: Running) -> None:
-    def without_loans(data: bytes) -> bytes:
+    def without_leases(data: bytes) -> bytes:
         return data.replace(b'"VisibilityTimeout": 2,', b'"VisibilityTimeout": 0,')
 
     with (
-        lossy_proxy(aws_emulator.host_port, rewrite=without_loans) as careless,
+        lossy_proxy(aws_emulator.host_port, rewrite=without_leases) as careless,
         contextmanager(aws_rigs.sqs_queue)(lambda name: Running(careless.host_port)) as rig,
         pytest.raises(REFUSED),
     ):
-        RECEIVING.clauses["a_loan_hides_the_message_until_it_ends"].check(rig)
+        RECEIVING.clauses["a_lease_hides_the_message_until_it_ends"].check(rig)
 
 
 @pytest.mark.parametrize(

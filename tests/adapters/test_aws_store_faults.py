@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from adapters import patience
+from adapters import deadlines
 from adapters.aws.store import from_url
 from adapters.obstore_store import ObstoreStore
 from localstack.emulators import Running
@@ -33,7 +33,7 @@ def proxy(aws_emulator: Running) -> Iterator[LossyProxy]:
 
 @pytest.fixture
 def store(proxy: LossyProxy, back: Bucket, monkeypatch: pytest.MonkeyPatch) -> ObstoreStore:
-    monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 0.01)
     return from_url(f"s3://{back.name}/team?region={REGION}&endpoint=http://{proxy.host_port}")
 
 

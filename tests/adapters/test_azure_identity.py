@@ -17,7 +17,7 @@ from typing import Any
 import jwt
 import pytest
 
-from adapters import patience
+from adapters import deadlines
 from adapters.azure import sdk
 from adapters.azure.queue import AzureQueue
 from adapters.azure.store import AzureBlobStore, from_url
@@ -59,7 +59,7 @@ def signed_in(certificate: Certificate, monkeypatch: pytest.MonkeyPatch) -> Iter
         del os.environ["AZURE_STORAGE_ACCOUNT_KEY"]
         os.environ |= {name: str(certificate.authority) for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")}
         monkeypatch.setattr(sdk, "_made", {})
-        monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 0.01)
+        monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 0.01)
 
         def sign_in(**claims: Any) -> ManagedIdentity:
             held = token(**claims)

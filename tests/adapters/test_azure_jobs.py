@@ -18,7 +18,7 @@ from azure.mgmt.appcontainers.models import (
     JobExecutionTemplate,
 )
 
-from adapters import patience
+from adapters import deadlines
 from adapters.azure.failures import Asked
 from adapters.azure.jobs import API_VERSION, MAX_EVENT_BYTES, ContainerAppsJobs, from_url
 from localstack.containerapps_runner import DEPLOYED, ContainerApps, containerapps
@@ -36,7 +36,7 @@ from shared.errors import (
     Unsupported,
 )
 from shared.ports import JobSpec, JobStatus
-from tests.conformance.job_rigs import PATIENCE_S
+from tests.conformance.job_rigs import TIMEOUT_S
 from tests.conformance.task_rigs import COMMAND
 
 SPEC = JobSpec("a", "echo", b"1", cpu=0.5, memory_mb=512, timeout_s=60)
@@ -78,7 +78,7 @@ def proxy(service: ContainerApps) -> Iterator[LossyProxy]:
 
 @pytest.fixture
 def jobs(proxy: LossyProxy, service: ContainerApps, monkeypatch: pytest.MonkeyPatch) -> ContainerAppsJobs:
-    monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 0.01)
     return ContainerAppsJobs("s", "g", "train", workspace=service.workspace, endpoint=f"http://{proxy.host_port}")
 
 
@@ -190,8 +190,8 @@ def test_throttles_are_borne_or_told(
     with pytest.raises(Throttled) as caught:
         jobs.status(job, timeout_s=5.0)
     assert caught.value.retry_after_s == 60.0
-    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 1e9)
-    monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 1e9)
+    monkeypatch.setattr(deadlines, "FIRST_PAUSE_S", 1e9)
+    monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 1e9)
     proxy.close()
     with pytest.raises(Unavailable, match="cannot be reached"):
         jobs.submit(SPEC)
@@ -260,11 +260,11 @@ def test_a_url_that_means_nothing_is_refused_without_its_secrets(url: str) -> No
 
 
 def until(holds: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + PATIENCE_S
+    give_up_at = time.monotonic() + TIMEOUT_S
     while not holds():
         assert time.monotonic() < give_up_at, "it never came to be"
         time.sleep(0.01)
 
 
-def _soon() -> patience.Deadline:
-    return patience.Deadline(5.0, "azure", "submit", "a")
+def _soon() -> deadlines.Deadline:
+    return deadlines.Deadline(5.0, "azure", "submit", "a")

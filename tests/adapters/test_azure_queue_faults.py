@@ -1,4 +1,4 @@
-"""Azure Storage Queues over a network that loses and refuses, and what is the adapter's own: poison and receipts."""
+"""Azure Storage Queues over a network that loses and refuses, and what is the adapter's own: poison and receipt handles."""
 
 import base64
 import uuid
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from adapters import patience
+from adapters import deadlines
 from adapters.azure.queue import LOOK_S, MAX_BODY_BYTES, PEEKED, AzureQueue, from_url
 from localstack.emulators import AZURE_ACCOUNT, Running
 from localstack.lossy_proxy import Loss, LossyProxy, lossy_proxy
@@ -43,15 +43,15 @@ def proxy(azure_emulator: Running) -> Iterator[LossyProxy]:
 
 @pytest.fixture
 def queue(proxy: LossyProxy, back: QueuePair, monkeypatch: pytest.MonkeyPatch) -> AzureQueue:
-    monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 0.01)
     return AzureQueue(AZURE_ACCOUNT, back.name, endpoint=f"http://{proxy.host_port}", max_receives=2)
 
 
 @pytest.fixture
 def at_once(queue: AzureQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nothing be tried twice: every pause would pass the deadline."""
-    monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 1e9)
-    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 1e9)
+    monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 1e9)
+    monkeypatch.setattr(deadlines, "FIRST_PAUSE_S", 1e9)
 
 
 def everything(queue: AzureQueue) -> list[Callable[[], object]]:
@@ -60,7 +60,7 @@ def everything(queue: AzureQueue) -> list[Callable[[], object]]:
         lambda: queue.send_many([b"1", b"2"]),
         lambda: queue.receive(1, 30.0),
         lambda: queue.ack(RECEIPT),
-        lambda: queue.extend(RECEIPT, 1.0),
+        lambda: queue.change_visibility(RECEIPT, 1.0),
         lambda: queue.depth(),
         lambda: list(queue.dead_letters()),
         lambda: queue.redrive("x"),
@@ -89,9 +89,9 @@ def test_lost_answers_of_what_may_be_repeated_are_asked_for_again(
     assert queue.depth() == (1, None)
     message = queue.receive(1, 30.0)[0]
     proxy.lose(loss, 1, reads=True)
-    assert queue.ack(message.receipt) is True
+    assert queue.ack(message.receipt_handle) is True
     assert back.bodies() == []
-    assert queue.ack(message.receipt) is False
+    assert queue.ack(message.receipt_handle) is False
 
 
 def test_an_extension_without_an_answer_is_unknown(queue: AzureQueue, proxy: LossyProxy) -> None:
@@ -99,8 +99,10 @@ def test_an_extension_without_an_answer_is_unknown(queue: AzureQueue, proxy: Los
     message = queue.receive(1, 30.0)[0]
     proxy.lose("answer", 1)
     with pytest.raises(OutcomeUnknown):
-        queue.extend(message.receipt, 30.0)
-    assert queue.extend(message.receipt, 30.0) is None  # the receipt that was lost has taken its place
+        queue.change_visibility(message.receipt_handle, 30.0)
+    assert (
+        queue.change_visibility(message.receipt_handle, 30.0) is None
+    )  # the receipt handle that was lost has taken its place
 
 
 def test_ten_throttles_in_a_row_are_borne(queue: AzureQueue, proxy: LossyProxy, back: QueuePair) -> None:
@@ -154,12 +156,12 @@ def test_a_poison_message_in_a_batch_of_ten_is_moved_alone(queue: AzureQueue, ba
     queue.send(b"poison")
     for _ in range(2):
         (message,) = queue.receive(10, 60.0)
-        assert queue.extend(message.receipt, 0.0)
+        assert queue.change_visibility(message.receipt_handle, 0.0)
     queue.send_many([b"%d" % number for number in range(9)])
     lent = queue.receive(10, 60.0)
     assert sorted(each.body for each in lent) == [b"%d" % number for number in range(9)]
     assert back.poisoned() == [b"poison"]
-    assert all(queue.ack(each.receipt) for each in lent)
+    assert all(queue.ack(each.receipt_handle) for each in lent)
     assert back.bodies() == []
 
 
@@ -169,8 +171,8 @@ def test_a_poison_message_is_never_lost_between_the_queues(
     queue.send(b"poison")
     for _ in range(2):
         (message,) = queue.receive(1, 60.0)
-        assert queue.extend(message.receipt, 0.0)
-    proxy.lose("request", 1)  # of the move: the message stays where it is until its loan ends
+        assert queue.change_visibility(message.receipt_handle, 0.0)
+    proxy.lose("request", 1)  # of the move: the message stays where it is until its lease ends
     assert queue.receive(1, 1.0) == []
     assert (back.bodies(), back.poisoned()) == ([b"poison"], [])
     assert queue.receive(1, 1.0) == []
@@ -183,7 +185,7 @@ def test_a_missing_poison_queue_keeps_nobody_from_the_others(azure_emulator: Run
         queue = AzureQueue(AZURE_ACCOUNT, pair.name, endpoint=azure_emulator.queue_url, max_receives=1)
         queue.send(b"poison")
         (message,) = queue.receive(1, 60.0)
-        assert queue.extend(message.receipt, 0.0)
+        assert queue.change_visibility(message.receipt_handle, 0.0)
         queue.send(b"sound")
         assert [each.body for each in queue.receive(10, 1.0)] == [b"sound"]
         assert b"poison" in pair.bodies()
@@ -218,9 +220,9 @@ def test_a_message_never_expires_and_may_be_of_the_largest_size(queue: AzureQueu
 
 
 def test_receipts_that_prove_nothing(queue: AzureQueue) -> None:
-    for receipt in ("", "no receipt", RECEIPT, f"{uuid.UUID(int=1)} ", f"../{uuid.UUID(int=1)} x"):
-        assert queue.ack(receipt) is False
-        assert queue.extend(receipt, 1.0) is None
+    for receipt_handle in ("", "no receipt_handle", RECEIPT, f"{uuid.UUID(int=1)} ", f"../{uuid.UUID(int=1)} x"):
+        assert queue.ack(receipt_handle) is False
+        assert queue.change_visibility(receipt_handle, 1.0) is None
 
 
 def test_queues_that_forget_the_count_are_noticed(azure_emulator: Running) -> None:

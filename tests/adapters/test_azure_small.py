@@ -9,7 +9,7 @@ import azure.identity
 import pytest
 from azure.core.exceptions import ClientAuthenticationError
 
-from adapters import patience
+from adapters import deadlines
 from adapters.azure import sdk
 from adapters.azure.jobs import ContainerAppsJobs
 from adapters.azure.limits import from_url as limits_from_url
@@ -38,7 +38,7 @@ def vault() -> Iterator[Vault]:
 
 @pytest.fixture
 def secrets(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> Secrets:
-    monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 0.01)
     return from_url(f"keyvault://lake/t-?endpoint={vault.url}")
 
 
@@ -65,8 +65,8 @@ def test_refusals_say_what_to_do(vault: Vault, secrets: Secrets, monkeypatch: py
     vault.refuse(403, "Forbidden")
     with pytest.raises(PermissionDenied, match=r"secrets/getSecret/action on the secret 't-a' of vault 'lake'.*role"):
         secrets.get("a")
-    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 1e9)
-    monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 1e9)
+    monkeypatch.setattr(deadlines, "FIRST_PAUSE_S", 1e9)
+    monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 1e9)
     vault.refuse(429, "Throttled")
     with pytest.raises(Throttled):
         secrets.get("a")

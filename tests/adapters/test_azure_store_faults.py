@@ -10,7 +10,7 @@ import obstore
 import pytest
 import requests
 
-from adapters import obstore_store, patience
+from adapters import deadlines, obstore_store
 from adapters.azure import sdk
 from adapters.azure.store import MAX_SEGMENTS, AzureBlobStore, from_url
 from localstack.emulators import AZURE_ACCOUNT, AZURE_KEY, Running
@@ -47,7 +47,7 @@ def proxy(azure_emulator: Running) -> Iterator[LossyProxy]:
 
 @pytest.fixture
 def store(proxy: LossyProxy, back: Container, monkeypatch: pytest.MonkeyPatch) -> AzureBlobStore:
-    monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 0.01)
     return opened(back.name, proxy.host_port, "/team")
 
 

@@ -53,7 +53,7 @@ def operations(world: MemoryWorld) -> list[Callable[[], object]]:
         lambda: queue.send_many([b"1"]),
         lambda: queue.receive(1, 30.0),
         lambda: queue.ack("q-1.1.1"),
-        lambda: queue.extend("q-1.1.1", 0.0),
+        lambda: queue.change_visibility("q-1.1.1", 0.0),
         lambda: list(queue.dead_letters()),
         lambda: queue.redrive("absent"),
         lambda: queue.depth(),
@@ -160,12 +160,12 @@ def test_a_duplicate_is_the_same_message_again() -> None:
     queue = world.queue("q")
     queue.send(b"1")
     (first,) = queue.receive(10, 5.0)
-    assert queue.ack(first.receipt)
+    assert queue.ack(first.receipt_handle)
     assert queue.receive(10, 5.0) == []
     world.clock.advance(10.0)
     (second,) = queue.receive(10, 5.0)
     assert (second.id, second.body) == (first.id, b"1")
-    assert queue.ack(second.receipt)
+    assert queue.ack(second.receipt_handle)
     assert queue.depth() == (0, 0.0)
 
 

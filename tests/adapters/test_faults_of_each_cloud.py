@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
-from adapters import patience
+from adapters import deadlines
 from adapters.gcp.queue import PubSubQueue
 from adapters.gcp.topics import Topics
 from adapters.urls import open_queues, open_secrets, open_store
@@ -74,7 +74,7 @@ def test_what_iam_refuses_names_action_and_resource(aws_with_iam: Running, monke
 
 
 def test_ten_throttles_of_pubsub_in_a_row_are_borne(pubsub_emulator: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 0.01)
     topics = TopicsByHand(pubsub_emulator)
     with lossy_proxy(pubsub_emulator.host_port, exchange=GrpcExchange) as proxy:
         queue = PubSubQueue(Topics(PROJECT, topics.prefix, f"http://{proxy.host_port}"), "queue")
@@ -84,8 +84,8 @@ def test_ten_throttles_of_pubsub_in_a_row_are_borne(pubsub_emulator: Running, mo
         proxy.reply(refusal(EXHAUSTED, "quota"), 10)
         queue.send_many([b"2", b"3"])
         assert sorted(topics.bodies()) == [b"1", b"2", b"3"]
-        monkeypatch.setattr(patience, "FIRST_PAUSE_S", 1e9)
-        monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 1e9)
+        monkeypatch.setattr(deadlines, "FIRST_PAUSE_S", 1e9)
+        monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 1e9)
         proxy.reply(refusal(EXHAUSTED, "quota"), 10)
         with pytest.raises(Throttled):
             queue.send(b"4")

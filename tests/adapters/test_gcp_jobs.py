@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from adapters import patience
+from adapters import deadlines
 from adapters.gcp import sdk
 from adapters.gcp.jobs import CloudRunJobs, from_url
 from localstack.cloudrun_runner import CloudRun, cloudrun
@@ -104,8 +104,8 @@ def test_a_refused_permission_names_the_one_that_overrides_need(service: Service
 
 
 def test_nobody_listening_means_that_nothing_was_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 1e9)
-    monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 1e9)
+    monkeypatch.setattr(deadlines, "FIRST_PAUSE_S", 1e9)
+    monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 1e9)
     with cloudrun([sys.executable], project="p", region="europe-west1", job="train") as (_, running):
         pass
     with pytest.raises(Unavailable):
@@ -118,7 +118,7 @@ def test_a_platform_that_never_starts_again_is_noticed(monkeypatch: pytest.Monke
             super().__init__(command, retries=0)
 
     monkeypatch.setattr("localstack.cloudrun_runner.TaskRunner", Once)
-    monkeypatch.setattr(task_rigs, "PATIENCE_S", 2.0)
+    monkeypatch.setattr(task_rigs, "TIMEOUT_S", 2.0)
     with contextmanager(gcp_job_rigs.cloudrun_jobs)(lambda name: None) as rig, pytest.raises(REFUSED):
         JOBS.clauses["a_job_that_died_is_done_again"].check(rig)
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from google.api_core import exceptions
 
-from adapters import patience
+from adapters import deadlines
 from adapters.gcp.queue import PubSubQueue, from_url
-from adapters.gcp.refusals import Act, translated
+from adapters.gcp.refusals import Operation, translated
 from adapters.gcp.topics import Topics
 from localstack.emulators import Running
 from localstack.lossy_proxy import lossy_proxy
@@ -31,8 +31,8 @@ from tests.conformance.gcp_rigs import PROJECT, TopicsByHand
 from tests.conformance.queue_clauses import RECEIVING
 from tests.conformance.rigs import QueueRig
 
-PUBLISH = Act("send", "q", "pubsub.topics.publish on t", "no topic", repeatable=False)
-PULL = Act("receive", "q", "pubsub.subscriptions.consume on s", "no subscription")
+PUBLISH = Operation("send", "q", "pubsub.topics.publish on t", "no topic", repeatable=False)
+PULL = Operation("receive", "q", "pubsub.subscriptions.consume on s", "no subscription")
 
 
 @pytest.fixture
@@ -51,8 +51,8 @@ def test_a_send_whose_answer_is_lost_is_unknown_and_nothing_is_sent_behind_our_b
 
 
 def test_nobody_listening_means_that_nothing_was_sent(topics: TopicsByHand, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 1e9)
-    monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 1e9)
+    monkeypatch.setattr(deadlines, "FIRST_PAUSE_S", 1e9)
+    monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 1e9)
     with lossy_proxy(topics.running.host_port) as proxy:
         endpoint = f"http://{proxy.host_port}"
     queue = PubSubQueue(Topics(PROJECT, topics.prefix, endpoint), "queue")
@@ -100,12 +100,12 @@ def test_what_is_no_sdks_error_is_not_translated() -> None:
         translated(ZeroDivisionError(), PUBLISH)
 
 
-def test_a_loan_of_more_than_ten_minutes_is_refused(topics: TopicsByHand) -> None:
+def test_a_lease_of_more_than_ten_minutes_is_refused(topics: TopicsByHand) -> None:
     queue = topics.opened()
-    with pytest.raises(InvalidInput, match="extend the loan"):
+    with pytest.raises(InvalidInput, match="extend the lease"):
         queue.receive(1, 601.0)
     with pytest.raises(InvalidInput, match="600"):
-        queue.extend("receipt", 601.0)
+        queue.change_visibility("receipt_handle", 601.0)
 
 
 def test_bodies_of_the_largest_size_go_one_in_a_request(topics: TopicsByHand) -> None:

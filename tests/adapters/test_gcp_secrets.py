@@ -6,7 +6,7 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.secretmanager_v1 import SecretManagerServiceClient
 
-from adapters import patience
+from adapters import deadlines
 from adapters.gcp.secrets import SecretManagerSecrets, from_url
 from localstack.secret_manager import SecretManager, secret_manager
 from shared.errors import ConfigurationError, NotFound, PermissionDenied, Throttled, Unauthenticated, Unavailable
@@ -15,8 +15,8 @@ from tests.conformance.gcp_rigs import PROJECT
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[SecretManager]:
-    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 1e9)  # nothing is tried twice: every pause passes the deadline
-    monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 1e9)
+    monkeypatch.setattr(deadlines, "FIRST_PAUSE_S", 1e9)  # nothing is tried twice: every pause passes the deadline
+    monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 1e9)
     with secret_manager(PROJECT) as running:
         yield running
 

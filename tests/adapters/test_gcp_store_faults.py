@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from adapters import patience
+from adapters import deadlines
 from adapters.gcp.store import GcsStore, from_url
 from localstack.emulators import Running
 from localstack.lossy_proxy import LossyProxy, lossy_proxy
@@ -34,15 +34,15 @@ def proxy(gcs_emulator: Running) -> Iterator[LossyProxy]:
 
 @pytest.fixture
 def store(proxy: LossyProxy, back: BackDoor, monkeypatch: pytest.MonkeyPatch) -> GcsStore:
-    monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 0.01)
     return from_url(f"gs://{back.name}/team?endpoint=http://{proxy.host_port}")
 
 
 @pytest.fixture
 def at_once(store: GcsStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nothing be tried twice: every pause would pass the deadline."""
-    monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 1e9)
-    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 1e9)
+    monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 1e9)
+    monkeypatch.setattr(deadlines, "FIRST_PAUSE_S", 1e9)
 
 
 def test_a_throttle_that_outlasts_the_deadline_is_told_with_its_advice(store: GcsStore, proxy: LossyProxy) -> None:

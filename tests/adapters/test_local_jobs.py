@@ -20,7 +20,7 @@ from shared.errors import Unavailable
 from shared.ports import JobSpec, JobStatus
 from tests.conformance.job_rigs import runners_of
 
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 RECOVER = """
 import sys
 from adapters.local.jobs import LocalJobs
@@ -46,7 +46,7 @@ def make(tmp_path: Path) -> Iterator[Callable[[str], LocalJobs]]:
 
 
 def until(holds: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + PATIENCE_S
+    give_up_at = time.monotonic() + TIMEOUT_S
     while not holds():
         assert time.monotonic() < give_up_at, "it never came to be"
         time.sleep(0.01)
@@ -213,11 +213,11 @@ def test_two_runners_for_one_job_are_one(make: Callable[[str], LocalJobs], tmp_p
     job = jobs.submit(JobSpec("a", "train", b""))
     until(lambda: jobs.logs(job) != "")
     command = [sys.executable, "-m", "adapters.local.job_runner", str(tmp_path / "jobs" / job), *jobs._command]
-    assert subprocess.run(command, timeout=PATIENCE_S).returncode == 0
+    assert subprocess.run(command, timeout=TIMEOUT_S).returncode == 0
     assert len(jobs.logs(job).split()) == 1
     jobs.cancel(job)
     assert ended(jobs, job).state == "cancelled"
-    assert subprocess.run(command, timeout=PATIENCE_S).returncode == 0
+    assert subprocess.run(command, timeout=TIMEOUT_S).returncode == 0
     assert len(jobs.logs(job).split()) == 1
 
 

@@ -34,7 +34,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 while messages := queue.receive(3, 60.0):
     for message in messages:
-        assert queue.ack(message.receipt)
+        assert queue.ack(message.receipt handle)
         print(message.body.decode())
 """
 
@@ -50,8 +50,8 @@ def test_queues_of_one_file_are_apart(file: QueueFile) -> None:
     two.send(b"2")
     (message,) = one.receive(10, 30.0)
     assert message.body == b"1"
-    assert two.ack(message.receipt) is False
-    assert two.extend(message.receipt, 0.0) is None
+    assert two.ack(message.receipt_handle) is False
+    assert two.change_visibility(message.receipt_handle, 0.0) is None
     assert (one.depth()[0], two.depth()[0]) == (1, 1)
     file.close()
 

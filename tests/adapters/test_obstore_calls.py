@@ -1,4 +1,4 @@
-"""obstore's clients by patience, and waiting that a signal ends."""
+"""obstore's clients by timeout, and waiting that a signal ends."""
 
 import signal
 import socket
@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from adapters import patience
+from adapters import timeout
 from adapters.aws.store import from_url
-from adapters.obstore_calls import PATIENCES_S, Patient, interruptible
+from adapters.obstore_calls import TIMEOUTS_S, ClientPool, interruptible
 from adapters.obstore_store import ObstoreStore
 from shared.errors import DeadlineExceeded, OutcomeUnknown, TransientError, Unavailable
 from tests.conformance.aws_rigs import account
@@ -38,18 +38,18 @@ def silent() -> Iterator[int]:
 
 @pytest.fixture
 def store(silent: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObstoreStore]:
-    monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 1e9)  # nothing is tried twice
-    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 1e9)
+    monkeypatch.setattr(timeout, "LONGEST_PAUSE_S", 1e9)  # nothing is tried twice
+    monkeypatch.setattr(timeout, "FIRST_PAUSE_S", 1e9)
     with account():
         yield from_url(f"s3://b?region=eu-west-1&endpoint=http://127.0.0.1:{silent}")
 
 
 def test_a_client_is_made_for_each_patience_and_once() -> None:
     made: list[float] = []
-    clients = Patient(lambda patience_s: made.append(patience_s) or len(made))
+    clients = ClientPool(lambda timeout_s: made.append(timeout_s) or len(made))
     assert [clients.client(left_s) for left_s in (29.9, 22.5, 0.01, 30.0, 67.0, 1e9)] == [1, 1, 2, 1, 3, 4]
-    assert made == [20.0, 0.1, 62.5, PATIENCES_S[-1]]
-    assert list(PATIENCES_S) == sorted(PATIENCES_S)
+    assert made == [20.0, 0.1, 62.5, TIMEOUTS_S[-1]]
+    assert list(TIMEOUTS_S) == sorted(TIMEOUTS_S)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Object stores of clouds over a network that loses, cuts and refuses: the verdict is right, the error says what to do.
+"""Object stores of clouds over a network that loses, cuts and refuses: the validation is right, the error says what to do.
 
 The same for every provider; what only one of them does is in test_PROVIDER_store_faults.py.
 """
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from adapters import patience
+from adapters import deadlines
 from localstack.lossy_proxy import Loss, LossyProxy, lossy_proxy
 from shared.errors import NotFound, OutcomeUnknown, PermissionDenied, Throttled, Unavailable
 from shared.ports import Created, Exists, ObjectStore
@@ -37,15 +37,15 @@ def proxy(faulty: FaultyStore) -> Iterator[LossyProxy]:
 
 @pytest.fixture
 def store(proxy: LossyProxy, faulty: FaultyStore, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
-    monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 0.01)
     return faulty.opened(proxy.host_port)
 
 
 @pytest.fixture
 def at_once(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nothing be tried twice: every pause would pass the deadline."""
-    monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 1e9)
-    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 1e9)
+    monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 1e9)
+    monkeypatch.setattr(deadlines, "FIRST_PAUSE_S", 1e9)
 
 
 def everything(store: ObjectStore) -> dict[str, Callable[[], object]]:
@@ -62,7 +62,7 @@ def everything(store: ObjectStore) -> dict[str, Callable[[], object]]:
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_the_verdict_is_right_whatever_is_lost(
+def test_the_validation_is_right_whatever_is_lost(
     store: ObjectStore, proxy: LossyProxy, faulty: FaultyStore, loss: Loss
 ) -> None:
     for turn in range(TURNS):
@@ -71,13 +71,13 @@ def test_the_verdict_is_right_whatever_is_lost(
         if taken:
             faulty.back.write(f"team/{key}", b"theirs")
         proxy.lose(loss, 1 + turn % 2)
-        verdict = store.put_new(key, body)
+        validation = store.put_new(key, body)
         proxy.lose("none", 0)
         if taken:
-            assert (verdict, faulty.back.read(f"team/{key}")) == (Exists(), b"theirs")
+            assert (validation, faulty.back.read(f"team/{key}")) == (Exists(), b"theirs")
         else:
             assert faulty.back.read(f"team/{key}") == body
-            assert verdict == Created(store.get(key).etag)
+            assert validation == Created(store.get(key).etag)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -74,7 +74,7 @@ def served(tidegate: Any, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Call
 def test_the_first_model_is_on_record(on: Any) -> None:
     (status,) = on("status", "--json").document["usecases"]
     assert (status["datasets"], status["models"]) == (2, max(1, status["models"]))
-    first = on("show", "stage", "1", "--json").document["document"]
+    first = on("show", "release", "1", "--json").document["document"]
     assert (first["champion"], first["action"], first["by"]) == (1, "release", "release")
     model = on("show", "model", "1").document
     assert model["manifest"]["metrics"]["roc_auc"]["value"] > 0.6
@@ -90,7 +90,7 @@ def test_lineage_is_walked_both_ways(on: Any) -> None:
     assert "model.1" in {step["other"] for step in found["down"]}
     shown = on("lineage", "model.1")
     assert "dataset.1 (data)" in shown.out
-    assert "stage.1 (release)" in shown.out
+    assert "release.1 (release)" in shown.out
     assert on("lineage", "model.77", "--json").error["title"] == "Not found"
     for node in ("model", "../x", "a/b", "%2e%2e", "x" * 300):
         assert on("lineage", node, "--json").error["field"] == "NODE"
@@ -104,21 +104,21 @@ def test_a_person_asks_for_a_training_and_overrules_the_gates(on: Any) -> None:
     document = found.document
     assert document["cause"].startswith("person.ada-l-lead-")
     assert document["training"]["state"] == "registered"
-    assert document["stage"]["action"] in ("refuse", "release")
-    assert found.code == (0 if document["stage"]["action"] == "release" else 1)
+    assert document["release"]["action"] in ("refuse", "release")
+    assert found.code == (0 if document["release"]["action"] == "release" else 1)
     again = on("train", "--by", "Ada")
     assert again.code in (0, 1)
     later = on("train", "--by", "Ada", "--wait", "0", "--json")
-    assert (later.code, later.document["stage"]) == (0, None)
+    assert (later.code, later.document["release"]) == (0, None)
 
     champion = on("status", "--json").document["usecases"][0]["champion"]
     other = 3 - champion
     promoted = on("promote", other, "--reason", "to see", "--by", "Ada", "--json").document
-    assert (promoted["stage"]["champion"], promoted["stage"]["action"]) == (other, "promote")
-    assert (promoted["stage"]["by"], promoted["stage"]["reason"]) == ("Ada", "to see")
+    assert (promoted["release"]["champion"], promoted["release"]["action"]) == (other, "promote")
+    assert (promoted["release"]["by"], promoted["release"]["reason"]) == ("Ada", "to see")
     assert on("promote", other, "--reason", "x", "--by", "y", "--json").error["exit_code"] == 1
     back = on("rollback", "--reason", "seen", "--by", "Ada", "--json").document
-    assert (back["stage"]["champion"], back["epoch"]) == (champion, promoted["epoch"] + 1)
+    assert (back["release"]["champion"], back["revision"]) == (champion, promoted["revision"] + 1)
     error = on("promote", "99", "--reason", "x", "--by", "y", "--json").error
     assert (error["exit_code"], "tides has no model 99; there " in error["message"]) == (2, True)
     for option in ("--reason", "--by"):

@@ -85,7 +85,7 @@ def test_only_one_works_for_a_home(home: Home, elsewhere: None) -> None:
 
 def test_who_waits_hears_what_is_done(capsys: pytest.CaptureFixture[str]) -> None:
     tell("handled", function="validate", duration_ms=12.5)
-    tell("handled", function="sweep", duration_ms=1.0)
+    tell("handled", function="reconcile", duration_ms=1.0)
     tell("failed", function="train", error="Throttled", detail="too [many] calls", retry_in_s=4.0)
     assert capsys.readouterr().err == "validate: done in 12.5 ms\ntrain: too [many] calls; tried again in 4.0 s\n"
 

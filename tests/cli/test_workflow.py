@@ -136,6 +136,6 @@ def test_every_command_runs_in_a_repository_that_init_made(
     assert "What a model of the data sample comes to" in summary
     assert '"create": 7' in summary
     assert "pr comment 7 --body-file kpis.md" in (tmp_path / "recorded").read_text()
-    assert json.loads((repository / "stage.json").read_text())["document"]["action"] == "release"
+    assert json.loads((repository / "release.json").read_text())["document"]["action"] == "release"
     assert (repository / "dist/serve-aws-x86_64.zip").exists()
     assert ran == {name for _, name, _ in commands(read_yaml(TEMPLATE.read_bytes(), "tidegate.yml").plain())}

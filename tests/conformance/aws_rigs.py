@@ -33,10 +33,10 @@ from localstack.lossy_proxy import lossy_proxy
 from tests.conformance.rigs import DEPLOYED, LimitsRig, MetricsRig, OffsetClock, QueueRig, SecretsRig, StoreRig
 
 Fixture = Callable[[str], Any]
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 REGION = "eu-west-1"
 SECRET = "test"  # the emulator's own, against which it checks what was signed
-_RECEIVES = 2  # each more makes the tests wait for another loan to end
+_RECEIVES = 2  # each more makes the tests wait for another lease to end
 _LISTS = b"list-type=2"
 PAGE = 25
 
@@ -57,7 +57,7 @@ def account() -> Iterator[dict[str, str]]:
 
 
 def back_door(service: Any, running: Running, environment: dict[str, str]) -> Any:
-    """Return a client of the SDK's, with its own patience, for an account."""
+    """Return a client of the SDK's, with its own timeout, for an account."""
     return boto3.client(
         service,
         region_name=REGION,
@@ -145,7 +145,7 @@ class QueuePair:
     def bodies(self) -> list[bytes]:
         """Return what is in the queue, lent or not, by the emulator's own window into it, which changes nothing."""
         asked = urlencode({"account": self._account, "QueueUrl": self.url})
-        with urlopen(f"{self._window}?{asked}", timeout=PATIENCE_S) as answer:
+        with urlopen(f"{self._window}?{asked}", timeout=TIMEOUT_S) as answer:
             regions = json.load(answer)["messages"].get(self._account, {})
         return [each["Body"].encode() for queues in regions.values() for held in queues.values() for each in held]
 
@@ -159,7 +159,7 @@ def sqs_queue(fixture: Fixture) -> Iterator[QueueRig]:
             return queue.from_url(f"sqs://{REGION}/t-?endpoint={running.url}", ["queue"])["queue"]
 
         other = opened()
-        other.depth()  # its client is made now, and not while a loan runs
+        other.depth()  # its client is made now, and not while a lease runs
 
         def send_later(body: bytes) -> None:
             timer = threading.Timer(

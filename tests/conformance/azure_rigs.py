@@ -38,7 +38,7 @@ from tests.conformance.rigs import DEPLOYED, LimitsRig, MetricsRig, QueueRig, Se
 Fixture = Callable[[str], Any]
 """Gives a fixture by name, and starts the emulator behind it with the first call."""
 PAGE = 25
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 RECEIVES = 3
 _LISTS = b"comp=list"
 
@@ -154,7 +154,7 @@ class QueuePair:
 
     def bodies(self) -> list[bytes]:
         """Return the bodies of all messages; a peek shows none that is lent, so that it waits for these."""
-        give_up_at = time.monotonic() + PATIENCE_S
+        give_up_at = time.monotonic() + TIMEOUT_S
         while True:
             found = [base64.b64decode(each.content) for each in self.client.peek_messages(32)]
             if len(found) == self.client.get_queue_properties().approximate_message_count:

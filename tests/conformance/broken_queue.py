@@ -86,11 +86,11 @@ class KeepsTheLoanInAField(Proxy):
         return list(self.lent)
 
 
-@breaks("a_message_tells_of_its_loan")
+@breaks("a_message_tells_of_its_lease")
 class CountsFromZero(Proxy):
     def receive(self, *arguments: Any, **given: Any) -> list[Message]:
         lent = self.inner.receive(*arguments, **given)
-        return [Message(one.id, one.body, one.receipt, one.receive_count - 1, one.sent_at) for one in lent]
+        return [Message(one.id, one.body, one.receipt_handle, one.receive_count - 1, one.sent_at) for one in lent]
 
 
 @breaks("receive_takes_as_many_as_asked")
@@ -99,7 +99,7 @@ class TakesOne(Proxy):
         return list(self.inner.receive(min(max_messages, 1), *arguments, **given))
 
 
-@breaks("a_loan_hides_the_message_until_it_ends")
+@breaks("a_lease_hides_the_message_until_it_ends")
 class LendsForNoTime(Proxy):
     def receive(self, max_messages: int, visibility_s: float, **given: Any) -> list[Message]:
         return list(self.inner.receive(max_messages, visibility_s / 2, **given))
@@ -119,34 +119,34 @@ class DropsWornOutMessages(Proxy):
 
 @breaks("ack_removes")
 class OnlyExtends(Proxy):
-    def ack(self, receipt: str, **given: Any) -> bool:
-        return bool(self.inner.extend(receipt, 10.0, **given))
+    def ack(self, receipt_handle: str, **given: Any) -> bool:
+        return bool(self.inner.change_visibility(receipt_handle, 10.0, **given))
 
 
-@breaks("ack_of_a_lapsed_loan_is_false")
+@breaks("ack_of_a_lapsed_lease_is_false")
 class AcksByMessage(Proxy):
-    """Its receipt is the message's id: whoever once had the message may remove it."""
+    """Its receipt handle is the message's id: whoever once had the message may remove it."""
 
     def receive(self, *arguments: Any, **given: Any) -> list[Message]:
         lent = self.inner.receive(*arguments, **given)
-        self.__dict__.setdefault("latest", {}).update({one.id: one.receipt for one in lent})
+        self.__dict__.setdefault("latest", {}).update({one.id: one.receipt_handle for one in lent})
         return [Message(one.id, one.body, one.id, one.receive_count, one.sent_at) for one in lent]
 
-    def ack(self, receipt: str, **given: Any) -> bool:
-        return bool(self.inner.ack(self.latest.get(receipt, receipt), **given))
+    def ack(self, receipt_handle: str, **given: Any) -> bool:
+        return bool(self.inner.ack(self.latest.get(receipt_handle, receipt_handle), **given))
 
 
-@breaks("extend_moves_the_end_of_the_loan")
+@breaks("change_visibility_moves_the_end_of_the_lease")
 class KeepsTheLoan(Proxy):
-    def extend(self, receipt: str, visibility_s: float, **given: Any) -> Any:
-        return self.inner.extend(receipt, max(visibility_s, 1.0), **given)
+    def change_visibility(self, receipt_handle: str, visibility_s: float, **given: Any) -> Any:
+        return self.inner.change_visibility(receipt_handle, max(visibility_s, 1.0), **given)
 
 
-@breaks("extend_of_a_lapsed_loan_is_none")
+@breaks("change_visibility_of_a_lapsed_lease_is_none")
 class AlwaysExtends(Proxy):
-    def extend(self, receipt: str, *arguments: Any, **given: Any) -> str:
-        self.inner.extend(receipt, *arguments, **given)
-        return receipt
+    def change_visibility(self, receipt_handle: str, *arguments: Any, **given: Any) -> str:
+        self.inner.change_visibility(receipt_handle, *arguments, **given)
+        return receipt_handle
 
 
 @breaks("dead_letters_come_oldest_first")

@@ -30,7 +30,7 @@ from tests.conformance.rigs import DEPLOYED, LimitsRig, MetricsRig, QueueRig, Se
 
 Fixture = Callable[[str], Any]
 """Gives a fixture by name, and starts the emulator behind it with the first call."""
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 PROJECT = "conformance"
 MAX_DELIVERIES = 5
 """The fewest that the service allows."""
@@ -55,11 +55,11 @@ class BackDoor:
     def __init__(self, running: Running) -> None:
         self.name = f"b-{uuid.uuid4().hex}"
         self.url = f"{running.url}/storage/v1/b/{self.name}/o"
-        made = requests.post(f"{running.url}/storage/v1/b", json={"name": self.name}, timeout=PATIENCE_S)
+        made = requests.post(f"{running.url}/storage/v1/b", json={"name": self.name}, timeout=TIMEOUT_S)
         made.raise_for_status()
 
     def read(self, key: str) -> bytes | None:
-        answer = requests.get(f"{self.url}/{quote(key, safe='')}", params={"alt": "media"}, timeout=PATIENCE_S)
+        answer = requests.get(f"{self.url}/{quote(key, safe='')}", params={"alt": "media"}, timeout=TIMEOUT_S)
         if answer.status_code == 404:
             return None
         answer.raise_for_status()
@@ -68,23 +68,23 @@ class BackDoor:
     def write(self, key: str, body: bytes) -> None:
         url = self.url.replace("/storage/", "/upload/storage/")
         asked = {"uploadType": "media", "name": key}
-        requests.post(url, params=asked, data=body, timeout=PATIENCE_S).raise_for_status()
+        requests.post(url, params=asked, data=body, timeout=TIMEOUT_S).raise_for_status()
 
     def remove(self, key: str) -> None:
-        requests.delete(f"{self.url}/{quote(key, safe='')}", timeout=PATIENCE_S).raise_for_status()
+        requests.delete(f"{self.url}/{quote(key, safe='')}", timeout=TIMEOUT_S).raise_for_status()
 
     def keys(self) -> list[str]:
         keys: list[str] = []
         token = ""
         while True:
-            page = requests.get(self.url, params={"pageToken": token} if token else {}, timeout=PATIENCE_S).json()
+            page = requests.get(self.url, params={"pageToken": token} if token else {}, timeout=TIMEOUT_S).json()
             keys += [str(each["name"]) for each in page.get("items", [])]
             token = page.get("nextPageToken", "")
             if not token:
                 return keys
 
     def now(self) -> float:
-        answer = requests.get(self.url, timeout=PATIENCE_S)
+        answer = requests.get(self.url, timeout=TIMEOUT_S)
         return parsedate_to_datetime(answer.headers["Date"]).timestamp()
 
 
@@ -122,11 +122,11 @@ class TopicsByHand:
 
     def bodies(self) -> list[bytes]:
         url = f"{self.running.queue_url}/emulator/held/{PROJECT}/{self.prefix}queue"
-        return [base64.b64decode(body) for body in requests.get(url, timeout=PATIENCE_S).json()]
+        return [base64.b64decode(body) for body in requests.get(url, timeout=TIMEOUT_S).json()]
 
     def advance(self, seconds: float) -> None:
         url = f"{self.running.queue_url}/emulator/advance"
-        requests.post(url, params={"seconds": str(seconds)}, timeout=PATIENCE_S).raise_for_status()
+        requests.post(url, params={"seconds": str(seconds)}, timeout=TIMEOUT_S).raise_for_status()
 
     def opened(self) -> PubSubQueue:
         return PubSubQueue(Topics(PROJECT, self.prefix, self.running.url), "queue")
@@ -139,7 +139,7 @@ class TopicsByHand:
         if kind == "subscriptions":
             body |= {"topic": self._name("topics", name), "ackDeadlineSeconds": 10}
         url = f"{self.running.queue_url}/v1/{self._name(kind, name)}"
-        requests.put(url, json=body, timeout=PATIENCE_S).raise_for_status()
+        requests.put(url, json=body, timeout=TIMEOUT_S).raise_for_status()
 
 
 def pubsub_queue(fixture: Fixture) -> Iterator[QueueRig]:

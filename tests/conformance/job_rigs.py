@@ -19,7 +19,7 @@ from adapters.memory.jobs import MemoryJobs
 from shared.ports import Jobs, JobSpec
 
 ENDED = ("succeeded", "failed", "cancelled")
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 PROGRAM = """
 import base64, json, os, sys, time
 folder = sys.argv[1]
@@ -109,7 +109,7 @@ def local_jobs(folder: Path) -> Iterator[JobsRig]:
     def submit_and_die(spec: JobSpec) -> str:
         arguments = [str(root), str(program), spec.name, spec.function, spec.event.decode()]
         ran = subprocess.run(
-            [sys.executable, "-c", SUBMIT_AND_DIE, *arguments], capture_output=True, text=True, timeout=PATIENCE_S
+            [sys.executable, "-c", SUBMIT_AND_DIE, *arguments], capture_output=True, text=True, timeout=TIMEOUT_S
         )
         assert ran.returncode == 9, ran.stderr
         return ran.stdout.strip()
@@ -165,7 +165,7 @@ def runners_of(job_id: str) -> list[int]:
 
 
 def _until(holds: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + PATIENCE_S
+    give_up_at = time.monotonic() + TIMEOUT_S
     while not holds():
         assert time.monotonic() < give_up_at, "it never came to be"
         time.sleep(0.01)

@@ -109,8 +109,8 @@ def without_time_left_nothing_is_done(rig: QueueRig) -> None:
         lambda: rig.queue.send(b"2", timeout_s=0.0),
         lambda: rig.queue.send_many([b"2"], timeout_s=0.0),
         lambda: rig.queue.receive(1, rig.visibility_s, timeout_s=0.0),
-        lambda: rig.queue.ack(lent.receipt, timeout_s=0.0),
-        lambda: rig.queue.extend(lent.receipt, 1.0, timeout_s=0.0),
+        lambda: rig.queue.ack(lent.receipt_handle, timeout_s=0.0),
+        lambda: rig.queue.change_visibility(lent.receipt_handle, 1.0, timeout_s=0.0),
         lambda: list(rig.queue.dead_letters(timeout_s=0.0)),
         lambda: rig.queue.redrive(lent.id, timeout_s=0.0),
         lambda: rig.queue.depth(timeout_s=0.0),
@@ -130,7 +130,7 @@ def threads_may_share_it(rig: QueueRig) -> None:
             rig.queue.send(b"%d-%d" % (worker, number))
             for message in rig.queue.receive(3, rig.visibility_s):
                 taken.append(message)
-                assert rig.queue.ack(message.receipt)
+                assert rig.queue.ack(message.receipt_handle)
 
     start = threading.Barrier(6)
     with ThreadPoolExecutor(6) as pool:
@@ -141,19 +141,19 @@ def threads_may_share_it(rig: QueueRig) -> None:
 
 @RECEIVING.clause(
     "Message",
-    "A message on loan: `receipt` proves the loan, `receive_count` counts loans from 1, `sent_at` in epoch seconds.",
+    "A message on lease: `receipt_handle` proves the lease, `receive_count` counts leases from 1, `sent_at` in epoch seconds.",
 )
-def a_message_tells_of_its_loan(rig: QueueRig) -> None:
+def a_message_tells_of_its_lease(rig: QueueRig) -> None:
     before = rig.now()
     rig.queue.send(b"body")
-    receipts = set()
+    receipt_handles = set()
     for count in range(1, rig.max_receives + 1):
         message = _only(rig.queue.receive(1, rig.visibility_s))
         assert (message.body, message.receive_count) == (b"body", count)
         assert before - 1.0 <= message.sent_at <= before + 60.0
-        receipts.add(message.receipt)
+        receipt_handles.add(message.receipt_handle)
         rig.wait(rig.visibility_s * 1.1)
-    assert len(receipts) == rig.max_receives
+    assert len(receipt_handles) == rig.max_receives
 
 
 @RECEIVING.clause("QueueConsumer.receive", "Borrow up to `max_messages` (1 to 10);")
@@ -171,7 +171,7 @@ def receive_takes_as_many_as_asked(rig: QueueRig) -> None:
 
 
 @RECEIVING.clause("QueueConsumer.receive", "they are invisible to others for `visibility_s`, then come back.")
-def a_loan_hides_the_message_until_it_ends(rig: QueueRig) -> None:
+def a_lease_hides_the_message_until_it_ends(rig: QueueRig) -> None:
     rig.queue.send(b"1")
     first = _only(rig.queue.receive(1, rig.visibility_s))
     assert rig.another().receive(10, rig.visibility_s) == []
@@ -234,64 +234,64 @@ def ack_removes(rig: QueueRig) -> None:
     rig.queue.send_many([b"1", b"2"])
     messages = rig.queue.receive(10, rig.visibility_s)
     done = next(message for message in messages if message.body == b"1")
-    assert rig.another().ack(done.receipt) is True
+    assert rig.another().ack(done.receipt_handle) is True
     assert rig.bodies_raw() == [b"2"]
     rig.wait(rig.visibility_s * 1.1)
     assert [message.body for message in rig.queue.receive(10, rig.visibility_s)] == [b"2"]
 
 
-@RECEIVING.clause("QueueConsumer.ack", "False where the loan had lapsed and the message was lent again or is gone.")
-def ack_of_a_lapsed_loan_is_false(rig: QueueRig) -> None:
+@RECEIVING.clause("QueueConsumer.ack", "False where the lease had lapsed and the message was lent again or is gone.")
+def ack_of_a_lapsed_lease_is_false(rig: QueueRig) -> None:
     rig.queue.send(b"1")
     early = _only(rig.queue.receive(1, rig.visibility_s))
     rig.wait(rig.visibility_s * 1.1)
     late = _only(rig.another().receive(1, rig.visibility_s))
     refused = (False,) if rig.tells_lapsed else (False, True)
-    assert rig.queue.ack(early.receipt) in refused
+    assert rig.queue.ack(early.receipt_handle) in refused
     assert rig.bodies_raw() == [b"1"]
-    assert rig.queue.ack(late.receipt) is True
-    assert rig.queue.ack(late.receipt) in refused
-    assert rig.queue.ack(early.receipt) in refused
-    assert rig.queue.ack("no receipt at all") in refused
+    assert rig.queue.ack(late.receipt_handle) is True
+    assert rig.queue.ack(late.receipt_handle) in refused
+    assert rig.queue.ack(early.receipt_handle) in refused
+    assert rig.queue.ack("no receipt_handle at all") in refused
     rig.queue.send(b"2")
     worn_out = _wear_out(rig)
-    assert rig.queue.ack(worn_out.receipt) in refused
+    assert rig.queue.ack(worn_out.receipt_handle) in refused
     assert len(list(rig.queue.dead_letters())) == 1
 
 
 @RECEIVING.clause(
-    "QueueConsumer.extend",
-    "Let the loan end `visibility_s` from now (0 gives the message back at once).",
+    "QueueConsumer.change_visibility",
+    "Let the lease end `visibility_s` from now (0 gives the message back at once).",
 )
-def extend_moves_the_end_of_the_loan(rig: QueueRig) -> None:
+def change_visibility_moves_the_end_of_the_lease(rig: QueueRig) -> None:
     rig.queue.send(b"1")
     message = _only(rig.queue.receive(1, rig.visibility_s))
     rig.wait(rig.visibility_s * rig.early)
-    receipt = rig.another().extend(message.receipt, rig.visibility_s)
+    receipt_handle = rig.another().change_visibility(message.receipt_handle, rig.visibility_s)
     rig.wait(rig.visibility_s * rig.early)
     assert rig.queue.receive(1, rig.visibility_s) == []
-    assert receipt is not None
-    assert rig.queue.extend(receipt, 0.0) is not None
+    assert receipt_handle is not None
+    assert rig.queue.change_visibility(receipt_handle, 0.0) is not None
     again = _only(rig.queue.receive(1, rig.visibility_s))
     assert (again.id, again.receive_count) == (message.id, 2)
     with pytest.raises(InvalidInput):
-        rig.queue.extend(again.receipt, -1.0)
+        rig.queue.change_visibility(again.receipt_handle, -1.0)
 
 
 @RECEIVING.clause(
-    "QueueConsumer.extend",
-    "Returns the receipt that proves the loan from now on (Azure voids the old one), None where `ack` gives False.",
+    "QueueConsumer.change_visibility",
+    "Returns the receipt_handle that proves the lease from now on (Azure voids the old one), None where `ack` gives False.",
 )
-def extend_of_a_lapsed_loan_is_none(rig: QueueRig) -> None:
+def change_visibility_of_a_lapsed_lease_is_none(rig: QueueRig) -> None:
     rig.queue.send(b"1")
     early = _only(rig.queue.receive(1, rig.visibility_s))
     rig.wait(rig.visibility_s * 1.1)
     late = _only(rig.queue.receive(1, rig.visibility_s))
-    refused = (None,) if rig.tells_lapsed else (None, early.receipt, late.receipt)
-    assert rig.queue.extend(early.receipt, 0.0) in refused
+    refused = (None,) if rig.tells_lapsed else (None, early.receipt_handle, late.receipt_handle)
+    assert rig.queue.change_visibility(early.receipt_handle, 0.0) in refused
     assert rig.queue.receive(1, rig.visibility_s) == []
-    assert rig.queue.ack(late.receipt) is True
-    assert rig.queue.extend(late.receipt, 1.0) in refused
+    assert rig.queue.ack(late.receipt_handle) is True
+    assert rig.queue.change_visibility(late.receipt_handle, 1.0) in refused
 
 
 @RECEIVING.clause("QueueConsumer.dead_letters", "Yield the dead letters.")
@@ -355,12 +355,12 @@ def depth_counts_lent_ones_too(rig: QueueRig) -> None:
         assert age_s is None
     rig.wait(rig.visibility_s * 1.1)
     for message in _drain(rig):
-        rig.queue.ack(message.receipt)
+        rig.queue.ack(message.receipt_handle)
     rig.queue.send(b"poison")
     _wear_out(rig)
     rig.wait(rig.visibility_s * 1.1 + rig.lag_s)
     for message in _drain(rig):
-        rig.queue.ack(message.receipt)
+        rig.queue.ack(message.receipt_handle)
     rig.wait(rig.lag_s)
     assert rig.queue.depth() == (0, 0.0)
 
@@ -386,7 +386,7 @@ def _drain(rig: QueueRig) -> list[Message]:
 
 
 def _wear_out(rig: QueueRig) -> Message:
-    """Borrow the only message until it becomes a dead letter, and return its last loan."""
+    """Borrow the only message until it becomes a dead letter, and return its last lease."""
     lent = None
     for _ in range(rig.max_receives):
         lent = _only(rig.queue.receive(1, rig.visibility_s))

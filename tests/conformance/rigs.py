@@ -57,11 +57,11 @@ class StoreRig:
 class QueueRig:
     """`wait` lets seconds pass for the queue; `send_later` puts a message in while somebody waits for it.
 
-    `rest_s`: so long it is watched that nothing more comes of a dead letter; 0 stands for nine loans. `delays`: a
+    `rest_s`: so long it is monitored that nothing more comes of a dead letter; 0 stands for nine leases. `delays`: a
     message can be delayed, else that is Unsupported. `knows_age`: depth tells the oldest one's age, else None.
     `keeps_letters`: dead letters keep id and receive count, come oldest first, and a redriven one has its id.
-    `tells_lapsed`: ack and extend say that a loan had lapsed, else they may say yes. `counts`: depth can be told, else
-    that is Unsupported. `early`: the part of a loan after which it is looked whether it still holds; more than half.
+    `tells_lapsed`: ack and extend say that a lease had lapsed, else they may say yes. `counts`: depth can be told, else
+    that is Unsupported. `early`: the part of a lease after which it is looked whether it still holds; more than half.
     """
 
     provider: str

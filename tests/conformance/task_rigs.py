@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from localstack.task_runner import Task, TaskRunner
 from shared.ports import Jobs, JobSpec
-from tests.conformance.job_rigs import PATIENCE_S, JobsRig
+from tests.conformance.job_rigs import TIMEOUT_S, JobsRig
 
 PROGRAM = """
 import base64, os, sys, time
@@ -65,13 +65,13 @@ def task_rig(provider: str, runner: TaskRunner, opened: Callable[[], Jobs], url:
 
 
 def _last_words(command: Sequence[str]) -> str:
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
     assert ran.returncode == 9, ran.stderr
     return ran.stdout.strip()
 
 
 def _until(holds: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + PATIENCE_S
+    give_up_at = time.monotonic() + TIMEOUT_S
     while not holds():
         assert time.monotonic() < give_up_at, "it never came to be"
         time.sleep(0.01)

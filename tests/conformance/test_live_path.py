@@ -37,7 +37,7 @@ def told(request: pytest.FixtureRequest) -> Iterator[Environment]:
     environment = {
         "TIDEGATE_LIVE": request.param,
         "TIDEGATE_LIVE_NAME": "tests",
-        "TIDEGATE_LIVE_LOAN_S": "6",
+        "TIDEGATE_LIVE_LEASE_S": "6",
         "TIDEGATE_LIVE_PORTS": ",".join(EMULATED[request.param]),
         **{"aws": _aws, "azure": _azure, "gcp": _gcp}[request.param](request.getfixturevalue),
     }
@@ -94,7 +94,7 @@ def test_what_fails_is_removed_as_well(told: Environment) -> None:
     for port in ("store", "queue"):
         with pytest.raises(ZeroDivisionError):
             _fail(cloud, port, found.run)
-        assert list(cloud.standing(found.run)) == []
+        assert list(cloud.existing(found.run)) == []
 
 
 def test_what_a_killed_run_left_is_listed_and_removed(told: Environment, capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,7 +115,7 @@ def test_what_a_killed_run_left_is_listed_and_removed(told: Environment, capsys:
 
 def test_what_cannot_be_removed_is_told_and_the_rest_is_removed() -> None:
     class Stubborn(Cloud):
-        def standing(self, beginning: str) -> Iterator[tuple[str, Callable[[], object]]]:
+        def existing(self, beginning: str) -> Iterator[tuple[str, Callable[[], object]]]:
             yield "bucket a", lambda: 1 / 0
             yield "bucket b", lambda: None
 
@@ -148,7 +148,7 @@ def test_without_what_it_needs_a_run_does_not_begin() -> None:
         {"TIDEGATE_LIVE": "oracle"},
         {"TIDEGATE_LIVE_NAME": "A-b"},
         {"TIDEGATE_LIVE_NAME": "a" * 13},
-        {"TIDEGATE_LIVE_LOAN_S": "1"},
+        {"TIDEGATE_LIVE_LEASE_S": "1"},
         {"TIDEGATE_LIVE_PORTS": "store,jobs"},
     ],
 )
@@ -179,7 +179,7 @@ def _fail(cloud: Cloud, port: str, run: str) -> None:
             rig.store.put_new("a b/c", b"1")
         else:
             rig.queue.send(b"1")
-        assert list(cloud.standing(run))
+        assert list(cloud.existing(run))
         raise ZeroDivisionError
 
 

@@ -13,7 +13,7 @@ from shared.data.profile import Profile, profile_batches
 from shared.documents import digest_of
 from shared.monitoring.alerts import alerts_for
 from shared.monitoring.drift import covariate_drift, prior_drift
-from shared.monitoring.performance import watched_kpis
+from shared.monitoring.performance import monitored_kpis
 from shared.monitoring.records import Alert, FeatureDrift
 from shared.monitoring.windows import bounds
 from shared.pipeline.records import TrainingSpec
@@ -127,7 +127,7 @@ def alerts_of_april(charter: Charter, table: pa.Table, seed: int) -> tuple[Alert
     _, april = april_apart(charter, table)
     covariate, prior = drifts(charter, output.reference, april)
     scores = Scorer(output.model, output.interface).score(table_to_feeds(april, output.interface))
-    kpis = watched_kpis(outcomes_of(april, charter.target), scores, output.threshold, charter)
+    kpis = monitored_kpis(outcomes_of(april, charter.target), scores, output.threshold, charter)
     assert [kpi.metric for kpi in kpis if kpi.met is not None] == ["roc_auc", "payoff_per_1000"]
     return alerts_for(charter, 1, "2013-04", covariate, prior, kpis)
 

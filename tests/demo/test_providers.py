@@ -108,9 +108,9 @@ def test_gates_alerts_and_stages_are_the_same(demo: dict[str, Any]) -> None:
     assert [each["alert"] for each in demo["alerts"]] == ["drift-m1-2013-04", "drift-m1-2013-05"]
     drifted = {each["name"] for window in demo["windows"] for each in window["covariate"] if each["drifted"]}
     assert drifted == {"hour_departures", "humidity_pct", "wind_direction_deg"}
-    stages = [(each["action"], each["champion"]) for each in demo["stages"]]
-    assert stages == [("release", 1), ("refuse", 1), ("release", 3), ("rollback", 1)]
-    assert demo["rollback"] == {"epoch": 4, "from_model": 3, "to_model": 1, "answered_by": 1}
+    releases = [(each["action"], each["champion"]) for each in demo["releases"]]
+    assert releases == [("release", 1), ("refuse", 1), ("release", 3), ("rollback", 1)]
+    assert demo["rollback"] == {"revision": 4, "from_model": 3, "to_model": 1, "answered_by": 1}
 
 
 def test_nothing_is_wrong_in_its_stores(demo: dict[str, Any]) -> None:
@@ -124,7 +124,9 @@ def test_nothing_is_wrong_in_its_stores(demo: dict[str, Any]) -> None:
 def test_the_cloud_counted_the_calls(demo: dict[str, Any]) -> None:
     counted = demo["invocations"]
     assert set(counted) == {function.name for function in FUNCTIONS}
-    assert all(counted[name] > 0 for name in queue_names() if name != "sweep"), counted  # some count schedules longer
+    assert all(counted[name] > 0 for name in queue_names() if name != "reconcile"), (
+        counted
+    )  # some count schedules longer
     requests = sum(each["requests"] for each in demo["replays"])
     assert counted["infer"] > requests
     assert counted["collect"] > requests

@@ -123,7 +123,7 @@ def test_the_readme_runs_and_its_curl_line_works(newcomer: Path, tmp_path: Path)
     assert len(second.reused) > 10
     assert second.fsck.findings == ()
     assert {receipt.state for receipt in second.receipts} == {"accepted", "quarantined"}
-    assert [stage.action for stage in second.stages] == ["release", "refuse", "release", "rollback"]
+    assert [release.action for release in second.releases] == ["release", "refuse", "release", "rollback"]
     assert [decision.passed for decision in second.gates] == [True, False, True]
     assert second.alerts
     assert second.lineage.up

@@ -103,7 +103,7 @@ def is_lived(cloud: Cloud, folder: Path, *, memory: set[str], watch: set[str], s
         cloud.stack(renamed, keepData=False).up()
         cloud.stack(renamed, keepData=False).down()
         assert cloud.left() == {}
-        assert cloud.served.standing() == {}
+        assert cloud.served.existing() == {}
 
 
 def recovers_from_a_kill(cloud: Cloud, stacks: Stacks, token: str) -> None:

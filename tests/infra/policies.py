@@ -46,7 +46,7 @@ def aws_no_wildcard(planned: Iterable[Planned]) -> Iterator[Breach]:
 
 
 def aws_buckets_are_closed(planned: Iterable[Planned]) -> Iterator[Breach]:
-    """Every bucket is encrypted, versioned, closed to the public, swept, and reached by TLS only."""
+    """Every bucket is encrypted, versioned, closed to the public, reconciled, and reached by TLS only."""
     planned = list(planned)
     wanted: dict[str, Callable[[Mapping[str, Any]], bool]] = {
         "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration": lambda given: all(
@@ -135,7 +135,7 @@ GCP_ROLES = frozenset(
 
 
 def gcp_buckets_are_closed(planned: Iterable[Planned]) -> Iterator[Breach]:
-    """Every bucket has uniform access, is closed to the public, versioned and swept."""
+    """Every bucket has uniform access, is closed to the public, versioned and reconciled."""
     for each in of_type(planned, "gcp:storage/bucket:Bucket"):
         given = each.inputs
         if given.get("uniformBucketLevelAccess") is not True:
@@ -143,7 +143,7 @@ def gcp_buckets_are_closed(planned: Iterable[Planned]) -> Iterator[Breach]:
         if given.get("publicAccessPrevention") != "enforced":
             yield each.name, "may be made public"
         if not given.get("versioning", {}).get("enabled") or not given.get("lifecycleRules"):
-            yield each.name, "not versioned, or never swept"
+            yield each.name, "not versioned, or never reconciled"
 
 
 def gcp_rights_are_narrow(planned: Iterable[Planned]) -> Iterator[Breach]:

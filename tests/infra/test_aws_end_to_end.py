@@ -30,7 +30,7 @@ from tests.infra.stand_in.base import stand_in
 from tests.infra.test_aws_stack import CONFIG
 from tests.localstack.waiting import until
 
-PATIENCE_S = 120.0
+TIMEOUT_S = 120.0
 USECASE = "late-arrivals"
 
 
@@ -101,8 +101,8 @@ def stack(
                 **CONFIG,
                 "issuer": issuer.url,
                 "packages": str(aws_packages),
-                "watchEveryS": 60,
-                "sweepEveryS": 60,
+                "monitorEveryS": 60,
+                "reconcileEveryS": 60,
             }
             common = tuple(
                 f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in config.items()
@@ -116,7 +116,9 @@ def stack(
 
 
 def test_the_loop_runs_on_what_was_provisioned(stack: Provisioned) -> None:
-    until(lambda: stack.calls("monitor") and stack.calls("sweep"), PATIENCE_S)  # by their schedules: nothing else did
+    until(
+        lambda: stack.calls("monitor") and stack.calls("reconcile"), TIMEOUT_S
+    )  # by their schedules: nothing else did
     assert stack.ask("/v2/health/live") == 200
     assert stack.ask(f"/v2/models/{USECASE}/infer", body=b"{}") == 401
     assert stack.ask(f"/v2/models/{USECASE}/infer", "x.y.z", b"{}") == 401
@@ -141,7 +143,7 @@ def test_the_loop_runs_on_what_was_provisioned(stack: Provisioned) -> None:
     assert definitions == {f"{NAME}-train"}
     heard = stack.calls("validate")
     platform.landing.put_new(f"drops/{USECASE}/more.csv", b"year,month\n2013,1\n")
-    until(lambda: stack.calls("validate") > heard, PATIENCE_S)
+    until(lambda: stack.calls("validate") > heard, TIMEOUT_S)
 
 
 def tries_of(function: str, stack: Provisioned) -> tuple[list[Try], list[Try]]:

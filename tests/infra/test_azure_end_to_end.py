@@ -53,7 +53,7 @@ from tests.localstack.waiting import until
 NAME = AZURE_ACCOUNT
 """The stack's, and so its account's: what stands for Event Grid looks into the emulator's own account."""
 WORKSPACE = "00000000-0000-0000-0000-000000000003"
-PATIENCE_S = 120.0
+TIMEOUT_S = 120.0
 AT_ONCE = 3
 USECASE = "late-arrivals"
 
@@ -112,7 +112,7 @@ def stack(
         served = start(stand_in("azure-native", subscription.kinds(), subscription.invokes()))
         held = {**vault.environment, **identity.environment, "AZURE_STORAGE_ACCOUNT_KEY": AZURE_KEY}
         changes = {"issuer": issuer.url, "packages": str(small_packages(dist, "azure"))}
-        config = {**CONFIG, **changes, "name": NAME, "watchEveryS": 60, "sweepEveryS": 60}
+        config = {**CONFIG, **changes, "name": NAME, "monitorEveryS": 60, "reconcileEveryS": 60}
         stacks = Stacks(folder / "stacks", options_of(config), {**held, **served.environment})
         parts.callback(stacks.take_down)
         outputs = stacks.up("dev")["outputs"]
@@ -130,7 +130,7 @@ def stack(
             return json.dumps({**document, **at, "stores": stores})
 
         root = str(Path(__file__).resolve().parents[2])
-        (job,) = served.kinds["azure-native:app:Job"].standing.values()
+        (job,) = served.kinds["azure-native:app:Job"].existing.values()
         (told,) = job["template"]["containers"]
         given = {each["name"]: each["value"] for each in told["env"]}
         given |= {SETTINGS: here(given[SETTINGS]), "AZURE_STORAGE_ACCOUNT_KEY": AZURE_KEY, "PYTHONPATH": root}
@@ -138,7 +138,7 @@ def stack(
 
         provisioned = Provisioned(issuer, entrance.url, here(outputs["settings"]))
         firing: dict[str, tuple[FunctionApp, float]] = {}
-        sites = list(served.kinds["azure-native:web:WebApp"].standing.values())
+        sites = list(served.kinds["azure-native:web:WebApp"].existing.values())
         environments = []
         for site in sites:
             settings = {each["name"]: each["value"] for each in site["siteConfig"]["appSettings"]}
@@ -157,7 +157,7 @@ def stack(
                     entrance.backends[function.name] = app.url
                 if function.schedule:
                     firing[f"timer-{function.name}"] = app, 60.0
-        for given in served.kinds["azure-native:eventgrid:SystemTopicEventSubscription"].standing.values():
+        for given in served.kinds["azure-native:eventgrid:SystemTopicEventSubscription"].existing.values():
             told_of = given["filter"]["subjectBeginsWith"].partition("/containers/")[2]
             bucket, _, prefix = told_of.partition("/blobs/")
             assert given["deliveryWithResourceIdentity"]["destination"]["queueName"] == f"{NAME}-{LANDING_QUEUE}"
@@ -176,7 +176,7 @@ def unpacked(subscription: Subscription, app: str, to: Path) -> Path:
 
 
 def test_the_loop_runs_on_what_was_provisioned(stack: Provisioned) -> None:
-    until(lambda: stack.calls("monitor", "timer-monitor") and stack.calls("sweep", "timer-sweep"), PATIENCE_S)
+    until(lambda: stack.calls("monitor", "timer-monitor") and stack.calls("reconcile", "timer-reconcile"), TIMEOUT_S)
     assert stack.ask("/v2/health/live") == 200
     assert stack.ask(f"/v2/models/{USECASE}/infer", body=b"{}") == 401
     assert stack.ask(f"/v2/models/{USECASE}/infer", stack.token("other:infer"), b"{}") == 403
@@ -200,4 +200,4 @@ def test_the_loop_runs_on_what_was_provisioned(stack: Provisioned) -> None:
     assert stack.ask(f"/v2/models/{USECASE}", stack.token(f"{USECASE}:read")) == 200
     heard = stack.calls("validate", "landing-validate")
     platform.landing.put_new(f"drops/{USECASE}/more.csv", b"year,month\n2013,1\n")
-    until(lambda: stack.calls("validate", "landing-validate") > heard, PATIENCE_S)
+    until(lambda: stack.calls("validate", "landing-validate") > heard, TIMEOUT_S)

@@ -74,8 +74,8 @@ def test_its_whole_life(cloud: Cloud, tmp_path: Path) -> None:
     def spoil() -> set[str]:
         cloud.backend.queues(NAME).delete_queue(f"{NAME}-validate-poison")
         sites = cloud.served.kinds["azure-native:web:WebApp"]
-        (gone,) = (id_ for id_, given in sites.standing.items() if given["name"] == f"{NAME}-labels")
-        del sites.standing[gone]
+        (gone,) = (id_ for id_, given in sites.existing.items() if given["name"] == f"{NAME}-labels")
+        del sites.existing[gone]
         return {"validate-poison", "labels"}
 
     # infer's app and its plan stay; another instance size is another size of the app.

@@ -44,7 +44,7 @@ from tests.infra.stand_in.gcp import PROJECT, REGION, Project
 from tests.infra.test_gcp_stack import CONFIG
 from tests.localstack.waiting import until
 
-PATIENCE_S = 120.0
+TIMEOUT_S = 120.0
 USECASE = "late-arrivals"
 
 
@@ -105,7 +105,7 @@ def stack(
         entrance = start(front())
         project = Project(storage.url, broker.queue_url, secrets.url)
         served = start(stand_in("gcp", project.kinds(), project.invokes()))
-        config = {**CONFIG, "issuer": issuer.url, "packages": str(packages), "watchEveryS": 60, "sweepEveryS": 60}
+        config = {**CONFIG, "issuer": issuer.url, "packages": str(packages), "monitorEveryS": 60, "reconcileEveryS": 60}
         stacks = Stacks(folder / "stacks", options_of(config), {**project.environment, **served.environment})
         parts.callback(stacks.take_down)
         outputs = stacks.up("dev")["outputs"]
@@ -120,13 +120,13 @@ def stack(
             return json.dumps({**document, **ports, **told})
 
         provisioned = Provisioned(issuer, entrance.url, here(outputs["settings"]), executions=jobs.executions)
-        (job,) = served.kinds["gcp:cloudrunv2/job:Job"].standing.values()
+        (job,) = served.kinds["gcp:cloudrunv2/job:Job"].existing.values()
         (container,) = job["template"]["template"]["containers"]
         given = {each["name"]: each["value"] for each in container["envs"]}
         root = str(Path(__file__).resolve().parents[2])
         jobs.environment = {**ENVIRONMENT, **given, SETTINGS: here(given[SETTINGS]), "PYTHONPATH": root}
 
-        functions = list(served.kinds["gcp:cloudfunctionsv2/function:Function"].standing.values())
+        functions = list(served.kinds["gcp:cloudfunctionsv2/function:Function"].existing.values())
         hosts = start(side_by_side([hosted(each, packages, here, entrance.url) for each in functions]))
         urls: dict[str, str] = {}
         for each, host in zip(functions, hosts, strict=True):
@@ -136,7 +136,7 @@ def stack(
                 entrance.backends[each["serviceConfig"]["environmentVariables"][FUNCTION]] = host.url
         for subscription, url in pushes(served):
             start(push(broker, subscription, urls[url], timeout_s=600))
-        schedules = served.kinds["gcp:cloudscheduler/job:Job"].standing.values()
+        schedules = served.kinds["gcp:cloudscheduler/job:Job"].existing.values()
         assert {each["schedule"] for each in schedules} == {"*/1 * * * *"}
         start(scheduling([Job(each["name"], urls[each["httpTarget"]["uri"]], 60.0) for each in schedules]))
         start(patch.dict(os.environ, ENVIRONMENT))
@@ -159,13 +159,13 @@ def hosted(given: dict[str, Any], packages: Path, here: Any, address: str) -> An
 
 def pushes(served: StandIn) -> Iterator[tuple[str, str]]:
     """Yield (subscription, where it pushes to)."""
-    for id_, given in served.kinds["gcp:pubsub/subscription:Subscription"].standing.items():
+    for id_, given in served.kinds["gcp:pubsub/subscription:Subscription"].existing.items():
         if config := given.get("pushConfig"):
             yield id_, config["pushEndpoint"]
 
 
 def test_the_loop_runs_on_what_was_provisioned(stack: Provisioned) -> None:
-    until(lambda: stack.calls("monitor-event") and stack.calls("sweep-event"), PATIENCE_S)  # by their schedules
+    until(lambda: stack.calls("monitor-event") and stack.calls("reconcile-event"), TIMEOUT_S)  # by their schedules
     assert stack.ask("/v2/health/live") == 200, stack.services[f"{NAME}-infer-http"].server.output()[-3000:]
     assert stack.ask(f"/v2/models/{USECASE}/infer", body=b"{}") == 401
     assert stack.ask(f"/v2/models/{USECASE}/infer", stack.token("other:infer"), b"{}") == 403
@@ -190,4 +190,4 @@ def test_the_loop_runs_on_what_was_provisioned(stack: Provisioned) -> None:
     assert {task.environment[FUNCTION] for task in stack.executions} == {"train"}
     heard = stack.calls("validate-event")
     platform.landing.put_new(f"drops/{USECASE}/more.csv", b"year,month\n2013,1\n")
-    until(lambda: stack.calls("validate-event") > heard, PATIENCE_S)
+    until(lambda: stack.calls("validate-event") > heard, TIMEOUT_S)

@@ -63,11 +63,11 @@ def test_its_whole_life(cloud: Cloud, project: Project, tmp_path: Path) -> None:
         dead = f"projects/{PROJECT}/subscriptions/{NAME}-validate-dead"
         ask(f"{project.broker}/v1/{dead}", method="DELETE")
         functions = cloud.served.kinds["gcp:cloudfunctionsv2/function:Function"]
-        (gone,) = (id_ for id_, given in functions.standing.items() if given["name"] == f"{NAME}-labels-http")
-        del functions.standing[gone]
+        (gone,) = (id_ for id_, given in functions.existing.items() if given["name"] == f"{NAME}-labels-http")
+        del functions.existing[gone]
         members = cloud.served.kinds["gcp:storage/bucketIAMMember:BucketIAMMember"]
-        wider = next(id_ for id_ in members.standing if id_.startswith("infer-system-read-0"))
-        members.standing[wider]["role"] = "roles/storage.admin"
+        wider = next(id_ for id_ in members.existing if id_.startswith("infer-system-read-0"))
+        members.existing[wider]["role"] = "roles/storage.admin"
         return {"validate-dead", "labels-http", "infer-system-read-0"}
 
     is_lived(cloud, tmp_path / "stacks", memory={"infer-http"}, watch=set(), spoil=spoil)

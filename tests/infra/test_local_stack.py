@@ -79,11 +79,11 @@ def test_a_change_touches_what_it_must_and_no_more(stacks: Stacks) -> None:
     before = stacks.up("dev")
     home = before["outputs"]["home"]
     keys = {file.name: file.read_bytes() for file in (Path(home) / "secrets").iterdir()}
-    asked = stacks.preview("dev", "sweepEveryS=60")
+    asked = stacks.preview("dev", "reconcileEveryS=60")
     assert asked["changes"] == {"same": 5, "update": 2}
-    after = stacks.up("dev", "sweepEveryS=60")
+    after = stacks.up("dev", "reconcileEveryS=60")
     assert after["changes"] == {"same": 5, "update": 2}
-    assert json.loads((Path(home) / "settings.json").read_text())["sweep_every_s"] == 60
+    assert json.loads((Path(home) / "settings.json").read_text())["reconcile_every_s"] == 60
     assert {file.name: file.read_bytes() for file in (Path(home) / "secrets").iterdir()} == keys
     assert alive(after["outputs"]["url"])
 

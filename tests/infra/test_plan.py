@@ -70,7 +70,7 @@ def test_queues_are_those_of_the_topology_lent_for_six_times_the_limit() -> None
 
 
 def test_who_sends_names_the_queues_of_those_who_hear() -> None:
-    assert plan.sends_to(BY_NAME["sweep"]) == ("register", "trigger", "validate")
+    assert plan.sends_to(BY_NAME["reconcile"]) == ("register", "trigger", "validate")
     assert plan.sends_to(BY_NAME["labels"]) == ()
 
 
@@ -81,11 +81,11 @@ def settings(**changes: float) -> Settings:
 
 
 def test_schedules_count_in_whole_minutes_and_may_be_off() -> None:
-    assert plan.ticks(settings(watch_every_s=3600.0, sweep_every_s=61.0)) == (
+    assert plan.ticks(settings(monitor_every_s=3600.0, reconcile_every_s=61.0)) == (
         plan.Tick("monitor", 60),
-        plan.Tick("sweep", 2),
+        plan.Tick("reconcile", 2),
     )
-    assert plan.ticks(settings(watch_every_s=0.0, sweep_every_s=1.0)) == (plan.Tick("sweep", 1),)
+    assert plan.ticks(settings(monitor_every_s=0.0, reconcile_every_s=1.0)) == (plan.Tick("reconcile", 1),)
 
 
 def test_all_units_are_needed() -> None:

@@ -28,7 +28,7 @@ from shared.monitoring.fsck import fsck
 from shared.pipeline.records import TrainingDecision
 from shared.registry.ledger import Ledger
 from shared.registry.signatures import trusted_keys
-from shared.serving.records import ModelVersion, Stage
+from shared.serving.records import ModelVersion, ReleaseDecision
 from shared.settings import read_settings
 from shared.topology import queue_names
 from shared.usecase.charter import Charter, CharterVersion, Retraining, Signature, Training
@@ -175,7 +175,7 @@ def home(tmp_path: Path) -> Home:
     made = create_home(tmp_path / "home", port=0)
     settings = read_settings((made.path / SETTINGS).read_bytes())
     quick = msgspec.structs.replace(
-        settings, loan_s=2.0, sweep_every_s=0.5, settle_s=0.5, stop_s=5.0, restart_pause_s=0.2, watch_every_s=1.0
+        settings, lease_s=2.0, reconcile_every_s=0.5, settle_s=0.5, stop_s=5.0, restart_pause_s=0.2, monitor_every_s=1.0
     )
     (made.path / SETTINGS).write_bytes(encode(quick))
     return open_home(made.path)
@@ -236,8 +236,8 @@ def test_fifty_kills_lose_nothing(home: Home, tell: Callable[[str], None]) -> No
         assert platform.system.head(layout.RECEIPTS.key(usecase=USECASE, receipt=receipt)) is not None
     models = list(Ledger(platform.system, layout.MODELS, USECASE, ModelVersion).entries())
     assert models
-    stages = Ledger(platform.system, layout.STAGES, USECASE, Stage).entries()
-    changed = [entry.document.reason for entry in stages if entry.document.action in ("rollback", "promote")]
+    releases = Ledger(platform.system, layout.RELEASES, USECASE, ReleaseDecision).entries()
+    changed = [entry.document.reason for entry in releases if entry.document.action in ("rollback", "promote")]
     assert len(changed) == len(set(changed)) == team.changes > 0  # asked until answered, done once
     roles = {role: killer.killed.count(role) for role in sorted(set(killer.killed))}
     tell(
@@ -259,7 +259,9 @@ def wait_for_rest(home: Home, local: Any) -> None:
         for name in queue_names():  # a person puts back what was given up
             for letter in list(local.consumers[name].dead_letters()):
                 local.consumers[name].redrive(letter.id)
-        busy = [name for name in queue_names() if name not in ("sweep", "monitor") and local.consumers[name].depth()[0]]
+        busy = [
+            name for name in queue_names() if name not in ("reconcile", "monitor") and local.consumers[name].depth()[0]
+        ]
         jobs = [role for _, role in processes_of(home.path) if role not in ("supervisor", "gateway", "worker")]
         quiet = 0 if busy or jobs or unended(local.platform.system) else quiet + 1
         time.sleep(0.3)

@@ -22,12 +22,12 @@ _NAME = re.compile("[a-z][a-z0-9]{0,11}")
 
 @dataclass(frozen=True)
 class Asked:
-    """`prefix`: of everything that this person's runs make; `run`: of this run's; `loan_s`: how long queues lend."""
+    """`prefix`: of everything that this person's runs make; `run`: of this run's; `lease_s`: how long queues lend."""
 
     provider: str
     prefix: str
     run: str
-    loan_s: float
+    lease_s: float
     ports: tuple[str, ...]
     environ: Mapping[str, str]
 
@@ -41,7 +41,7 @@ class Cloud(Protocol):
 
     def secrets(self) -> AbstractContextManager[SecretsRig]: ...
 
-    def standing(self, beginning: str) -> Iterator[tuple[str, Callable[[], object]]]:
+    def existing(self, beginning: str) -> Iterator[tuple[str, Callable[[], object]]]:
         """Yield what there is whose name begins so: what it is, and what removes it."""
         ...
 
@@ -69,18 +69,18 @@ def asked(environ: Mapping[str, str], needs: Mapping[str, Mapping[str, Mapping[s
     name = environ["TIDEGATE_LIVE_NAME"]
     if not _NAME.fullmatch(name):
         raise pytest.UsageError("TIDEGATE_LIVE_NAME: use 1 to 12 lower-case letters and digits, a letter first")
-    loan = environ.get("TIDEGATE_LIVE_LOAN_S", "10")
-    if not loan.isdecimal() or not 6 <= int(loan) <= 60:
-        raise pytest.UsageError("TIDEGATE_LIVE_LOAN_S: use whole seconds, 6 to 60")
+    lease = environ.get("TIDEGATE_LIVE_LEASE_S", "10")
+    if not lease.isdecimal() or not 6 <= int(lease) <= 60:
+        raise pytest.UsageError("TIDEGATE_LIVE_LEASE_S: use whole seconds, 6 to 60")
     prefix = f"{BEGINS}{name}-"
-    return Asked(provider, prefix, f"{prefix}{secrets.token_hex(3)}", float(loan), chosen, environ)
+    return Asked(provider, prefix, f"{prefix}{secrets.token_hex(3)}", float(lease), chosen, environ)
 
 
 def remove(cloud: Cloud, beginning: str) -> tuple[list[str], list[str]]:
     """Remove everything whose name begins so; return what was removed, and what could not be, with the reason."""
     assert beginning.startswith(BEGINS)
     removed, left = [], []
-    for what, act in cloud.standing(beginning):
+    for what, act in cloud.existing(beginning):
         try:
             act()
             removed.append(what)
@@ -89,8 +89,8 @@ def remove(cloud: Cloud, beginning: str) -> tuple[list[str], list[str]]:
     return removed, left
 
 
-class Loans:
-    """When the last loan of a queue ends, on this machine's clock."""
+class Leases:
+    """When the last lease of a queue ends, on this machine's clock."""
 
     def __init__(self) -> None:
         self._until = 0.0
@@ -109,9 +109,9 @@ class Patient:
     It asks until it has as many as were asked for or, for `poll_s`, nothing comes.
     """
 
-    def __init__(self, queue: Any, loans: Loans, poll_s: float) -> None:
+    def __init__(self, queue: Any, leases: Leases, poll_s: float) -> None:
         self._queue = queue
-        self._loans = loans
+        self._leases = leases
         self._poll_s = poll_s
 
     def __getattr__(self, name: str) -> Any:
@@ -126,10 +126,10 @@ class Patient:
             more = self._queue.receive(max_messages - len(found), visibility_s, wait_s=self._poll_s, **given)
             found += more
         if found:
-            self._loans.lent(visibility_s * 1.1)
+            self._leases.lent(visibility_s * 1.1)
         return found
 
-    def extend(self, receipt: str, visibility_s: float, **given: float) -> str | None:
-        self._loans.lent(visibility_s * 1.1)
-        extended: str | None = self._queue.extend(receipt, visibility_s, **given)
+    def change_visibility(self, receipt_handle: str, visibility_s: float, **given: float) -> str | None:
+        self._leases.lent(visibility_s * 1.1)
+        extended: str | None = self._queue.change_visibility(receipt_handle, visibility_s, **given)
         return extended

@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
         return 2
     cloud = cloud_of(found)
     if arguments:
-        print(*(what for what, _ in cloud.standing(found.prefix)), sep="\n")
+        print(*(what for what, _ in cloud.existing(found.prefix)), sep="\n")
         return 0
     removed, left = remove(cloud, found.prefix)
     print(*(f"removed {what}" for what in removed), *(f"LEFT {what}" for what in left), sep="\n")

@@ -15,15 +15,15 @@ import boto3
 
 from adapters.urls import open_queues, open_secrets, open_store
 from tests.conformance.rigs import QueueRig, SecretsRig, StoreRig
-from tests.live.account import Asked, Loans, Patient
+from tests.live.account import Asked, Leases, Patient
 
 NEEDS = {"": {"AWS_REGION": "where things are made"}}
 LEFT_OUT = {
     "list_fetches_as_it_goes": "counts requests on the wire, which is encrypted here",
-    "ack_of_a_lapsed_loan_is_false": "SQS cannot be looked into without a loan, which voids the receipts before it",
+    "ack_of_a_lapsed_lease_is_false": "SQS cannot be looked into without a lease, which voids the receipts before it",
 }
 RECEIVES = 4
-"""A look into a queue is a loan, and counts."""
+"""A look into a queue is a lease, and counts."""
 _LAG_S = 60.0
 
 
@@ -72,7 +72,7 @@ class Aws:
     @contextmanager
     def queue(self) -> Iterator[QueueRig]:
         sqs, prefix = self._client("sqs"), f"{self._asked.run}-{uuid.uuid4().hex[:8]}-"
-        loans = Loans()
+        leases = Leases()
         with ExitStack() as ending:
             dead = sqs.create_queue(QueueName=f"{prefix}queue-dead")["QueueUrl"]
             ending.callback(sqs.delete_queue, QueueUrl=dead)
@@ -84,7 +84,7 @@ class Aws:
 
             def opened() -> Any:
                 found = open_queues(f"sqs://{self._region}/{prefix}?{self._endpoint}".rstrip("?"), ["queue"])["queue"]
-                return Patient(found, loans, poll_s=1.0)
+                return Patient(found, leases, poll_s=1.0)
 
             def send_later(body: bytes) -> None:
                 given = {"QueueUrl": url, "MessageBody": body.decode()}
@@ -93,7 +93,7 @@ class Aws:
                 timer.start()
 
             def bodies() -> list[bytes]:
-                loans.sit_out()
+                leases.sit_out()
                 found: dict[str, tuple[str, bytes]] = {}
                 given = {"QueueUrl": url, "MaxNumberOfMessages": 10, "WaitTimeSeconds": 1}
                 while seen := sqs.receive_message(**given, VisibilityTimeout=60).get("Messages", []):
@@ -103,7 +103,7 @@ class Aws:
                 return [body for _, body in found.values()]
 
             other = opened()
-            other.depth()  # its client is made now, and not while a loan runs
+            other.depth()  # its client is made now, and not while a lease runs
             yield QueueRig(
                 provider="aws",
                 queue=opened(),
@@ -112,10 +112,10 @@ class Aws:
                 wait=time.sleep,
                 now=time.time,
                 send_later=send_later,
-                visibility_s=self._asked.loan_s,
+                visibility_s=self._asked.lease_s,
                 lag_s=self._lag_s,
                 max_receives=RECEIVES,
-                rest_s=self._asked.loan_s * 1.2,
+                rest_s=self._asked.lease_s * 1.2,
                 knows_age=False,
                 keeps_letters=False,
                 tells_lapsed=False,
@@ -142,7 +142,7 @@ class Aws:
             for name in made:
                 manager.delete_secret(SecretId=prefix + name, ForceDeleteWithoutRecovery=True)
 
-    def standing(self, beginning: str) -> Iterator[tuple[str, Callable[[], object]]]:
+    def existing(self, beginning: str) -> Iterator[tuple[str, Callable[[], object]]]:
         s3, sqs, manager = (self._client(service) for service in ("s3", "sqs", "secretsmanager"))
         for each in s3.list_buckets()["Buckets"]:
             if each["Name"].startswith(beginning):

@@ -20,7 +20,7 @@ from adapters.azure.sdk import account_url, identity, queue_credential
 from adapters.azure.store import MAX_SEGMENTS
 from adapters.urls import open_queues, open_secrets, open_store
 from tests.conformance.rigs import QueueRig, SecretsRig, StoreRig
-from tests.live.account import Asked, Loans, Patient
+from tests.live.account import Asked, Leases, Patient
 
 NEEDS = {
     "": {"TIDEGATE_LIVE_ACCOUNT": "the storage account in which things are made"},
@@ -75,7 +75,7 @@ class Azure:
 
     @contextmanager
     def queue(self) -> Iterator[QueueRig]:
-        prefix, loans = f"{self._asked.run}-{uuid.uuid4().hex[:8]}-", Loans()
+        prefix, leases = f"{self._asked.run}-{uuid.uuid4().hex[:8]}-", Leases()
         with ExitStack() as ending:
             for name in ("queue", "queue-poison"):
                 ending.callback(self._queues.create_queue(prefix + name).delete_queue)
@@ -83,7 +83,7 @@ class Azure:
 
             def opened() -> Any:
                 url = f"azq://{self._account}/{prefix}?{self._at_queues}".rstrip("?")
-                return Patient(open_queues(url, ["queue"])["queue"], loans, poll_s=0.0)
+                return Patient(open_queues(url, ["queue"])["queue"], leases, poll_s=0.0)
 
             def send_later(body: bytes) -> None:
                 timer = threading.Timer(0.3, client.send_message, (base64.b64encode(body).decode(),))
@@ -91,7 +91,7 @@ class Azure:
                 timer.start()
 
             def bodies() -> list[bytes]:
-                loans.sit_out()  # a peek shows none that is lent
+                leases.sit_out()  # a peek shows none that is lent
                 return [base64.b64decode(each.content) for each in client.peek_messages(32)]
 
             yield QueueRig(
@@ -102,9 +102,9 @@ class Azure:
                 wait=time.sleep,
                 now=time.time,
                 send_later=send_later,
-                visibility_s=self._asked.loan_s,
+                visibility_s=self._asked.lease_s,
                 max_receives=MAX_RECEIVES,
-                rest_s=self._asked.loan_s * 1.2,
+                rest_s=self._asked.lease_s * 1.2,
                 knows_age=False,
                 keeps_letters=False,
             )
@@ -124,7 +124,7 @@ class Azure:
             for name in made:
                 self._remove_secret(client, prefix + name)
 
-    def standing(self, beginning: str) -> Iterator[tuple[str, Callable[[], object]]]:
+    def existing(self, beginning: str) -> Iterator[tuple[str, Callable[[], object]]]:
         for container in self._blobs.list_containers(name_starts_with=beginning):
             name = str(container.name)
             yield f"container {name}", lambda name=name: self._blobs.delete_container(name)  # type: ignore[misc]

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from adapters.gcp import sdk
 from adapters.urls import open_queues, open_secrets, open_store
 from tests.conformance.rigs import QueueRig, SecretsRig, StoreRig
-from tests.live.account import Asked, Loans, Patient
+from tests.live.account import Asked, Leases, Patient
 
 NEEDS = {
     "": {"GOOGLE_CLOUD_PROJECT": "the project in which things are made"},
@@ -27,7 +27,7 @@ LEFT_OUT = {
     "list_fetches_as_it_goes": "counts requests on the wire, which is encrypted here",
     "threads_may_share_it": "writes one name 160 times at once; Cloud Storage takes about one write a second",
     "presign_works_or_says_that_it_cannot": "whether it can depends on whose credentials run it",
-    "ack_of_a_lapsed_loan_is_false": "Pub/Sub cannot be looked into without a loan, which voids the receipts before it",
+    "ack_of_a_lapsed_lease_is_false": "Pub/Sub cannot be looked into without a lease, which voids the receipts before it",
 }
 DELIVERIES = 5
 """The fewest that the service allows."""
@@ -85,7 +85,7 @@ class Gcp:
 
     @contextmanager
     def queue(self) -> Iterator[QueueRig]:
-        prefix, loans = f"{self._asked.run}-{uuid.uuid4().hex[:8]}-", Loans()
+        prefix, leases = f"{self._asked.run}-{uuid.uuid4().hex[:8]}-", Leases()
         with ExitStack() as ending:
             for name in ("queue-dead", "queue"):
                 self._make(ending, "topics", prefix + name, {})
@@ -99,7 +99,7 @@ class Gcp:
 
             def opened() -> Any:
                 queues = open_queues(f"pubsub://{self._project}/{prefix}{self._at_pubsub}", ["queue"])
-                return Patient(queues["queue"], loans, poll_s=1.0)
+                return Patient(queues["queue"], leases, poll_s=1.0)
 
             def send_later(body: bytes) -> None:
                 timer = threading.Timer(0.3, opened().send, (body,))
@@ -107,7 +107,7 @@ class Gcp:
                 timer.start()
 
             def bodies() -> list[bytes]:
-                loans.sit_out()
+                leases.sit_out()
                 found: dict[str, tuple[str, bytes]] = {}
                 asked = {"maxMessages": 100, "returnImmediately": True}
                 for _ in range(3):
@@ -128,9 +128,9 @@ class Gcp:
                 wait=time.sleep,
                 now=time.time,
                 send_later=send_later,
-                visibility_s=max(10.0, self._asked.loan_s),
+                visibility_s=max(10.0, self._asked.lease_s),
                 max_receives=DELIVERIES,
-                rest_s=max(10.0, self._asked.loan_s) * 1.2,
+                rest_s=max(10.0, self._asked.lease_s) * 1.2,
                 delays=False,
                 tells_lapsed=False,
                 counts=False,
@@ -158,7 +158,7 @@ class Gcp:
             for name in made:
                 self._ask("DELETE", f"{self._secrets()}/{prefix}{name}")
 
-    def standing(self, beginning: str) -> Iterator[tuple[str, Callable[[], object]]]:
+    def existing(self, beginning: str) -> Iterator[tuple[str, Callable[[], object]]]:
         if "store" in self._asked.ports:
             asked = {"project": self._project, "prefix": beginning}
             for each in self._pages(f"{self._storage}/storage/v1/b", "items", asked):

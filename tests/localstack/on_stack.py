@@ -21,7 +21,7 @@ from tests.simulation.material import USECASE as CHARTERED
 
 USECASE = "unsigned"
 """Has no charter."""
-PATIENCE_S = 90.0
+TIMEOUT_S = 90.0
 QUIET_LOOKS = 10
 
 
@@ -47,7 +47,7 @@ def ask(stack: EmulatedStack, method: str, path: str, body: bytes | None = None,
     headers = {"authorization": f"Bearer {stack.issue('tester', scopes, 600.0)}"} if scopes else {}
     asked = urllib.request.Request(stack.url + path, data=body, method=method, headers=headers)
     try:
-        with urllib.request.urlopen(asked, timeout=PATIENCE_S) as answer:
+        with urllib.request.urlopen(asked, timeout=TIMEOUT_S) as answer:
             text = answer.read()
             return answer.status, json.loads(text) if text else None
     except urllib.error.HTTPError as error:
@@ -73,7 +73,7 @@ def drop(platform: Platform, name: str) -> None:
     info = platform.landing.head(key)
     assert info is not None
     receipt = layout.RECEIPTS.key(usecase=USECASE, receipt=receipt_id_of(key, info.etag))
-    until(lambda: platform.system.head(receipt) is not None, PATIENCE_S)
+    until(lambda: platform.system.head(receipt) is not None, TIMEOUT_S)
     assert json.loads(platform.system.get(receipt).body)["state"] == "quarantined"
 
 
@@ -84,12 +84,12 @@ def heard_of_twice_and_judged_once(stack: EmulatedStack, platform: Platform) -> 
     scopes = (f"{CHARTERED}:upload", f"{CHARTERED}:read")
     status, told = ask(stack, "PUT", f"/v1/usecases/{CHARTERED}/uploads/january%20a.csv", GOOD, *scopes)
     assert status == 202, told
-    until(lambda: ask(stack, "GET", told["href"], None, *scopes)[0] == 200, PATIENCE_S)
+    until(lambda: ask(stack, "GET", told["href"], None, *scopes)[0] == 200, TIMEOUT_S)
     assert ask(stack, "GET", told["href"], None, *scopes)[1]["state"] == "accepted"
-    until(lambda: stack.invocations()["validate"] >= counted["validate"] + 2, PATIENCE_S)
+    until(lambda: stack.invocations()["validate"] >= counted["validate"] + 2, TIMEOUT_S)
     assert len(receipts(platform.system)) == len(before) + 1
-    until(lambda: stack.invocations()["trigger"] > counted["trigger"], PATIENCE_S)
-    until(lambda: stack.invocations()["uploads"] > counted["uploads"], PATIENCE_S)
+    until(lambda: stack.invocations()["trigger"] > counted["trigger"], TIMEOUT_S)
+    until(lambda: stack.invocations()["uploads"] > counted["uploads"], TIMEOUT_S)
 
 
 def every_route_is_answered(stack: EmulatedStack) -> None:

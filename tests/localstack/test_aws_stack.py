@@ -24,7 +24,7 @@ from shared.settings import Settings
 from shared.topology import BY_NAME, FUNCTIONS, MAX_RECEIVES, queue_names
 from tests.localstack.local_canary import LOCAL
 from tests.localstack.on_stack import (
-    PATIENCE_S,
+    TIMEOUT_S,
     USECASE,
     ask,
     drop,
@@ -58,8 +58,8 @@ def stack(
 
 
 def swept_rarely(*given: Any, **named: Any) -> Settings:
-    """Return settings under which sweep finds nothing before an event tells of it."""
-    return msgspec.structs.replace(settings_for(*given, **named), sweep_every_s=SWEEP_EVERY_S)
+    """Return settings under which reconcile finds nothing before an event tells of it."""
+    return msgspec.structs.replace(settings_for(*given, **named), reconcile_every_s=SWEEP_EVERY_S)
 
 
 @pytest.fixture(scope="module")
@@ -83,14 +83,14 @@ def test_a_file_in_the_landing_bucket_starts_validate_and_nothing_else_does(
     stack: EmulatedStack, platform: Platform
 ) -> None:
     told = len(("uploads/", "drops/"))  # S3 tries each notification when it is set up
-    until(lambda: stack.invocations()["validate"] >= told, PATIENCE_S)
+    until(lambda: stack.invocations()["validate"] >= told, TIMEOUT_S)
     counted = rested(stack, "validate")
     drop(platform, "first a+=@(b),c.csv")
     for number in range(20):
         platform.system.put_new(f"hints/{USECASE}/{number}", b"{}")
         platform.capture.put_new(f"predictions/{USECASE}/{number}", b"{}")
     drop(platform, "second.csv")  # whatever was told of the others is heard before it
-    until(lambda: stack.invocations()["validate"] >= counted + 2, PATIENCE_S)
+    until(lambda: stack.invocations()["validate"] >= counted + 2, TIMEOUT_S)
     assert rested(stack, "validate") == counted + 2
 
 
@@ -121,7 +121,7 @@ def test_each_function_is_deployed_as_the_topology_says(stack: EmulatedStack, cl
         assert policy["deadLetterTargetArn"].endswith(f":{aws.PREFIX}{name}-dead")
     (schedule,) = client("scheduler").list_schedules()["Schedules"]
     found = client("scheduler").get_schedule(Name=schedule["Name"])
-    assert (found["Name"], found["ScheduleExpression"]) == (f"{aws.PREFIX}sweep", "rate(90 minutes)")
+    assert (found["Name"], found["ScheduleExpression"]) == (f"{aws.PREFIX}reconcile", "rate(90 minutes)")
 
 
 @pytest.mark.parametrize("refused", [True, False], ids=["as deployed", "canary"])
@@ -156,5 +156,5 @@ def test_what_is_local_to_one_host_cannot_be_imported_in_a_job(
         overrides={"containerOverrides": [{**command, "environment": environment}]},
     )
     job = started["tasks"][0]["taskArn"].rpartition("/")[2]
-    until(lambda: platform.jobs.status(job).state == "succeeded", PATIENCE_S)
+    until(lambda: platform.jobs.status(job).state == "succeeded", TIMEOUT_S)
     assert platform.jobs.logs(job).strip() == str([] if refused else list(LOCAL))

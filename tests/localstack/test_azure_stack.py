@@ -26,7 +26,7 @@ from shared.platform import Platform
 from shared.topology import queue_names
 from tests.localstack.local_canary import LOCAL
 from tests.localstack.on_stack import (
-    PATIENCE_S,
+    TIMEOUT_S,
     USECASE,
     ask,
     drop,
@@ -88,7 +88,7 @@ def test_a_file_in_the_landing_container_starts_validate_and_nothing_else_does(
         platform.system.put_new(f"hints/{USECASE}/{number}", b"{}")
         platform.capture.put_new(f"predictions/{USECASE}/{number}", b"{}")
     drop(platform, "second.csv")  # whatever was told of the others is heard before it
-    until(lambda: counted()["landing-validate"] >= before + 2, PATIENCE_S)
+    until(lambda: counted()["landing-validate"] >= before + 2, TIMEOUT_S)
     assert counted()["landing-validate"] == before + 2
     assert stack.invocations()["validate"] >= before + 2
 
@@ -105,8 +105,8 @@ def test_a_timer_fires_by_its_schedule_and_measurements_arrive_by_theirs(
     group: azure.ResourceGroup, stack: EmulatedStack
 ) -> None:
     assert ask(stack, "GET", "/v2/health/live")[0] == 200
-    until(lambda: group.apps["sweep"].invocations()["timer-sweep"]["succeeded"] > 0, PATIENCE_S)
-    until(lambda: {"function": "infer", "status": "200"}.items() <= _labels(group), PATIENCE_S)
+    until(lambda: group.apps["reconcile"].invocations()["timer-reconcile"]["succeeded"] > 0, TIMEOUT_S)
+    until(lambda: {"function": "infer", "status": "200"}.items() <= _labels(group), TIMEOUT_S)
 
 
 def _labels(group: azure.ResourceGroup) -> Set[tuple[str, str]]:
@@ -139,7 +139,7 @@ def test_what_is_local_to_one_host_cannot_be_imported_in_a_function(
         environment["PYTHONPATH"] = str(ROOT)
     with (
         function_app(tmp_path, hosts_folder, environment) as app,
-        urllib.request.urlopen(f"{app.url}/canary", timeout=PATIENCE_S) as answer,
+        urllib.request.urlopen(f"{app.url}/canary", timeout=TIMEOUT_S) as answer,
     ):
         assert json.load(answer) == ([] if refused else list(LOCAL))
 
@@ -149,8 +149,8 @@ def test_what_is_local_to_one_host_cannot_be_imported_in_a_job(stack: EmulatedSt
     changes = {} if refused else {"PYTHONPATH": str(ROOT)}
     with containerapps([sys.executable, "-m", "tests.localstack.local_canary"]) as service:
         environment = {**function_environment(stack.settings, "train", {}), **changes}
-        task = service.runner.start(environment, PATIENCE_S)
-        until(lambda: task.ended is not None, PATIENCE_S)
+        task = service.runner.start(environment, TIMEOUT_S)
+        until(lambda: task.ended is not None, TIMEOUT_S)
         assert (task.state, task.log().strip()) == ("succeeded", str([] if refused else list(LOCAL)))
 
 

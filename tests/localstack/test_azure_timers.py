@@ -30,24 +30,24 @@ class App:
         return True
 
 
-def epoch(status: Mapping[str, Any], name: str) -> float:
+def revision(status: Mapping[str, Any], name: str) -> float:
     return datetime.fromisoformat(status[name]).timestamp()
 
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_each_firing_is_told_when_it_was_due(fails: bool) -> None:
     app, before = App(fails), set(all_threads())
-    with timers({"timer-sweep": (cast(FunctionApp, app), PERIOD_S)}):
+    with timers({"timer-reconcile": (cast(FunctionApp, app), PERIOD_S)}):
         until(lambda: len(app.fired) >= 3)
         started = {thread for thread in all_threads() if thread.name.startswith("timer-")} - before
     assert len(started) == 1
     assert not started & set(all_threads())
     count = len(app.fired)
-    due = [epoch(status, "Next") for _, status in app.fired]
+    due = [revision(status, "Next") for _, status in app.fired]
     assert all(at % PERIOD_S == 0 for at in due)
     assert due == sorted(set(due))
-    assert [epoch(status, "Last") for _, status in app.fired[1:]] == due[:-1]
-    assert {name for name, _ in app.fired} == {"timer-sweep"}
+    assert [revision(status, "Last") for _, status in app.fired[1:]] == due[:-1]
+    assert {name for name, _ in app.fired} == {"timer-reconcile"}
     # The runtime takes the time from what it is told, and not from its clock.
-    assert firing_of("sweep", app.fired[0][1], PERIOD_S, now=0.0)[1] == due[0]
+    assert firing_of("reconcile", app.fired[0][1], PERIOD_S, now=0.0)[1] == due[0]
     assert len(app.fired) == count

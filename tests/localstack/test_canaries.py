@@ -73,14 +73,14 @@ def receive_one(queue: MeasuredQueue, visibility_s: int) -> Any:
     return found[0]
 
 
-def test_a_message_on_loan_comes_again_unless_acknowledged(queue: MeasuredQueue) -> None:
+def test_a_message_on_lease_comes_again_unless_acknowledged(queue: MeasuredQueue) -> None:
     queue.send("canary")
     first = receive_one(queue, 30)
     assert queue.receive(30) == []
-    queue.extend(first.receipt, 0)
+    queue.change_visibility(first.receipt_handle, 0)
     second = receive_one(queue, 30)
     assert (second.body, second.id) == (first.body, first.id)
-    queue.ack(second.receipt)
+    queue.ack(second.receipt_handle)
     assert queue.receive(1) == []
 
 
@@ -101,7 +101,7 @@ def test_a_message_nobody_takes_becomes_a_dead_letter(name: str, request: pytest
         nonlocal seen
         for lent in queue.receive(30, 1):
             seen += 1
-            queue.extend(lent.receipt, 0)
+            queue.change_visibility(lent.receipt_handle, 0)
         return bool(queue.dead())
 
     until(dead)

@@ -201,15 +201,15 @@ def test_an_envelope_without_an_attempt_has_none() -> None:
 
 
 def test_a_schedule_calls_as_cloud_scheduler_does(hears: GcpFunction, notes: Notes) -> None:
-    jobs = [Job("sweep", f"{hears.url}/sweep"), Job("often", f"{hears.url}/often", every_s=0.05)]
+    jobs = [Job("reconcile", f"{hears.url}/reconcile"), Job("often", f"{hears.url}/often", every_s=0.05)]
     with scheduling([*jobs, Job("gone", f"http://127.0.0.1:{emulators.free_port()}")]) as scheduler:
-        assert scheduler.fire("sweep", at=1_767_225_600.0)
+        assert scheduler.fire("reconcile", at=1_767_225_600.0)
         assert not scheduler.fire("gone")
         until(lambda: scheduler.counts["often", "succeeded"] >= 2)
-    assert (scheduler.counts["sweep", "succeeded"], scheduler.counts["gone", "failed"]) == (1, 1)
-    [heard] = [each for each in notes.read() if each["path"] == "/sweep"]
+    assert (scheduler.counts["reconcile", "succeeded"], scheduler.counts["gone", "failed"]) == (1, 1)
+    [heard] = [each for each in notes.read() if each["path"] == "/reconcile"]
     assert heard["headers"]["x-cloudscheduler"] == "true"
-    assert heard["headers"]["x-cloudscheduler-jobname"] == "sweep"
+    assert heard["headers"]["x-cloudscheduler-jobname"] == "reconcile"
     assert heard["headers"]["x-cloudscheduler-scheduletime"] == "2026-01-01T00:00:00Z"
     due = [each["headers"]["x-cloudscheduler-scheduletime"] for each in notes.read() if each["path"] == "/often"]
     assert len(set(due)) == len(due) >= 2

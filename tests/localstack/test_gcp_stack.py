@@ -22,7 +22,7 @@ from shared.platform import Platform
 from shared.settings import Settings, Stores
 from tests.localstack.local_canary import LOCAL
 from tests.localstack.on_stack import (
-    PATIENCE_S,
+    TIMEOUT_S,
     USECASE,
     drop,
     environments,
@@ -46,14 +46,14 @@ def stack(emulators_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     """Return the stack, without a schedule; when it has ended, none of its processes is there."""
     with (
         nothing_left(),
-        patch.object(gcp, "settings_for", without_schedules),  # sweep would find what an event was to tell of
+        patch.object(gcp, "settings_for", without_schedules),  # reconcile would find what an event was to tell of
         served("gcp", tmp_path_factory.mktemp("gcp"), lambda line: None) as running,
     ):
         yield running
 
 
 def without_schedules(*given: Any, **named: Any) -> Settings:
-    return msgspec.structs.replace(settings_for(*given, **named), sweep_every_s=0.0)
+    return msgspec.structs.replace(settings_for(*given, **named), reconcile_every_s=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_a_file_in_the_landing_bucket_starts_validate_and_nothing_else_does(
         platform.system.put_new(f"hints/{USECASE}/{number}", b"{}")
         platform.capture.put_new(f"predictions/{USECASE}/{number}", b"{}")
     drop(platform, "second.csv")  # whatever was told of the others is heard before it
-    until(lambda: stack.invocations()["validate"] >= counted + 2, PATIENCE_S)
+    until(lambda: stack.invocations()["validate"] >= counted + 2, TIMEOUT_S)
     assert rested(stack, "validate") == counted + 2
     assert not lines_of((stack.logs / "validate-event.log").read_text(), "object passed over")
 
@@ -99,7 +99,7 @@ def test_what_is_local_to_one_host_cannot_be_imported_in_a_function(
     path = gcp.PATH if refused else (ROOT,)
     with (
         gcp_host.function(tmp_path / "main.py", "canary", environment, path=path) as host,
-        urllib.request.urlopen(host.url, timeout=PATIENCE_S) as answer,
+        urllib.request.urlopen(host.url, timeout=TIMEOUT_S) as answer,
     ):
         assert json.load(answer) == ([] if refused else list(LOCAL))
 
@@ -110,8 +110,8 @@ def test_what_is_local_to_one_host_cannot_be_imported_in_a_job(settings: Setting
     command = [sys.executable, "-m", "tests.localstack.local_canary"]
     with cloudrun(command, project="p", region="r", job="j") as (service, _):
         service.environment = {**function_environment(settings, "train", gcp.ENVIRONMENT), **changes}
-        task = service.runner.start(service.environment, PATIENCE_S)
-        until(lambda: task.ended is not None, PATIENCE_S)
+        task = service.runner.start(service.environment, TIMEOUT_S)
+        until(lambda: task.ended is not None, TIMEOUT_S)
         assert (task.state, task.log().strip()) == ("succeeded", str([] if refused else list(LOCAL)))
 
 

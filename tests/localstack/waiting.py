@@ -4,12 +4,12 @@ import os
 import time
 from collections.abc import Callable
 
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 
 
-def until(condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
+def until(condition: Callable[[], bool], timeout_s: float = TIMEOUT_S) -> None:
     """Return once the condition holds; fail where it does not come to hold."""
-    deadline = time.monotonic() + patience_s
+    deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.02)

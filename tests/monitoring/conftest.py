@@ -20,7 +20,7 @@ def charter() -> Charter:
         features=Features(numeric=("hour", "wind"), categorical=("carrier",)),
         kpis=(
             Kpi(metric="roc_auc", at_least=0.7),
-            Kpi(metric="accuracy", at_least=0.5, watched=False),
+            Kpi(metric="accuracy", at_least=0.5, monitored=False),
             Kpi(metric="log_loss", at_most=0.6, gates=False),
         ),
         payoff=Payoff(true_positive=4.0),

@@ -7,7 +7,7 @@ from shared import layout
 from shared.documents import encode
 from shared.errors import InvalidInput
 from shared.monitoring.alerts import SHOWN, alert_id, alerts_for
-from shared.monitoring.records import FeatureDrift, WatchedKpi
+from shared.monitoring.records import FeatureDrift, MonitoredKpi
 from shared.usecase.charter import Charter, Retraining
 
 
@@ -15,10 +15,12 @@ def drift(name: str, distance: float, *, drifted: bool = True) -> FeatureDrift:
     return FeatureDrift(name=name, distance=distance, p_value=0.0, drifted=drifted, reference_rows=9000, rows=900)
 
 
-def kpis(auc: float | None = 0.75, loss: float | None = 0.5) -> tuple[WatchedKpi, ...]:
+def kpis(auc: float | None = 0.75, loss: float | None = 0.5) -> tuple[MonitoredKpi, ...]:
     return (
-        WatchedKpi(metric="roc_auc", value=auc, target=0.7, met=None if auc is None else auc >= 0.7, labelled_rows=900),
-        WatchedKpi(
+        MonitoredKpi(
+            metric="roc_auc", value=auc, target=0.7, met=None if auc is None else auc >= 0.7, labelled_rows=900
+        ),
+        MonitoredKpi(
             metric="log_loss", value=loss, target=0.6, met=None if loss is None else loss <= 0.6, labelled_rows=900
         ),
     )

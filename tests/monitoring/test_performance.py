@@ -7,19 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.monitoring.performance import join_labels, watched_kpis
+from shared.monitoring.performance import join_labels, monitored_kpis
 from shared.serving.records import Label, LabelBatch, Prediction
 from shared.usecase.charter import Charter, Monitoring
 
 ID_COLUMNS = ("flight", "day")
 
 
-def prediction(id_: str, probability: float = 0.5, epoch: int = 1, **ids: Any) -> Prediction:
+def prediction(id_: str, probability: float = 0.5, revision: int = 1, **ids: Any) -> Prediction:
     return Prediction(
         id=id_,
         usecase="flights-late",
         model=1,
-        epoch=epoch,
+        revision=revision,
         at=0.0,
         request="r",
         probability=probability,
@@ -53,7 +53,7 @@ def test_an_id_is_the_same_as_number_and_as_text() -> None:
 
 
 def test_a_prediction_is_counted_once_however_often_it_was_captured_or_labelled() -> None:
-    predictions = [prediction("a", 0.2), prediction("a", 0.2), prediction("a", 0.9, epoch=2)]
+    predictions = [prediction("a", 0.2), prediction("a", 0.2), prediction("a", 0.9, revision=2)]
     labels = [batch(1.0, Label(value=0, prediction="a")), batch(1.0, Label(value=0, prediction="a"))]
     judged = join_labels(predictions, labels, ID_COLUMNS)
     assert (judged.outcomes, judged.scores) == ((0,), (0.9,))
@@ -84,7 +84,7 @@ def test_the_join_does_not_depend_on_the_order_of_files(
     heard: list[tuple[str, int, int]], asked: list[tuple[str, int]], random: Any
 ) -> None:
     labels = [batch(float(at), Label(value=value, prediction=name)) for name, at, value in heard]
-    predictions = [prediction(name, 0.1 * epoch, epoch=epoch) for name, epoch in asked]
+    predictions = [prediction(name, 0.1 * revision, revision=revision) for name, revision in asked]
     judged = join_labels(predictions, labels, ID_COLUMNS)
     random.shuffle(labels)
     random.shuffle(predictions)
@@ -97,26 +97,26 @@ def small(charter: Charter) -> Charter:
     return msgspec.structs.replace(charter, monitoring=Monitoring(minimum_labels=4))
 
 
-def test_watched_kpis_are_measured_in_the_charters_order(charter: Charter) -> None:
-    auc, loss = watched_kpis([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8], 0.5, small(charter))
+def test_monitored_kpis_are_measured_in_the_charters_order(charter: Charter) -> None:
+    auc, loss = monitored_kpis([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8], 0.5, small(charter))
     assert (auc.metric, auc.value, auc.target, auc.met, auc.labelled_rows) == ("roc_auc", 0.75, 0.7, True, 4)
     assert (loss.metric, loss.target, loss.met) == ("log_loss", 0.6, True)
     assert loss.value == pytest.approx(0.47228795)
-    auc, loss = watched_kpis([1, 1, 0, 0], [0.1, 0.4, 0.35, 0.8], 0.5, small(charter))
+    auc, loss = monitored_kpis([1, 1, 0, 0], [0.1, 0.4, 0.35, 0.8], 0.5, small(charter))
     assert (auc.value, auc.met, loss.met) == (0.25, False, False)
 
 
 def test_too_few_labels_or_one_outcome_say_nothing(charter: Charter) -> None:
-    few = watched_kpis([0, 1, 1], [0.1, 0.4, 0.8], 0.5, small(charter))
+    few = monitored_kpis([0, 1, 1], [0.1, 0.4, 0.8], 0.5, small(charter))
     assert [(one.value, one.met, one.labelled_rows) for one in few] == [(None, None, 3)] * 2
-    auc, loss = watched_kpis([1, 1, 1, 1], [0.6, 0.7, 0.8, 0.9], 0.5, small(charter))
+    auc, loss = monitored_kpis([1, 1, 1, 1], [0.6, 0.7, 0.8, 0.9], 0.5, small(charter))
     assert (auc.value, auc.met) == (None, None)
     assert loss.met is True
-    assert [one.met for one in watched_kpis([], [], 0.5, small(charter))] == [None, None]
+    assert [one.met for one in monitored_kpis([], [], 0.5, small(charter))] == [None, None]
 
 
 def test_metrics_that_decide_use_the_models_threshold(charter: Charter) -> None:
-    kpi = msgspec.structs.replace(charter.kpis[1], watched=True)
+    kpi = msgspec.structs.replace(charter.kpis[1], monitored=True)
     rules = msgspec.structs.replace(small(charter), kpis=(kpi,))
     outcomes, scores = [0, 0, 1, 1], [0.1, 0.2, 0.3, 0.4]
-    assert [watched_kpis(outcomes, scores, cut, rules)[0].value for cut in (0.25, 0.5)] == [1.0, 0.5]
+    assert [monitored_kpis(outcomes, scores, cut, rules)[0].value for cut in (0.25, 0.5)] == [1.0, 0.5]

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from shared.pipeline.records import TrainingSpec
-from shared.usecase.charter import Charter, Features, Payoff, Release, Target, Training
+from shared.usecase.charter import Charter, Features, Payoff, ReleaseRules, Target, Training
 
 DAY_S = 86_400
 START = 1_356_998_400.0
@@ -64,7 +64,7 @@ def make_charter() -> Callable[..., Charter]:
             "kpis": (),
             "payoff": Payoff(true_positive=2, false_positive=-1),
             "training": Training(trials=2),
-            "release": Release(resamples=200),
+            "release": ReleaseRules(resamples=200),
         }
         return Charter(**(usual | sections))
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from functions.sweep import _unit
+from functions.reconcile import _unit
 from shared import layout
 from shared.events import TrainingRequested
 from shared.pipeline.records import TrainingDecision, TrainingSpec

@@ -16,7 +16,7 @@ from shared.pipeline.metrics import evaluate
 from shared.pipeline.records import Evaluation, SampleRows, Trial
 from shared.pipeline.scoring import Scorer, columns_to_feeds
 from shared.pipeline.training import METRICS, ChampionModel, TrainingOutput, train
-from shared.usecase.charter import Features, Payoff, Release, Target, Training
+from shared.usecase.charter import Features, Payoff, ReleaseRules, Target, Training
 
 LOGISTIC = Training(algorithms=("logistic_regression",))
 Make = Callable[..., Any]
@@ -98,7 +98,7 @@ def test_without_a_signal_the_interval_covers_chance(make_table: Make, make_char
         permuted = pa.array(np.random.default_rng(seed).permutation(table["late"].to_numpy()))
         table = table.set_column(table.column_names.index("late"), "late", permuted)
         charter = make_charter(
-            training=LOGISTIC if seed else Training(), release=Release(resamples=200, confidence=0.98)
+            training=LOGISTIC if seed else Training(), release=ReleaseRules(resamples=200, confidence=0.98)
         )
         auc = train(table, charter, make_spec(), None, _ignore).metrics["roc_auc"]
         covered += auc.low <= 0.5 <= auc.high
@@ -196,7 +196,7 @@ def test_too_little_data_is_refused_with_a_remedy(
 
 
 def test_one_day_of_tests_can_be_resampled_by_row(make_table: Make, make_charter: Make, make_spec: Make) -> None:
-    charter = make_charter(training=LOGISTIC, release=Release(resamples=100, resample_by="row"))
+    charter = make_charter(training=LOGISTIC, release=ReleaseRules(resamples=100, resample_by="row"))
     found = train(make_table(rows=4_000, days=3), charter, make_spec(days=3, test_days=1, trials=1), None, _ignore)
     assert len(set(found.evaluation.blocks)) == found.rows_tested
 
@@ -204,7 +204,7 @@ def test_one_day_of_tests_can_be_resampled_by_row(make_table: Make, make_charter
 def test_a_release_metric_that_is_lower_when_better_still_finds_the_best(
     make_table: Make, make_charter: Make, make_spec: Make
 ) -> None:
-    charter = make_charter(release=Release(metric="log_loss", resamples=100))
+    charter = make_charter(release=ReleaseRules(metric="log_loss", resamples=100))
     found = train(make_table(), charter, make_spec(trials=4), None, _ignore)
     assert all(trial.score < 0 for trial in found.trials)
     assert found.parameters == max(found.trials, key=lambda trial: trial.score).parameters

@@ -104,5 +104,5 @@ def unwanted(function: Function, provider: str, allowed: Collection[str] = ()) -
     """Return the modules that a function's process on a provider must not have."""
     adapters = {name for name in PROVIDERS if name != f"adapters.{provider}"}
     sdks = {name for other, names in SDKS.items() if other != provider for name in names}
-    ours = {*NOT_AT_START, *(("numpy", "pyarrow") if function.name in ("validate", "monitor", "sweep") else ())}
+    ours = {*NOT_AT_START, *(("numpy", "pyarrow") if function.name in ("validate", "monitor", "reconcile") else ())}
     return (adapters | sdks | ours | set(ABSENT[function.unit])) - set(allowed)

@@ -16,7 +16,7 @@ from localstack.emulators import AZURE_ACCOUNT, AZURE_KEY
 from shared.settings import Settings, Stores
 from shared.topology import MAX_RECEIVES, queue_names
 from tests.conformance import aws_rigs, azure_rigs, gcp_rigs
-from tests.runtimes.clouds import PATIENCE_S, on_disk
+from tests.runtimes.clouds import TIMEOUT_S, on_disk
 
 Fixture = Callable[[str], Any]
 
@@ -57,7 +57,7 @@ def gcp(fixture: Fixture, folder: Path) -> Iterator[Settings]:
     def make(kind: str, name: str, **given: Any) -> str:
         path = f"projects/{project}/{kind}/{prefix}{name}"
         body = {"name": path, **given}
-        requests.put(f"{broker.queue_url}/v1/{path}", json=body, timeout=PATIENCE_S).raise_for_status()
+        requests.put(f"{broker.queue_url}/v1/{path}", json=body, timeout=TIMEOUT_S).raise_for_status()
         return path
 
     for name in queue_names():

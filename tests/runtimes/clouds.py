@@ -20,7 +20,7 @@ from tests.runtimes.conftest import TOKENS, settings
 from tests.simulation.material import CHARTER, MONTHS, USECASE
 
 GOOD = MONTHS["2013-01"]
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def ask(
     """Send a request, its path as it is."""
     asked = urllib.request.Request(url + path, data=body, method=method, headers=dict(headers or {}))
     try:
-        with urllib.request.urlopen(asked, timeout=PATIENCE_S) as answer:
+        with urllib.request.urlopen(asked, timeout=TIMEOUT_S) as answer:
             return Answer(answer.status, _lowered(answer.headers), answer.read())
     except urllib.error.HTTPError as error:
         with error:
@@ -56,7 +56,7 @@ def lines_of(log: str, message: str) -> list[dict[str, Any]]:
 
 def until(happened: Callable[[], bool]) -> None:
     """Wait until something has happened."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while not happened():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.05)

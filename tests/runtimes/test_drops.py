@@ -21,12 +21,12 @@ def test_a_file_that_is_still_written_is_left_alone(tmp_path: Path) -> None:
     folder = home.path / "landing" / "drops" / "flights"
     folder.mkdir(parents=True)
     tick = first_event(
-        ScheduleTicked(function="sweep"), usecase=NO_USECASE, source="/schedule", origin="tick", at=time.time()
+        ScheduleTicked(function="reconcile"), usecase=NO_USECASE, source="/schedule", origin="tick", at=time.time()
     )
     with (folder / "slow.csv").open("w") as file:
         file.write("half a li")
         file.flush()
-        deliver("sweep", tick, local.platform)
+        deliver("reconcile", tick, local.platform)
         assert local.consumers["validate"].depth()[0] == 0
-    deliver("sweep", tick, local.platform)
+    deliver("reconcile", tick, local.platform)
     assert local.consumers["validate"].depth()[0] == 1

@@ -24,7 +24,7 @@ from tests.runtimes.cloud_stacks import STACKS
 from tests.runtimes.clouds import environ, receipts, sign_off
 from tests.simulation.material import DAMAGED, MONTHS, TRUST_ROOTS, USECASE
 
-LOAN_S = 10.0
+LEASE_S = 10.0
 SHORT_S = 2.0
 """Of the message whose function is killed: its end is waited for, and nobody else is there to borrow it."""
 WAIT_S = 60.0
@@ -34,7 +34,7 @@ from adapters.urls import open_queues
 from functions.runtimes.host import Host
 host = Host(os.environ)
 queue = open_queues(host.platform.settings.queues, ["validate"])["validate"]
-(message,) = queue.receive(1, {loan_s}, wait_s={wait_s})
+(message,) = queue.receive(1, {lease_s}, wait_s={wait_s})
 host.receive("validate", message.body)
 os.kill(os.getpid(), signal.SIGKILL)
 queue.ack(message.receipt)
@@ -53,7 +53,7 @@ def test_a_function_killed_between_effect_and_acknowledgement_is_told_again_to_n
     queue = validate_queue(stack)
     queue.send(uploaded(stack, "first.csv"))
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED.format(loan_s=SHORT_S, wait_s=WAIT_S)],
+        [sys.executable, "-c", KILLED.format(lease_s=SHORT_S, wait_s=WAIT_S)],
         env={**os.environ, **environ("validate", stack)},
         capture_output=True,
         text=True,
@@ -62,7 +62,7 @@ def test_a_function_killed_between_effect_and_acknowledgement_is_told_again_to_n
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-3000:]
     before = everything(stack)
     assert len(receipts(open_store(stack.stores.system))) == 1
-    (again,) = queue.receive(1, LOAN_S, wait_s=WAIT_S)
+    (again,) = queue.receive(1, LEASE_S, wait_s=WAIT_S)
     assert again.receive_count == 2
     Host(environ("validate", stack)).receive("validate", again.body)
     assert queue.ack(again.receipt)
@@ -76,7 +76,7 @@ def test_messages_that_come_twice_and_in_any_order_end_as_they_would_otherwise(s
     host = Host(environ("validate", stack))
     for body in (damaged, second, damaged, first, second, first, damaged):
         queue.send(body)
-        (message,) = queue.receive(1, LOAN_S, wait_s=WAIT_S)
+        (message,) = queue.receive(1, LEASE_S, wait_s=WAIT_S)
         host.receive("validate", message.body)
         assert queue.ack(message.receipt)
     system = open_store(stack.stores.system)
@@ -92,7 +92,7 @@ def test_a_function_whose_clock_is_an_hour_off_judges_the_same(stack: Settings, 
     queue.send(uploaded(stack, "second.csv"))
     with patch.object(SystemClock, "now", lambda self: time.time() + off_s):
         host = Host(environ("validate", stack))
-        (message,) = queue.receive(1, LOAN_S, wait_s=WAIT_S)
+        (message,) = queue.receive(1, LEASE_S, wait_s=WAIT_S)
         host.receive("validate", message.body)
         assert queue.ack(message.receipt)
     right = everything(stack)

@@ -101,7 +101,7 @@ def test_only_register_may_sign() -> None:
 
 def test_the_job_that_runs_users_choices_can_neither_number_nor_release(stack: Any) -> None:
     system = narrowed(stack.platform, BY_NAME["train"]).system
-    for family in (layout.MODELS, layout.STAGES):
+    for family in (layout.MODELS, layout.RELEASES):
         with pytest.raises(PermissionDenied, match=f"train may not create system/{family.name}"):
             system.put_new(key_of(family), b"x")
 
@@ -124,7 +124,7 @@ def test_a_grant_is_for_its_family_only_even_where_folders_are_shared(stack: Any
 
 def test_listing_beyond_what_is_granted_is_refused_and_not_empty(stack: Any) -> None:
     store = store_with(stack, Grant("read", layout.CLAIMS), Grant("create", layout.MODELS))
-    for prefix in ("models/", "stages/flights/", "x"):
+    for prefix in ("models/", "releases/flights/", "x"):
         with pytest.raises(PermissionDenied, match="may not list"):
             list(store.list(prefix))
 

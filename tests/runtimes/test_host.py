@@ -73,10 +73,10 @@ def test_an_object_that_is_none_of_ours_is_passed_over(environ: Callable[[str], 
 
 
 def test_a_tick_that_is_told_twice_is_the_same_event(environ: Callable[[str], dict[str, str]]) -> None:
-    host = Host(environ("sweep"))
+    host = Host(environ("reconcile"))
     lines = quiet(host)
     for _ in range(2):
-        host.tick("sweep", "schedule sweep 2026-01-01T00:00:00Z", 1_767_225_600.0)
+        host.tick("reconcile", "schedule reconcile 2026-01-01T00:00:00Z", 1_767_225_600.0)
     assert lines[0]["event"] == lines[1]["event"]
 
 
@@ -92,13 +92,13 @@ def test_a_message_is_handled_or_comes_again(environ: Callable[[str], dict[str, 
 
 
 def test_no_port_operation_outlasts_the_call(environ: Callable[[str], dict[str, str]]) -> None:
-    host = Host(environ("sweep"))
+    host = Host(environ("reconcile"))
     quiet(host)
     assert time_left_s() == math.inf
     with pytest.raises(DeadlineExceeded):
-        host.tick("sweep", "t", 0.0, left_s=hosts.MARGIN_S)
+        host.tick("reconcile", "t", 0.0, left_s=hosts.MARGIN_S)
     assert time_left_s() == math.inf
-    host.tick("sweep", "t", 0.0, left_s=60.0)
+    host.tick("reconcile", "t", 0.0, left_s=60.0)
 
 
 def test_only_the_deployed_functions_and_what_is_open_are_answered(environ: Callable[[str], dict[str, str]]) -> None:

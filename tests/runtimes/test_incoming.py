@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from functions.runtimes.incoming import Once, path_of
+from functions.runtimes.incoming import Lazy, path_of
 from functions.runtimes.landing import Landing, landing_of
 
 
@@ -16,7 +16,7 @@ def test_a_thing_is_made_once_whichever_thread_asks() -> None:
         made.append(object())
         return made[-1]
 
-    once = Once(make)
+    once = Lazy(make)
     given: list[object] = []
 
     def ask() -> None:
@@ -41,7 +41,7 @@ def test_what_could_not_be_made_is_tried_again() -> None:
             raise error
         return "made"
 
-    once = Once(make)
+    once = Lazy(make)
     with pytest.raises(ValueError, match="not yet"):
         once()
     assert once() == "made"

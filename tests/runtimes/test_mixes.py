@@ -24,7 +24,7 @@ from shared.settings import Settings, read_settings
 from shared.topology import queue_names
 
 FILE = b"a,b\n1,2\n"
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def home_with(folder: Path, **changes: Any) -> Home:
 
 def until(holds: Callable[[], Any]) -> Any:
     """Wait for something to come to be."""
-    give_up_at = time.monotonic() + PATIENCE_S
+    give_up_at = time.monotonic() + TIMEOUT_S
     while not (found := holds()):
         assert time.monotonic() < give_up_at, "it never came to be"
         time.sleep(0.1)
@@ -72,8 +72,8 @@ def test_a_bucket_feeds_functions_on_premises_over_a_local_queue(
     home = home_with(
         tmp_path,
         stores=msgspec.structs.replace(stores, landing=landing),
-        sweep_every_s=0.0,
-        watch_every_s=0.0,
+        reconcile_every_s=0.0,
+        monitor_every_s=0.0,
         poll_every_s=0.2,
     )
     system = compose_all(home, "test").platform.system
@@ -101,8 +101,8 @@ def test_files_on_disk_with_queues_in_a_cloud(tmp_path: Path, aws_emulator: Runn
         tmp_path,
         queues=f"sqs://us-east-1/{prefix}?endpoint={aws_emulator.url}",
         settle_s=0.0,
-        sweep_every_s=0.5,
-        watch_every_s=0.0,
+        reconcile_every_s=0.5,
+        monitor_every_s=0.0,
     )
     platform = compose_all(home, "test").platform
     platform.landing.put_new("drops/flights/a.csv", FILE)

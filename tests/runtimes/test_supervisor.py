@@ -49,7 +49,7 @@ def home_with(path: Path, **changes: Any) -> Home:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    return home_with(tmp_path / "home", loan_s=1.0, sweep_every_s=0.2, settle_s=0.0, stop_s=5.0)
+    return home_with(tmp_path / "home", lease_s=1.0, reconcile_every_s=0.2, settle_s=0.0, stop_s=5.0)
 
 
 @pytest.fixture
@@ -183,12 +183,12 @@ def test_what_a_killed_worker_had_in_hand_is_delivered_again(home: Home, tmp_pat
     # SIGKILL takes the holder at the worst moment: in the middle of the handler.
     with subprocess.Popen([sys.executable, "-c", HOLDER, str(home.path), str(marker)]) as holder:
         eventually(marker.exists)
-        time.sleep(1.5)  # longer than a loan: it is the holder's only because it borrows on
+        time.sleep(1.5)  # longer than a lease: it is the holder's only because it borrows on
         holder.kill()
     assert receipts(home) == 0
     assert marker.read_text() == event.id
     with start(home):
-        # Sweep may have had the upload validated meanwhile; the message itself comes back all the same.
+        # Reconcile may have had the upload validated meanwhile; the message itself comes back all the same.
         handled = eventually(lambda: [line for line in log_of(home, "worker") if line.get("event") == event.id])
         assert (handled[0]["message"], handled[0]["received"]) == ("handled", 2)
         assert receipts(home) == 1

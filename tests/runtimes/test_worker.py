@@ -23,7 +23,7 @@ from shared.platform import Emit, Outcome, Platform
 from shared.topology import BY_NAME, MAX_RECEIVES, Function, queue_names
 
 WAIT_S = 20.0
-LOAN_S = 0.3
+LEASE_S = 0.3
 
 
 def eventually(holds: Callable[[], bool]) -> None:
@@ -62,7 +62,9 @@ def rig(
         def build(handle: Callable[..., Outcome], *functions: Function, **changes: Any) -> Rig:
             monkeypatch.setattr(dispatch, "handler_of", lambda function: handle)
             queues = open_queues(f"sqlite://{tmp_path}/queues.db", queue_names())
-            stack = make_stack(real_time=True, **{"loan_s": LOAN_S, "sweep_every_s": 0, "watch_every_s": 0, **changes})
+            stack = make_stack(
+                real_time=True, **{"lease_s": LEASE_S, "reconcile_every_s": 0, "monitor_every_s": 0, **changes}
+            )
             msgspec.structs.force_setattr(stack.platform, "queues", queues)
             made = Rig(stack, queues, functions or (BY_NAME["validate"],))
 
@@ -96,7 +98,7 @@ def test_a_message_is_acknowledged_when_its_events_are_sent(rig: Callable[..., R
     assert "note" not in line
 
 
-def test_a_handler_that_takes_longer_than_its_loan_is_not_run_twice(rig: Callable[..., Rig]) -> None:
+def test_a_handler_that_takes_longer_than_its_lease_is_not_run_twice(rig: Callable[..., Rig]) -> None:
     running, most = [0], [0]
     calls: list[str] = []
 
@@ -104,7 +106,7 @@ def test_a_handler_that_takes_longer_than_its_loan_is_not_run_twice(rig: Callabl
         calls.append(event.id)
         running[0] += 1
         most[0] = max(most[0], running[0])
-        time.sleep(4 * LOAN_S)
+        time.sleep(4 * LEASE_S)
         running[0] -= 1
         return Outcome()
 
@@ -112,7 +114,7 @@ def test_a_handler_that_takes_longer_than_its_loan_is_not_run_twice(rig: Callabl
     made.queues["validate"].send(encode(upload()))
     eventually(lambda: bool(made.lines("handled")))
     assert (len(calls), most[0]) == (1, 1)
-    assert not made.lines("loan lost")
+    assert not made.lines("lease lost")
 
 
 def test_what_fails_for_a_while_is_tried_again(rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,7 +208,7 @@ def test_a_worker_that_stops_finishes_what_it_has_and_takes_no_more(rig: Callabl
     assert begun.wait(WAIT_S)
     made.queues["validate"].send(encode(upload(2)))
     made.worker.stop()
-    assert not made.worker.join(2 * LOAN_S)  # longer than a loan: it is borrowed on all the same
+    assert not made.worker.join(2 * LEASE_S)  # longer than a lease: it is borrowed on all the same
     go.set()
     assert made.worker.join(WAIT_S)
     assert len(made.lines("handled")) == 1
@@ -222,25 +224,25 @@ def test_what_a_handler_returns_is_recorded_and_sent(rig: Callable[..., Rig]) ->
         return Outcome()
 
     heard: list[str] = []
-    made = rig(handle, BY_NAME["sweep"], BY_NAME["validate"], sweep_every_s=0.05)
+    made = rig(handle, BY_NAME["reconcile"], BY_NAME["validate"], reconcile_every_s=0.05)
     eventually(lambda: bool(heard))
     assert heard[0] == "uploads/flights/u/a.csv"
     recorded = [info.key for info in made.platform.system.list("events/flights/")]
-    assert len(recorded) == 1  # however often sweep found it
+    assert len(recorded) == 1  # however often reconcile found it
 
 
 def test_a_function_that_is_behind_is_not_ticked_again(rig: Callable[..., Rig]) -> None:
     made = rig(lambda event, platform: Outcome())
-    queue = made.queues["sweep"]  # nobody works on it here
-    assert tick("sweep", queue, queue, 1000.0)
-    assert not tick("sweep", queue, queue, 1005.0)
+    queue = made.queues["reconcile"]  # nobody works on it here
+    assert tick("reconcile", queue, queue, 1000.0)
+    assert not tick("reconcile", queue, queue, 1005.0)
     (message,) = queue.receive(1, 30.0)
-    assert not tick("sweep", queue, queue, 1010.0)
+    assert not tick("reconcile", queue, queue, 1010.0)
     event = Event.decode(message.body)
-    assert payload(event, ScheduleTicked).function == "sweep"
+    assert payload(event, ScheduleTicked).function == "reconcile"
     assert event.time == "1970-01-01T00:16:40.000Z"
-    queue.ack(message.receipt)
-    assert tick("sweep", queue, queue, 1015.0)
+    queue.ack(message.receipt_handle)
+    assert tick("reconcile", queue, queue, 1015.0)
 
 
 def test_pauses_grow_are_spread_and_heed_advice() -> None:

@@ -30,7 +30,7 @@ def request(rows: int = 2, **more: object) -> InferRequest:
     return InferRequest(columns=columns, rows=rows, **given)  # type: ignore[arg-type]
 
 
-def captured(rows: int = 2, epoch: int = 4, **more: object) -> list[Prediction]:
+def captured(rows: int = 2, revision: int = 4, **more: object) -> list[Prediction]:
     asking = request(rows, **more)
     identity = asked(asking, "ada", "ours", AT)
     return predictions_of(
@@ -38,7 +38,7 @@ def captured(rows: int = 2, epoch: int = 4, **more: object) -> list[Prediction]:
         identity,
         usecase="flights",
         model=3,
-        epoch=epoch,
+        revision=revision,
         probabilities=[0.25] * rows,
         labels=[0] * rows,
     )
@@ -111,7 +111,7 @@ def test_every_row_is_captured_as_the_model_saw_it() -> None:
     assert first.inputs == {"x": 0.0, "colour": "red"}
     assert second.inputs == {"x": 1.0, "colour": None}
     assert (first.ids, first.request, first.at) == ({"flight": "f0"}, "r", AT)
-    assert (first.model, first.epoch, first.usecase) == (3, 4, "flights")
+    assert (first.model, first.revision, first.usecase) == (3, 4, "flights")
     assert captured(ids={})[1].ids == {}
 
 
@@ -131,7 +131,7 @@ def test_what_is_no_message_is_refused() -> None:
 @given(seed=st.randoms(use_true_random=False))
 def test_one_record_of_each_id_stands_whatever_the_order(seed: random.Random) -> None:
     rows = captured(3, id="r", at=AT)
-    retried = captured(3, epoch=5, id="r", at=AT)
+    retried = captured(3, revision=5, id="r", at=AT)
     mixed = rows * 2 + retried
     seed.shuffle(mixed)
     assert deduplicated(mixed) == sorted(retried, key=lambda row: row.id)

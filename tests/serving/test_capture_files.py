@@ -20,7 +20,7 @@ def prediction(row: int, **changes: Any) -> Prediction:
         "id": prediction_id("r", "flights", row, 16.0),
         "usecase": "flights",
         "model": 3,
-        "epoch": 4,
+        "revision": 4,
         "at": 16.0,
         "request": "r",
         "probability": 0.25,
@@ -75,9 +75,9 @@ def test_whole_numbers_too_large_for_a_float_survive_beside_floats() -> None:
 
 def test_duplicates_over_files_are_read_once() -> None:
     first = [prediction(row) for row in range(3)]
-    second = [prediction(row, epoch=5) for row in (1, 2, 3)]
+    second = [prediction(row, revision=5) for row in (1, 2, 3)]
     read = read_all([to_arrow(first), to_arrow(second), to_arrow(first)])
-    assert [(row.inputs["x"], row.epoch) for row in sorted(read, key=lambda row: row.inputs["x"])] == [
+    assert [(row.inputs["x"], row.revision) for row in sorted(read, key=lambda row: row.inputs["x"])] == [
         (0.0, 4), (1.0, 5), (2.0, 5), (3.0, 5)
     ]  # fmt: skip
     assert read_all([]) == read_arrow(to_arrow([])) == []

@@ -13,8 +13,8 @@ from shared.documents import encode
 from shared.pipeline.metrics import ALWAYS, NEVER, evaluate
 from shared.pipeline.records import Evaluation, MetricValue
 from shared.serving.gates import CHAMPION, EVIDENCE, decide
-from shared.serving.records import Gate, GateDecision, Stage
-from shared.usecase.charter import Charter, Features, Kpi, Payoff, Release, Target
+from shared.serving.records import Gate, GateDecision, ReleaseDecision
+from shared.usecase.charter import Charter, Features, Kpi, Payoff, ReleaseRules, Target
 
 PAYOFF = Payoff(true_positive=4.0)
 CHARTER = Charter(
@@ -34,7 +34,7 @@ CHARTER = Charter(
         Kpi(metric="log_loss", at_most=0.0, gates=False),
     ),
     payoff=PAYOFF,
-    release=Release(minimum_gain=0.01, resamples=200),
+    release=ReleaseRules(minimum_gain=0.01, resamples=200),
 )
 THRESHOLD = 0.25
 
@@ -259,10 +259,10 @@ def test_rows_of_one_outcome_or_of_one_day_are_refused_in_words() -> None:
 def test_the_same_arguments_give_the_same_decision_to_the_byte() -> None:
     given = case(0.8, 0.6)
 
-    def stage() -> bytes:
+    def release() -> bytes:
         decision = judge(given, champion=1)
         return encode(
-            Stage(
+            ReleaseDecision(
                 usecase="flights-late",
                 champion=2,
                 action="release",
@@ -273,7 +273,7 @@ def test_the_same_arguments_give_the_same_decision_to_the_byte() -> None:
             )
         )
 
-    assert stage() == stage()
+    assert release() == release()
     assert gate(judge(given, champion=1, seed=1), CHAMPION).low != gate(judge(given, champion=1, seed=2), CHAMPION).low
 
 

@@ -40,7 +40,7 @@ import sys
 from shared.serving.capture_files import feature_table, read_arrow, to_arrow
 from shared.serving.records import Prediction
 from shared.pipeline.records import ModelInterface, Tensor
-row = Prediction(id="0" * 12 + "-" + "0" * 20, usecase="u", model=1, epoch=1, at=0.0, request="r", probability=0.5,
+row = Prediction(id="0" * 12 + "-" + "0" * 20, usecase="u", model=1, revision=1, at=0.0, request="r", probability=0.5,
                  label=1, inputs={"x": 1.0, "c": None, "m": 2**60}, ids={"k": "a"})
 rows = read_arrow(to_arrow([row]))
 assert rows == [row]

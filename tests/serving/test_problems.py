@@ -58,13 +58,13 @@ def test_what_is_wrong_inside_stays_inside(error: Exception) -> None:
 
 
 def test_an_adapters_error_is_never_the_callers() -> None:
-    lost = NotFound("no object", provider="local", operation="get", resource="stages/flights/00000001.json")
+    lost = NotFound("no object", provider="local", operation="get", resource="releases/flights/00000001.json")
     denied = PermissionDenied("no grant", provider="local", operation="get", resource="system")
     for error in (lost, denied):
         response = problem(error, "/v2")
         assert response.status == 500
         assert "www-authenticate" not in response.headers
-        assert b"stages" not in response.body
+        assert b"releases" not in response.body
     busy = problem(Throttled("slow down, bucket-7", provider="aws", retry_after_s=7.2), "/v2")
     assert (busy.status, busy.headers["retry-after"]) == (503, "8")
     assert b"bucket-7" not in busy.body

@@ -8,8 +8,8 @@ from shared.documents import digest_of, encode
 from shared.errors import IntegrityError, NotFound, TidegateError, Unavailable
 from shared.pipeline.records import ModelInterface
 from shared.registry.signatures import sign
-from shared.serving.records import Stage
-from shared.serving.sessions import MAX_NUMBERED, PAUSE_S, STAGE_TTL_S, LoadedModel, ModelCache, load_model, predict
+from shared.serving.records import ReleaseDecision
+from shared.serving.sessions import MAX_NUMBERED, PAUSE_S, RELEASE_TTL_S, LoadedModel, ModelCache, load_model, predict
 
 
 def load(signed: Any, number: int = 1, **changes: Any) -> LoadedModel:
@@ -18,22 +18,24 @@ def load(signed: Any, number: int = 1, **changes: Any) -> LoadedModel:
     return load_model(number, parts["version"], parts["manifest"], parts["model"], parts["roots"])
 
 
-def stage(champion: int | None) -> Stage:
-    return Stage(usecase="flights", champion=champion, action="release", reason="", by="release", cause="model.1")
+def release(champion: int | None) -> ReleaseDecision:
+    return ReleaseDecision(
+        usecase="flights", champion=champion, action="release", reason="", by="release", cause="model.1"
+    )
 
 
 class World:
-    """A store with stages and models, which can be down."""
+    """A store with releases and models, which can be down."""
 
     def __init__(self, signed: Any) -> None:
         self.ready = load(signed)
-        self.newest: tuple[int, Stage] | None = (1, stage(1))
+        self.newest: tuple[int, ReleaseDecision] | None = (1, release(1))
         self.broken: set[int] = set()
         self.down = False
         self.reads = 0
         self.loads: list[int] = []
 
-    def read_stage(self, usecase: str) -> tuple[int, Stage] | None:
+    def read_stage(self, usecase: str) -> tuple[int, ReleaseDecision] | None:
         self.reads += 1
         if self.down:
             raise Unavailable("down", provider="test")
@@ -49,7 +51,7 @@ class World:
 
     def serve(self, cache: ModelCache, now: float) -> tuple[int, int]:
         model = cache.current("flights", self.read_stage, self.load, now)
-        return model.number, model.epoch
+        return model.number, model.revision
 
 
 @pytest.fixture
@@ -59,7 +61,7 @@ def world(signed: Any) -> World:
 
 def test_a_signed_model_is_loaded_and_predicts(signed: Any) -> None:
     model = load(signed, 7)
-    assert (model.number, model.epoch, model.usecase) == (7, 0, "flights")
+    assert (model.number, model.revision, model.usecase) == (7, 0, "flights")
     probabilities, labels = predict(model, {"x": [0.0, -2.0, None], "colour": ["red", "blue", None]})
     assert probabilities == pytest.approx([0.7310586, 0.1192029, 0.5], abs=1e-6)
     assert labels == [1, 0, 1]
@@ -120,26 +122,26 @@ def test_a_stage_is_read_again_only_when_it_is_old(world: World) -> None:
     assert not cache.ready("flights")
     assert world.serve(cache, 0.0) == (1, 1)
     assert cache.ready("flights")
-    world.newest = (2, stage(2))
-    assert world.serve(cache, STAGE_TTL_S - 0.01) == (1, 1)
+    world.newest = (2, release(2))
+    assert world.serve(cache, RELEASE_TTL_S - 0.01) == (1, 1)
     assert world.reads == 1
-    assert world.serve(cache, STAGE_TTL_S) == (2, 2)
+    assert world.serve(cache, RELEASE_TTL_S) == (2, 2)
     assert world.loads == [1, 2]
 
 
-def test_a_new_epoch_of_the_same_champion_loads_nothing(world: World) -> None:
+def test_a_new_revision_of_the_same_champion_loads_nothing(world: World) -> None:
     cache = ModelCache()
     world.serve(cache, 0.0)
-    world.newest = (2, stage(1))
+    world.newest = (2, release(1))
     assert world.serve(cache, 10.0) == (1, 2)
     assert world.loads == [1]
 
 
 def test_a_stale_read_never_undoes_a_rollback(world: World) -> None:
     cache = ModelCache()
-    world.newest = (5, stage(1))
+    world.newest = (5, release(1))
     world.serve(cache, 0.0)
-    world.newest = (4, stage(2))
+    world.newest = (4, release(2))
     assert world.serve(cache, 10.0) == (1, 5)
     world.newest = None
     assert world.serve(cache, 20.0) == (1, 5)
@@ -158,11 +160,11 @@ def test_the_old_model_serves_while_the_store_is_down(world: World) -> None:
 def test_a_model_that_does_not_load_keeps_the_old_one_and_is_tried_again(world: World) -> None:
     cache = ModelCache()
     world.serve(cache, 0.0)
-    world.newest, world.broken = (2, stage(2)), {2}
+    world.newest, world.broken = (2, release(2)), {2}
     assert world.serve(cache, 10.0) == (1, 1)
-    world.newest = (1, stage(1))  # a stale read, after the newer one was seen
+    world.newest = (1, release(1))  # a stale read, after the newer one was seen
     assert world.serve(cache, 20.0) == (1, 1)
-    world.newest, world.broken = (2, stage(2)), set()
+    world.newest, world.broken = (2, release(2)), set()
     assert world.serve(cache, 30.0) == (2, 2)
     assert cache.failures("flights") == 1
 
@@ -182,11 +184,11 @@ def test_before_a_first_inference_it_is_unavailable_and_says_when_to_come_back(w
 
 
 def test_where_nothing_is_released_there_is_no_model(world: World) -> None:
-    for newest in (None, (1, stage(None))):
+    for newest in (None, (1, release(None))):
         world.newest = newest
         with pytest.raises(NotFound, match="tidegate status"):
             world.serve(ModelCache(), 0.0)
-    world.newest = (1, stage(95))
+    world.newest = (1, release(95))
     with pytest.raises(Unavailable):
         world.serve(ModelCache(), 0.0)
 
@@ -194,7 +196,7 @@ def test_where_nothing_is_released_there_is_no_model(world: World) -> None:
 def test_models_by_number_are_kept_within_bounds(world: World) -> None:
     cache = ModelCache()
     world.serve(cache, 0.0)
-    assert cache.numbered("flights", 1, world.load).epoch == 1
+    assert cache.numbered("flights", 1, world.load).revision == 1
     for number in range(2, 4 + MAX_NUMBERED):
         assert cache.numbered("flights", number, world.load).number == number
     before = len(world.loads)
@@ -212,7 +214,7 @@ def test_models_by_number_are_kept_within_bounds(world: World) -> None:
 def test_requests_go_on_while_one_thread_swaps(world: World) -> None:
     cache = ModelCache()
     world.serve(cache, 0.0)
-    world.newest = (2, stage(2))
+    world.newest = (2, release(2))
     loading, go = threading.Event(), threading.Event()
 
     def slow(usecase: str, number: int) -> LoadedModel:
@@ -262,7 +264,7 @@ def test_a_refresh_may_run_beside_the_requests(world: World) -> None:
     waiting: list[Any] = []
     cache = ModelCache(waiting.append)
     world.serve(cache, 0.0)
-    world.newest = (2, stage(2))
+    world.newest = (2, release(2))
     assert world.serve(cache, 10.0) == (1, 1)
     assert world.serve(cache, 20.0) == (1, 1)
     assert len(waiting) == 1
@@ -273,7 +275,7 @@ def test_a_refresh_may_run_beside_the_requests(world: World) -> None:
 def test_memory_running_out_in_a_swap_drops_no_request(world: World) -> None:
     cache = ModelCache()
     world.serve(cache, 0.0)
-    world.newest = (2, stage(2))
+    world.newest = (2, release(2))
 
     def hungry(usecase: str, number: int) -> LoadedModel:
         raise MemoryError

@@ -18,7 +18,7 @@ from shared.usecase.charter import (
     Features,
     Kpi,
     Monitoring,
-    Release,
+    ReleaseRules,
     Retraining,
     Target,
     Training,
@@ -41,7 +41,7 @@ CHARTER = Charter(
     features=Features(numeric=("level", "wind"), categorical=("moon",)),
     kpis=(Kpi(metric="roc_auc", at_least=0.6),),
     training=Training(trials=2, minimum_windows=2, timeout_s=600),
-    release=Release(resample_by="row", resamples=100),
+    release=ReleaseRules(resample_by="row", resamples=100),
     monitoring=Monitoring(minimum_rows=20, minimum_labels=20, minimum_effect=0.1),
     retraining=Retraining(cooldown_days=0),
 )

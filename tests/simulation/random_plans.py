@@ -29,7 +29,7 @@ RATES = Rates(
     stale=0.2,
 )
 LAGS = 0.3
-"""How often infer's look at the stages misses the newest."""
+"""How often infer's look at the releases misses the newest."""
 ROUNDS = 60
 """How long the world may work after each stimulus before the next one comes."""
 TOGETHER = (
@@ -112,9 +112,9 @@ def _twice(world: World) -> list[str]:
 
 
 def _ask_again(world: World, number: int) -> None:
-    """Clients go on asking, a few seconds apart, so that a process looks at the stages again and again.
+    """Clients go on asking, a few seconds apart, so that a process looks at the releases again and again.
 
-    What they ask has no id: asked again after a crash, of a process that sees an older stage, it is another prediction.
+    What they ask has no id: asked again after a crash, of a process that sees an older release, it is another prediction.
     """
     world.replica.lags = LAGS
     for turn in range(4):
@@ -161,11 +161,11 @@ def _unkept(world: World) -> list[str]:
 
 
 def _went_back(world: World) -> list[str]:
-    """No process that has served under an epoch serves under an earlier one."""
+    """No process that has served under an revision serves under an earlier one."""
     latest: dict[int, int] = {}
     wrong = []
-    for instance, epoch in world.epochs:
-        if epoch < latest.get(instance, 0):
-            wrong.append(f"process {instance} served under epoch {epoch} after {latest[instance]}")
-        latest[instance] = max(epoch, latest.get(instance, 0))
+    for instance, revision in world.revisions:
+        if revision < latest.get(instance, 0):
+            wrong.append(f"process {instance} served under revision {revision} after {latest[instance]}")
+        latest[instance] = max(revision, latest.get(instance, 0))
     return wrong

@@ -43,13 +43,13 @@ def upload(name: str, body: bytes, number: int) -> Step:
 
 
 def drop(world: World) -> None:
-    """A file that is known already is dropped by hand, under another name; sweep finds it."""
+    """A file that is known already is dropped by hand, under another name; reconcile finds it."""
     while (
         world.attempt("outside", lambda: world.landing.put_new(f"drops/{USECASE}/again.csv", MONTHS["2013-01"])) is None
     ):
         world.clock.advance(1.0)
     world.clock.advance(10.0)
-    world.tick("sweep")
+    world.tick("reconcile")
 
 
 def predict(number: int, first: int, count: int, *, named: bool = True) -> Step:
@@ -109,7 +109,7 @@ def ask(operation: str, number: int) -> Step:
 
 
 def lose_everything(world: World) -> None:
-    """A person asks for a training; its job is lost, and so is what the next job says: sweep finds both."""
+    """A person asks for a training; its job is lost, and so is what the next job says: reconcile finds both."""
     event = first_event(
         TrainingRequested(cause="person.tester", kind="person"),
         usecase=USECASE,
@@ -122,8 +122,8 @@ def lose_everything(world: World) -> None:
         pass
     world.jobs._due.clear()
     world.clock.advance(1000.0)
-    world.tick("sweep")
-    for function in ("sweep", "trigger"):
+    world.tick("reconcile")
+    for function in ("reconcile", "trigger"):
         world.work_on(function)
     world.run_job()
     world.queues["register"]._held.clear()
@@ -131,13 +131,13 @@ def lose_everything(world: World) -> None:
 
 
 def lose_request(world: World) -> None:
-    """A file is accepted, and what it asks for is lost: sweep finds the dataset that nobody decided on."""
+    """A file is accepted, and what it asks for is lost: reconcile finds the dataset that nobody decided on."""
     upload("january-again.csv", MONTHS["2013-01"].replace(b"new", b"full"), 13)(world)
     while world.work_on("validate"):
         pass
     world.queues["trigger"]._held.clear()
     world.clock.advance(1000.0)
-    world.tick("sweep")
+    world.tick("reconcile")
 
 
 def look_up_receipt(world: World) -> None:

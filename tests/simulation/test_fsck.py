@@ -116,11 +116,11 @@ def resign(world: World, body: bytes) -> None:
 
 
 def alter_decision(**fields: object) -> Plant:
-    """The gates' decision on a stage is about other models."""
+    """The gates' decision on a release is about other models."""
 
     def plant(world: World) -> None:
-        decision = msgspec.structs.replace(document(world, layout.STAGES).decision, **fields)
-        alter(layout.STAGES, decision=decision)(world)
+        decision = msgspec.structs.replace(document(world, layout.RELEASES).decision, **fields)
+        alter(layout.RELEASES, decision=decision)(world)
 
     return plant
 
@@ -135,9 +135,9 @@ def lose_a_drops_receipt(world: World) -> None:
     lose(layout.RECEIPTS, number)(world)
 
 
-def lose_a_refused_files_verdict(world: World) -> None:
-    number = next(number for number in range(9) if not document(world, layout.VERDICTS, number).accepted)
-    lose(layout.VERDICTS, number)(world)
+def lose_a_refused_files_validation(world: World) -> None:
+    number = next(number for number in range(9) if not document(world, layout.VALIDATIONS, number).accepted)
+    lose(layout.VALIDATIONS, number)(world)
 
 
 def number_a_key_twice(world: World) -> None:
@@ -146,9 +146,9 @@ def number_a_key_twice(world: World) -> None:
 
 
 def decide_a_cause_twice(world: World) -> None:
-    stage = document(world, layout.STAGES)
-    number = int(layout.STAGES.parse(place(world, layout.STAGES, -1))["number"]) + 1
-    world.system.put(layout.STAGES.key(usecase=USECASE, number=number_name(number)), encode(stage))
+    release = document(world, layout.RELEASES)
+    number = int(layout.RELEASES.parse(place(world, layout.RELEASES, -1))["number"]) + 1
+    world.system.put(layout.RELEASES.key(usecase=USECASE, number=number_name(number)), encode(release))
 
 
 def answer_twice(world: World) -> None:
@@ -168,8 +168,8 @@ def capture_of_a_newer_format(world: World) -> None:
 
 
 def document_of_a_newer_format(world: World) -> None:
-    key = place(world, layout.VERDICTS)
-    world.system.put(key, world.system._objects[key].body.replace(b"verdict/1", b"verdict/2"))
+    key = place(world, layout.VALIDATIONS)
+    world.system.put(key, world.system._objects[key].body.replace(b"validation/1", b"validation/2"))
 
 
 def lose_a_datasets_file(world: World) -> None:
@@ -215,21 +215,21 @@ PLANTS: list[tuple[str, str, Plant]] = [
     ("quarantined_files", "is not the one that came in", overwrite(layout.QUARANTINE, b"torn")),
     ("model_numbers", "has a model number already: models/tides/00000001.json", number_a_key_twice),
     ("dense_ledgers", "trainings/tides: the ledger has no entry 1 and goes on to 4", lose(layout.TRAININGS)),
-    ("dense_ledgers", "stages/tides: the ledger has no entry 2 and goes on to 4", lose(layout.STAGES, 1)),
+    ("dense_ledgers", "releases/tides: the ledger has no entry 2 and goes on to 4", lose(layout.RELEASES, 1)),
     ("hinted_entries", "the hint points to entry 99", overwrite(layout.HINTS, encode(Hint(number=99)))),
     ("intended_entries", "entry 99 was seen at the tail", overwrite(layout.INTENTS, encode(Intent(tail=99)))),
     ("known_ledgers", "hints/nowhere/", add("hints/nowhere/tides.json", Hint(number=0))),
     ("known_ledgers", "intents/nowhere/", add(f"intents/nowhere/tides/{NO_KEY}.json", Intent(tail=0))),
-    ("stage_causes", "model.1 is decided already in stages/tides/00000001.json", decide_a_cause_twice),
-    ("champion_history", "not the one that the history leads to", alter(layout.STAGES, -1, champion=1)),
-    ("champion_history", "not the one that the history leads to", alter(layout.STAGES, -1, champion=None)),
+    ("stage_causes", "model.1 is decided already in releases/tides/00000001.json", decide_a_cause_twice),
+    ("champion_history", "not the one that the history leads to", alter(layout.RELEASES, -1, champion=1)),
+    ("champion_history", "not the one that the history leads to", alter(layout.RELEASES, -1, champion=None)),
     ("rollback_models", "lead to model 2, which is missing", lose_end(layout.MODELS)),
     ("readable_captures", "not a capture file", overwrite(layout.PREDICTIONS, b"torn")),
     ("readable_captures", "written by a newer Tidegate", capture_of_a_newer_format),
     ("prediction_models", "is of model 99, which is missing", alter_predictions(model=99)),
-    ("prediction_epochs", "is of epoch 99, which is missing", alter_predictions(epoch=99)),
-    ("prediction_epochs", "is of epoch 4, which is missing", lose_end(layout.STAGES)),
-    ("prediction_epochs", "not of the champion of epoch 2", alter_predictions(epoch=2)),
+    ("prediction_revisions", "is of revision 99, which is missing", alter_predictions(epoch=99)),
+    ("prediction_revisions", "is of revision 4, which is missing", lose_end(layout.RELEASES)),
+    ("prediction_revisions", "not of the champion of revision 2", alter_predictions(epoch=2)),
     ("prediction_answers", "in the log twice", answer_twice),
     ("own_use_case", "'other' stands under 'tides'", alter(layout.RECEIPTS, usecase="other")),
     ("own_use_case", "'other' stands under 'tides'", alter(layout.CHARTERS, charter=FOREIGN_CHARTER)),
@@ -251,12 +251,12 @@ PLANTS: list[tuple[str, str, Plant]] = [
     ("charter_digests", "not the one that its digest names", alter(layout.CHARTERS, digest=f"sha256:{NO_KEY}")),
     ("contract_charters", "contracts/tides/00000001.json: the charter", lose_end(layout.CHARTERS)),
     ("contract_charters", "or lacks signatures", alter(layout.CHARTERS, signatures=())),
-    ("verdict_blobs", "its profile, blob", lose_blob(layout.VERDICTS, "profile_digest")),
-    ("verdict_contracts", "contract 99 is missing", alter(layout.VERDICTS, contract=99)),
-    ("receipt_verdicts", "its verdict is missing", lose_a_refused_files_verdict),
+    ("validation_blobs", "its profile, blob", lose_blob(layout.VALIDATIONS, "profile_digest")),
+    ("validation_contracts", "contract 99 is missing", alter(layout.VALIDATIONS, contract=99)),
+    ("receipt_validations", "its validation is missing", lose_a_refused_files_validation),
     ("dataset_blobs", "its file, blob", lose_a_datasets_file),
     ("dataset_blobs", "its profile, blob", lose_blob(layout.DATASETS, "profile_digest")),
-    ("dataset_verdicts", "its verdict is missing", lose(layout.VERDICTS)),
+    ("dataset_validations", "its validation is missing", lose(layout.VALIDATIONS)),
     ("dataset_contracts", "contract 1 is missing", lose_end(layout.CONTRACTS)),
     ("dataset_receipts", "the receipt of its upload is missing", alter(layout.DATASETS, receipt=NO_KEY)),
     ("training_specs", "granted without a spec and a key", alter(layout.TRAININGS, 1, spec=None)),
@@ -282,8 +282,8 @@ PLANTS: list[tuple[str, str, Plant]] = [
     ("result_blobs", "its reference, blob", lose_blob(layout.RESULTS, "reference_digest")),
     ("refusal_results", "the training result that it refuses", add(run(layout.REFUSALS), NO_REFUSAL)),
     ("model_results", "models/tides/00000001.json: the training result", lose(layout.RESULTS)),
-    ("stage_models", "its champion, model 99", alter(layout.STAGES, champion=99)),
-    ("stage_models", "its challenger, model 99", alter(layout.STAGES, challenger=99)),
+    ("stage_models", "its champion, model 99", alter(layout.RELEASES, champion=99)),
+    ("stage_models", "its challenger, model 99", alter(layout.RELEASES, challenger=99)),
     ("stage_models", "its candidate, model 99", alter_decision(model=99)),
     ("stage_models", "its rival, model 99", alter_decision(against=99)),
     ("window_models", "model 99 is missing", alter(layout.WINDOWS, model=99)),
@@ -296,7 +296,7 @@ PLANTS: list[tuple[str, str, Plant]] = [
     ("edge_nodes", "training.4 is missing", lose_end(layout.TRAININGS)),
     ("edge_nodes", "run.", lose_end(layout.TRAININGS)),
     ("edge_nodes", "model.2 is missing", lose_end(layout.MODELS)),
-    ("edge_nodes", "stage.4 is missing", lose_end(layout.STAGES)),
+    ("edge_nodes", "release.4 is missing", lose_end(layout.RELEASES)),
     ("edge_nodes", "upload.", lose(layout.RECEIPTS, 1)),
     ("edge_nodes", "window.m1-2013-03 is missing", lose(layout.WINDOWS)),
     ("edge_nodes", "alert.drift-m1-2013-03 is missing", lose(layout.ALERTS)),
@@ -310,8 +310,8 @@ HARMLESS: dict[str, Plant] = {
     "no hint": lose(layout.HINTS),
     "a person asked": lambda world: link(world.system, USECASE, "person.tester", "cause", "training.1"),
     "asked for by number": alter_predictions(epoch=0),
-    "a file that was never read": alter(layout.VERDICTS, contract=0),
-    "a receipt without verdict": alter(layout.RECEIPTS, verdict_key=None),
+    "a file that was never read": alter(layout.VALIDATIONS, contract=0),
+    "a receipt without validation": alter(layout.RECEIPTS, validation_key=None),
     "a result that was refused": refuse_a_result,
     "one blob more": lambda world: put_document_blob(world.system, NO_TRIAL),
 }
@@ -342,8 +342,8 @@ def test_what_is_harmless_is_not_found(name: str) -> None:
 def test_a_use_case_whose_first_model_was_refused_has_no_champion() -> None:
     world = finished()
     for _ in range(3):
-        lose(layout.STAGES, -1)(world)
-    alter(layout.STAGES, action="refuse", champion=None)(world)
+        lose(layout.RELEASES, -1)(world)
+    alter(layout.RELEASES, action="refuse", champion=None)(world)
     found = {finding.check for finding in world.check().findings}
     assert not found & {"champion_history", "rollback_models", "stage_models"}
 

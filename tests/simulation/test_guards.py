@@ -17,7 +17,7 @@ import shared.serving.sessions
 from functions.runtimes.dispatch import deliver, opened
 from shared.platform import Platform
 from shared.ports import Message
-from shared.serving.records import Stage
+from shared.serving.records import ReleaseDecision
 from tests.simulation import random_plans
 from tests.simulation.scenario import STEPS, begin, predict, release
 from tests.simulation.test_crashes import test_a_crash_at_any_operation_leaves_no_trace as crash_everywhere
@@ -78,7 +78,7 @@ def without_tail_probe(patch: pytest.MonkeyPatch, capsys: Any) -> None:
 
 
 def without_epoch_check(patch: pytest.MonkeyPatch, _: Any) -> None:
-    """A reader believes whatever stage it sees, an earlier one too."""
+    """A reader believes whatever release it sees, an earlier one too."""
     patch.setattr(shared.serving.sessions, "_refresh", _refresh_without_epoch_check)
     by_chance()
 
@@ -105,7 +105,7 @@ def test_the_simulation_turns_red(
 
 @pytest.mark.parametrize("guarded", [True, False])
 def test_no_process_goes_back_to_an_earlier_epoch(guarded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The epoch check: a reader that lags (a replica, a cache on the way) must not undo a release."""
+    """The revision check: a reader that lags (a replica, a cache on the way) must not undo a release."""
     world = begin()
     for name in ("upload of January", "upload of February, first training", "predictions, first batch"):
         _tell(world, name)
@@ -113,14 +113,14 @@ def test_no_process_goes_back_to_an_earlier_epoch(guarded: bool, monkeypatch: py
         _tell(world, name)
     world.clock.advance(10.0)
     predict(101, 0, 3)(world)
-    newest = world.epochs[-1][1]
+    newest = world.revisions[-1][1]
     assert newest == 2
 
-    def lagging(platform: Platform, usecase: str) -> tuple[int, Stage] | None:
-        stages = functions.infer.Ledger(platform.system, functions.infer.layout.STAGES, usecase, Stage)
-        return 1, stages.get(1).document
+    def lagging(platform: Platform, usecase: str) -> tuple[int, ReleaseDecision] | None:
+        releases = functions.infer.Ledger(platform.system, functions.infer.layout.RELEASES, usecase, ReleaseDecision)
+        return 1, releases.get(1).document
 
-    monkeypatch.setattr(functions.infer, "_read_stage", lagging)
+    monkeypatch.setattr(functions.infer, "_read_release", lagging)
     if not guarded:
         monkeypatch.setattr(shared.serving.sessions, "_refresh", _refresh_without_epoch_check)
     world.clock.advance(10.0)
@@ -138,6 +138,6 @@ def _tell(world: World, name: str) -> None:
 
 
 def _refresh_without_epoch_check(slot: Any, usecase: str, read_stage: Any, load: Any, now: float) -> None:
-    epoch, stage = read_stage(usecase)
-    slot.epoch = epoch
-    slot.model = msgspec.structs.replace(load(usecase, stage.champion), epoch=epoch)
+    revision, release = read_stage(usecase)
+    slot.revision = revision
+    slot.model = msgspec.structs.replace(load(usecase, release.champion), revision=revision)

@@ -8,8 +8,8 @@ import pytest
 
 import functions.validate
 from adapters.memory.faults import Decision
+from functions.reconcile import LONGEST_REPEAT_S
 from functions.runtimes import dispatch
-from functions.sweep import LONGEST_REPEAT_S
 from functions.train import MAX_ATTEMPTS
 from shared import layout
 from shared.data.records import Contract, Receipt
@@ -18,7 +18,7 @@ from shared.errors import IntegrityError, Unavailable
 from shared.events import TrainingRequested, UploadReceived, first_event
 from shared.pipeline.records import TrainingDecision, TrainingResult
 from shared.registry.ledger import Ledger
-from shared.serving.records import Stage
+from shared.serving.records import ReleaseDecision
 from shared.usecase.charter import Charter, CharterVersion, Features, Kpi, Monitoring, Signature
 from shared.usecase.effective import charters
 from tests.simulation.material import CHARTER, MONTHS, USECASE
@@ -52,7 +52,7 @@ def asked(world: World, name: str) -> TrainingDecision:
 @pytest.mark.parametrize(
     "charter",
     [
-        msgspec.structs.replace(CHARTER, kpis=(*CHARTER.kpis, Kpi(metric="accuracy", at_least=0.1, watched=True))),
+        msgspec.structs.replace(CHARTER, kpis=(*CHARTER.kpis, Kpi(metric="accuracy", at_least=0.1, monitored=True))),
         msgspec.structs.replace(CHARTER, monitoring=Monitoring(minimum_rows=20, minimum_effect=0.99)),
     ],
     ids=["one more KPI", "another limit"],
@@ -84,8 +84,8 @@ def test_an_upload_that_cannot_be_judged_does_not_flood_the_dead_letters(monkeyp
     STEPS["upload of January"](world)
     for _ in range(24 * 60):
         world.clock.advance(60.0)
-        world.tick("sweep")
-        for function in ("sweep", "validate"):
+        world.tick("reconcile")
+        for function in ("reconcile", "validate"):
             while world.work_on(function):
                 pass
     assert 2 <= len(world.queues["validate"]._dead) <= 15
@@ -108,8 +108,8 @@ def test_a_training_over_which_every_process_dies_is_given_up(monkeypatch: pytes
     monkeypatch.setattr("tests.simulation.world.remembered_train", dying)
     for _ in range(24 * 60):
         world.clock.advance(60.0)
-        world.tick("sweep")
-        for function in ("sweep", "trigger"):
+        world.tick("reconcile")
+        for function in ("reconcile", "trigger"):
             while world.work_on(function):
                 pass
         while world.run_job():
@@ -211,7 +211,7 @@ def _granted() -> World:
 
 
 def _champion(world: World) -> int | None:
-    tail = Ledger(world.system, layout.STAGES, USECASE, Stage).tail()
+    tail = Ledger(world.system, layout.RELEASES, USECASE, ReleaseDecision).tail()
     return tail.document.champion if tail else None
 
 

@@ -49,17 +49,17 @@ SETTINGS = Settings(
 SMALLEST_BODY = 1024
 """What the queue of predictions takes here, so that some of them go by claim check."""
 UNTIMED = ("hints/", "intents/", "acts/", "events/")
-"""What may differ between two runs that mean the same: leases, hints, and events that only sweep adds."""
+"""What may differ between two runs that mean the same: leases, hints, and events that only reconcile adds."""
 
 
 class Lagging:
-    """A replica of a store, as a cache on the way may be one: the newest stage may not have reached it yet."""
+    """A replica of a store, as a cache on the way may be one: the newest release may not have reached it yet."""
 
     def __init__(self, store: MemoryStore, seed: int) -> None:
         self._store = store
         self._chance = random.Random(seed)
         self.lags = 0.0
-        """How likely it is that a look does not see the newest stage."""
+        """How likely it is that a look does not see the newest release."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -77,9 +77,9 @@ class Lagging:
         return None if self._late(key) else self._store.head(key, **given)
 
     def _late(self, key: str) -> bool:
-        if not self.lags or not key.startswith(("stages/", "hints/stages/")):
+        if not self.lags or not key.startswith(("releases/", "hints/releases/")):
             return False
-        newest = max((each for each in self._store._objects if each.startswith("stages/")), default="")
+        newest = max((each for each in self._store._objects if each.startswith("releases/")), default="")
         return (key == newest or key.startswith("hints/")) and self._chance.random() < self.lags
 
 
@@ -103,12 +103,12 @@ class World(MemoryWorld):
         self.crashes = 0
         self.executions: Counter[str] = Counter()
         self.interruptions: Counter[str] = Counter()
-        self.epochs: list[tuple[int, int]] = []
+        self.revisions: list[tuple[int, int]] = []
         self.denied: list[str] = []
         self.failed: list[str] = []
         self.answers: list[tuple[int, bytes]] = []
         self.replica = Lagging(self.system, seed)
-        """What infer reads: its stages may be old, as behind a cache."""
+        """What infer reads: its releases may be old, as behind a cache."""
 
     def platform(self, function: str, instance: str = "") -> Platform:
         """Return the platform of one execution; its cache lives until the next crash."""
@@ -129,10 +129,10 @@ class World(MemoryWorld):
             cache=self.caches.setdefault(function, {}),
         )
 
-    def attempt(self, function: str, act: Callable[[], Any]) -> Any:
+    def attempt(self, function: str, effect: Callable[[], Any]) -> Any:
         """Do something as a function would; a crash starts all processes anew, an error gives the message back."""
         try:
-            return act()
+            return effect()
         except Crash:
             self.crashes += 1
             self.instance += 1
@@ -171,7 +171,7 @@ class World(MemoryWorld):
                     model = self.caches["infer"]["models"].current(
                         call.names["usecase"], _unread, _unread, self.clock.monotonic()
                     )
-                    self.epochs.append((self.instance, model.epoch))
+                    self.revisions.append((self.instance, model.revision))
                 return response
             self.clock.advance(1.0)
         raise AssertionError(f"{call.operation} got no answer; denied: {self.denied}, failed: {self.failed[-3:]}")
@@ -195,24 +195,24 @@ class World(MemoryWorld):
             self.clock.advance(1.0)
 
     def rest(self, rounds: int = MAX_ROUNDS, *, must: bool = True) -> None:
-        """Let everything run until nothing moves: messages, jobs, dead letters (a person redrives), sweeps.
+        """Let everything run until nothing moves: messages, jobs, dead letters (a person redrives), reconciles.
 
         Unless it `must` come to rest, the world goes on after so many rounds with whatever is still under way.
         """
-        quiet_sweeps = 0
+        quiet_reconciles = 0
         for _ in range(rounds):
             worked = self._work()
             if worked:
-                quiet_sweeps = quiet_sweeps if worked == {"sweep"} else 0
+                quiet_reconciles = quiet_reconciles if worked == {"reconcile"} else 0
                 continue
             if self._advance_to_next() or self._redrive():
                 continue
-            if quiet_sweeps == 2:
+            if quiet_reconciles == 2:
                 return
-            quiet_sweeps += 1
+            quiet_reconciles += 1
             self.clock.advance(PAST_ALL_LEASES_S)
-            self.tick("sweep")
-            self.work_on("sweep")
+            self.tick("reconcile")
+            self.work_on("reconcile")
         if must:
             raise AssertionError(f"the world does not come to rest: {self.denied[:3]}")
 
@@ -236,10 +236,10 @@ class World(MemoryWorld):
         return digest_of((kept + self.landing.digest() + self.capture.digest()).encode())
 
     def events(self) -> set[str]:
-        """Return the keys of the events on record that came from anything but sweep's findings."""
+        """Return the keys of the events on record that came from anything but reconcile's findings."""
         found = set()
         for key, stored in self.system._objects.items():
-            if key.startswith("events/") and decode(stored.body, Event).source != "/functions/sweep":
+            if key.startswith("events/") and decode(stored.body, Event).source != "/functions/reconcile":
                 found.add(key)
         return found
 

@@ -14,7 +14,7 @@ from adapters.urls import open_queues
 from localstack.emulators import Running
 from localstack.lossy_proxy import Exchange
 from shared.topology import MAX_RECEIVES, queue_names
-from tests.conformance.aws_rigs import PATIENCE_S, REGION, Bucket, account, back_door
+from tests.conformance.aws_rigs import REGION, TIMEOUT_S, Bucket, account, back_door
 from tests.refusals import sqs, xml
 from tests.simulation_clouds.clouds import (
     WAIT_S,
@@ -71,7 +71,7 @@ class Aws:
     def dead(self, name: str) -> list[str]:
         """Return ids by the emulator's own window into a queue, which changes nothing."""
         asked = urlencode({"account": self._account, "QueueUrl": self._urls[f"{name}-dead"]})
-        with urlopen(f"{self._running.url}/_ministack/sqs/messages?{asked}", timeout=PATIENCE_S) as answer:
+        with urlopen(f"{self._running.url}/_ministack/sqs/messages?{asked}", timeout=TIMEOUT_S) as answer:
             regions = json.load(answer)["messages"].get(self._account, {})
         return [str(each["MessageId"]) for queues in regions.values() for held in queues.values() for each in held]
 

@@ -1,6 +1,6 @@
 """What a simulation needs of a cloud: adapters through proxies, and a way behind them.
 
-What goes "direct" crosses no proxy: the driver's own doing (a message given back at once rather than after its loan),
+What goes "direct" crosses no proxy: the driver's own doing (a message given back at once rather than after its lease),
 what it must know to wait no longer than needed, and the judge's reading.
 """
 
@@ -13,7 +13,7 @@ from localstack.lossy_proxy import Exchange, LossyProxy, lossy_proxy
 from shared.ports import ObjectStore
 
 STORES = ("landing", "system", "capture")
-LOAN_S = 1.0
+LEASE_S = 1.0
 """The shortest that SQS and Azure lend for: what a lost answer has borrowed comes back after it."""
 WAIT_S = 0.1
 SETTLE_S = 0.002
@@ -51,7 +51,7 @@ class Cloud(Protocol):
         ...
 
     def wait(self) -> None:
-        """Let a little time pass, so that loans end."""
+        """Let a little time pass, so that leases end."""
         ...
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from adapters import patience
+from adapters import deadlines
 from tests.simulation_clouds.aws import aws
 from tests.simulation_clouds.azure import azure
 from tests.simulation_clouds.clouds import Fresh
@@ -34,6 +34,6 @@ def fresh(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     """
     for name in ("urllib3.connection", "azure"):
         monkeypatch.setattr(logging.getLogger(name), "level", logging.ERROR)
-    monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 0.01)
     with request.param(request.getfixturevalue) as making:
         yield making

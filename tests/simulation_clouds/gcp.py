@@ -1,6 +1,6 @@
 """Cloud Storage and Pub/Sub under a simulation: a bucket and topics of their own for each world.
 
-Pub/Sub's emulator has a clock that can be moved on: no loan is waited for.
+Pub/Sub's emulator has a clock that can be moved on: no lease is waited for.
 """
 
 import uuid
@@ -18,7 +18,7 @@ from localstack.lossy_grpc import GrpcExchange
 from localstack.lossy_grpc import refusal as grpc_refusal
 from localstack.lossy_proxy import Exchange
 from shared.topology import MAX_RECEIVES, queue_names
-from tests.conformance.gcp_rigs import PATIENCE_S, BackDoor
+from tests.conformance.gcp_rigs import TIMEOUT_S, BackDoor
 from tests.refusals import google
 from tests.simulation_clouds.clouds import (
     Fresh,
@@ -35,7 +35,7 @@ STORAGE: Refusals = {
     "busy": google("503 Service Unavailable"),
 }
 PUBSUB: Refusals = {"throttled": grpc_refusal(8, "too many"), "busy": grpc_refusal(14, "not now")}
-LOAN_S = 10
+LEASE_S = 10
 """What a pull lends for, until the adapter says otherwise: the service's least."""
 _LEAST_WAIT_S = 0.1
 
@@ -67,7 +67,7 @@ class Gcp:
     def held(self, name: str) -> int:
         """Return how many messages there are, lent ones included."""
         url = f"{self._pubsub.queue_url}/emulator/held/{PROJECT}/{self._prefix}{name}"
-        return len(requests.get(url, timeout=PATIENCE_S).json())
+        return len(requests.get(url, timeout=TIMEOUT_S).json())
 
     def lends(self, name: str) -> bool:
         """Return whether there are any, and let those come back that are lent."""
@@ -83,9 +83,9 @@ class Gcp:
         return [letter.id for letter in self.opened(direct=True).queues[name].dead_letters()]
 
     def wait(self) -> None:
-        """Move the emulator's clock past every loan."""
+        """Move the emulator's clock past every lease."""
         url = f"{self._pubsub.queue_url}/emulator/advance"
-        requests.post(url, params={"seconds": str(queue.LOOK_S + LOAN_S)}, timeout=PATIENCE_S).raise_for_status()
+        requests.post(url, params={"seconds": str(queue.LOOK_S + LEASE_S)}, timeout=TIMEOUT_S).raise_for_status()
 
     def _name(self, kind: str, name: str) -> str:
         return f"projects/{PROJECT}/{kind}/{self._prefix}{name}"
@@ -93,9 +93,9 @@ class Gcp:
     def _make(self, kind: str, name: str, **settings: Any) -> None:
         body = {"name": self._name(kind, name), **settings}
         if kind == "subscriptions":
-            body |= {"topic": self._name("topics", name), "ackDeadlineSeconds": LOAN_S}
+            body |= {"topic": self._name("topics", name), "ackDeadlineSeconds": LEASE_S}
         url = f"{self._pubsub.queue_url}/v1/{self._name(kind, name)}"
-        requests.put(url, json=body, timeout=PATIENCE_S).raise_for_status()
+        requests.put(url, json=body, timeout=TIMEOUT_S).raise_for_status()
 
 
 @contextmanager

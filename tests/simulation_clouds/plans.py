@@ -50,10 +50,10 @@ def run(
             if name not in TOGETHER[:-1]:
                 world.settle()
             if name in SWEPT:
-                world.sweep()
+                world.reconcile()
         world.faults.calm()
         world.clock.skew_s = 0.0
-        world.sweep()
+        world.reconcile()
         watch(world)
         world.rest(rounds)
         mirror = world.mirrored()

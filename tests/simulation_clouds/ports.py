@@ -53,13 +53,13 @@ class CloudPlan(FaultPlan):
         return self.network.counts + Counter(own) + self.arrived
 
     def operate(
-        self, place: str, op: str, resource: str, timeout_s: float, act: Callable[[float], Any]
+        self, place: str, op: str, resource: str, timeout_s: float, effect: Callable[[float], Any]
     ) -> tuple[Any, Decision | None]:
         """Return what an operation returns, and what the plan has decided for it. Raises: Crash; as the port."""
         decision = self.before(place, op, resource, timeout_s)
         with self.network.operation(self.operations, f"{place} {op} {resource[:80]}") as weather:
             try:
-                found = act(timeout_s if weather == "fair" else min(timeout_s, STORM_S))
+                found = effect(timeout_s if weather == "fair" else min(timeout_s, STORM_S))
             except TidegateError:
                 self._died(decision, weather, place, op, resource)
                 raise

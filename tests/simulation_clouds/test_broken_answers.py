@@ -17,7 +17,7 @@ from shared.ports import Created, Exists, Message
 from tests.simulation_clouds.clouds import Cloud, Fresh
 
 CUTS = 40
-LOAN_S = 300.0
+LEASE_S = 300.0
 BODY = b"body" * 20
 
 
@@ -68,19 +68,21 @@ def test_of_a_queue(fresh: Fresh) -> None:
             _broken(cloud, part)
             with pytest.raises(OutcomeUnknown):
                 send()
-        acknowledged = _lent(direct["trigger"]).receipt
+        acknowledged = _lent(direct["trigger"]).receipt_handle
         for _ in range(2):  # the second time there is nothing to acknowledge
             _broken(cloud, part)
             queues["trigger"].ack(acknowledged)
         _broken(cloud, part)
-        with suppress(OutcomeUnknown):  # Azure's new receipt was in what did not come
-            assert "None" not in str(queues["register"].extend(_lent(direct["register"]).receipt, LOAN_S))
+        with suppress(OutcomeUnknown):  # Azure's new receipt handle was in what did not come
+            assert "None" not in str(
+                queues["register"].change_visibility(_lent(direct["register"]).receipt_handle, LEASE_S)
+            )
         _broken(cloud, part)
         with suppress(Unsupported):
             assert queues["release"].depth()[0] == 1, cut
         direct["collect"].send_many([b"2", b"2"])
         _broken(cloud, part)
-        assert len(queues["collect"].receive(1, LOAN_S)) == 1, cut  # the other was lent for nothing
+        assert len(queues["collect"].receive(1, LEASE_S)) == 1, cut  # the other was lent for nothing
     _mend(cloud)
     # None was sent twice. A few never went: gRPC may find only then that its connection is gone.
     assert CUTS < cloud.held("validate") <= 2 * CUTS
@@ -89,11 +91,11 @@ def test_of_a_queue(fresh: Fresh) -> None:
 
 def _emptied(queue: QueueEnds) -> None:
     queue.send(b"0")
-    for message in queue.receive(1, LOAN_S):
-        queue.ack(message.receipt)
+    for message in queue.receive(1, LEASE_S):
+        queue.ack(message.receipt_handle)
 
 
 def _lent(queue: QueueEnds) -> Message:
     queue.send(b"1")
-    (message,) = queue.receive(1, LOAN_S)
+    (message,) = queue.receive(1, LEASE_S)
     return message

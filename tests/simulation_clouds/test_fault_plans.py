@@ -60,7 +60,7 @@ def test_faults_by_chance_break_nothing(
 def without_write_ids(patch: pytest.MonkeyPatch) -> None:
     """An "exists", and an answer that never came, are taken for our own write's success."""
 
-    def put_new(write: Any, standing: Any, deadline: Any) -> Created:
+    def put_new(write: Any, existing: Any, deadline: Any) -> Created:
         try:
             return Created(write("", deadline.left_s()))
         except (AlreadyExists, OutcomeUnknown):

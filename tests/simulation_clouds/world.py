@@ -21,14 +21,14 @@ from shared.serving.http import Call, Response
 from shared.topology import queue_names
 from tests.simulation.material import TRUST_ROOTS
 from tests.simulation.world import PAST_ALL_LEASES_S, World
-from tests.simulation_clouds.clouds import LOAN_S, STORES, Cloud
+from tests.simulation_clouds.clouds import LEASE_S, STORES, Cloud
 from tests.simulation_clouds.network import Chances, Network
 from tests.simulation_clouds.ports import CloudPlan, CloudQueue, CloudStore
 
 SMALLEST_BODY = 1024
 """What the queue of predictions takes here, so that some of them go by claim check."""
 WAITS = 2
-"""How often the story waits a little for a loan that a lost answer has begun, before it goes on without."""
+"""How often the story waits a little for a lease that a lost answer has begun, before it goes on without."""
 CALL_S = 10.0
 """How long a call may take, as its platform says."""
 
@@ -41,7 +41,7 @@ class CloudWorld(World):
         self.early = True
         self._waits = math.inf
         self.acknowledged: list[str] = []
-        """The receipts that clients were told of, for their uploads."""
+        """The receipt handles that clients were told of, for their uploads."""
         self.cloud = cloud
         self.direct = cloud.opened(direct=True)
         self.network = Network(seed, chances, cloud.refused)
@@ -64,30 +64,30 @@ class CloudWorld(World):
         """Send a request as a patient client does, who keeps what was acknowledged."""
         response = super().request(function, call)
         if call.operation == "upload" and response.status == 202:
-            self.acknowledged.append(msgspec.json.decode(response.body)["receipt"])
+            self.acknowledged.append(msgspec.json.decode(response.body)["receipt_handle"])
         return response
 
     def settle(self, waits: float = WAITS) -> None:
-        """Let everything run that moves by itself, and wait so often for a loan's end: the story goes on after it."""
+        """Let everything run that moves by itself, and wait so often for a lease's end: the story goes on after it."""
         self._waits = waits
         while self._work() or self._advance_to_next():
             pass
         self._waits = math.inf
 
-    def sweep(self) -> None:
-        """Let the schedule of sweep fire, long after whatever was under way."""
+    def reconcile(self) -> None:
+        """Let the schedule of reconcile fire, long after whatever was under way."""
         self.clock.advance(PAST_ALL_LEASES_S)
-        self.tick("sweep")
+        self.tick("reconcile")
         self.settle(math.inf)
 
     def work_on(self, function: str) -> bool:
         """Handle the messages of a queue that can be seen now; what was not handled to the end is given back."""
         if function not in self.faults.touched or not self._lends(function):
             return False
-        messages = self.attempt(function, lambda: self.queues[function].receive(10, LOAN_S))
+        messages = self.attempt(function, lambda: self.queues[function].receive(10, LEASE_S))
         for message in messages or ():
             if not self.attempt(function, lambda message=message: self._consume(function, message) or True):
-                self.direct.queues[function].extend(message.receipt, 0.0)
+                self.direct.queues[function].change_visibility(message.receipt_handle, 0.0)
         return bool(messages)
 
     def mirrored(self) -> World:
@@ -101,7 +101,7 @@ class CloudWorld(World):
         for name in self.queues:
             for _ in range(self.cloud.held(name) + len(self.cloud.dead(name))):
                 mirror.queues[name].send(b"left over")
-        for kept in ("executions", "interruptions", "denied", "failed", "answers", "epochs"):
+        for kept in ("executions", "interruptions", "denied", "failed", "answers", "revisions"):
             setattr(mirror, kept, getattr(self, kept))
         return mirror
 
@@ -121,13 +121,13 @@ class CloudWorld(World):
         return False
 
     def _advance_to_next(self) -> bool:
-        """Let the next thing come: what the network held back, a second copy, a loan's end. False: there is none."""
+        """Let the next thing come: what the network held back, a second copy, a lease's end. False: there is none."""
         if self.network.deliver():
             self.faults.touched |= set(self.queues)
         if self.faults.touched and self._waits > 0:
             self._waits -= 1
             self.cloud.wait()
-            self.clock.advance(LOAN_S)
+            self.clock.advance(LEASE_S)
             return True
         if not self.faults.copies:
             return False
@@ -150,7 +150,7 @@ class CloudWorld(World):
         try:
             self.queues[name].redrive(letter)
         except NotFound:  # an earlier look has it still, or has put it back and died
-            time.sleep(LOAN_S / 10)
+            time.sleep(LEASE_S / 10)
 
 
 class Mirror(World):

@@ -12,4 +12,4 @@ def test_the_demos_charter_is_good() -> None:
     charter = parse_charter(CHARTER.read_bytes(), CHARTER.name)
     assert set(charter.features.numeric) == set(NUMERIC)
     assert set(charter.features.categorical) == set(CATEGORICAL)
-    assert any(kpi.gates and kpi.watched for kpi in charter.kpis)
+    assert any(kpi.gates and kpi.monitored for kpi in charter.kpis)

@@ -20,7 +20,7 @@ from functions.runtimes.aws import events, http
 from functions.runtimes.dispatch import handler_of
 from functions.runtimes.environment import ADDRESS, FUNCTION
 from functions.runtimes.host import Host
-from functions.runtimes.incoming import Once
+from functions.runtimes.incoming import Lazy
 from functions.runtimes.landing import Landing
 from functions.runtimes.log import described
 from shared.errors import ConfigurationError, InvalidInput, TidegateError
@@ -30,7 +30,7 @@ UNKNOWN = (
     "this event is none that the function knows: it takes requests of payload format 2.0 (HTTP APIs, function URLs), "
     "batches of its SQS queue, and schedules of EventBridge"
 )
-the_host = Once(lambda: Host(os.environ, address=os.environ.get(ADDRESS, "")))
+the_host = Lazy(lambda: Host(os.environ, address=os.environ.get(ADDRESS, "")))
 
 
 class Context(Protocol):

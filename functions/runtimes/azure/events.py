@@ -92,8 +92,8 @@ def firing_of(function: str, status: Mapping[str, Any], period_s: float, now: fl
 
     Args: status: Last, Next and LastUpdated, empty where there is none. now: epoch s.
 
-    >>> firing_of("sweep", {"Next": "2026-01-01T00:01:00+00:00"}, 60, 0)[0]
-    'sweep 2026-01-01T00:01:00Z'
+    >>> firing_of("reconcile", {"Next": "2026-01-01T00:01:00+00:00"}, 60, 0)[0]
+    'reconcile 2026-01-01T00:01:00Z'
     """
     due = _epoch_s(status.get("Next"))
     if due is None:

@@ -26,7 +26,7 @@ from functions.runtimes.azure import http as ours
 from functions.runtimes.azure.apps import LANDING_QUEUE, QUEUE_CONNECTION
 from functions.runtimes.environment import ADDRESS, functions_of, settings_of
 from functions.runtimes.host import Host
-from functions.runtimes.incoming import Once
+from functions.runtimes.incoming import Lazy
 from functions.runtimes.landing import landing_of
 from functions.runtimes.log import described
 from shared.errors import ConfigurationError, InvalidInput
@@ -57,7 +57,7 @@ def build(environ: Mapping[str, str], making: Making | None = None) -> func.Func
     Raises: ConfigurationError: the environment is wrong, or the settings' queues are not Azure's.
     """
     settings = settings_of(environ)
-    host = Once(making or (lambda: Host(environ, address=_address(environ))))
+    host = Lazy(making or (lambda: Host(environ, address=_address(environ))))
     app = func.FunctionApp()
     functions = functions_of(environ)
     for route in ROUTES:

@@ -27,7 +27,7 @@ from functions.runtimes.environment import ADDRESS
 from functions.runtimes.gcp import events
 from functions.runtimes.gcp import http as ours
 from functions.runtimes.host import Host
-from functions.runtimes.incoming import Once
+from functions.runtimes.incoming import Lazy
 from functions.runtimes.landing import landing_of
 from functions.runtimes.log import StreamLog, described
 from shared.errors import InvalidInput
@@ -36,7 +36,7 @@ from shared.serving.problems import problem
 
 TIMEOUT = "CLOUD_RUN_TIMEOUT_SECONDS"
 """The service's own limit, where the deployment tells it."""
-the_host = Once(lambda: Host(os.environ, address=os.environ.get(ADDRESS, "")))
+the_host = Lazy(lambda: Host(os.environ, address=os.environ.get(ADDRESS, "")))
 
 
 @functions_framework.http

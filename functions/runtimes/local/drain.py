@@ -22,14 +22,14 @@ from functions.runtimes.placement import placed_here
 from shared.errors import NotFound, Unavailable
 
 Drained = Literal["at rest", "stopped", "out of time", "served elsewhere"]
-SWEEP = "sweep"
+SWEEP = "reconcile"
 POLL_S = 0.05
 
 
 def drain(home: Home, timeout_s: float, log: Log = no_log, *, stop: Callable[[], bool] = lambda: False) -> Drained:
     """Handle the home's messages and wait for its jobs until nothing moves, `stop` says so, or time is up.
 
-    Looks over everything once first (sweep), so that files dropped by hand are found too. Schedules do not run.
+    Looks over everything once first (reconcile), so that files dropped by hand are found too. Schedules do not run.
     Returns: "served elsewhere", and does nothing, where another worker works for this home.
     Raises: MissingDependency: what trains is not installed, so a training could not be granted for what it is.
         Unavailable: the home cannot be written.

@@ -4,7 +4,7 @@ A function that is placed on premises is fed this way by a landing store in a cl
 written since the watermark is told to `validate` as an upload. The watermark is the newest time of writing that was
 seen, less a margin for clocks and slow listings; within the margin it is remembered what was told. It may be lost:
 then all is told again, and validate knows by the receipts what it has judged. What a poll misses all the same (an
-object that its store dates by when a long upload began), sweep finds, wherever that runs.
+object that its store dates by when a long upload began), reconcile finds, wherever that runs.
 """
 
 import threading
@@ -94,7 +94,7 @@ class Poller:
 
 
 def needed(settings: Settings) -> bool:
-    """Return whether the landing store has to be polled for this place: on a disk, sweep sees what is whole."""
+    """Return whether the landing store has to be polled for this place: on a disk, reconcile sees what is whole."""
     here = any(function.name == "validate" for function in placed_here(settings))
     return here and not settings.stores.landing.startswith("file:")
 

@@ -49,8 +49,8 @@ def announced(home: Home, role: Role) -> Running | None:
 
 def withdraw(home: Home, role: Role) -> None:
     """Take this process's announcement away, unless another has replaced it."""
-    standing = announced(home, role)
-    if standing is not None and standing.pid == os.getpid():
+    existing = announced(home, role)
+    if existing is not None and existing.pid == os.getpid():
         (home.run / f"{role}.json").unlink(missing_ok=True)
 
 

@@ -66,7 +66,7 @@ def retry_after_s(error: BaseException, receive_count: int, spread: float) -> fl
 
 
 @dataclass
-class Loan:
+class Lease:
     """A message in hand since `began` (monotonic s); while it is `open` it is borrowed on, with `guard` held."""
 
     function: Function
@@ -76,10 +76,10 @@ class Loan:
     guard: threading.Lock = field(default_factory=threading.Lock)
     open: bool = True
     lost: bool = False
-    receipt: str = ""
+    receipt_handle: str = ""
 
     def __post_init__(self) -> None:
-        self.receipt = self.message.receipt
+        self.receipt_handle = self.message.receipt_handle
 
 
 class Worker:
@@ -106,8 +106,8 @@ class Worker:
         self._spread = spread
         self._functions = [function for function in functions if function.subscribes]
         self._poll = poll
-        self._loan_s = local.platform.settings.loan_s
-        self._loans: dict[int, Loan] = {}
+        self._lease_s = local.platform.settings.lease_s
+        self._leases: dict[int, Lease] = {}
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -116,7 +116,7 @@ class Worker:
         for function in self._functions:
             for number in range(function.concurrency):
                 self._spawn(f"{function.name}-{number}", self._work, function)
-        self._spawn("loans", self._keep_loans)
+        self._spawn("leases", self._keep_leases)
         self._spawn("jobs", self._every, RECOVER_EVERY_S, self._recover)
         self._spawn("measure", self._every, MEASURE_EVERY_S, self._measure)
         if self._poll is not None:
@@ -147,7 +147,7 @@ class Worker:
         failures = 0
         while not self._stop.is_set():
             try:
-                received = consumer.receive(1, self._loan_s, wait_s=WAIT_S)
+                received = consumer.receive(1, self._lease_s, wait_s=WAIT_S)
                 failures = 0
             except Exception as error:
                 failures += 1
@@ -155,13 +155,13 @@ class Worker:
                 self._stop.wait(retry_after_s(TransientError(""), min(failures, 4), self._spread()))
                 continue
             for message in received:
-                self._handle(Loan(function, message, consumer, time.monotonic()))
+                self._handle(Lease(function, message, consumer, time.monotonic()))
 
-    def _handle(self, loan: Loan) -> None:
-        message, name = loan.message, loan.function.name
+    def _handle(self, lease: Lease) -> None:
+        message, name = lease.message, lease.function.name
         fields: dict[str, object] = {"function": name, "received": message.receive_count}
         error: Exception | None = None
-        self._loans[id(loan)] = loan  # one step, for all threads to see
+        self._leases[id(lease)] = lease  # one step, for all threads to see
         try:
             event = opened(name, message.body, self._platform)
             fields |= {"event": event.id, "type": event.type, "usecase": event.usecase}
@@ -169,50 +169,50 @@ class Worker:
         except Exception as failure:
             error = failure
         finally:
-            with loan.guard:
-                loan.open = False
-            del self._loans[id(loan)]
-        fields["duration_ms"] = round((time.monotonic() - loan.began) * 1000, 1)
+            with lease.guard:
+                lease.open = False
+            del self._leases[id(lease)]
+        fields["duration_ms"] = round((time.monotonic() - lease.began) * 1000, 1)
         try:
             if error is None:
-                if not loan.consumer.ack(loan.receipt):
-                    fields["note"] = "the loan had lapsed; it is delivered again"
+                if not lease.consumer.ack(lease.receipt_handle):
+                    fields["note"] = "the lease had lapsed; it is delivered again"
                 if fields["type"] != ScheduleTicked.TYPE:  # those would fill the log with nothing
                     self._log("handled", **fields)
             else:
                 pause_s = retry_after_s(error, message.receive_count, self._spread())
-                loan.consumer.extend(loan.receipt, pause_s)
+                lease.consumer.change_visibility(lease.receipt_handle, pause_s)
                 self._log("failed", **fields, **described(error), retry_in_s=round(pause_s, 2))
-        except Exception as failure:  # the loan lapses, and the message comes back
+        except Exception as failure:  # the lease lapses, and the message comes back
             self._log("cannot settle", **fields, **described(failure))
 
-    def _keep_loans(self) -> None:
-        """Borrow on what is in hand, three times a loan, until nothing is and the worker stops."""
+    def _keep_leases(self) -> None:
+        """Borrow on what is in hand, three times a lease, until nothing is and the worker stops."""
         due = time.monotonic()
-        while self._loans or not self._stop.is_set():
+        while self._leases or not self._stop.is_set():
             if time.monotonic() >= due:
-                due = time.monotonic() + self._loan_s / 3
-                for loan in list(self._loans.values()):
-                    self._extend(loan)
-            time.sleep(min(POLL_S, self._loan_s / 6))
+                due = time.monotonic() + self._lease_s / 3
+                for lease in list(self._leases.values()):
+                    self._extend(lease)
+            time.sleep(min(POLL_S, self._lease_s / 6))
 
-    def _extend(self, loan: Loan) -> None:
-        name, limit_s = loan.function.name, loan.function.timeout_s
-        if time.monotonic() - loan.began > limit_s:
+    def _extend(self, lease: Lease) -> None:
+        name, limit_s = lease.function.name, lease.function.timeout_s
+        if time.monotonic() - lease.began > limit_s:
             self._log("overdue", function=name, timeout_s=limit_s)
             self._overdue()
             return
-        with loan.guard:
-            if not loan.open or loan.lost:
+        with lease.guard:
+            if not lease.open or lease.lost:
                 return
             try:
-                receipt = loan.consumer.extend(loan.receipt, self._loan_s)
-                loan.lost = receipt is None
-                loan.receipt = receipt or loan.receipt
+                receipt_handle = lease.consumer.change_visibility(lease.receipt_handle, self._lease_s)
+                lease.lost = receipt_handle is None
+                lease.receipt_handle = receipt_handle or lease.receipt_handle
             except Exception as error:
                 self._log("cannot extend", function=name, **described(error))
-        if loan.lost:
-            self._log("loan lost", function=name)
+        if lease.lost:
+            self._log("lease lost", function=name)
 
     def _recover(self) -> None:
         self._local.recover_jobs()

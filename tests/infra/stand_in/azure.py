@@ -81,7 +81,7 @@ class OnAzurite(Kind):
         service = self.client(properties["accountName"])
         listed = service.list_queues() if isinstance(service, QueueServiceClient) else service.list_containers()
         if properties[self.key] not in [each.name for each in listed]:
-            self.standing.pop(id_, None)
+            self.existing.pop(id_, None)
             return None
         return super().read(id_, properties)
 

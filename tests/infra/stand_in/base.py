@@ -51,7 +51,7 @@ class Kind:
         self.replaces = frozenset(replaces)
         self.outputs = outputs
         self.id_of = id_of
-        self.standing: dict[str, Properties] = {}
+        self.existing: dict[str, Properties] = {}
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
 
@@ -71,25 +71,25 @@ class Kind:
         """Make one. Args: name: its logical name. Returns: its id, and all that is known of it. Raises: Refused."""
         with self._lock:
             id_ = self.id_of(inputs) if self.id_of else f"{name}-{next(self._numbers)}"
-            if id_ in self.standing:
+            if id_ in self.existing:
                 raise Refused(f"{id_} is there already")
-            self.standing[id_] = {**inputs, **self.outputs(id_, inputs)}
-            return id_, self.standing[id_]
+            self.existing[id_] = {**inputs, **self.outputs(id_, inputs)}
+            return id_, self.existing[id_]
 
     def read(self, id_: str, properties: Properties) -> Properties | None:
         """Return what there is, None where there is none."""
-        return self.standing.get(id_)
+        return self.existing.get(id_)
 
     def update(self, id_: str, before: Properties, inputs: Properties) -> Properties:
         """Change one to these inputs. Returns: all that is known of it."""
-        if id_ not in self.standing:
+        if id_ not in self.existing:
             raise Refused(f"{id_} is not there")
-        self.standing[id_] = {**inputs, **self.outputs(id_, inputs)}
-        return self.standing[id_]
+        self.existing[id_] = {**inputs, **self.outputs(id_, inputs)}
+        return self.existing[id_]
 
     def delete(self, id_: str, properties: Properties) -> None:
         """Remove one; it may be gone."""
-        self.standing.pop(id_, None)
+        self.existing.pop(id_, None)
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,9 @@ class StandIn:
         """Return the variable that lets the engine find it."""
         return {"PULUMI_DEBUG_PROVIDERS": f"{self.package}:{self.port}"}
 
-    def standing(self) -> dict[str, list[str]]:
+    def existing(self) -> dict[str, list[str]]:
         """Return type -> ids of what is kept in memory and still there."""
-        return {token: sorted(kind.standing) for token, kind in self.kinds.items() if kind.standing}
+        return {token: sorted(kind.existing) for token, kind in self.kinds.items() if kind.existing}
 
 
 @contextmanager

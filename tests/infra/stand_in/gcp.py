@@ -35,7 +35,7 @@ class Bucket(Kind):
         try:
             ask(f"{self.url}/storage/v1/b/{id_}")
         except Refused:
-            self.standing.pop(id_, None)
+            self.existing.pop(id_, None)
             return None
         return super().read(id_, properties)
 
@@ -66,7 +66,7 @@ class OnPubSub(Kind):
         try:
             ask(f"{self.url}/v1/{id_}")
         except Refused:
-            self.standing.pop(id_, None)
+            self.existing.pop(id_, None)
             return None
         return super().read(id_, properties)
 

@@ -19,12 +19,12 @@ from localstack.lambda_host import bootstrap
 from shared.settings import Settings, Stores
 from shared.topology import MAX_RECEIVES, queue_names
 from tests.conformance.aws_rigs import REGION, SECRET, account
-from tests.runtimes.clouds import PATIENCE_S, environ, on_disk
+from tests.runtimes.clouds import TIMEOUT_S, environ, on_disk
 
 HANDLER = "functions.runtimes.aws.main.handler"
 ACCOUNT = "000000000000"
 ROLE = "arn:aws:iam::{account}:role/any"
-TIMEOUT_S = 30
+FUNCTION_TIMEOUT_S = 30
 VISIBILITY_S = 1
 """Of queues whose messages are to come again soon; a deployment's is six times the function's limit."""
 T = TypeVar("T")
@@ -118,7 +118,7 @@ class Cloud:
             Handler=handler,
             Role=ROLE.format(account=self.account),
             Code={"ZipFile": bootstrap(self.emulators)},
-            Timeout=TIMEOUT_S,
+            Timeout=FUNCTION_TIMEOUT_S,
             MemorySize=512,
             Environment={"Variables": {**environ(function, self.settings), **environment}},
         )
@@ -207,7 +207,7 @@ def cloud(running: Running, emulators: Path, folder: Path) -> Iterator[Cloud]:
 
 def until(found: Callable[[], T], explain: Callable[[], str] = lambda: "") -> T:
     """Return what `found` returns once that is true. Raises: AssertionError: it never is."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while not (value := found()):
         assert time.monotonic() < deadline, explain()[-4000:]
         time.sleep(0.1)

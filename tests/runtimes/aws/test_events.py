@@ -33,7 +33,7 @@ from tests.runtimes.aws.documented import (
 )
 
 LANDING = Landing(BUCKET)
-EVENT = encode(first_event(ScheduleTicked(function="sweep"), usecase="-", source="/test", origin="t", at=0.0))
+EVENT = encode(first_event(ScheduleTicked(function="reconcile"), usecase="-", source="/test", origin="t", at=0.0))
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_an_object_event_reaches_the_function_by_its_key(hosted: Make, monkeypat
 
 @pytest.mark.parametrize("event", [RULE_FIRED, SCHEDULE_FIRED, configured()])
 def test_a_schedule_fires_once_however_often_it_is_told(hosted: Make, event: dict[str, Any]) -> None:
-    stack = hosted("sweep")
+    stack = hosted("reconcile")
     for _ in range(2):
         assert handle(stack.host, event, Invocation()) is None
     assert failed(handle(stack.host, batch(json.dumps(event)), Invocation())) == []
@@ -146,7 +146,7 @@ def test_a_function_takes_only_what_it_was_made_for(hosted: Make) -> None:
 )
 def test_all_else_is_a_clear_error(hosted: Make, event: Any) -> None:
     with pytest.raises(InvalidInput, match="none that the function knows"):
-        handle(hosted("sweep").host, event, Invocation())
+        handle(hosted("reconcile").host, event, Invocation())
 
 
 def test_a_request_is_answered_under_the_invocations_id(hosted: Make) -> None:

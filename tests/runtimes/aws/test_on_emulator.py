@@ -49,8 +49,8 @@ def echo(stack: Cloud) -> tuple[str, Path]:
     """Return the name of a deployed function that keeps its events, fed by its queue, and the folder where it does."""
     folder = stack.folder / "echo"
     folder.mkdir()
-    name = stack.deploy("sweep", ECHO, ECHO_FOLDER=str(folder))
-    stack.map_queue("sweep", name, batch_size=1)
+    name = stack.deploy("reconcile", ECHO, ECHO_FOLDER=str(folder))
+    stack.map_queue("reconcile", name, batch_size=1)
     return name, folder
 
 
@@ -66,7 +66,7 @@ def system(stack: Cloud) -> ObjectStore:
 def test_objects_travel_as_they_are_read(stack: Cloud, echo: tuple[str, Path]) -> None:
     _, folder = echo
     stack.make_bucket("told")
-    stack.notify("told", "sweep")
+    stack.notify("told", "reconcile")
     landing = landing_in_s3(f"s3://{stack.bucket('told')}/in")
 
     def meanings(event: Mapping[str, Any]) -> list[Any]:
@@ -83,7 +83,7 @@ def test_objects_travel_as_they_are_read(stack: Cloud, echo: tuple[str, Path]) -
 @pytest.mark.parametrize("body", [b"\x00\xff", b"a\r\nb", b"base64:AA==", b'{"text": "\xc3\xa9"}'])
 def test_messages_travel_as_the_adapter_sends_them(stack: Cloud, echo: tuple[str, Path], body: bytes) -> None:
     _, folder = echo
-    open_queues(stack.settings.queues, ("sweep",))["sweep"].send(body)
+    open_queues(stack.settings.queues, ("reconcile",))["reconcile"].send(body)
 
     def is_it(event: Mapping[str, Any]) -> bool:
         return any(meaning_of(record_of(each).body, Landing("")) == Letter(body) for each in records_of(event) or ())
@@ -155,7 +155,7 @@ def test_of_ten_messages_nine_succeed_and_the_poison_is_dead_lettered(stack: Clo
         for n in range(10)
     ]
     first, *good = [encode(event).decode() for event in events]
-    stack.send("collect", first)  # so that the function is warm, and done within the queue's short loan
+    stack.send("collect", first)  # so that the function is warm, and done within the queue's short lease
     stack.map_queue("collect", stack.deploy("collect"))
     until(lambda: stack.waiting("collect") == 0, stack.log)
     stack.send("collect", *good[:4], "poison", *good[4:])

@@ -74,9 +74,9 @@ def test_a_batch_and_a_schedule_are_handled(lambda_runtime: Path, settings: Sett
         output = collect.server.output()
     assert output.count('"message":"handled"') == 2
     assert output.count('"message":"message comes again"') == 1
-    with function(HANDLER, lambda_runtime, environ("sweep", settings)) as sweep:
+    with function(HANDLER, lambda_runtime, environ("reconcile", settings)) as reconcile:
         for event in (SCHEDULE_FIRED, configured()):
-            result = sweep.invoke(event)
+            result = reconcile.invoke(event)
             assert (result.payload, result.is_error) == (None, False)
 
 

@@ -131,18 +131,20 @@ STATUS = {
 
 
 def test_a_firing_has_the_same_name_each_time_it_is_told() -> None:
-    first = firing_of("sweep", STATUS, 60, now=1_769_839_200.3)
-    assert first == ("sweep 2026-01-31T06:00:00Z", 1_769_839_200.0)
-    assert firing_of("sweep", STATUS, 60, now=1_769_849_999.0) == first  # past due, an hour later
-    assert firing_of("sweep", {**STATUS, "Next": "2026-01-31T07:00:00+01:00"}, 60, now=0.0) == first
-    assert firing_of("sweep", {**STATUS, "Next": "2026-01-31T06:00:00"}, 60, now=0.0) == first
+    first = firing_of("reconcile", STATUS, 60, now=1_769_839_200.3)
+    assert first == ("reconcile 2026-01-31T06:00:00Z", 1_769_839_200.0)
+    assert firing_of("reconcile", STATUS, 60, now=1_769_849_999.0) == first  # past due, an hour later
+    assert firing_of("reconcile", {**STATUS, "Next": "2026-01-31T07:00:00+01:00"}, 60, now=0.0) == first
+    assert firing_of("reconcile", {**STATUS, "Next": "2026-01-31T06:00:00"}, 60, now=0.0) == first
     assert firing_of("monitor", STATUS, 60, now=1_769_839_200.3) != first
 
 
 @pytest.mark.parametrize("status", [{}, {"Next": None}, {"Next": "0001-01-01T00:00:00+00:00"}, {"Next": "soon"}])
 def test_without_a_status_a_firing_is_named_by_its_period(status: dict[str, Any]) -> None:
-    assert firing_of("sweep", status, 5, now=1_769_839_203.9) == ("sweep 2026-01-31T06:00:00Z", 1_769_839_200.0)
-    assert firing_of("sweep", status, 5, now=1_769_839_205.0) != firing_of("sweep", status, 5, now=1_769_839_204.9)
+    assert firing_of("reconcile", status, 5, now=1_769_839_203.9) == ("reconcile 2026-01-31T06:00:00Z", 1_769_839_200.0)
+    assert firing_of("reconcile", status, 5, now=1_769_839_205.0) != firing_of(
+        "reconcile", status, 5, now=1_769_839_204.9
+    )
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_a_message_has_the_functions_time() -> None:
 def test_a_failure_is_raised_without_its_words() -> None:
     host = Recorder()
     with pytest.raises(DeliveryFailed) as failed:
-        functions("sweep", host)["timer-sweep"](SimpleNamespace(schedule_status=None))
+        functions("reconcile", host)["timer-reconcile"](SimpleNamespace(schedule_status=None))
     assert "KeyError" in str(failed.value)
     assert "somebody" not in str(failed.value)
     assert failed.value.__suppress_context__
@@ -92,6 +92,6 @@ def test_what_nobody_can_read_is_logged_and_raised_without_its_words() -> None:
 
 
 def test_a_schedule_of_nought_is_none() -> None:
-    never = settings(queues="azq://lake/tidegate-", sweep_every_s=0.0)
-    app = build(environ("sweep", never), Recorder)  # type: ignore[arg-type]
-    assert [function.get_function_name() for function in app.get_functions()] == ["queue-sweep"]
+    never = settings(queues="azq://lake/tidegate-", reconcile_every_s=0.0)
+    app = build(environ("reconcile", never), Recorder)  # type: ignore[arg-type]
+    assert [function.get_function_name() for function in app.get_functions()] == ["queue-reconcile"]

@@ -101,14 +101,14 @@ def test_a_message_that_is_no_event_ends_as_a_dead_letter_too(account: Account, 
 
 
 def test_a_timer_that_is_told_twice_is_the_same_event(running: Running) -> None:
-    sweep = running("sweep")
+    reconcile = running("reconcile")
     last = "2026-01-31T05:59:00.0012345+00:00"
     status = {"Last": last, "Next": "2026-01-31T06:00:00+00:00", "LastUpdated": last}
-    assert sweep.host.fire("timer-sweep", status)
-    assert sweep.host.fire("timer-sweep", status)
-    assert sweep.host.fire("timer-sweep", {**status, "Next": "2026-01-31T06:01:00+00:00"})
-    assert sweep.host.fire("timer-sweep")
-    first, second, third, fourth = (line["event"] for line in sweep.lines("handled")[-4:])
+    assert reconcile.host.fire("timer-reconcile", status)
+    assert reconcile.host.fire("timer-reconcile", status)
+    assert reconcile.host.fire("timer-reconcile", {**status, "Next": "2026-01-31T06:01:00+00:00"})
+    assert reconcile.host.fire("timer-reconcile")
+    first, second, third, fourth = (line["event"] for line in reconcile.lines("handled")[-4:])
     assert first == second
     assert len({first, third, fourth}) == 3
 
@@ -165,9 +165,9 @@ def test_an_app_has_the_triggers_of_its_functions_and_no_others(account: Account
         "landing-validate": f"{account.prefix}landing",
     }
     assert {binding["connection"] for binding in validate.values()} == {QUEUE_CONNECTION}
-    assert {name: binding["type"] for name, binding in triggers("sweep").items()} == {
-        "queue-sweep": "queueTrigger",
-        "timer-sweep": "timerTrigger",
+    assert {name: binding["type"] for name, binding in triggers("reconcile").items()} == {
+        "queue-reconcile": "queueTrigger",
+        "timer-reconcile": "timerTrigger",
     }
     assert set(triggers("uploads")) == {
         *("http-upload", "http-uploadByPost", "http-receipt"),

@@ -52,7 +52,7 @@ WRITTEN = {
 SCHEDULED = {
     "user-agent": "Google-Cloud-Scheduler",
     "x-cloudscheduler": "true",
-    "x-cloudscheduler-jobname": "tidegate-sweep",
+    "x-cloudscheduler-jobname": "tidegate-reconcile",
     "x-cloudscheduler-scheduletime": "2026-01-31T06:00:00Z",
 }
 
@@ -108,12 +108,12 @@ def test_a_landing_store_elsewhere_hears_nothing_of_a_bucket() -> None:
 def test_a_firing_has_the_same_name_each_time_it_is_told() -> None:
     first = heard(SCHEDULED, b"", LANDING)
     assert first == heard({**SCHEDULED, "x-cloudscheduler-scheduletime": "2026-01-31T07:00:00+01:00"}, b"?", LANDING)
-    assert first == Ticked("tidegate-sweep 2026-01-31T06:00:00Z", 1_769_839_200.0)
+    assert first == Ticked("tidegate-reconcile 2026-01-31T06:00:00Z", 1_769_839_200.0)
     assert first != heard({**SCHEDULED, "x-cloudscheduler-scheduletime": "2026-01-31T06:01:00Z"}, b"", LANDING)
 
 
 def test_a_schedule_may_publish_instead() -> None:
-    body = push(attributes={"tidegate-tick": "sweep"}, publishTime="2026-01-31T06:00:00.5Z")
+    body = push(attributes={"tidegate-tick": "reconcile"}, publishTime="2026-01-31T06:00:00.5Z")
     assert heard(JSON, body, LANDING) == Ticked("pubsub 7", 1_769_839_200.5)
 
 
@@ -134,8 +134,12 @@ def test_a_schedule_may_publish_instead() -> None:
         (JSON, push(attributes={"a": 1}), "body"),
         (JSON, push(attributes={"eventType": "OBJECT_FINALIZE", "bucketId": "lake"}), "attributes"),
         (JSON, push(attributes={**WRITTEN, "objectId": ""}), "attributes"),
-        (JSON, push(attributes={"tidegate-tick": "sweep"}), "publishTime"),
-        (JSON, push(attributes={"tidegate-tick": "sweep"}, messageId="", publishTime="2026-01-01T00:00Z"), "messageId"),
+        (JSON, push(attributes={"tidegate-tick": "reconcile"}), "publishTime"),
+        (
+            JSON,
+            push(attributes={"tidegate-tick": "reconcile"}, messageId="", publishTime="2026-01-01T00:00Z"),
+            "messageId",
+        ),
         ({**BINARY, "ce-specversion": "0.3"}, push(data="e30="), "specversion"),
         ({**BINARY, "ce-type": "google.cloud.storage.object.v1.finalized"}, push(data="e30="), "type"),
         (*structured(type="another"), "type"),

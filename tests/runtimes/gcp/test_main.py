@@ -10,7 +10,7 @@ from werkzeug.test import EnvironBuilder
 from functions.runtimes.gcp import main
 from functions.runtimes.gcp.http import target_of
 from functions.runtimes.host import Host
-from functions.runtimes.incoming import Once
+from functions.runtimes.incoming import Lazy
 from shared.errors import ConfigurationError, InvalidInput, PermissionDenied, Throttled, Unavailable
 from tests.runtimes.clouds import environ, on_disk
 
@@ -30,7 +30,7 @@ def host(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Host
     def make(functions: str) -> Host:
         made = Host(environ(functions, on_disk(tmp_path)))
         monkeypatch.setattr(made, "log", lambda message, **fields: None)
-        monkeypatch.setattr(main, "the_host", Once(lambda: made))
+        monkeypatch.setattr(main, "the_host", Lazy(lambda: made))
         return made
 
     return make
@@ -78,17 +78,17 @@ def test_whatever_fails_is_not_acknowledged_and_keeps_its_words_to_itself(
 def test_a_firing_reaches_the_function_of_the_service(
     host: Callable[[str], Host], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = host("sweep")
+    made = host("reconcile")
     seen: list[tuple[object, ...]] = []
     monkeypatch.setattr(made, "tick", lambda *given: seen.append(given))
     assert main.event(asked(**SCHEDULED)).status_code == 204
-    assert seen == [("sweep", "j 2026-01-31T06:00:00Z", 1_769_839_200.0, 60.0)]
+    assert seen == [("reconcile", "j 2026-01-31T06:00:00Z", 1_769_839_200.0, 60.0)]
 
 
 def test_a_service_of_two_functions_cannot_hear(
     host: Callable[[str], Host], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    host("sweep,validate")
+    host("reconcile,validate")
     assert main.event(asked(PUSH)).status_code == 500
     assert "several functions" in capsys.readouterr().err
 

@@ -18,7 +18,7 @@ from localstack.pubsub_push import envelope, push
 from shared.ports import ObjectStore
 from shared.settings import Settings, Stores
 from shared.topology import MAX_RECEIVES, queue_names
-from tests.runtimes.clouds import GOOD, PATIENCE_S, bearer, environ, on_disk, receipts, sign_off, until
+from tests.runtimes.clouds import GOOD, TIMEOUT_S, bearer, environ, on_disk, receipts, sign_off, until
 from tests.runtimes.gcp.serving import Served, served
 from tests.simulation.material import USECASE
 
@@ -51,7 +51,7 @@ class Project:
         """Write an object by plain HTTP, as an outsider's tool does."""
         url = f"{self.storage.url}/upload/storage/v1/b/{self.prefix}{bucket}/o"
         asked = {"uploadType": "media", "name": name}
-        requests.post(url, params=asked, data=body, timeout=PATIENCE_S).raise_for_status()
+        requests.post(url, params=asked, data=body, timeout=TIMEOUT_S).raise_for_status()
 
     def publish(self, topic: str, *messages: dict[str, Any]) -> None:
         self._post(self.path("topics", topic) + ":publish", {"messages": list(messages)})
@@ -70,10 +70,10 @@ class Project:
         self._put(path, {"name": path, "topic": self.path("topics", topic), "ackDeadlineSeconds": 60, **more})
 
     def _put(self, path: str, body: dict[str, Any]) -> None:
-        requests.put(f"{self.broker.queue_url}/v1/{path}", json=body, timeout=PATIENCE_S).raise_for_status()
+        requests.put(f"{self.broker.queue_url}/v1/{path}", json=body, timeout=TIMEOUT_S).raise_for_status()
 
     def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        answer = requests.post(f"{self.broker.queue_url}/v1/{path}", json=body, timeout=PATIENCE_S)
+        answer = requests.post(f"{self.broker.queue_url}/v1/{path}", json=body, timeout=TIMEOUT_S)
         answer.raise_for_status()
         said: dict[str, Any] = answer.json()
         return said
@@ -89,7 +89,7 @@ def project(
         made.storage = storage
         for name in BUCKETS:
             bucket = {"name": made.prefix + name}
-            requests.post(f"{storage.url}/storage/v1/b", json=bucket, timeout=PATIENCE_S).raise_for_status()
+            requests.post(f"{storage.url}/storage/v1/b", json=bucket, timeout=TIMEOUT_S).raise_for_status()
         made.settings = on_disk(
             tmp_path_factory.mktemp("gcp"),
             stores=Stores(**{name: f"gs://{made.prefix}{name}/in?endpoint={storage.url}" for name in BUCKETS}),

@@ -176,10 +176,13 @@ def test_what_nobody_can_read_is_not_acknowledged_and_says_why(validate: Served)
 
 
 def test_a_schedule_fires_and_fires_again_as_the_same(given: Settings) -> None:
-    with served("event", environ("sweep", given)) as sweep, scheduling([Job("tick", sweep.url)]) as scheduler:
+    with (
+        served("event", environ("reconcile", given)) as reconcile,
+        scheduling([Job("tick", reconcile.url)]) as scheduler,
+    ):
         assert [scheduler.fire("tick", 1_769_839_200.0) for _ in range(2)] == [True, True]
         assert scheduler.fire("tick", 1_769_839_260.0)
-        first, second, third = sweep.lines("handled")
+        first, second, third = reconcile.lines("handled")
     assert first["event"] == second["event"] != third["event"]
     assert first["type"] == "io.tidegate.schedule.ticked"
 

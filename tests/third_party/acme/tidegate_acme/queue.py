@@ -43,13 +43,15 @@ class AcmeQueue:
         return found
 
     def ack(self, receipt: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> bool:
-        """Remove the message of the latest loan."""
+        """Remove the message of the latest lease."""
         with transaction(self._path, "ack", self._name, timeout_s) as connection:
             gone = connection.execute("DELETE FROM messages WHERE receipt = ? AND NOT dead", (receipt,))
             return gone.rowcount == 1
 
-    def extend(self, receipt: str, visibility_s: float, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> str | None:
-        """Let the latest loan end later."""
+    def change_visibility(
+        self, receipt: str, visibility_s: float, *, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> str | None:
+        """Let the latest lease end later."""
         check_visibility(visibility_s)
         with transaction(self._path, "extend", self._name, timeout_s) as connection:
             change = "UPDATE messages SET visible_at = ? WHERE receipt = ? AND NOT dead"

@@ -1,4 +1,4 @@
-"""What watches the stack itself: logs with a retention, alarms on poison and on failures, mail for them, a workbook."""
+"""Monitoring of the stack itself: logs with a retention, alarms on poison and on failures, mail for them, a workbook."""
 
 import json
 import uuid
@@ -9,7 +9,7 @@ import pulumi_azure_native.applicationinsights as applicationinsights
 import pulumi_azure_native.monitor as monitor
 import pulumi_azure_native.operationalinsights as operationalinsights
 
-from infra.components import Platform, Watch
+from infra.components import Monitoring, Platform
 from infra.configuration import Configuration
 
 _LEAST_LOG_DAYS, _MOST_LOG_DAYS = 30, 730
@@ -24,7 +24,7 @@ class Watching:
         self, platform: Platform, configuration: Configuration, group: pulumi.Input[str], tags: dict[str, str]
     ) -> None:
         self._configuration, self._group, self._tags = configuration, group, tags
-        self._part = Watch("watch", platform)
+        self._part = Monitoring("monitoring", platform)
         self._within = pulumi.ResourceOptions(parent=self._part)
         days = min(max(configuration.retention_days.logs, _LEAST_LOG_DAYS), _MOST_LOG_DAYS)
         self.workspace = operationalinsights.Workspace(

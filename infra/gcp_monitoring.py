@@ -1,4 +1,4 @@
-"""What watches the stack itself: alerts on dead letters and on failing services, mail for them, one dashboard."""
+"""Monitoring of the stack itself: alerts on dead letters and on failing services, mail for them, one dashboard."""
 
 import json
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 import pulumi_gcp as gcp
 
-from infra.components import Platform, Watch
+from infra.components import Monitoring, Platform
 from infra.configuration import Configuration
 from infra.gcp_functions import Functions
 from infra.gcp_queues import Queues
@@ -17,9 +17,9 @@ _REQUESTS = "run.googleapis.com/request_count"
 _LATENCIES = "run.googleapis.com/request_latencies"
 
 
-def watch(platform: Platform, configuration: Configuration, queues: Queues, functions: Functions) -> None:
+def monitoring(platform: Platform, configuration: Configuration, queues: Queues, functions: Functions) -> None:
     """Declare alerts and dashboard."""
-    part = Watch("watch", platform)
+    part = Monitoring("monitoring", platform)
     within = pulumi.ResourceOptions(parent=part)
     channels: list[pulumi.Input[str]] = []
     if configuration.alarm_address:

@@ -1,13 +1,13 @@
 """Acts: done under a lease by one holder at a time, again where nobody can know, and not without end."""
 
 from adapters.memory.world import MemoryWorld
-from shared.registry.acts import perform
+from shared.registry.effects import perform
 
 LEASE_S = 120.0
 
 
 class Doer:
-    """A world in which one act is done; `done` counts it."""
+    """A world in which one effect is done; `done` counts it."""
 
     def __init__(self) -> None:
         self.world = MemoryWorld()
@@ -21,7 +21,7 @@ class Doer:
             key="a" * 64,
             holder=holder,
             lease_s=lambda attempt: LEASE_S * attempt,
-            act=self._act,
+            effect=self._act,
         )
 
     def _act(self) -> None:

@@ -1,4 +1,4 @@
-"""What watches the stack itself: alarms on dead letters and on failing functions, mail for them, one dashboard."""
+"""Monitoring of the stack itself: alarms on dead letters and on failing functions, mail for them, one dashboard."""
 
 import json
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ import pulumi_aws as aws
 
 from infra.aws_functions import Functions
 from infra.aws_queues import Queues
-from infra.components import Platform, Watch
+from infra.components import Monitoring, Platform
 from infra.configuration import Configuration
 from shared.topology import Function
 
 _PERIOD_S = 300
 
 
-def watch(
+def monitoring(
     platform: Platform,
     configuration: Configuration,
     functions: Sequence[Function],
@@ -24,7 +24,7 @@ def watch(
     made: Functions,
 ) -> None:
     """Declare alarms and dashboard: a queue tells by its dead letters, what has none by its errors."""
-    part = Watch("watch", platform)
+    part = Monitoring("monitoring", platform)
     within = pulumi.ResourceOptions(parent=part)
     actions: list[pulumi.Input[str]] = []
     if configuration.alarm_address:

@@ -1,8 +1,8 @@
-"""sweep: finds what was missed, whoever missed it, and says it again; all that hears it stands being told twice.
+"""reconcile: finds what was missed, whoever missed it, and says it again; all that hears it stands being told twice.
 
 Uploads without a receipt (an object event that never came, a file dropped by hand), datasets and deployed train units
 that nobody decided to train on or not, grants whose job never claimed them or died, results that were never registered,
-and the lineage of stages that somebody set by a request and did not live to record.
+and the lineage of releases that somebody set by a request and did not live to record.
 """
 
 from collections.abc import Iterator
@@ -22,11 +22,11 @@ from shared.events import (
 from shared.layout import attempt_name
 from shared.pipeline.records import Claim, TrainingDecision, TrainingResult
 from shared.platform import Emit, Outcome, Platform
-from shared.registry.acts import Act, perform
 from shared.registry.blob import read_document
+from shared.registry.effects import Effect, perform
 from shared.registry.ledger import Ledger
-from shared.serving.records import ModelVersion, Stage
-from shared.serving.stages import link_stage
+from shared.serving.records import ModelVersion, ReleaseDecision
+from shared.serving.releases import link_release
 
 REPEAT_S = 30.0
 LONGEST_REPEAT_S = 6 * 3600.0
@@ -106,10 +106,10 @@ def _trainings(usecase: str, platform: Platform) -> Iterator[Emit]:
 
 
 def _link_stages(usecase: str, platform: Platform) -> None:
-    """Write the edges of the stages that this process has not seen yet; those that are there stay as they are."""
-    seen = platform.cache.setdefault("stages", {})
-    for entry in Ledger(platform.system, layout.STAGES, usecase, Stage).entries(after=seen.get(usecase, 0)):
-        link_stage(platform.system, entry)
+    """Write the edges of the releases that this process has not seen yet; those that are there stay as they are."""
+    seen = platform.cache.setdefault("releases", {})
+    for entry in Ledger(platform.system, layout.RELEASES, usecase, ReleaseDecision).entries(after=seen.get(usecase, 0)):
+        link_release(platform.system, entry)
         seen[usecase] = entry.number
 
 
@@ -119,11 +119,11 @@ def _in_hand(usecase: str, key: str, platform: Platform) -> bool:
     attempt = 1
     while True:
         name = attempt_name(attempt)
-        act = read_document(platform.system, layout.ACTS.key(function="trigger", key=key, attempt=name), Act)
+        effect = read_document(platform.system, layout.EFFECTS.key(function="trigger", key=key, attempt=name), Effect)
         claim = read_document(platform.system, layout.CLAIMS.key(usecase=usecase, key=key, attempt=name), Claim)
-        if act is None and claim is None:
+        if effect is None and claim is None:
             return False
-        if any(lease is not None and lease.leased_until > now for lease in (act, claim)):
+        if any(lease is not None and lease.leased_until > now for lease in (effect, claim)):
             return True
         attempt += 1
 
@@ -143,11 +143,11 @@ def _due(origin: str, tick: str, platform: Platform) -> bool:
     perform(
         platform.system,
         platform.clock,
-        function="sweep",
+        function="reconcile",
         key=digest_of_parts(origin),
         holder=tick,
         lease_s=repeat_after_s,
-        act=say,
+        effect=say,
     )
     return due
 

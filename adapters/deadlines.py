@@ -1,6 +1,6 @@
 """How long an adapter goes on trying: deadlines, and repeating what certainly was not done.
 
-SDKs fix their patience per client and go on for 4 to 600 s (docs/decisions/0001). So every SDK here sends once, and
+SDKs fix their timeout per client and go on for 4 to 600 s (docs/decisions/0001). So every SDK here sends once, and
 what may be repeated is repeated by `persist`, within the deadline of the very call.
 """
 
@@ -72,13 +72,13 @@ def pause_s(attempt: int, advised_s: float | None, spread: float) -> float:
     return max(advised_s or 0.0, spread * min(LONGEST_PAUSE_S, FIRST_PAUSE_S * GROWTH ** min(attempt - 1, _STEPS)))
 
 
-def fitting_s(left_s: float, patiences_s: Sequence[float]) -> float:
-    """Return the longest of the patiences, which rise, that fits; the first where none does.
+def fitting_s(left_s: float, timeouts_s: Sequence[float]) -> float:
+    """Return the longest of the timeouts, which rise, that fits; the first where none does.
 
     >>> fitting_s(29.9, (0.5, 20.0, 40.0)), fitting_s(0.01, (0.5, 20.0, 40.0))
     (20.0, 0.5)
     """
-    return max((each for each in patiences_s if each <= left_s), default=patiences_s[0])
+    return max((each for each in timeouts_s if each <= left_s), default=timeouts_s[0])
 
 
 def persist(
