@@ -143,7 +143,7 @@ def test_messages_are_sent_and_received_by_an_identity(
     queue = AzureQueue(AZURE_ACCOUNT, name, endpoint=azure_with_identities.queue_url)
     queue.send(b"hello")
     [message] = queue.receive(1, visibility_s=30, wait_s=5)
-    assert (message.body, queue.ack(message.receipt)) == (b"hello", True)
+    assert (message.body, queue.ack(message.receipt_handle)) == (b"hello", True)
 
 
 @pytest.mark.parametrize(

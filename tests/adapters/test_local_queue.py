@@ -34,7 +34,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 while messages := queue.receive(3, 60.0):
     for message in messages:
-        assert queue.ack(message.receipt handle)
+        assert queue.ack(message.receipt_handle)
         print(message.body.decode())
 """
 

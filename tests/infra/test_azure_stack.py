@@ -137,7 +137,7 @@ def test_conditions_name_the_action_the_paths_and_how_they_are_listed() -> None:
     assert f"@Resource[{blobs}:path] StringLike 'runs/*/*/result.json'" in text
     assert f"@Request[{blobs}:prefix] StringStartsWith 'runs/'" in text
     assert text.count("(") == text.count(")")
-    added = condition_of(f"{blobs}/add/action", ["acts/*/*/*.json", "edges/*/*/*"], [])
+    added = condition_of(f"{blobs}/add/action", ["effects/*/*/*.json", "edges/*/*/*"], [])
     assert added.count("StringLike") == 2
     assert "Blob.List" not in added
 

@@ -51,5 +51,5 @@ def test_the_same_holder_takes_a_new_lease_where_its_own_has_lapsed() -> None:
         doer.perform("same")
         assert not doer.perform("other"), number
         doer.world.clock.advance(LEASE_S / 2)
-    attempts = [info.key[-9:-5] for info in doer.world.system.list("acts/")]
+    attempts = [info.key[-9:-5] for info in doer.world.system.list("effects/")]
     assert attempts == ["0001", "0002", "0003"]

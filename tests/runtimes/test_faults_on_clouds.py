@@ -37,7 +37,7 @@ queue = open_queues(host.platform.settings.queues, ["validate"])["validate"]
 (message,) = queue.receive(1, {lease_s}, wait_s={wait_s})
 host.receive("validate", message.body)
 os.kill(os.getpid(), signal.SIGKILL)
-queue.ack(message.receipt)
+queue.ack(message.receipt_handle)
 """
 FILES = {"first.csv": MONTHS["2013-01"], "second.csv": MONTHS["2013-02"], "damaged.csv": DAMAGED}
 
@@ -65,7 +65,7 @@ def test_a_function_killed_between_effect_and_acknowledgement_is_told_again_to_n
     (again,) = queue.receive(1, LEASE_S, wait_s=WAIT_S)
     assert again.receive_count == 2
     Host(environ("validate", stack)).receive("validate", again.body)
-    assert queue.ack(again.receipt)
+    assert queue.ack(again.receipt_handle)
     assert everything(stack) == before
     check(stack)
 
@@ -78,7 +78,7 @@ def test_messages_that_come_twice_and_in_any_order_end_as_they_would_otherwise(s
         queue.send(body)
         (message,) = queue.receive(1, LEASE_S, wait_s=WAIT_S)
         host.receive("validate", message.body)
-        assert queue.ack(message.receipt)
+        assert queue.ack(message.receipt_handle)
     system = open_store(stack.stores.system)
     assert len(receipts(system)) == len(FILES)
     assert len(list(system.list(f"quarantine/{USECASE}/"))) == 1
@@ -94,7 +94,7 @@ def test_a_function_whose_clock_is_an_hour_off_judges_the_same(stack: Settings, 
         host = Host(environ("validate", stack))
         (message,) = queue.receive(1, LEASE_S, wait_s=WAIT_S)
         host.receive("validate", message.body)
-        assert queue.ack(message.receipt)
+        assert queue.ack(message.receipt_handle)
     right = everything(stack)
     Host(environ("validate", stack)).receive("validate", message.body)
     assert everything(stack) == right

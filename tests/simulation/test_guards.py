@@ -63,7 +63,7 @@ def without_ack_after_send(patch: pytest.MonkeyPatch, capsys: Any) -> None:
     """A message is acknowledged before its events are sent."""
 
     def consume(world: World, function: str, message: Message) -> None:
-        world.queues[function].ack(message.receipt)
+        world.queues[function].ack(message.receipt_handle)
         platform = world.platform(function)
         deliver(function, opened(function, message.body, platform), platform)
 

@@ -48,7 +48,7 @@ SETTINGS = Settings(
 )
 SMALLEST_BODY = 1024
 """What the queue of predictions takes here, so that some of them go by claim check."""
-UNTIMED = ("hints/", "intents/", "acts/", "events/")
+UNTIMED = ("hints/", "intents/", "effects/", "events/")
 """What may differ between two runs that mean the same: leases, hints, and events that only reconcile adds."""
 
 
@@ -259,7 +259,7 @@ class World(MemoryWorld):
     def _consume(self, function: str, message: Message) -> None:
         platform = self.platform(function)
         dispatch.deliver(function, dispatch.opened(function, message.body, platform), platform)
-        self.queues[function].ack(message.receipt)
+        self.queues[function].ack(message.receipt_handle)
 
     def run_job(self) -> bool:
         """Run the first job that is to be started. Returns whether there was one."""
