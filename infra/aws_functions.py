@@ -49,7 +49,7 @@ class Functions:
         parts = {function.name: FunctionPart(f"function-{function.name}", platform) for function in callable_}
         logs = {name: self._log(name, part) for name, part in parts.items()}
         if MEASURED in logs and not configuration.ports.metrics:
-            self._places = msgspec.structs.replace(places, measurements=logs[MEASURED].arn)
+            self._places = msgspec.structs.replace(places, metrics_log=logs[MEASURED].arn)
         for function in callable_:
             self._make(function, parts[function.name], logs[function.name])
         for tick in plan.ticks(configuration, callable_):
@@ -114,7 +114,7 @@ class Functions:
             assume_role_policy=pulumi.Output.json_dumps(assumed_by(SCHEDULER)),
             opts=within,
         )
-        statement = {"Sid": "Call", "Effect": "Allow", "Action": ["lambda:InvokeFunction"], "Resource": [arn]}
+        statement = {"Sid": "InvokeFunction", "Effect": "Allow", "Action": ["lambda:InvokeFunction"], "Resource": [arn]}
         rights = aws.iam.RolePolicy(
             f"{tick.function}-schedule",
             name="call",

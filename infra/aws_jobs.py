@@ -144,7 +144,7 @@ class Jobs:
         image = self._configuration.job_image.partition("@")[0]
         statements: list[Any] = [
             {
-                "Sid": "Log",
+                "Sid": "WriteLogs",
                 "Effect": "Allow",
                 "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
                 "Resource": [self._log.arn.apply(lambda arn: f"{arn}:*")],
@@ -152,9 +152,14 @@ class Jobs:
         ]
         if repository := ecr_repository(image):
             actions = ["ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage"]
-            statements.append({"Sid": "Image", "Effect": "Allow", "Action": actions, "Resource": [repository]})
+            statements.append({"Sid": "PullImage", "Effect": "Allow", "Action": actions, "Resource": [repository]})
             # ECR's only action that knows no resource.
-            login = {"Sid": "Login", "Effect": "Allow", "Action": ["ecr:GetAuthorizationToken"], "Resource": ["*"]}
+            login = {
+                "Sid": "GetRegistryToken",
+                "Effect": "Allow",
+                "Action": ["ecr:GetAuthorizationToken"],
+                "Resource": ["*"],
+            }
             statements.append(login)
         aws.iam.RolePolicy(
             "jobs-start",

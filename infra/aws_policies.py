@@ -1,10 +1,12 @@
-"""What a function's role may do, as statements of IAM: its grants, and no action or resource besides.
+"""The IAM statements of each function's role: its grants in shared.topology, and nothing else.
 
-Where S3 cannot say it as narrowly: a read of a key that is not there is answered 404 only to whoever may list, so that
-a role may list the buckets it reads, by the prefixes of its families; the request that asks without any prefix passes
-as well, and shows names of keys (Amazon S3 User Guide, "GetObject", "Permissions"). Keys are created where nothing
-stands, and never replaced, hints excepted: writes must carry If-None-Match (Amazon S3 User Guide, "Enforce conditional
-writes on Amazon S3 buckets").
+S3 cannot express two of the grants exactly.
+
+- S3 answers 404 for an absent key only to a role that may list; without that right it answers 403 (Amazon S3 User
+  Guide, "GetObject", "Permissions"). A role may therefore list the prefixes of the families that it reads. A list
+  request without a prefix passes too, and shows the names of keys.
+- Objects are created only where none exists, and never replaced, except hints. A write must therefore carry
+  If-None-Match (Amazon S3 User Guide, "Enforce conditional writes on Amazon S3 buckets").
 """
 
 from collections.abc import Mapping
@@ -23,11 +25,11 @@ _VERSION = "2012-10-17"
 
 
 class Places(msgspec.Struct, frozen=True, kw_only=True):
-    """The ARNs on which rights are given; what a stack does not have itself is not there.
+    """The ARNs that statements name. A port that another account provides has no ARN here.
 
-    `definitions`, `job_roles`: function -> its task definition, without the revision, and the roles of its tasks.
-    `key`: of the key that encrypts what is stored, "" for S3's own. `measurements`: of the log group that metrics are
-    read from.
+    `definitions`, `job_roles`: function -> its task definition without the revision, and the roles of its tasks.
+    `key`: the KMS key that encrypts the buckets, "" for S3's own. `metrics_log`: the log group that metrics are read
+    from.
     """
 
     buckets: Mapping[StoreName, Any] = {}
@@ -37,11 +39,11 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
     cluster: Any = None
     job_roles: Mapping[str, Any] = {}
     key: str = ""
-    measurements: Any = None
+    metrics_log: Any = None
 
 
 def assumed_by(service: str) -> Statement:
-    """Return the policy that lets a service take a role."""
+    """Return the trust policy that lets a service assume a role."""
     return {
         "Version": _VERSION,
         "Statement": [{"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}],
@@ -49,7 +51,7 @@ def assumed_by(service: str) -> Statement:
 
 
 def policy_of(function: Function, places: Places, log_group: Any, *, called: bool) -> pulumi.Output[str]:
-    """Return a role's policy as JSON. Args: called: by its queue, and not as a job, which hears nothing."""
+    """Return a role's policy as JSON. Args: called: the function consumes its queue; a job does not."""
     statements: Any = pulumi.Output.all(places=msgspec.structs.asdict(places), log_group=log_group).apply(
         lambda known: document(statements_of(function, Places(**known["places"]), known["log_group"], called=called))
     )
@@ -57,21 +59,23 @@ def policy_of(function: Function, places: Places, log_group: Any, *, called: boo
 
 
 def document(statements: list[Statement]) -> Statement:
-    """Return a policy of these statements."""
+    """Return a policy document with these statements."""
     return {"Version": _VERSION, "Statement": statements}
 
 
 def statements_of(function: Function, places: Places, log_group: str, *, called: bool) -> list[Statement]:
-    """Return the statements of a function's role. Args: places: all known by now. log_group: its ARN."""
+    """Return the statements of a function's role. Args: places: resolved ARNs. log_group: its ARN."""
     found = [*_stores(function, places), *_queues(function, places, called), *_jobs(function, places)]
     arns = [places.secrets[name] for name in function.secrets if places.secrets.get(name)]
     if arns:
-        found.append(_allow("Secrets", ["secretsmanager:GetSecretValue"], arns))
+        found.append(_allow("ReadSecrets", ["secretsmanager:GetSecretValue"], arns))
     if places.key and places.buckets:
-        found.append(_allow("Key", ["kms:Decrypt", "kms:GenerateDataKey"], [places.key]))
-    if function.measures and places.measurements:
-        found.append(_allow("Measure", ["logs:FilterLogEvents"], [places.measurements, f"{places.measurements}:*"]))
-    found.append(_allow("Log", ["logs:CreateLogStream", "logs:PutLogEvents"], [f"{log_group}:*"]))
+        found.append(_allow("UseStorageKey", ["kms:Decrypt", "kms:GenerateDataKey"], [places.key]))
+    if function.measures and places.metrics_log:
+        found.append(
+            _allow("ReadMetricsLog", ["logs:FilterLogEvents"], [places.metrics_log, f"{places.metrics_log}:*"])
+        )
+    found.append(_allow("WriteLogs", ["logs:CreateLogStream", "logs:PutLogEvents"], [f"{log_group}:*"]))
     return found
 
 
@@ -80,21 +84,21 @@ def _stores(function: Function, places: Places) -> list[Statement]:
     objects = {each: f"{places.buckets[each.store]}/{each.pattern}" for each in access}
     found: list[Statement] = []
     if read := [arn for each, arn in objects.items() if each.read]:
-        found.append(_allow("Read", ["s3:GetObject"], read))
+        found.append(_allow("ReadObjects", ["s3:GetObject"], read))
     if created := [arn for each, arn in objects.items() if each.create and not each.replace]:
         found.append(
-            _allow("Create", ["s3:PutObject"], created) | {"Condition": {"Null": {"s3:if-none-match": "false"}}}
+            _allow("CreateObjects", ["s3:PutObject"], created) | {"Condition": {"Null": {"s3:if-none-match": "false"}}}
         )
         found.append(
-            _allow("CreateInParts", ["s3:PutObject"], created)
+            _allow("CreateObjectsInParts", ["s3:PutObject"], created)
             | {"Condition": {"Bool": {"s3:ObjectCreationOperation": "false"}}}
         )
     if replaced := [arn for each, arn in objects.items() if each.replace]:
-        found.append(_allow("Replace", ["s3:PutObject"], replaced))
+        found.append(_allow("ReplaceHints", ["s3:PutObject"], replaced))
     for store in dict.fromkeys(each.store for each in access):
         prefixes = [f"{each.prefix}*" for each in access if each.store == store]
         found.append(
-            _allow(f"List{store.title()}", ["s3:ListBucket"], [places.buckets[store]])
+            _allow(f"List{store.title()}Objects", ["s3:ListBucket"], [places.buckets[store]])
             | {"Condition": {"StringLikeIfExists": {"s3:prefix": prefixes}}}
         )
     return found
@@ -103,10 +107,10 @@ def _stores(function: Function, places: Places) -> list[Statement]:
 def _queues(function: Function, places: Places, called: bool) -> list[Statement]:
     found = []
     if sent := [places.queues[name] for name in plan.sends_to(function) if name in places.queues]:
-        found.append(_allow("Send", ["sqs:GetQueueUrl", "sqs:SendMessage"], sent))
+        found.append(_allow("SendMessages", ["sqs:GetQueueUrl", "sqs:SendMessage"], sent))
     if called and function.name in places.queues:
         actions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"]
-        found.append(_allow("Consume", actions, [places.queues[function.name]]))
+        found.append(_allow("ConsumeQueue", actions, [places.queues[function.name]]))
     return found
 
 
@@ -117,8 +121,8 @@ def _jobs(function: Function, places: Places) -> list[Statement]:
     on_cluster = {"Condition": {"ArnEquals": {"ecs:cluster": places.cluster}}}
     roles = [arn for name in submitted for arn in places.job_roles[name]]
     return [
-        _allow("Submit", ["ecs:RunTask"], [f"{places.definitions[name]}:*" for name in submitted]) | on_cluster,
-        _allow("PassRole", ["iam:PassRole"], list(dict.fromkeys(roles)))
+        _allow("SubmitJobs", ["ecs:RunTask"], [f"{places.definitions[name]}:*" for name in submitted]) | on_cluster,
+        _allow("PassJobRoles", ["iam:PassRole"], list(dict.fromkeys(roles)))
         | {"Condition": {"StringEquals": {"iam:PassedToService": TASKS}}},
     ]
 

@@ -99,7 +99,7 @@ class Queues:
         if bucket_arn:
             statements.append(
                 {
-                    "Sid": "Bucket",
+                    "Sid": "SendBucketEvents",
                     "Effect": "Allow",
                     "Principal": {"Service": "s3.amazonaws.com"},
                     "Action": "sqs:SendMessage",
@@ -117,7 +117,7 @@ class Queues:
 
 def _tls_only(arn: pulumi.Input[str]) -> dict[str, Any]:
     return {
-        "Sid": "TlsOnly",
+        "Sid": "DenyWithoutTls",
         "Effect": "Deny",
         "Principal": "*",
         "Action": "sqs:*",

@@ -126,7 +126,7 @@ def _tls_only(arn: str) -> dict[str, Any]:
         "Version": "2012-10-17",
         "Statement": [
             {
-                "Sid": "TlsOnly",
+                "Sid": "DenyWithoutTls",
                 "Effect": "Deny",
                 "Principal": "*",
                 "Action": "s3:*",

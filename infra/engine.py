@@ -1,9 +1,8 @@
-"""Pulumi's engine, driven: the `pulumi` command, and one stack of the one program that can be previewed, brought up,
-compared with what is there, and taken down.
+"""Pulumi's engine through its Automation API: the `pulumi` command, and the operations on one stack.
 
-The state is where PULUMI_BACKEND_URL says, else in a folder of this machine (`stacks_folder`). Secrets in it are
-encrypted by PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE; a stack whose state is here and that has
-neither gets a passphrase of its own, in a file beside it that only its owner reads.
+The state is where PULUMI_BACKEND_URL says, else in a folder of this machine (`stacks_folder`). Secrets in the state are
+encrypted with PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE. Where neither is set and the state is on this
+machine, a passphrase is generated into a file beside the state that only its owner can read.
 """
 
 import json
@@ -18,100 +17,89 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from infra.configuration import NAMESPACE, read_configuration
-from shared.errors import ConfigurationError, MissingDependency, TidegateError, Unavailable
+from infra.failures import PASSPHRASE, PASSPHRASE_FILE, Failures
+from shared.errors import ConfigurationError, MissingDependency
 
 if TYPE_CHECKING:
     from pulumi import automation as auto
 
 PROJECT = "tidegate"
 BACKEND = "PULUMI_BACKEND_URL"
-PASSPHRASE, PASSPHRASE_FILE = "PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"
 ROOT = Path(__file__).resolve().parents[1]
-_REMEDIES = {
-    r"BucketAlready|StorageAccountAlreadyTaken|AlreadyExists|already exists|already taken|ResourceExistsException": (
-        "something of this name is there already, maybe kept of a stack before: choose another tidegate:name, or "
-        "remove it, and run the command again"
-    ),
-    r"[Cc]redential|InvalidClientTokenId|ExpiredToken|AuthenticationFailed|AADSTS|invalid_grant|Unauthenticated": (
-        "log in to the provider, or give its credentials in the environment, and run the command again"
-    ),
-    r"AccessDenied|not authorized|AuthorizationFailed|PERMISSION_DENIED|does not have .* access": (
-        "whoever is logged in may not do this: let them, or log in as somebody who may"
-    ),
-    r"quota|LimitExceeded|TooManyRequests|[Tt]hrottl": "raise the quota, or wait, and run the command again",
-    r"not (?:available|supported) in (?:this|the) (?:region|location)|LocationNotAvailable|NoRegisteredProviderFound": (
-        "the region lacks the service: choose another tidegate:region"
-    ),
-}
-"""What providers say, as a pattern -> what to do."""
 _STACK = re.compile("[a-z][a-z0-9-]{0,39}")
-_SAID_LINES = 12
-_WHOLE = "?metadata=skip"
-"""No file of attributes beside each of the state's: it is not written as a whole, and an operation that is killed there
-leaves a state that nothing can read ("failed to load checkpoint: EOF")."""
+_NO_METADATA = "?metadata=skip"
+"""Write no file of attributes beside each file of the state. Such a file is not written atomically: an operation that
+is killed meanwhile leaves a state that cannot be read ("failed to load checkpoint: EOF")."""
 Say = Callable[[str], None]
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """What an operation did, or would do, in numbers of resources: "create", "update", "replace", "delete", "same"."""
+    """How many resources an operation changes: "create", "update", "replace", "delete", "same" -> count."""
 
     counts: Mapping[str, int]
 
     @property
     def none(self) -> bool:
-        """Whether everything stays as it is."""
+        """Whether nothing changes."""
         return not any(count for operation, count in self.counts.items() if operation not in ("same", "read"))
 
 
 class Stack:
-    """One stack. Every operation says what it does, a line at a time, to `say`.
+    """One stack. Every operation passes the engine's output to `say`, a line at a time.
 
-    Raises, all of them: ConfigurationError: the passphrase is wrong. Unavailable: another operation holds the stack's
-    lock, or the provider or the engine failed; the message has its last words.
+    Raises, all of them: ConfigurationError: the passphrase is wrong, or the program refused its configuration.
+    Unavailable: another operation holds the stack's lock, or the provider or the engine failed; the message has the
+    engine's errors and what to do.
     """
 
-    def __init__(self, stack: "auto.Stack", say: Say) -> None:
+    def __init__(self, stack: "auto.Stack", say: Say, failures: Failures) -> None:
         self._stack = stack
         self._say = say
+        self._failures = failures
+        self._options: dict[str, Any] = {
+            "color": "never",
+            "on_output": self._say_lines,
+            "on_event": failures.on_event,
+        }
 
     def preview(self) -> Changes:
-        """Return what `up` would do."""
-        found = self._done(lambda: self._stack.preview(color="never", on_output=self._heard))
-        return _changes(found.change_summary)
+        """Return what `up` would change."""
+        result = self._run(lambda: self._stack.preview(**self._options))
+        return _changes(result.change_summary)
 
     def up(self) -> Changes:
-        """Make what is there what it should be; what has been changed behind the engine's back is looked for first."""
-        found = self._done(lambda: self._stack.up(color="never", on_output=self._heard, refresh=True))
-        return _changes(found.summary.resource_changes)
+        """Create or update the resources. Changes that were made outside the engine are found first, and undone."""
+        result = self._run(lambda: self._stack.up(refresh=True, **self._options))
+        return _changes(result.summary.resource_changes)
 
     def refresh(self) -> Changes:
-        """Look at what is there, and note in the state where it is other than it was left."""
-        found = self._done(lambda: self._stack.refresh(color="never", on_output=self._heard))
-        return _changes(found.summary.resource_changes)
+        """Read the resources, and record in the state what was changed outside the engine."""
+        result = self._run(lambda: self._stack.refresh(**self._options))
+        return _changes(result.summary.resource_changes)
 
     def down(self) -> Changes:
-        """Remove what the stack made, but for what is to be kept, and forget the stack.
+        """Delete the stack's resources and the stack; data stays where the configuration keeps it.
 
-        What holds data is protected, so that no change can replace it; here its protection is lifted, and the engine
-        leaves it where it is, unless the configuration says otherwise.
+        Resources with data are protected, so that no update can replace them. Their protection is lifted here; the
+        engine still leaves them in place unless the configuration says otherwise.
         """
-        self._done(self._unprotect)
-        found = self._done(lambda: self._stack.destroy(color="never", on_output=self._heard))
-        self._done(lambda: self._stack.workspace.remove_stack(self._stack.name))
-        return _changes(found.summary.resource_changes)
+        self._run(self._unprotect)
+        result = self._run(lambda: self._stack.destroy(**self._options))
+        self._run(lambda: self._stack.workspace.remove_stack(self._stack.name))
+        return _changes(result.summary.resource_changes)
 
     def outputs(self) -> dict[str, Any]:
-        """Return what the program exported; secrets are left out."""
-        found = self._done(self._stack.outputs)
-        return {name: output.value for name, output in found.items() if not output.secret}
+        """Return what the program exported, without secrets."""
+        outputs = self._run(self._stack.outputs)
+        return {name: output.value for name, output in outputs.items() if not output.secret}
 
     def recover(self) -> None:
-        """Release the lock of an operation that was killed, and drop what it had only begun."""
-        self._done(self._stack.cancel)
+        """Release the lock of an operation that was killed, and drop its pending operations."""
+        self._run(self._stack.cancel)
 
     def export(self) -> Mapping[str, Any]:
-        """Return the state, as it is kept."""
-        deployment: Mapping[str, Any] = self._done(self._stack.export_stack).deployment
+        """Return the state as it is stored."""
+        deployment: Mapping[str, Any] = self._run(self._stack.export_stack).deployment
         return deployment
 
     def _unprotect(self) -> None:
@@ -119,28 +107,29 @@ class Stack:
         arguments = ["state", "unprotect", "--all", "--yes", "--stack", self._stack.name]
         workspace.pulumi_command.run(arguments, workspace.work_dir, dict(workspace.env_vars))
 
-    def _heard(self, text: str) -> None:
+    def _say_lines(self, text: str) -> None:
         for line in text.splitlines():
             if line.strip():
                 self._say(line.rstrip())
 
-    def _done(self, act: Callable[[], Any]) -> Any:
+    def _run(self, operation: Callable[[], Any]) -> Any:
         from pulumi.automation.errors import CommandError
 
+        self._failures.begin()
         try:
-            return act()
+            return operation()
         except CommandError as error:
-            raise _failure(error, self._stack.name) from error
+            raise self._failures.error_of(error) from error
 
 
 def open_stack(
     name: str, given: Mapping[str, Any] | None, say: Say, *, program: Callable[[], None] | None = None
 ) -> Stack:
-    """Return a stack, made where there is none.
+    """Return a stack; it is created where there is none.
 
-    Args: given: its configuration, key without `tidegate:` -> value; None: as it was last, of a stack that must be
-        there. program: instead of the one program.
-    Raises: ConfigurationError: the name, the configuration or the passphrase cannot be, or there is no such stack.
+    Args: given: its configuration, key without `tidegate:` -> value. None: open an existing stack with the
+        configuration of its last operation. program: used in place of infra.program, in tests.
+    Raises: ConfigurationError: the name, the configuration or the passphrase is invalid, or no such stack exists.
         MissingDependency: the command or its SDK is not installed. Unavailable: the backend cannot be reached.
     """
     if not _STACK.fullmatch(name):
@@ -157,7 +146,7 @@ def open_stack(
     folder = stacks_folder() / name
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
-    backend = os.environ.get(BACKEND) or folder.joinpath("state").as_uri() + _WHOLE
+    backend = os.environ.get(BACKEND) or folder.joinpath("state").as_uri() + _NO_METADATA
     if backend.startswith("file:") and BACKEND not in os.environ:
         (folder / "state").mkdir(exist_ok=True)
     options = auto.LocalWorkspaceOptions(
@@ -176,33 +165,34 @@ def open_stack(
     )
     if program is None:
         from infra.program import declare as program
-    opened = auto.select_stack if given is None else auto.create_or_select_stack
+    failures = Failures(name)
+    select = auto.select_stack if given is None else auto.create_or_select_stack
     try:
-        stack = opened(stack_name=name, project_name=PROJECT, program=program, opts=options)
+        stack = select(stack_name=name, project_name=PROJECT, program=failures.recorded(program), opts=options)
         if given is not None:
             _configure(stack, {NAMESPACE + key: _text(value) for key, value in given.items()})
     except StackNotFoundError as error:
-        raise ConfigurationError(f"there is no stack {name}: `tidegate up --stack {name}` makes it") from error
+        raise ConfigurationError(f"there is no stack {name}: `tidegate up --stack {name}` creates it") from error
     except CommandError as error:
-        raise _failure(error, name) from error
-    return Stack(stack, say)
+        raise failures.error_of(error) from error
+    return Stack(stack, say, failures)
 
 
 def _configure(stack: "auto.Stack", wanted: Mapping[str, str]) -> None:
-    """Let the stack's configuration be this and no more."""
+    """Set the stack's configuration to these keys, and remove all others."""
     from pulumi.automation import ConfigValue
 
     before = {key: found.value for key, found in stack.get_all_config().items()}
-    if gone := [key for key in before if key not in wanted]:
-        stack.remove_all_config(gone)
+    if removed := [key for key in before if key not in wanted]:
+        stack.remove_all_config(removed)
     if changed := {key: ConfigValue(value) for key, value in wanted.items() if before.get(key) != value}:
         stack.set_all_config(changed)
 
 
 def command(say: Say) -> "auto.PulumiCommand":
-    """Return the `pulumi` command: what is on PATH, else what Pulumi's own installer fetches.
+    """Return the `pulumi` command: the one on PATH, else the one that Pulumi's own installer fetches.
 
-    Raises: MissingDependency: neither is to be had.
+    Raises: MissingDependency: there is none, and the installer failed.
     """
     from pulumi.automation import PulumiCommand
 
@@ -211,17 +201,17 @@ def command(say: Say) -> "auto.PulumiCommand":
             return PulumiCommand()
         root = _cache() / "tidegate" / "pulumi"
         if not (root / "bin" / "pulumi").exists():
-            say(f"fetching the pulumi command into {root}, once")
+            say(f"installing the pulumi command into {root}")
         return PulumiCommand.install(root=str(root))
-    except Exception as error:  # too old a command, or the installer's own: no script, a checksum, a folder
+    except Exception as error:  # the command is too old, or the installer failed
         raise MissingDependency(
-            f"no pulumi command can be used ({type(error).__name__}): install it (pulumi.com/docs/install), so that it "
-            "is on PATH, and try again"
+            f"no usable pulumi command ({type(error).__name__}): install it (pulumi.com/docs/install), put it on PATH, "
+            "and run the command again"
         ) from error
 
 
 def stacks_folder() -> Path:
-    """Return where this machine keeps stacks: TIDEGATE_STACKS, or tidegate/stacks in the user's folder of state."""
+    """Return the folder of this machine's stacks: TIDEGATE_STACKS, else tidegate/stacks in the user's state folder."""
     named = os.environ.get("TIDEGATE_STACKS")
     if named:
         return Path(named).absolute()
@@ -234,48 +224,14 @@ def _passphrase(folder: Path, backend: str) -> dict[str, str]:
         return {}
     if not backend.startswith("file:"):
         raise ConfigurationError(
-            f"the state is at {backend.partition('?')[0]}, and nothing says by what its secrets are encrypted: set "
-            f"{PASSPHRASE} or {PASSPHRASE_FILE}"
+            f"the state is at {backend.partition('?')[0]}, and no passphrase encrypts its secrets: set {PASSPHRASE} or "
+            f"{PASSPHRASE_FILE}"
         )
     file = folder / "passphrase"
     if not file.exists():
         file.touch(mode=0o600)
         file.write_text(secrets.token_urlsafe(32))
     return {PASSPHRASE_FILE: str(file)}
-
-
-def _failure(error: "auto.CommandError", name: str) -> TidegateError:
-    from pulumi.automation.errors import ConcurrentUpdateError
-
-    said = str(error)
-    if isinstance(error, ConcurrentUpdateError):
-        return Unavailable(
-            f"another operation holds stack {name}: wait for it, or, if it was killed, run the command with --recover"
-        )
-    if "incorrect passphrase" in said:
-        return ConfigurationError(
-            f"the passphrase of stack {name} is wrong: set {PASSPHRASE} or {PASSPHRASE_FILE} to that of its first `up`"
-        )
-    if told := re.search(r"shared\.errors\.(?:ConfigurationError|MissingDependency): (.+)", said):
-        return ConfigurationError(told[1].strip())  # the program's own, of something that only it could know
-    remedy = next((remedy for pattern, remedy in _REMEDIES.items() if re.search(pattern, said)), "")
-    lines = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith((" code:", "stderr:"))]
-    found = [line for line in lines if "error:" in line.lower() or line.startswith("shared.errors.")] or lines
-    text = f"stack {name}: " + "; ".join(_once(found)[-_SAID_LINES:])
-    return Unavailable(f"{text}; {remedy}" if remedy else text)
-
-
-def _once(lines: list[str]) -> list[str]:
-    """Return what the engine says at every step of a failure, each once, with the resource that it is about."""
-    told: dict[str, str] = {}
-    for line in lines:
-        where, found, what = line.partition("error: ")
-        words = where.split() if found else []
-        resource = f"{words[1]} {words[2]}: " if len(words) > 2 and ":" in words[1] else ""
-        text = (what if found else line).removeprefix("Exception calling application: ").strip()
-        if text not in ("", "update failed", "preview failed"):
-            told.setdefault(text, resource)
-    return [resource + text for text, resource in told.items()] or lines
 
 
 def _changes(summary: "Mapping[Any, int] | None") -> Changes:
@@ -287,7 +243,7 @@ def _text(value: Any) -> str:
 
 
 def _programs() -> Path:
-    """Return the folder of this Python, which dynamic providers are to run on."""
+    """Return the folder of this Python, so that dynamic providers run on it."""
     import sys
 
     return Path(sys.executable).parent
