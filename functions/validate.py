@@ -1,4 +1,8 @@
-"""validate: an upload becomes a dataset version or is quarantined with what is wrong; either way it gets a receipt."""
+"""validate: turn an upload into a dataset version, or quarantine its file; either way write its receipt.
+
+Every step that writes can be repeated: a redelivered message writes the same bytes to the same keys. The receipt is
+written last. Once it exists, everything that it refers to exists, and a redelivered message only sends its event again.
+"""
 
 import io
 from typing import TYPE_CHECKING
@@ -15,6 +19,7 @@ from shared.data.records import (
     DatasetVersion,
     MediaType,
     Receipt,
+    UploadState,
     ValidationReport,
 )
 from shared.documents import digest_of, digest_of_parts, encode, hex_of
@@ -22,7 +27,7 @@ from shared.errors import IntegrityError, InvalidInput, NotFound
 from shared.events import Event, TrainingRequested, UploadReceived, payload
 from shared.layout import number_name
 from shared.platform import Emit, Outcome, Platform
-from shared.ports import DEFAULT_TIMEOUT_S, JobSpec, ObjectStore
+from shared.ports import DEFAULT_TIMEOUT_S, JobSpec, Object, ObjectStore
 from shared.registry.blob import create, create_document, put_blob, put_document_blob, read_document
 from shared.registry.edges import link
 from shared.registry.effects import perform
@@ -34,34 +39,111 @@ if TYPE_CHECKING:
     from shared.data.examine import Examination
 
 JOB_MEMORY_MB, JOB_MEMORY_PER_BYTE, JOB_TIMEOUT_S = 1024, 4, 3600
-"""What a file that is handed over to a job gets: the file itself, its rows as Arrow, and what surrounds them."""
+"""Resources of a validation job: a base, plus memory in proportion to the file (its bytes, and its rows as Arrow)."""
 JOB_LEASE_S = 900.0
-"""How long a job has before another may be submitted; two of them come to the same receipt."""
+"""How long a submitted job has to finish before another may be submitted. Two jobs would write the same receipt."""
 SLOWEST_BYTES_PER_S = 4_000_000
-"""A store that reads more slowly than this is given up on, and the upload tried again."""
+"""The lowest rate at which a store is expected to deliver a file; it sets the timeout of reading one."""
+
+
+class Upload(msgspec.Struct, frozen=True):
+    """The upload that an event names. `receipt_id` is its identity: the same content under the same key is the same."""
+
+    usecase: str
+    receipt_id: str
+    key: str
+    etag: str
+
+    @property
+    def name(self) -> str:
+        """The file's name, without its folders."""
+        return self.key.rpartition("/")[2]
+
+
+class ReadFile(msgspec.Struct, frozen=True):
+    """The upload's bytes, and their digest."""
+
+    upload: Upload
+    body: bytes
+    digest: str
+
+
+class Examined(msgspec.Struct, frozen=True):
+    """The result of examining a file under a contract. `contract` is None if none could be inferred from the file."""
+
+    examination: "Examination"
+    contract: Entry[Contract] | None
+
+
+class Reported(msgspec.Struct, frozen=True):
+    """Where the validation report is, and the profile that it names (None where the file could not be profiled)."""
+
+    validation_key: str
+    profile_digest: str | None
 
 
 def handle(event: Event, platform: Platform) -> Outcome:
-    """Judge the object that `event` (UploadReceived) names. Returns TrainingRequested where it was accepted."""
-    upload = payload(event, UploadReceived)
-    usecase, receipt_id = usecase_of(upload.key), receipt_id_of(upload.key, upload.etag)
-    place = layout.RECEIPTS.key(usecase=usecase, receipt=receipt_id)
-    receipt = read_document(platform.system, place, Receipt)
+    """Validate the object that `event` (UploadReceived) names, and write its receipt unless it has one.
+
+    A file over `handover_bytes` is validated by a job, which calls this handler again with the same event.
+    Returns: TrainingRequested if the upload was accepted.
+    """
+    upload = _upload_of(payload(event, UploadReceived))
+    receipt_key = layout.RECEIPTS.key(usecase=upload.usecase, receipt=upload.receipt_id)
+    receipt = read_document(platform.system, receipt_key, Receipt)
     if receipt is None:
-        info = platform.landing.head(upload.key)
-        size_bytes = info.size_bytes if info is not None and info.etag == upload.etag else 0
-        settings = platform.settings
-        if settings.handover_bytes < size_bytes <= settings.max_file_bytes and not platform.in_job:
-            refused = _handed_over(event, usecase, receipt_id, size_bytes, platform)
-            if refused is None:
-                return Outcome()
-            judged = _refused(usecase, upload, receipt_id, refused)
+        size_bytes = _size_bytes(upload, platform.landing)
+        if _needs_a_job(size_bytes, platform):
+            refusal = _submit_job(event, upload, size_bytes, platform)
+            if refusal is None:
+                return Outcome()  # the job writes the receipt
+            receipt = _receipt(upload, "refused", anomalies=(refusal,))
         else:
-            judged = _judge(usecase, upload, receipt_id, size_bytes, platform)
-        receipt = create_document(platform.system, place, judged)
+            receipt = _validate(upload, size_bytes, platform)
+        receipt = create_document(platform.system, receipt_key, receipt)
     if receipt.state != "accepted":
         return Outcome()
     return Outcome([Emit(TrainingRequested(cause=f"dataset.{receipt.dataset}", kind="new_data"))])
+
+
+def _validate(upload: Upload, size_bytes: int, platform: Platform) -> Receipt:
+    """Validate the file and return its receipt. Everything that the receipt refers to is written before this returns.
+
+    Args: size_bytes: of the object that the event names, 0 if that object is gone or was overwritten.
+    """
+    if size_bytes > platform.settings.max_file_bytes:
+        limit = f"and the limit is {platform.settings.max_file_bytes:,}"
+        return _receipt(upload, "refused", anomalies=(_too_large(size_bytes, limit),))
+
+    found = _read(upload, size_bytes, platform.landing)
+    if found is None:
+        return _receipt(upload, "vanished")
+    if found.etag != upload.etag:
+        return _receipt(upload, "superseded")
+    file = ReadFile(upload, found.body, digest_of(found.body))
+
+    store = platform.system
+    charter = effective_charter(store, upload.usecase)
+    if charter is None:
+        _quarantine(file, store)
+        return _receipt(upload, "quarantined", file=file, anomalies=(_no_charter(upload.usecase),))
+
+    examined = _examine(file, charter.document, store)  # writes: the contract, if the charter has none yet
+    reported = _report(file, examined, store)  # writes: the profile's blob, then the validation report
+    anomalies = examined.examination.anomalies
+    if not examined.examination.accepted or examined.contract is None or reported.profile_digest is None:
+        _quarantine(file, store)  # writes: the file, in quarantine
+        return _receipt(upload, "quarantined", file=file, anomalies=anomalies, validation_key=reported.validation_key)
+
+    dataset = _accept(file, examined, reported, store)  # writes: the file's blob, the dataset version, the lineage edge
+    return _receipt(
+        upload,
+        "accepted",
+        file=file,
+        anomalies=anomalies,
+        validation_key=reported.validation_key,
+        dataset=dataset.number,
+    )
 
 
 def receipt_id_of(key: str, etag: str) -> str:
@@ -70,7 +152,7 @@ def receipt_id_of(key: str, etag: str) -> str:
 
 
 def usecase_of(key: str) -> str:
-    """Return the use case that a landing key belongs to. Raises: InvalidInput: no such key."""
+    """Return the use case that a landing key belongs to. Raises: InvalidInput, NotFound: it is not such a key."""
     names = layout.UPLOADS.parse(key) or layout.DROPS.parse(key)
     if names is None:
         layout.check_name("name", key, field="key")
@@ -78,10 +160,26 @@ def usecase_of(key: str) -> str:
     return names["usecase"]
 
 
-def _handed_over(event: Event, usecase: str, receipt_id: str, size_bytes: int, platform: Platform) -> Anomaly | None:
-    """Let a job do it: it has the memory and the time that a function has not. Returns why no job can, if so."""
+def _upload_of(received: UploadReceived) -> Upload:
+    receipt_id = receipt_id_of(received.key, received.etag)
+    return Upload(usecase_of(received.key), receipt_id, received.key, received.etag)
+
+
+def _size_bytes(upload: Upload, landing: ObjectStore) -> int:
+    """Return the size of the object that the event names, 0 if that object is gone or was overwritten."""
+    info = landing.head(upload.key)
+    return info.size_bytes if info is not None and info.etag == upload.etag else 0
+
+
+def _needs_a_job(size_bytes: int, platform: Platform) -> bool:
+    settings = platform.settings
+    return settings.handover_bytes < size_bytes <= settings.max_file_bytes and not platform.in_job
+
+
+def _submit_job(event: Event, upload: Upload, size_bytes: int, platform: Platform) -> Anomaly | None:
+    """Submit a job that validates the file with more memory and time. Returns why no job can, None if one was."""
     spec = JobSpec(
-        name=f"validate-{usecase}-{receipt_id[:12]}",
+        name=f"validate-{upload.usecase}-{upload.receipt_id[:12]}",
         function="validate",
         event=encode(event),
         memory_mb=JOB_MEMORY_MB + JOB_MEMORY_PER_BYTE * size_bytes // 1_000_000,
@@ -92,132 +190,115 @@ def _handed_over(event: Event, usecase: str, receipt_id: str, size_bytes: int, p
             platform.system,
             platform.clock,
             function="validate",
-            key=receipt_id,
+            key=upload.receipt_id,
             holder=event.id,
             lease_s=lambda _: JOB_LEASE_S,
             effect=lambda: platform.jobs.submit(spec),
         )
     except InvalidInput as error:
-        return _too_large(size_bytes, f"no job can have what it takes ({error.message})")
+        return _too_large(size_bytes, f"and no job can have the memory that it needs ({error.message})")
     return None
 
 
-def _judge(usecase: str, upload: UploadReceived, receipt_id: str, size_bytes: int, platform: Platform) -> Receipt:
-    """Return the receipt. Args: size_bytes: of the object that the event names; 0 where it is not there as named."""
-    base = Receipt(usecase=usecase, receipt=receipt_id, source_key=upload.key, etag=upload.etag, state="vanished")
-    if size_bytes > platform.settings.max_file_bytes:
-        why = f"the limit is {platform.settings.max_file_bytes:,}"
-        return _refused(usecase, upload, receipt_id, _too_large(size_bytes, why))
+def _read(upload: Upload, size_bytes: int, landing: ObjectStore) -> Object | None:
+    """Return the object that is now under the upload's key, None if there is none."""
     try:
-        found = platform.landing.get(upload.key, timeout_s=_read_timeout_s(size_bytes))
+        return landing.get(upload.key, timeout_s=max(DEFAULT_TIMEOUT_S, size_bytes / SLOWEST_BYTES_PER_S))
     except NotFound:
-        return base
-    if found.etag != upload.etag:
-        return _replaced(base, state="superseded")
-    file_digest = digest_of(found.body)
-    base = _replaced(base, file_digest=file_digest)
-    charter = effective_charter(platform.system, usecase)
-    if charter is None:
-        create(platform.system, layout.QUARANTINE.key(usecase=usecase, receipt=receipt_id), found.body)
-        return _replaced(base, state="quarantined", anomalies=(_no_charter(usecase),))
-    name = upload.key.rpartition("/")[2]
-    examination, contract = _examine(usecase, found.body, name, file_digest, charter.document, platform.system)
-    validation_key = layout.VALIDATIONS.key(
-        usecase=usecase,
-        digest=hex_of(file_digest),
-        checker=f"{number_name(contract.number if contract else 0)}-{VALIDATOR_VERSION}",
-    )
-    profile_digest = put_document_blob(platform.system, examination.profile) if examination.profile else None
-    create_document(
-        platform.system,
-        validation_key,
-        ValidationReport(
-            usecase=usecase,
-            file_digest=file_digest,
-            contract=contract.number if contract else 0,
-            accepted=examination.accepted,
-            rows=examination.rows,
-            anomalies=examination.anomalies,
-            profile_digest=profile_digest,
-            time_start=examination.time_start,
-            time_end=examination.time_end,
-        ),
-    )
-    base = _replaced(base, validation_key=validation_key, anomalies=examination.anomalies)
-    if not examination.accepted or contract is None or profile_digest is None:
-        create(platform.system, layout.QUARANTINE.key(usecase=usecase, receipt=receipt_id), found.body)
-        return _replaced(base, state="quarantined")
-    put_blob(platform.system, found.body)
-    entry = _append_dataset(base, examination, contract.number, profile_digest, name, len(found.body), platform.system)
-    # Before the receipt: whoever finds that does not come back here.
-    link(platform.system, usecase, f"upload.{receipt_id}", "source", f"dataset.{entry.number}")
-    return _replaced(base, state="accepted", dataset=entry.number)
+        return None
 
 
-def _examine(
-    usecase: str, body: bytes, name: str, file_digest: str, charter: CharterVersion, store: ObjectStore
-) -> "tuple[Examination, Entry[Contract] | None]":
-    """Return the examination under the contract in force, inferring one for a charter that has none yet."""
-    contracts = Ledger(store, layout.CONTRACTS, usecase, Contract)
+def _examine(file: ReadFile, charter: CharterVersion, store: ObjectStore) -> Examined:
+    """Return the file's examination under the charter's contract.
+
+    A charter without a contract gets the one that is inferred from the first file that can be accepted.
+    """
+    contracts = Ledger(store, layout.CONTRACTS, file.upload.usecase, Contract)
     contract = contracts.tail()
     if contract is not None and contract.document.charter_digest == charter.digest:
-        return _examined(body, name, file_digest, charter, contract.document), contract
-    first = _examined(body, name, file_digest, charter, None)
+        return Examined(_examination(file, charter, contract.document), contract)
+    first = _examination(file, charter, None)
     if not first.accepted or first.contract is None:
-        return first, None
+        return Examined(first, None)
     inferred = first.contract
     contract = contracts.append_once(
         digest_of_parts("contract", charter.digest),
         lambda existing: existing.charter_digest == charter.digest,
         lambda _: inferred,
     )
-    return _examined(body, name, file_digest, charter, contract.document), contract
+    return Examined(_examination(file, charter, contract.document), contract)
 
 
-def _examined(
-    body: bytes, name: str, file_digest: str, charter: CharterVersion, contract: Contract | None
-) -> "Examination":
-    # Imported for the first file to be read: of an upload we hear twice, and the second time there is nothing to do.
+def _examination(file: ReadFile, charter: CharterVersion, contract: Contract | None) -> "Examination":
+    # Imported here because a redelivered upload finds its receipt and needs none of it.
     from shared.data.examine import examine
 
-    return examine(io.BytesIO(body), name, file_digest, charter.charter, charter.digest, contract)
+    return examine(io.BytesIO(file.body), file.upload.name, file.digest, charter.charter, charter.digest, contract)
 
 
-def _append_dataset(
-    receipt: Receipt,
-    examination: "Examination",
-    contract: int,
-    profile_digest: str,
-    name: str,
-    size_bytes: int,
-    store: ObjectStore,
-) -> Entry[DatasetVersion]:
-    """Append the dataset version; the same file, uploaded again under any name, is the version that it already is."""
-    file_digest, validation_key = receipt.file_digest or "", receipt.validation_key or ""
+def _report(file: ReadFile, examined: Examined, store: ObjectStore) -> Reported:
+    """Write the profile's blob, then the validation report that names it."""
+    examination = examined.examination
+    contract = examined.contract.number if examined.contract else 0
+    usecase = file.upload.usecase
+    validation_key = layout.VALIDATIONS.key(
+        usecase=usecase, digest=hex_of(file.digest), checker=f"{number_name(contract)}-{VALIDATOR_VERSION}"
+    )
+    profile_digest = put_document_blob(store, examination.profile) if examination.profile else None
+    report = ValidationReport(
+        usecase=usecase,
+        file_digest=file.digest,
+        contract=contract,
+        accepted=examination.accepted,
+        rows=examination.rows,
+        anomalies=examination.anomalies,
+        profile_digest=profile_digest,
+        time_start=examination.time_start,
+        time_end=examination.time_end,
+    )
+    create_document(store, validation_key, report)
+    return Reported(validation_key, profile_digest)
+
+
+def _quarantine(file: ReadFile, store: ObjectStore) -> None:
+    """Keep the file's bytes in quarantine, under its receipt's id."""
+    create(store, layout.QUARANTINE.key(usecase=file.upload.usecase, receipt=file.upload.receipt_id), file.body)
+
+
+def _accept(file: ReadFile, examined: Examined, reported: Reported, store: ObjectStore) -> Entry[DatasetVersion]:
+    """Write the file's blob, then the dataset version that names it, then the lineage edge between the two.
+
+    A file with the same bytes as an earlier one, under whatever name, is the earlier one's dataset version.
+    """
+    upload, examination = file.upload, examined.examination
+    put_blob(store, file.body)
     version = DatasetVersion(
-        usecase=receipt.usecase,
+        usecase=upload.usecase,
         files=(
             DataFile(
-                name=name,
-                digest=file_digest,
+                name=upload.name,
+                digest=file.digest,
                 media_type=_media_type(examination),
-                size_bytes=size_bytes,
+                size_bytes=len(file.body),
                 rows=examination.rows,
             ),
         ),
         rows=examination.rows,
         time_start=examination.time_start or 0.0,
         time_end=examination.time_end or 0.0,
-        profile_digest=profile_digest,
-        contract=contract,
-        validation_key=validation_key,
-        receipt=receipt.receipt,
+        profile_digest=reported.profile_digest or "",
+        contract=examined.contract.number if examined.contract else 0,
+        validation_key=reported.validation_key,
+        receipt=upload.receipt_id,
     )
-    return Ledger(store, layout.DATASETS, receipt.usecase, DatasetVersion).append_once(
-        digest_of_parts("dataset", file_digest),
-        lambda existing: existing.files[0].digest == file_digest,
+    entry = Ledger(store, layout.DATASETS, upload.usecase, DatasetVersion).append_once(
+        digest_of_parts("dataset", file.digest),
+        lambda existing: existing.files[0].digest == file.digest,
         lambda _: version,
     )
+    # Before the receipt: a redelivered message that finds the receipt does not come here again.
+    link(store, upload.usecase, f"upload.{upload.receipt_id}", "source", f"dataset.{entry.number}")
+    return entry
 
 
 def _media_type(examination: "Examination") -> MediaType:
@@ -227,42 +308,41 @@ def _media_type(examination: "Examination") -> MediaType:
     raise IntegrityError(f"an accepted file has the media type {examination.media_type!r}")
 
 
-def _read_timeout_s(size_bytes: int) -> float:
-    return max(DEFAULT_TIMEOUT_S, size_bytes / SLOWEST_BYTES_PER_S)
-
-
-def _refused(usecase: str, upload: UploadReceived, receipt_id: str, anomaly: Anomaly) -> Receipt:
+def _receipt(
+    upload: Upload,
+    state: UploadState,
+    *,
+    file: ReadFile | None = None,
+    anomalies: tuple[Anomaly, ...] = (),
+    validation_key: str | None = None,
+    dataset: int | None = None,
+) -> Receipt:
     return Receipt(
-        usecase=usecase,
-        receipt=receipt_id,
+        usecase=upload.usecase,
+        receipt=upload.receipt_id,
         source_key=upload.key,
         etag=upload.etag,
-        state="refused",
-        anomalies=(anomaly,),
+        state=state,
+        file_digest=file.digest if file else None,
+        anomalies=anomalies,
+        validation_key=validation_key,
+        dataset=dataset,
     )
 
 
 def _too_large(size_bytes: int, why: str) -> Anomaly:
-    return Anomaly(
-        column="",
-        kind="unreadable",
-        severity="error",
-        count=0,
-        message=f"the file has {size_bytes:,} bytes, {why}: it was not read, and stays there",
-        remedy="split it by time and drop the parts, or write it as Parquet",
+    return _unreadable(
+        f"the file has {size_bytes:,} bytes, {why}: it was not read, and stays in the landing store",
+        remedy="split it by time and upload the parts, or write it as Parquet",
     )
 
 
 def _no_charter(usecase: str) -> Anomaly:
-    return Anomaly(
-        column="",
-        kind="unreadable",
-        severity="error",
-        count=0,
-        message=f"use case {usecase!r} has no charter in effect, so nothing says what good data is",
+    return _unreadable(
+        f"use case {usecase!r} has no charter in effect, so there are no rules to validate the file by",
         remedy="apply a charter (`tidegate apply`), have every role sign it off, then upload the file again",
     )
 
 
-def _replaced(receipt: Receipt, **changes: object) -> Receipt:
-    return msgspec.structs.replace(receipt, **changes)
+def _unreadable(message: str, remedy: str) -> Anomaly:
+    return Anomaly(column="", kind="unreadable", severity="error", count=0, message=message, remedy=remedy)

@@ -77,6 +77,9 @@ class ValidationReport(Document, frozen=True, kw_only=True, forbid_unknown_field
     time_end: float | None = None
 
 
+UploadState = Literal["accepted", "quarantined", "refused", "superseded", "vanished"]
+
+
 class Receipt(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The one terminal state of an upload.
 
@@ -91,7 +94,7 @@ class Receipt(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
     receipt: str
     source_key: str
     etag: str
-    state: Literal["accepted", "quarantined", "refused", "superseded", "vanished"]
+    state: UploadState
     file_digest: str | None = None
     dataset: int | None = None
     validation_key: str | None = None

@@ -75,11 +75,11 @@ def test_a_charter_that_changes_between_a_report_and_its_alerts_changes_neither(
             assert world.system._objects[key].body == after.system._objects[key].body
 
 
-def test_an_upload_that_cannot_be_judged_does_not_flood_the_dead_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upload_that_cannot_be_validated_does_not_flood_the_dead_letters(monkeypatch: pytest.MonkeyPatch) -> None:
     def poisoned(*_: object) -> Receipt:
         raise IntegrityError("poison")
 
-    monkeypatch.setattr(functions.validate, "_judge", poisoned)
+    monkeypatch.setattr(functions.validate, "_validate", poisoned)
     world = begin()
     STEPS["upload of January"](world)
     for _ in range(24 * 60):
