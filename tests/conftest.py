@@ -1,40 +1,78 @@
-"""Fixtures of every test, the emulators; how many processes run them; and what they have to tell at the end.
-
-Much of a whole run is waiting for emulators, so that three processes share two cores: each takes from the others what
-is left.
-"""
+"""What every test shares: its kind, the emulators, one Hypothesis profile, and lines for the end of the run."""
 
 import os
 from collections.abc import Callable
 from functools import partial
 
 import pytest
+from hypothesis import settings
 
+from tests import kinds
 from tests.live.account import LIVE
 
 pytest_plugins = ["tests.emulated"]
+
 WORKERS = 3
-_TOLD = "told"
-"""Name of the property in which a test's report carries what `tell` was given."""
+"""Processes of a whole run. Tests wait for emulators much of the time, so three processes keep two cores busy."""
+FAST_WORKERS = 2
+"""Processes of a run with `-m fast`. These tests compute, and each process imports all libraries once."""
+_SUMMARY_LINE = "summary_line"
+"""Name of the property in which a test's report carries its lines for the end of the run."""
+
+settings.register_profile("tidegate", deadline=None)
+"""No test asserts how long an example takes: the machine may be busy."""
+settings.load_profile("tidegate")
 
 
 @pytest.fixture
-def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
-    """Return what takes a line that is shown at the end of the run, if the test passes."""
-    return partial(record_property, _TOLD)
+def summary_line(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Return a function that takes a line for the end of the run. It is shown if the test passes."""
+    return partial(record_property, _SUMMARY_LINE)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the kinds. A whole run without `-m` leaves out what is slow."""
+    for kind, meaning in kinds.KINDS.items():
+        config.addinivalue_line("markers", f"{kind}: {meaning}")
+    if _is_whole(config) and not config.option.markexpr:
+        config.option.markexpr = kinds.DEFAULT
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return WORKERS for a whole run; 0, none beside this process, for tests chosen by name, or on an account."""
-    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
-    return WORKERS if whole and not os.environ.get(LIVE) else 0
+    """Return the number of processes: 0, which is none beside this one, for tests chosen by name or on an account."""
+    if not _is_whole(config) or os.environ.get(LIVE):
+        return 0
+    return FAST_WORKERS if config.option.markexpr == "fast" else WORKERS
+
+
+def _is_whole(config: pytest.Config) -> bool:
+    """Return whether neither a path nor `-k` chooses tests. A process of xdist has its answer from the first one."""
+    return config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.keyword
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Give each test its kind, and skip those on emulators where the command asks for that."""
+    kinds.decide(item)
+    if kinds.needs_emulator(item) and item.config.getoption(kinds.WITHOUT):
+        item.add_marker(pytest.mark.skip(reason=f"{kinds.WITHOUT} was given"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what waits for emulators first: the fast tests then fill the time of the process that ends last."""
+    items.sort(key=kinds.is_fast)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    kinds.begin(item)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show what tests count: crashes, faults, kills."""
+    """Show the tests' own lines: numbers of crashes, faults and kills."""
     passed = terminalreporter.stats.get("passed", [])
-    told = sorted(str(value) for report in passed for name, value in report.user_properties if name == _TOLD)
-    if told:
-        terminalreporter.section("what was counted")
-        for line in told:
+    lines = sorted(str(value) for test in passed for name, value in test.user_properties if name == _SUMMARY_LINE)
+    if lines:
+        terminalreporter.section("reported by tests")
+        for line in lines:
             terminalreporter.line(line)

@@ -1,6 +1,6 @@
-"""The emulators as fixtures: started once for a test session, on free loopback ports, ended with it.
+"""The emulators as fixtures. Each starts once in a process of tests, on free loopback ports, and ends with it.
 
-A missing emulator is a visible skip on a laptop and a failure in CI.
+A missing emulator fails the run. `pytest --without-emulators` skips every test that needs one.
 """
 
 import os
@@ -14,45 +14,40 @@ import pytest
 from infra.engine import command
 from localstack import emulators, installation
 from shared.errors import MissingDependency
+from tests.kinds import WITHOUT, refuse_fast_tests
+
+_say = partial(print, file=sys.stderr, flush=True)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that skips what needs an emulator."""
+    parser.addoption(
+        WITHOUT, action="store_true", help="skip the tests that need an emulator, visibly"
+    )
 
 
 @pytest.fixture(scope="session")
 def emulators_folder() -> Path:
     """Return the folder with the installed emulators, installing them on first use."""
-    try:
-        return emulators.installed(say=lambda line: print(line, file=sys.stderr, flush=True))
-    except emulators.NotInstalled as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(error))
+    refuse_fast_tests()
+    return emulators.installed(say=_say)
 
 
 @pytest.fixture(scope="session")
 def hosts_folder() -> Path:
-    """Return the folder with the functions' runtimes, installing them on first use."""
-    try:
-        return installation.installed(
-            lambda line: print(line, file=sys.stderr, flush=True), names=["lambda", "azure-functions"]
-        )
-    except installation.NotInstalled as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(error))
+    """Return the folder with the hosts of AWS Lambda and Azure Functions, installing them on first use."""
+    refuse_fast_tests()
+    return installation.installed(_say, names=["lambda", "azure-functions"])
 
 
 @pytest.fixture(scope="session")
 def pulumi_folder() -> Iterator[Path]:
-    """Return the folder of the `pulumi` command, which is on PATH meanwhile: fetched or built where there is none."""
-    say = partial(print, file=sys.stderr, flush=True)
+    """Return the folder of the `pulumi` command, fetched or built where there is none. It is on PATH meanwhile."""
+    refuse_fast_tests()
     try:
-        programs = Path(command(say).command).parent
-    except MissingDependency:  # its installer got nowhere
-        try:
-            programs = installation.pulumi_programs(installation.installed(say, names=["pulumi"]))
-        except installation.NotInstalled as error:
-            if os.environ.get("CI"):
-                raise
-            pytest.skip(str(error))
+        programs = Path(command(_say).command).parent
+    except MissingDependency:  # the installer that users have failed
+        programs = installation.pulumi_programs(installation.installed(_say, names=["pulumi"]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", str(programs), prepend=os.pathsep)
         yield programs

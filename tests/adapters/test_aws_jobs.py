@@ -3,7 +3,7 @@
 import base64
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,6 +30,7 @@ from shared.errors import (
 from shared.ports import JobSpec, JobStatus
 from tests.conformance.aws_job_rigs import define
 from tests.conformance.aws_rigs import REGION, account
+from tests.waiting import until
 
 TIMEOUT_S = 30.0
 ARN = f"arn:aws:ecs:{REGION}:123456789012"
@@ -258,10 +259,3 @@ def test_the_environment_names_are_the_runtimes_own() -> None:
     from functions.runtimes import environment
 
     assert (ecs.FUNCTION, ecs.EVENT) == (environment.FUNCTION, environment.EVENT)
-
-
-def until(holds: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + TIMEOUT_S
-    while not holds():
-        assert time.monotonic() < give_up_at, "it never came to be"
-        time.sleep(0.02)

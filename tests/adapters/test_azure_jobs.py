@@ -1,7 +1,6 @@
 """Container Apps jobs: the requests are those of the vendor's typed client, and faults and refusals say what to do."""
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -36,8 +35,8 @@ from shared.errors import (
     Unsupported,
 )
 from shared.ports import JobSpec, JobStatus
-from tests.conformance.job_rigs import TIMEOUT_S
 from tests.conformance.task_rigs import COMMAND
+from tests.waiting import until
 
 SPEC = JobSpec("a", "echo", b"1", cpu=0.5, memory_mb=512, timeout_s=60)
 
@@ -257,13 +256,6 @@ def test_a_url_that_means_nothing_is_refused_without_its_secrets(url: str) -> No
     with pytest.raises(ConfigurationError) as caught:
         from_url(url, ())
     assert "secret" not in str(caught.value)
-
-
-def until(holds: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + TIMEOUT_S
-    while not holds():
-        assert time.monotonic() < give_up_at, "it never came to be"
-        time.sleep(0.01)
 
 
 def _soon() -> deadlines.Deadline:

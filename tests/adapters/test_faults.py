@@ -226,7 +226,7 @@ def test_a_job_that_crashed_is_pending_again() -> None:
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_run_replays_byte_for_byte(seed: int) -> None:
     def world(plan: Callable[[MemoryClock], FaultPlan]) -> MemoryWorld:
         made = MemoryWorld(deployed={"infer": FunctionLimits(512, 1)}, secrets={"key": b"s"})

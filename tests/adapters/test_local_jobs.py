@@ -19,6 +19,7 @@ from adapters.local.jobs import LEFTOVER_S, LocalJobs
 from shared.errors import Unavailable
 from shared.ports import JobSpec, JobStatus
 from tests.conformance.job_rigs import runners_of
+from tests.waiting import alive, until
 
 TIMEOUT_S = 30.0
 RECOVER = """
@@ -45,13 +46,6 @@ def make(tmp_path: Path) -> Iterator[Callable[[str], LocalJobs]]:
         made[-1].cancel(path.name)
 
 
-def until(holds: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + TIMEOUT_S
-    while not holds():
-        assert time.monotonic() < give_up_at, "it never came to be"
-        time.sleep(0.01)
-
-
 def ended(jobs: LocalJobs, job_id: str) -> JobStatus:
     until(lambda: jobs.status(job_id).state in ("succeeded", "failed", "cancelled"))
     return jobs.status(job_id)
@@ -59,13 +53,6 @@ def ended(jobs: LocalJobs, job_id: str) -> JobStatus:
 
 def _has_started(jobs: LocalJobs, job_id: str, times: int) -> bool:
     return len(jobs.logs(job_id).split()) == times
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 SAY_PID_AND_STAY = "import os, time; print(os.getpid(), flush=True); time.sleep(100)"

@@ -276,7 +276,7 @@ class Steps:
 
 
 @given(st.lists(Steps.one, max_size=30))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 def test_disk_and_memory_answer_alike(steps: list[tuple[Any, ...]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         disk, memory = LocalStore(folder), MemoryStore()

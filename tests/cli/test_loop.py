@@ -15,8 +15,7 @@ import pytest
 
 from functions.runtimes.local.home import create_home, open_home
 from functions.runtimes.local.supervisor import Stack, start
-
-WAIT_S = 60.0
+from tests.waiting import until
 
 
 def process(home: Path, *arguments: object, stdin: str = "") -> Any:
@@ -172,10 +171,8 @@ def test_the_served_half_of_the_loop(served: Any, stack: Stack, csv_of: Callable
     assert served("labels", "one.csv", "--value", "outcome", "--json").document["without_outcome"] == 1
 
     last = max(rows, key=lambda row: row["at"])["prediction"]  # captured last: the others are there when it is
-    deadline = time.monotonic() + WAIT_S
-    while (lineage := served("lineage", "--prediction", last, "--json")).code != 0:
-        assert time.monotonic() < deadline, lineage.out
-        time.sleep(0.1)
+    until(lambda: served("lineage", "--prediction", last, "--json").code == 0)
+    lineage = served("lineage", "--prediction", last, "--json")
     assert lineage.document["prediction"]["id"] == last
     assert "prediction " + last in served("lineage", "--prediction", last).out
 

@@ -31,6 +31,7 @@ from localstack.emf_bridge import EmfBridge
 from localstack.emulators import Running
 from localstack.lossy_proxy import lossy_proxy
 from tests.conformance.rigs import DEPLOYED, LimitsRig, MetricsRig, OffsetClock, QueueRig, SecretsRig, StoreRig
+from tests.waiting import let_time_pass
 
 Fixture = Callable[[str], Any]
 TIMEOUT_S = 30.0
@@ -173,7 +174,7 @@ def sqs_queue(fixture: Fixture) -> Iterator[QueueRig]:
             queue=opened(),
             another=lambda: other,
             bodies_raw=pair.bodies,
-            wait=time.sleep,
+            wait=let_time_pass,
             now=time.time,
             send_later=send_later,
             visibility_s=2.0,

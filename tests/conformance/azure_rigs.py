@@ -34,6 +34,7 @@ from localstack.lossy_proxy import lossy_proxy
 from shared.ports import MetricPoint
 from tests.conformance.key_vault import vault_server
 from tests.conformance.rigs import DEPLOYED, LimitsRig, MetricsRig, QueueRig, SecretsRig, StoreRig
+from tests.waiting import let_time_pass, until
 
 Fixture = Callable[[str], Any]
 """Gives a fixture by name, and starts the emulator behind it with the first call."""
@@ -154,13 +155,14 @@ class QueuePair:
 
     def bodies(self) -> list[bytes]:
         """Return the bodies of all messages; a peek shows none that is lent, so that it waits for these."""
-        give_up_at = time.monotonic() + TIMEOUT_S
-        while True:
-            found = [base64.b64decode(each.content) for each in self.client.peek_messages(32)]
-            if len(found) == self.client.get_queue_properties().approximate_message_count:
-                return found
-            assert time.monotonic() < give_up_at, "they never came back"
-            time.sleep(0.1)
+        found: list[bytes] = []
+
+        def complete() -> bool:
+            found[:] = [base64.b64decode(each.content) for each in self.client.peek_messages(32)]
+            return len(found) == self.client.get_queue_properties().approximate_message_count
+
+        until(complete, TIMEOUT_S)
+        return found
 
     def poisoned(self) -> list[bytes]:
         return [base64.b64decode(each.content) for each in self.poison.peek_messages(32)]
@@ -184,7 +186,7 @@ def storage_queue(fixture: Fixture) -> Iterator[QueueRig]:
             queue=opened(),
             another=opened,
             bodies_raw=pair.bodies,
-            wait=time.sleep,
+            wait=let_time_pass,
             now=time.time,
             send_later=send_later,
             visibility_s=2.0,
@@ -217,7 +219,7 @@ def azure_monitor(fixture: Fixture) -> Iterator[MetricsRig]:
             ]
 
         yield MetricsRig(
-            "azure", sending, opened, time.sleep, time.time, lambda: arrived.refuse(400), collected, below_zero=False
+            "azure", sending, opened, let_time_pass, time.time, lambda: arrived.refuse(400), collected, below_zero=False
         )
 
 

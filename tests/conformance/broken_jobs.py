@@ -1,6 +1,5 @@
 """Jobs that each break one clause, and that the suite must therefore refuse."""
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +7,7 @@ from adapters.memory.faults import Crash
 from adapters.memory.jobs import MemoryJobs
 from shared.errors import InvalidInput
 from shared.ports import JobSpec, JobStatus
+from tests.waiting import let_time_pass
 
 JOBS_BREAKS: dict[str, type[MemoryJobs]] = {}
 Work = Callable[[JobSpec, Callable[[str], None]], int]
@@ -102,5 +102,5 @@ class CountsWithoutALock(MemoryJobs):
         if not spec.name:
             raise InvalidInput("no name", field="name")
         self.latest = spec
-        time.sleep(0.005)
+        let_time_pass(0.005)
         return super().submit(self.latest, **given)

@@ -1,12 +1,12 @@
 """Queues that each break one clause, and that the suite must therefore refuse."""
 
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from shared.errors import NotFound, PayloadTooLarge
 from shared.ports import DeadLetter, Message
 from tests.conformance.broken import Breaks, Proxy
+from tests.waiting import let_time_pass
 
 QUEUE_BREAKS = Breaks()
 breaks = QUEUE_BREAKS.breaks
@@ -82,7 +82,7 @@ class KnowsNoDeadline(Proxy):
 class KeepsTheLoanInAField(Proxy):
     def receive(self, *arguments: Any, **given: Any) -> list[Message]:
         self.lent = self.inner.receive(*arguments, **given)
-        time.sleep(0.0005)
+        let_time_pass(0.0005)
         return list(self.lent)
 
 

@@ -1,12 +1,12 @@
 """Metrics, limits, secrets, clocks and ids that each break one clause."""
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
 from shared.errors import InvalidInput, NotFound
 from shared.ports import FunctionLimits, MetricPoint
 from tests.conformance.broken import Breaks, Proxy
+from tests.waiting import let_time_pass
 
 SMALL_BREAKS = Breaks()
 breaks = SMALL_BREAKS.breaks
@@ -58,7 +58,7 @@ class TakesAnyLabel(Proxy):
 class KeepsThePointInAField(Proxy):
     def counter(self, name: str, value: float = 1.0, labels: Mapping[str, str] | None = None) -> None:
         self.value = value
-        time.sleep(0.0001)
+        let_time_pass(0.0001)
         self.inner.counter(name, self.value, labels)
 
 

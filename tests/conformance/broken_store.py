@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from shared.errors import InvalidInput, NotFound, TidegateError
 from shared.ports import Created, Exists, Object, ObjectInfo
 from tests.conformance.broken import Breaks, Proxy
+from tests.waiting import let_time_pass
 
 STORE_BREAKS = Breaks()
 breaks = STORE_BREAKS.breaks
@@ -47,7 +48,7 @@ class CountsWithoutALock(Proxy):
 
     def put_new(self, key: str, body: bytes, **given: Any) -> Any:
         type(self).scratch = key.encode()
-        time.sleep(0.0002)
+        let_time_pass(0.0002)
         return self.inner.put_new(type(self).scratch.decode(), body, **given)
 
 
@@ -55,7 +56,7 @@ class CountsWithoutALock(Proxy):
 class ReadsEtagApart(Proxy):
     def get(self, key: str, **given: Any) -> Any:
         etag = self.inner.get(key, **given).etag
-        time.sleep(0.0005)
+        let_time_pass(0.0005)
         return Object(self.inner.get(key, **given).body, etag)
 
 
@@ -127,7 +128,7 @@ class LooksThenWrites(Proxy):
     def put_new(self, key: str, body: bytes, **given: Any) -> Any:
         if self.inner.head(key) is not None:
             return Exists()
-        time.sleep(0.0002)
+        let_time_pass(0.0002)
         return Created(self.inner.put(key, body, **given))
 
 
@@ -136,7 +137,7 @@ class WritesInParts(Proxy):
     def put_new(self, key: str, body: bytes, **given: Any) -> Any:
         answer = self.inner.put_new(key, body[:1000], **given)
         if isinstance(answer, Created):
-            time.sleep(0.002)
+            let_time_pass(0.002)
             return Created(self.inner.put(key, body, **given))
         return answer
 
@@ -167,7 +168,7 @@ class AnswersWithTheWrongEtag(Proxy):
 class PutsInParts(Proxy):
     def put(self, key: str, body: bytes, **given: Any) -> Any:
         self.inner.put(key, body[: len(body) // 2], **given)
-        time.sleep(0.001)
+        let_time_pass(0.001)
         return self.inner.put(key, body, **given)
 
 
@@ -175,7 +176,7 @@ class PutsInParts(Proxy):
 class ReplacesByDeleting(Proxy):
     def put(self, key: str, body: bytes, **given: Any) -> Any:
         self.inner.delete(key, **given)
-        time.sleep(0.001)
+        let_time_pass(0.001)
         return self.inner.put(key, body, **given)
 
 
@@ -185,7 +186,7 @@ class MixesRacingPuts(Proxy):
 
     def put(self, key: str, body: bytes, **given: Any) -> Any:
         self.halves[key] = body[: len(body) // 2]
-        time.sleep(0.0005)
+        let_time_pass(0.0005)
         return self.inner.put(key, self.halves[key] + body[len(body) // 2 :], **given)
 
 
@@ -200,7 +201,7 @@ class DropsTheLaterOfRacingPuts(Proxy):
             return self.inner.head(key).etag
         self.busy.add(key)
         try:
-            time.sleep(0.0005)
+            let_time_pass(0.0005)
             return self.inner.put(key, body, **given)
         finally:
             self.busy.discard(key)

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from adapters.local.jobs import LocalJobs
 from adapters.memory.faults import Crash
 from adapters.memory.jobs import MemoryJobs
 from shared.ports import Jobs, JobSpec
+from tests.waiting import until
 
 ENDED = ("succeeded", "failed", "cancelled")
 TIMEOUT_S = 30.0
@@ -115,26 +115,26 @@ def local_jobs(folder: Path) -> Iterator[JobsRig]:
         return ran.stdout.strip()
 
     def ready(job_id: str) -> None:
-        _until(lambda: jobs.logs(job_id).endswith("ready\n") and jobs.status(job_id).state == "running")
+        until(lambda: jobs.logs(job_id).endswith("ready\n") and jobs.status(job_id).state == "running")
 
     def while_held(job_id: str, act: Callable[[], None]) -> None:
         ready(job_id)
         act()
         (root / job_id / "go").touch()
-        _until(lambda: jobs.status(job_id).state in ENDED)
+        until(lambda: jobs.status(job_id).state in ENDED)
 
     def kill(job_id: str) -> None:
         ready(job_id)
         for pid in runners_of(job_id):
             os.kill(pid, signal.SIGKILL)
-        _until(lambda: jobs.status(job_id).state != "running")
+        until(lambda: jobs.status(job_id).state != "running")
 
     def recover() -> None:
         LocalJobs(root, command).recover()
 
     def end(job_id: str) -> None:
         (root / job_id / "go").touch()
-        _until(lambda: jobs.status(job_id).state in ENDED)
+        until(lambda: jobs.status(job_id).state in ENDED)
 
     yield JobsRig(
         "local",
@@ -162,10 +162,3 @@ def runners_of(job_id: str) -> list[int]:
         if b"adapters.local.job_runner" in words and any(word.endswith(job_id.encode()) for word in words):
             found.append(int(process.name))
     return found
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + TIMEOUT_S
-    while not holds():
-        assert time.monotonic() < give_up_at, "it never came to be"
-        time.sleep(0.01)

@@ -2,12 +2,12 @@
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 
 from localstack.task_runner import Task, TaskRunner
 from shared.ports import Jobs, JobSpec
 from tests.conformance.job_rigs import TIMEOUT_S, JobsRig
+from tests.waiting import until
 
 PROGRAM = """
 import base64, os, sys, time
@@ -49,17 +49,17 @@ def task_rig(provider: str, runner: TaskRunner, opened: Callable[[], Jobs], url:
 
     def end(job_id: str) -> None:
         (task(job_id).folder / "go").touch()
-        _until(lambda: task(job_id).ended is not None)
+        until(lambda: task(job_id).ended is not None)
 
     def while_held(job_id: str, act: Callable[[], None]) -> None:
-        _until(lambda: task(job_id).log().endswith("ready\n"))
+        until(lambda: task(job_id).log().endswith("ready\n"))
         act()
         end(job_id)
 
     def kill(job_id: str) -> None:
-        _until(lambda: task(job_id).log().endswith("ready\n"))
+        until(lambda: task(job_id).log().endswith("ready\n"))
         runner.kill(task(job_id))
-        _until(lambda: task(job_id).attempt == 1)
+        until(lambda: task(job_id).attempt == 1)
 
     return JobsRig(provider, opened(), opened, submit_and_die, while_held, kill, lambda: None, end)
 
@@ -68,10 +68,3 @@ def _last_words(command: Sequence[str]) -> str:
     ran = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
     assert ran.returncode == 9, ran.stderr
     return ran.stdout.strip()
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + TIMEOUT_S
-    while not holds():
-        assert time.monotonic() < give_up_at, "it never came to be"
-        time.sleep(0.01)

@@ -11,6 +11,7 @@ from tests.conformance import aws_rigs, azure_rigs, gcp_rigs, rigs
 from tests.conformance.broken import REFUSED, Proxy
 from tests.conformance.broken_queue import QUEUE_BREAKS
 from tests.conformance.queue_clauses import RECEIVING, SENDING
+from tests.kinds import on_emulators
 
 RIGS = {"memory": contextmanager(rigs.memory_queue), "local": contextmanager(rigs.local_queue)}
 CLOUDS = {
@@ -23,7 +24,7 @@ CLAUSES = {**SENDING.clauses, **RECEIVING.clauses}
 BROKEN = [(clause, kind) for clause, kinds in QUEUE_BREAKS.items() for kind in kinds]
 
 
-@pytest.fixture(params=[*RIGS, *CLOUDS])
+@pytest.fixture(params=[*RIGS, *on_emulators(CLOUDS)])
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[rigs.QueueRig]:
     name = request.param
     with CLOUDS[name](request.getfixturevalue) if name in CLOUDS else RIGS[name](tmp_path) as made:

@@ -1,6 +1,5 @@
 """Metrics, limits, secrets, clocks and ids against every clause, and the broken ones against theirs."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +14,7 @@ from tests.conformance import aws_rigs, azure_rigs, gcp_rigs, rigs
 from tests.conformance.broken import REFUSED, Proxy
 from tests.conformance.broken_small import SMALL_BREAKS
 from tests.conformance.small_clauses import CLOCK, IDS, LIMITS, METRICS, SECRETS, ClockRig, IdsRig
+from tests.waiting import let_time_pass
 
 
 def memory_clock(folder: Path) -> Iterator[ClockRig]:
@@ -23,7 +23,7 @@ def memory_clock(folder: Path) -> Iterator[ClockRig]:
 
 
 def local_clock(folder: Path) -> Iterator[ClockRig]:
-    yield ClockRig(SystemClock(), lambda: folder.stat().st_mtime, time.sleep)
+    yield ClockRig(SystemClock(), lambda: folder.stat().st_mtime, let_time_pass)
 
 
 def memory_ids(folder: Path) -> Iterator[IdsRig]:
@@ -57,9 +57,10 @@ CLOUDS: dict[str, dict[str, Any]] = {
 }
 """Rigs that are made from fixtures by name, so that an emulator starts with the first test that needs it."""
 SOUND = [
-    pytest.param(port, provider, clause, id=f"{port}-{provider}-{clause}")
+    pytest.param(port, provider, clause, id=f"{port}-{provider}-{clause}", marks=marks)
     for port, (suite, _, providers) in PORTS.items()
-    for provider in (*providers, *CLOUDS.get(port, ()))
+    for kinds, marks in ((providers, ()), (CLOUDS.get(port, ()), pytest.mark.emulator))
+    for provider in kinds
     for clause in suite.clauses
 ]
 BROKEN = [

@@ -13,6 +13,7 @@ from tests.conformance.broken_store import STORE_BREAKS
 from tests.conformance.store_clauses import READING
 from tests.conformance.store_list_clauses import LISTING
 from tests.conformance.store_write_clauses import WRITING
+from tests.kinds import on_emulators
 
 RIGS = {"memory": contextmanager(rigs.memory_store), "local": contextmanager(rigs.local_store_rig)}
 CLOUDS = {
@@ -25,7 +26,7 @@ CLAUSES = {**READING.clauses, **WRITING.clauses, **LISTING.clauses}
 BROKEN = [(clause, kind) for clause, kinds in STORE_BREAKS.items() for kind in kinds]
 
 
-@pytest.fixture(params=[*RIGS, *CLOUDS])
+@pytest.fixture(params=[*RIGS, *on_emulators(CLOUDS)])
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[rigs.StoreRig]:
     name = request.param
     with CLOUDS[name](request.getfixturevalue) if name in CLOUDS else RIGS[name](tmp_path) as made:

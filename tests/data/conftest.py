@@ -6,12 +6,8 @@ import random
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import settings
 
 from shared.usecase.charter import Charter, DataRules, Features, Target
-
-settings.register_profile("unhurried", deadline=None)  # no assertion on time: the machine may be busy
-settings.load_profile("unhurried")
 
 HEADER = "at,flight,carrier,distance,delay,late"
 

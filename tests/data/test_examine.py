@@ -198,7 +198,7 @@ PATCH = st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_s
     kind=st.sampled_from(["csv", "plain", "zstd"]),
     cut=st.one_of(st.none(), st.floats(0, 1)),
 )
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damaged_files_never_raise(look, contract, rows, csv_of, parquet_of, table_of, damage, kind, cut):
     if kind == "csv":
         body = bytearray(csv_of(rows))

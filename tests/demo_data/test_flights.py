@@ -152,7 +152,7 @@ def test_a_flights_own_outcome_is_in_no_feature(winter: flights.Sources) -> None
 departure = st.tuples(st.integers(0, 2), st.integers(0, 400), st.none() | st.integers(-40, 500))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(rows=st.lists(departure, min_size=1, max_size=25), before=st.integers(41, 200))
 def test_state_is_what_its_definition_says(rows: list[tuple[int, int, int | None]], before: int) -> None:
     group = np.array([row[0] for row in rows])
@@ -177,7 +177,7 @@ def test_state_is_what_its_definition_says(rows: list[tuple[int, int, int | None
         )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     records=st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 50)), min_size=1, max_size=12, unique=True),
     asked=st.lists(st.tuples(st.sampled_from("abc"), st.integers(-5, 60)), min_size=1, max_size=12),

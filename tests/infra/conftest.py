@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,10 +121,3 @@ def stacks(pulumi_folder: Path, tmp_path: Path) -> Iterator[Stacks]:
     found = Stacks(tmp_path / "stacks")
     yield found
     found.take_down()
-
-
-@pytest.fixture
-def until() -> Callable[[Callable[[], Any]], Any]:
-    from tests.localstack.waiting import until as wait
-
-    return lambda holds: wait(holds, 60.0)

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from infra.engine import Stack, open_stack
 from shared.topology import FUNCTIONS, Function
 from tests.infra.conftest import Stacks
 from tests.infra.stand_in.base import Refused, StandIn
+from tests.waiting import steady
 
 NAME = "harbour"
 QUIET_S = 2.0
@@ -122,10 +122,7 @@ def recovers_from_a_kill(cloud: Cloud, stacks: Stacks, token: str) -> None:
         command, env=stacks.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     assert reached.wait(120)
-    seen = -1
-    while seen != len(cloud.served.log):  # what does not wait for what is held is made, and written down
-        seen = len(cloud.served.log)
-        time.sleep(QUIET_S)
+    steady(lambda: len(cloud.served.log), QUIET_S)  # what does not wait for what is held is made, and written down
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(30)
     stacks.kill_engine()

@@ -28,7 +28,7 @@ from tests.infra.probe import Try, code, tried
 from tests.infra.stand_in.aws import ACCOUNT, Account
 from tests.infra.stand_in.base import stand_in
 from tests.infra.test_aws_stack import CONFIG
-from tests.localstack.waiting import until
+from tests.waiting import until
 
 TIMEOUT_S = 120.0
 USECASE = "late-arrivals"

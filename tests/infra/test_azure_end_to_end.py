@@ -48,7 +48,7 @@ from tests.infra.conftest import Stacks, options_of
 from tests.infra.stand_in.azure import SUBSCRIPTION, Subscription
 from tests.infra.stand_in.base import stand_in
 from tests.infra.test_azure_stack import CONFIG
-from tests.localstack.waiting import until
+from tests.waiting import until
 
 NAME = AZURE_ACCOUNT
 """The stack's, and so its account's: what stands for Event Grid looks into the emulator's own account."""

@@ -42,7 +42,7 @@ from tests.infra.life import NAME
 from tests.infra.stand_in.base import StandIn, stand_in
 from tests.infra.stand_in.gcp import PROJECT, REGION, Project
 from tests.infra.test_gcp_stack import CONFIG
-from tests.localstack.waiting import until
+from tests.waiting import until
 
 TIMEOUT_S = 120.0
 USECASE = "late-arrivals"

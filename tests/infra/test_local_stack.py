@@ -7,15 +7,12 @@ import stat
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.infra.conftest import Stacks
-
-Until = Callable[[Callable[[], Any]], Any]
+from tests.waiting import until
 
 
 def alive(url: str) -> bool:
@@ -38,7 +35,7 @@ def gone(pid: int) -> bool:
     return False
 
 
-def test_from_nothing_and_back(stacks: Stacks, until: Until) -> None:
+def test_from_nothing_and_back(stacks: Stacks) -> None:
     assert stacks.preview("dev")["changes"] == {"create": 7}
     assert not (stacks.folder / "dev/home").exists()
     made = stacks.up("dev")
@@ -88,7 +85,7 @@ def test_a_change_touches_what_it_must_and_no_more(stacks: Stacks) -> None:
     assert alive(after["outputs"]["url"])
 
 
-def test_what_was_changed_behind_its_back_is_found_and_mended(stacks: Stacks, until: Until) -> None:
+def test_what_was_changed_behind_its_back_is_found_and_mended(stacks: Stacks) -> None:
     made = stacks.up("dev")
     home, unit = Path(made["outputs"]["home"]), Path(made["outputs"]["unit"])
     pid = pid_of(str(home))
@@ -120,7 +117,7 @@ def test_ports_that_others_provide_end_in_the_settings(stacks: Stacks) -> None:
     assert given["queues"] == ports["queues"]
 
 
-def test_an_up_that_was_killed_half_way_recovers(stacks: Stacks, until: Until) -> None:
+def test_an_up_that_was_killed_half_way_recovers(stacks: Stacks) -> None:
     command = [sys.executable, "-m", "cli.main", "up", "--stack", "dev", *stacks.options()]
     process = subprocess.Popen(
         command, env=stacks.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True

@@ -34,6 +34,7 @@ from shared.topology import queue_names
 from shared.usecase.charter import Charter, CharterVersion, Retraining, Signature, Training
 from shared.usecase.effective import charters
 from tests.simulation.material import CHARTER, USECASE, csv, rows
+from tests.waiting import until
 
 SEED = int(os.environ.get("TIDEGATE_KILL_SEED", "7"))
 KILLS = 50
@@ -42,8 +43,10 @@ CHANGES = 12
 """Promotions and rollbacks that are asked for while the killing goes on."""
 STARTING = 0.8
 """How often a stack that is still starting is spared."""
-REST_S = 120.0
-SETTLE_S = REST_S + 3 * SUBMIT_LEASE_S
+IDLE_S = 120.0
+QUIET_S = 3.0
+"""The stack is idle when it has done nothing for so long."""
+SETTLE_S = IDLE_S + 3 * SUBMIT_LEASE_S
 """A kill while a job is handed in leaves its lease behind: the training waits until that runs out, and is then done."""
 MONTHS = [f"2013-{month:02d}" for month in range(1, 13)]
 ACTIONS = ("infer", "label", "upload", "read", "release")
@@ -120,21 +123,24 @@ class Team:
         token = issue_token(self.home, "team", [f"{USECASE}:{action}" for action in ACTIONS], time.time(), 3600)
         return Client(self.stack.url, token)
 
-    def insist(self, act: Callable[[Client], Any]) -> Any:
+    def insist(self, ask: Callable[[Client], Any]) -> Any:
         """Do something until it is answered; None where the answer is that it cannot be (yet)."""
-        deadline = time.monotonic() + REST_S
-        while time.monotonic() < deadline:
+        answers: list[Any] = []
+
+        def answered() -> bool:
             try:
                 with self.up() as client:
-                    answer = act(client)
+                    answers.append(ask(client))
             except Unavailable:
-                time.sleep(0.1)
-                continue
+                return False
             except NotFound:
-                return None
+                answers.append(None)
+                return True
             self.answers += 1
-            return answer
-        raise AssertionError("no answer")
+            return True
+
+        until(answered, IDLE_S, pause_s=0.1)
+        return answers[-1]
 
     def round(self, month: str, number: int) -> None:
         """Upload a month, ask about some of it, say what came."""
@@ -190,7 +196,7 @@ def sign(home: Home, charter: Charter) -> None:
     charters(compose_all(home, "test").platform.system, USECASE).append(lambda _: version)
 
 
-def test_fifty_kills_lose_nothing(home: Home, tell: Callable[[str], None]) -> None:
+def test_fifty_kills_lose_nothing(home: Home, summary_line: Callable[[str], None]) -> None:
     sign(
         home,
         msgspec.structs.replace(
@@ -214,18 +220,18 @@ def test_fifty_kills_lose_nothing(home: Home, tell: Callable[[str], None]) -> No
     again = Killer(home)
     try:
         team.up().close()
-        wait_for_rest(home, local)
+        wait_until_idle(home, local)
         while Ledger(platform.system, layout.MODELS, USECASE, ModelVersion).tail_number() < 2:
             team.round(MONTHS[number % 12], number)  # there must be two models to change between
             number += 1
             assert number < MOST_ROUNDS
-            wait_for_rest(home, local)
+            wait_until_idle(home, local)
         again.start()
         for number in range(1, CHANGES + 1):
             team.change(number)
         again.stop()
         team.up().close()
-        wait_for_rest(home, local)
+        wait_until_idle(home, local)
     finally:
         again.stop()
         if team.stack is not None:
@@ -240,31 +246,35 @@ def test_fifty_kills_lose_nothing(home: Home, tell: Callable[[str], None]) -> No
     changed = [entry.document.reason for entry in releases if entry.document.action in ("rollback", "promote")]
     assert len(changed) == len(set(changed)) == team.changes > 0  # asked until answered, done once
     roles = {role: killer.killed.count(role) for role in sorted(set(killer.killed))}
-    tell(
+    summary_line(
         f"kill -9: {len(killer.killed)} and {len(again.killed)} with seed {SEED} ({roles}); "
         f"{team.restarts} starts of the stack, {len(team.acknowledged)} uploads, {team.answers} answers, "
         f"{len(models)} models, {team.changes} promotions and rollbacks",
     )
 
 
-def wait_for_rest(home: Home, local: Any) -> None:
-    """Wait until no message but a schedule's is under way, no job runs, and every training that was granted has ended.
+def wait_until_idle(home: Home, local: Any) -> None:
+    """Wait until no message but a schedule's is in flight, no job runs, and each training that was granted has ended.
 
-    One whose job was being handed in when its worker was killed waits for a lease to run out: nothing is to be seen.
+    A worker that is killed while it submits a job leaves a lease. The training waits for its end, and nothing shows it.
     """
-    deadline = time.monotonic() + SETTLE_S
-    quiet = 0
-    while quiet < 10:
-        assert time.monotonic() < deadline, "the stack does not come to rest"
-        for name in queue_names():  # a person puts back what was given up
+    idle_at: list[float] = []
+
+    def idle() -> bool:
+        for name in queue_names():  # an operator puts dead letters back
             for letter in list(local.consumers[name].dead_letters()):
                 local.consumers[name].redrive(letter.id)
         busy = [
             name for name in queue_names() if name not in ("reconcile", "monitor") and local.consumers[name].depth()[0]
         ]
         jobs = [role for _, role in processes_of(home.path) if role not in ("supervisor", "gateway", "worker")]
-        quiet = 0 if busy or jobs or unended(local.platform.system) else quiet + 1
-        time.sleep(0.3)
+        if busy or jobs or unended(local.platform.system):
+            idle_at.clear()
+            return False
+        idle_at.append(time.monotonic())
+        return idle_at[-1] - idle_at[0] >= QUIET_S
+
+    until(idle, SETTLE_S, pause_s=0.3)
 
 
 def unended(system: Any) -> list[str]:

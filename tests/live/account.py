@@ -12,6 +12,7 @@ import pytest
 
 from shared.ports import Message
 from tests.conformance.rigs import QueueRig, SecretsRig, StoreRig
+from tests.waiting import let_time_pass
 
 LIVE = "TIDEGATE_LIVE"
 BEGINS = "tidegate-live-"
@@ -100,7 +101,7 @@ class Leases:
 
     def sit_out(self) -> None:
         """Return when all of them have ended."""
-        time.sleep(max(0.0, self._until - time.monotonic()))
+        let_time_pass(max(0.0, self._until - time.monotonic()))
 
 
 class Patient:

@@ -16,6 +16,7 @@ import boto3
 from adapters.urls import open_queues, open_secrets, open_store
 from tests.conformance.rigs import QueueRig, SecretsRig, StoreRig
 from tests.live.account import Asked, Leases, Patient
+from tests.waiting import let_time_pass
 
 NEEDS = {"": {"AWS_REGION": "where things are made"}}
 LEFT_OUT = {
@@ -80,7 +81,7 @@ class Aws:
             policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": str(RECEIVES)})
             url = sqs.create_queue(QueueName=f"{prefix}queue", Attributes={"RedrivePolicy": policy})["QueueUrl"]
             ending.callback(sqs.delete_queue, QueueUrl=url)
-            time.sleep(1.0)  # SQS asks for it after CreateQueue
+            let_time_pass(1.0)  # SQS asks for it after CreateQueue
 
             def opened() -> Any:
                 found = open_queues(f"sqs://{self._region}/{prefix}?{self._endpoint}".rstrip("?"), ["queue"])["queue"]
@@ -109,7 +110,7 @@ class Aws:
                 queue=opened(),
                 another=lambda: other,
                 bodies_raw=bodies,
-                wait=time.sleep,
+                wait=let_time_pass,
                 now=time.time,
                 send_later=send_later,
                 visibility_s=self._asked.lease_s,

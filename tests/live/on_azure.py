@@ -21,6 +21,7 @@ from adapters.azure.store import MAX_SEGMENTS
 from adapters.urls import open_queues, open_secrets, open_store
 from tests.conformance.rigs import QueueRig, SecretsRig, StoreRig
 from tests.live.account import Asked, Leases, Patient
+from tests.waiting import let_time_pass
 
 NEEDS = {
     "": {"TIDEGATE_LIVE_ACCOUNT": "the storage account in which things are made"},
@@ -99,7 +100,7 @@ class Azure:
                 queue=opened(),
                 another=opened,
                 bodies_raw=bodies,
-                wait=time.sleep,
+                wait=let_time_pass,
                 now=time.time,
                 send_later=send_later,
                 visibility_s=self._asked.lease_s,

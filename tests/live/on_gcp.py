@@ -17,6 +17,7 @@ from adapters.gcp import sdk
 from adapters.urls import open_queues, open_secrets, open_store
 from tests.conformance.rigs import QueueRig, SecretsRig, StoreRig
 from tests.live.account import Asked, Leases, Patient
+from tests.waiting import let_time_pass
 
 NEEDS = {
     "": {"GOOGLE_CLOUD_PROJECT": "the project in which things are made"},
@@ -125,7 +126,7 @@ class Gcp:
                 queue=opened(),
                 another=opened,
                 bodies_raw=bodies,
-                wait=time.sleep,
+                wait=let_time_pass,
                 now=time.time,
                 send_later=send_later,
                 visibility_s=max(10.0, self._asked.lease_s),

@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -15,14 +14,14 @@ from localstack.stacks.emulated import EmulatedStack
 from shared import layout
 from shared.platform import Platform
 from shared.serving.routes import ROUTES
-from tests.localstack.waiting import alive, below, until
 from tests.runtimes.clouds import GOOD, receipts, sign_off
 from tests.simulation.material import USECASE as CHARTERED
+from tests.waiting import alive, below, steady, until
 
 USECASE = "unsigned"
 """Has no charter."""
 TIMEOUT_S = 90.0
-QUIET_LOOKS = 10
+QUIET_S = 2.0
 
 
 @contextmanager
@@ -58,12 +57,7 @@ def ask(stack: EmulatedStack, method: str, path: str, body: bytes | None = None,
 
 def rested(stack: EmulatedStack, function: str) -> int:
     """Return how often a function was called, once nothing of what went before is on its way to it any more."""
-    count, quiet = stack.invocations()[function], 0
-    while quiet < QUIET_LOOKS:
-        time.sleep(0.2)
-        found = stack.invocations()[function]
-        count, quiet = found, quiet + 1 if found == count else 0
-    return count
+    return steady(lambda: stack.invocations()[function], QUIET_S)
 
 
 def drop(platform: Platform, name: str) -> None:

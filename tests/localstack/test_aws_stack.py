@@ -33,7 +33,7 @@ from tests.localstack.on_stack import (
     nothing_left,
     rested,
 )
-from tests.localstack.waiting import until
+from tests.waiting import until
 
 SWEEP_EVERY_S = 5400.0
 CANARY = "tests.localstack.local_canary"

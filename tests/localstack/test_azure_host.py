@@ -16,7 +16,7 @@ from localstack import emulators
 from localstack.azure_host import FunctionApp, function_app
 from localstack.azure_settings import HostSettings, NotEmulated, host_settings, resolved, route_pattern
 from localstack.processes import NotStarted
-from tests.localstack.waiting import alive, below, until
+from tests.waiting import alive, below, until
 
 APP = """
 import json, os

@@ -36,7 +36,7 @@ from tests.localstack.on_stack import (
     nothing_left,
     rested,
 )
-from tests.localstack.waiting import until
+from tests.waiting import until
 
 CANARY = """
 import json

@@ -11,7 +11,7 @@ import pytest
 from functions.runtimes.azure.events import firing_of
 from localstack.azure_host import FunctionApp
 from localstack.azure_timers import timers
-from tests.localstack.waiting import until
+from tests.waiting import until
 
 PERIOD_S = 0.25
 

@@ -14,7 +14,7 @@ import pytest
 
 from localstack import stacks
 from localstack.task_runner import TaskRunner
-from tests.localstack.waiting import alive, below, until
+from tests.waiting import alive, below, until
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 RUNS_A_TASK = f"""

@@ -13,8 +13,9 @@ import pytest
 from localstack import emulators, stores
 from localstack.measure_objects import races
 from localstack.queues import MAX_RECEIVES, AzureQueue, MeasuredQueue, PubSub, Sqs
-from tests.localstack.waiting import below, until
+from tests.waiting import below, until
 
+pytestmark = pytest.mark.emulator
 RACES, CONTROLS = 6, 3
 STORES = {
     "aws": (stores.S3, "aws_emulator"),

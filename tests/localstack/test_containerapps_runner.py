@@ -8,7 +8,7 @@ from azure.mgmt.appcontainers import ContainerAppsAPIClient
 from adapters.azure.jobs import from_url
 from localstack.containerapps_runner import containerapps
 from shared.ports import JobSpec
-from tests.localstack.waiting import until
+from tests.waiting import until
 
 
 class Nobody:

@@ -17,7 +17,7 @@ from azure.storage.blob import BlobServiceClient
 
 from adapters.urls import open_queues, open_store
 from localstack.clouds import OBJECTS_TOPIC, PROJECT
-from tests.localstack.waiting import alive, below, until
+from tests.waiting import alive, below, until
 
 ROOT = Path(__file__).parents[2]
 CONTAINER = "canary"

@@ -15,7 +15,7 @@ from localstack.gcp_host import GcpFunction, function
 from localstack.processes import NotStarted
 from localstack.pubsub_push import PUBLISHED, envelope, push
 from localstack.scheduler import Job, scheduling
-from tests.localstack.waiting import alive, below, until
+from tests.waiting import alive, below, until
 
 SOURCE = """
 import json, os

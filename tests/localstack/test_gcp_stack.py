@@ -31,8 +31,8 @@ from tests.localstack.on_stack import (
     nothing_left,
     rested,
 )
-from tests.localstack.waiting import until
 from tests.runtimes.clouds import lines_of
+from tests.waiting import until
 
 CANARY = """
 from tests.localstack.local_canary import could_import

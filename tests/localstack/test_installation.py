@@ -11,7 +11,7 @@ import pytest
 
 from localstack import installation
 from localstack.installation import NotInstalled, install, installed
-from tests.localstack.waiting import until
+from tests.waiting import until
 
 UV = """#!/bin/sh
 echo "$1 $2 $$" >> "$CALLS"

@@ -14,7 +14,7 @@ import pytest
 from localstack import emulators
 from localstack.lambda_host import LambdaFunction, bootstrap, function
 from localstack.stores import AWS_ACCOUNT
-from tests.localstack.waiting import alive, below, until
+from tests.waiting import alive, below, until
 
 SOURCE = """
 import os, time

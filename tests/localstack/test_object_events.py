@@ -17,7 +17,7 @@ from localstack import emulators
 from localstack.emulators import AZURE_ACCOUNT, AZURE_KEY
 from localstack.object_events import BLOB_CREATED, ObjectEvents, Schema, as_cloudevent, object_events
 from localstack.stores import AWS_ACCOUNT
-from tests.localstack.waiting import until
+from tests.waiting import until
 
 KEYS = ("uploads/a b+c=(d).csv", "uploads/\u00e9\u20ac.csv", "uploads/100%25.csv")
 

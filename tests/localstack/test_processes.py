@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from localstack.processes import NotStarted, process
-from tests.localstack.waiting import alive, below, until
+from tests.waiting import alive, below, until
 
 ROOT = Path(__file__).parents[2]
 # A server that ignores SIGTERM, and has a child in a session of its own, which has a child.

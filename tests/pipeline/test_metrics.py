@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import sklearn.metrics
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import InsufficientData
@@ -170,7 +170,6 @@ def test_resamples_without_a_class_are_drawn_again() -> None:
     assert np.isfinite(found).all()
 
 
-@settings(deadline=None)
 @given(st.integers(0, 100))
 def test_an_interval_holds_its_share_of_the_values(seed: int) -> None:
     values = np.random.default_rng(seed).normal(size=400)

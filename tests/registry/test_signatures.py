@@ -31,7 +31,7 @@ def test_the_public_key_is_the_one_of_rfc_8032() -> None:
     assert public_of(generate(secret)).hex() == public
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(body=st.binary(max_size=200))
 def test_what_is_signed_verifies_and_is_the_same_each_time(body: bytes) -> None:
     signature = sign(body, PRIVATE)
@@ -41,7 +41,7 @@ def test_what_is_signed_verifies_and_is_the_same_each_time(body: bytes) -> None:
     verify(body, signature, key_id(PUBLIC), {key_id(PUBLIC): public_pem(PUBLIC)})
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(body=st.binary(min_size=1, max_size=50), bit=st.integers(min_value=0), in_signature=st.booleans())
 def test_one_bit_changed_does_not_verify(body: bytes, bit: int, in_signature: bool) -> None:
     raw = bytearray(base64.urlsafe_b64decode(sign(body, PRIVATE) + "==") if in_signature else body)

@@ -4,7 +4,7 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,14 +52,6 @@ def lines_of(log: str, message: str) -> list[dict[str, Any]]:
     """Return a log's lines of ours that say `message`."""
     lines = [json.loads(line) for line in log.splitlines() if line.startswith('{"time"')]
     return [line for line in lines if line["message"] == message]
-
-
-def until(happened: Callable[[], bool]) -> None:
-    """Wait until something has happened."""
-    deadline = time.monotonic() + TIMEOUT_S
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
 
 
 def on_disk(folder: Any, **changes: Any) -> Settings:

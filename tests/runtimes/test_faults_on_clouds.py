@@ -20,6 +20,7 @@ from shared.documents import encode
 from shared.events import UploadReceived, first_event
 from shared.monitoring.fsck import fsck
 from shared.settings import Settings
+from tests.kinds import on_emulators
 from tests.runtimes.cloud_stacks import STACKS
 from tests.runtimes.clouds import environ, receipts, sign_off
 from tests.simulation.material import DAMAGED, MONTHS, TRUST_ROOTS, USECASE
@@ -42,7 +43,7 @@ queue.ack(message.receipt_handle)
 FILES = {"first.csv": MONTHS["2013-01"], "second.csv": MONTHS["2013-02"], "damaged.csv": DAMAGED}
 
 
-@pytest.fixture(params=[*STACKS])
+@pytest.fixture(params=on_emulators(STACKS))
 def stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
     with STACKS[request.param](request.getfixturevalue, tmp_path) as settings:
         sign_off(settings)

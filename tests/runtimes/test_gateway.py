@@ -6,7 +6,6 @@ import json
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +23,7 @@ from shared.errors import ConfigurationError, DeadlineExceeded, Unavailable
 from shared.platform import Outcome
 from shared.serving.http import Call, Response, json_response
 from shared.topology import BY_NAME
+from tests.waiting import let_time_pass, until
 
 WAIT_S = 20.0
 """How long a test waits for what must come; never how long it takes."""
@@ -99,13 +99,6 @@ def request(method: str, path: str, token: str = "", length: int | None = None, 
     lines += [f"Authorization: Bearer {token}"] if token else []
     lines += [f"Content-Length: {length}"] if length is not None else []
     return "\r\n".join(lines) + "\r\n\r\n"
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -237,7 +230,7 @@ def dripped(client: Client, drop: bytes) -> None:
     with contextlib.suppress(OSError):
         while True:
             client.send(drop)
-            time.sleep(0.05)
+            let_time_pass(0.05)
 
 
 @pytest.mark.parametrize("drop", [b"X-A: b\r\n", b"\r\n"])
@@ -262,7 +255,7 @@ def test_a_body_that_drips_or_stops_is_cut(serve: Callable[..., Served], drop: b
         threading.Thread(target=dripped, args=(client, drop), daemon=True).start()
     assert client.answer()[0] == 408
     assert client.closed()
-    eventually(lambda: served.gateway._room == room)
+    until(lambda: served.gateway._room == room)
 
 
 def test_a_second_request_is_not_cut_while_the_first_is_answered(
@@ -274,7 +267,7 @@ def test_a_second_request_is_not_cut_while_the_first_is_answered(
     token = served.stack.token("flights:infer")
     client = served.connect()
     client.send(request("POST", INFER, token, 0) + "POST /v2/mod")
-    time.sleep(0.6)  # three deadlines pass meanwhile
+    let_time_pass(0.6)  # three deadlines pass meanwhile
     client.send(request("POST", INFER, token, 0)[len("POST /v2/mod") :])
     go.set()
     assert [client.answer()[0], client.answer()[0]] == [200, 200]
@@ -406,7 +399,7 @@ def test_a_client_that_leaves_costs_nothing(serve: Callable[..., Served], monkey
     client.send(request("POST", INFER, token, 1000) + "x" * 500)
     client.close()
     assert served.ask("POST", INFER, token)[0] == 200
-    eventually(lambda: served.gateway._room == room)
+    until(lambda: served.gateway._room == room)
 
 
 def test_a_port_that_is_taken_is_said_so() -> None:

@@ -18,6 +18,7 @@ from shared.errors import Unavailable
 from shared.serving.access import jwks
 from shared.serving.http import Request
 from tests.runtimes.conftest import Stack
+from tests.waiting import let_time_pass
 
 AUDIENCE = "harbour"
 PATH = "/v2/models/flights/infer"
@@ -199,7 +200,7 @@ def _drip(handler: BaseHTTPRequestHandler) -> None:
     for _ in range(100):
         handler.wfile.write(b"x")
         handler.wfile.flush()
-        time.sleep(0.05)
+        let_time_pass(0.05)
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,7 @@ import base64
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from shared.errors import DataRefused, InvalidInput, TidegateError, Unavailable
 from shared.events import TrainingGranted, first_event
 from shared.platform import Outcome
 from shared.ports import JobSpec
+from tests.waiting import until
 
 EVENT = first_event(TrainingGranted(number=1, key="0" * 64), usecase="flights", source="/test", origin="test", at=0.0)
 
@@ -86,13 +86,6 @@ def test_what_cannot_start_says_why(tmp_path: Path, capsys: pytest.CaptureFixtur
         assert word in capsys.readouterr().err
 
 
-def wait_for(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_a_submitted_job_runs_its_function_on_the_home(tmp_path: Path) -> None:
     """An upload without a charter is quarantined: validate runs to its end in a job's process."""
     home = create_home(tmp_path / "home")
@@ -107,7 +100,7 @@ def test_a_submitted_job_runs_its_function_on_the_home(tmp_path: Path) -> None:
         UploadReceived(key=key, etag=info.etag), usecase="flights", source="/test", origin="test", at=0.0
     )
     job = platform.jobs.submit(JobSpec(name="validate", function="validate", event=encode(event)))
-    wait_for(lambda: platform.jobs.status(job).state not in ("pending", "running"))
+    until(lambda: platform.jobs.status(job).state not in ("pending", "running"))
     assert platform.jobs.status(job).state == "succeeded", platform.jobs.logs(job)
     assert json.loads(platform.jobs.logs(job).splitlines()[-1])["message"] == "done"
     receipts = list(platform.system.list("receipts/flights/"))

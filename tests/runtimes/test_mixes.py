@@ -1,7 +1,6 @@
 """Storage and queues of different providers in one stack, and functions at different places."""
 
 import secrets
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from shared.events import Event, UploadReceived, payload
 from shared.ports import ObjectInfo
 from shared.settings import Settings, read_settings
 from shared.topology import queue_names
+from tests.waiting import until
 
 FILE = b"a,b\n1,2\n"
 TIMEOUT_S = 60.0
@@ -49,15 +49,6 @@ def home_with(folder: Path, **changes: Any) -> Home:
     settings = read_settings((made.path / SETTINGS).read_bytes())
     (made.path / SETTINGS).write_bytes(encode(msgspec.structs.replace(settings, **changes)))
     return open_home(made.path)
-
-
-def until(holds: Callable[[], Any]) -> Any:
-    """Wait for something to come to be."""
-    give_up_at = time.monotonic() + TIMEOUT_S
-    while not (found := holds()):
-        assert time.monotonic() < give_up_at, "it never came to be"
-        time.sleep(0.1)
-    return found
 
 
 def test_a_bucket_feeds_functions_on_premises_over_a_local_queue(

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +28,9 @@ from shared.errors import ConfigurationError, IntegrityError, MissingDependency,
 from shared.events import UploadReceived, first_event
 from shared.registry.signatures import key_id_of
 from shared.settings import read_settings
+from tests.waiting import let_time_pass, until
 
 WAIT_S = 60.0
-
-
-def eventually(holds: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + WAIT_S
-    while not (found := holds()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return found
 
 
 def home_with(path: Path, **changes: Any) -> Home:
@@ -81,7 +74,7 @@ def another(home: Home, role: Role, before: int) -> int:
         said = announced(home, role)
         return said.pid if said is not None and said.pid != before else 0
 
-    pid: int = eventually(changed)
+    pid: int = until(changed)
     return pid
 
 
@@ -114,7 +107,7 @@ def test_a_served_home_answers_works_and_stops_in_order(served: Stack, home: Hom
     token = issue_token(home, "me", ["flights:read"], time.time(), 60.0)
     assert get(f"{served.url}/v1/usecases/flights/uploads/{'0' * 64}", token)[0] == 404
     drop(home, "a.csv")
-    eventually(lambda: receipts(home) == 1)
+    until(lambda: receipts(home) == 1)
     pids = [pid_of(home, role) for role in ("supervisor", "gateway", "worker")]
     served.stop()
     served.stop()
@@ -144,7 +137,7 @@ def test_a_killed_gateway_is_back_at_the_same_address(served: Stack, home: Home)
         # Nobody is refused meanwhile: the supervisor holds the socket, and the connection waits in it.
         assert get(served.url + "/v2/health/live") == (200, {"live": True})
         assert another(home, "gateway", before) != before
-    said = eventually(lambda: (found := announced(home, "supervisor")) and found.restarts.get("gateway") == 2 and found)
+    said = until(lambda: (found := announced(home, "supervisor")) and found.restarts.get("gateway") == 2 and found)
     assert said.url == served.url
 
 
@@ -153,7 +146,7 @@ def test_a_killed_worker_is_back_and_works(served: Stack, home: Home) -> None:
     drop(home, "a.csv")
     os.kill(before, signal.SIGKILL)
     assert another(home, "worker", before) != before
-    eventually(lambda: receipts(home) == 1)
+    until(lambda: receipts(home) == 1)
 
 
 HOLDER = """
@@ -182,14 +175,14 @@ def test_what_a_killed_worker_had_in_hand_is_delivered_again(home: Home, tmp_pat
     marker = tmp_path / "in hand"
     # SIGKILL takes the holder at the worst moment: in the middle of the handler.
     with subprocess.Popen([sys.executable, "-c", HOLDER, str(home.path), str(marker)]) as holder:
-        eventually(marker.exists)
-        time.sleep(1.5)  # longer than a lease: it is the holder's only because it borrows on
+        until(marker.exists)
+        let_time_pass(1.5)  # longer than a lease: it is the holder's only because it borrows on
         holder.kill()
     assert receipts(home) == 0
     assert marker.read_text() == event.id
     with start(home):
         # Reconcile may have had the upload validated meanwhile; the message itself comes back all the same.
-        handled = eventually(lambda: [line for line in log_of(home, "worker") if line.get("event") == event.id])
+        handled = until(lambda: [line for line in log_of(home, "worker") if line.get("event") == event.id])
         assert (handled[0]["message"], handled[0]["received"]) == ("handled", 2)
         assert receipts(home) == 1
 
@@ -199,7 +192,7 @@ def test_what_a_killed_supervisor_leaves_ends_by_itself(home: Home) -> None:
     pids = [pid_of(home, role) for role in ("gateway", "worker")]
     stack.process.kill()
     stack.process.wait()
-    eventually(lambda: all(gone(pid) for pid in pids))
+    until(lambda: all(gone(pid) for pid in pids))
     with start(home) as again:
         assert get(again.url + "/v2/health/live")[0] == 200
 
@@ -220,7 +213,7 @@ def test_the_stack_ends_with_the_program_that_started_it(home: Home) -> None:
         "from functions.runtimes.local.supervisor import start; start(open_home(Path(sys.argv[1]))); os._exit(0)"
     )
     subprocess.run([sys.executable, "-c", code, str(home.path)], check=True, timeout=WAIT_S)
-    eventually(lambda: not list(home.run.glob("*.json")))
+    until(lambda: not list(home.run.glob("*.json")))
 
 
 def test_a_taken_port_is_said_with_its_remedy(home: Home) -> None:
@@ -236,7 +229,7 @@ def test_wrong_settings_are_said_and_nothing_is_left_running(tmp_path: Path) -> 
     home = home_with(made.path, token_keys={key_id_of(made.secret(TOKEN_KEY)): "no key"})
     with pytest.raises(ConfigurationError, match=r"the gateway cannot start: .*token_keys"):
         start(home)
-    eventually(lambda: not list(home.run.glob("*.json")))
+    until(lambda: not list(home.run.glob("*.json")))
 
 
 def test_a_home_without_its_key_is_not_served(home: Home) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,16 +20,10 @@ from shared.errors import InvalidInput, Throttled, Unavailable
 from shared.events import Event, ScheduleTicked, UploadReceived, first_event, payload
 from shared.platform import Emit, Outcome, Platform
 from shared.topology import BY_NAME, MAX_RECEIVES, Function, queue_names
+from tests.waiting import let_time_pass, until
 
 WAIT_S = 20.0
 LEASE_S = 0.3
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def upload(number: int = 0) -> Event:
@@ -84,7 +77,7 @@ def test_a_message_is_acknowledged_when_its_events_are_sent(rig: Callable[..., R
     seen: list[Event] = []
     made = rig(lambda event, platform: seen.append(event) or Outcome())
     made.queues["validate"].send(encode(upload()))
-    eventually(lambda: bool(made.lines("handled")))
+    until(lambda: bool(made.lines("handled")))
     assert seen == [upload()]
     assert made.queues["validate"].depth() == (0, 0.0)
     line = made.lines("handled")[0]
@@ -106,13 +99,13 @@ def test_a_handler_that_takes_longer_than_its_lease_is_not_run_twice(rig: Callab
         calls.append(event.id)
         running[0] += 1
         most[0] = max(most[0], running[0])
-        time.sleep(4 * LEASE_S)
+        let_time_pass(4 * LEASE_S)
         running[0] -= 1
         return Outcome()
 
     made = rig(handle)
     made.queues["validate"].send(encode(upload()))
-    eventually(lambda: bool(made.lines("handled")))
+    until(lambda: bool(made.lines("handled")))
     assert (len(calls), most[0]) == (1, 1)
     assert not made.lines("lease lost")
 
@@ -129,7 +122,7 @@ def test_what_fails_for_a_while_is_tried_again(rig: Callable[..., Rig], monkeypa
 
     made = rig(handle)
     made.queues["validate"].send(encode(upload()))
-    eventually(lambda: bool(made.lines("handled")))
+    until(lambda: bool(made.lines("handled")))
     assert [line["error"] for line in made.lines("failed")] == ["Unavailable", "Throttled"]
     assert [line["transient"] for line in made.lines("failed")] == [True, True]
     assert made.lines("handled")[0]["received"] == 3
@@ -146,7 +139,7 @@ def test_what_always_fails_becomes_a_dead_letter(
 
     made = rig(handle)
     made.queues["validate"].send(body)
-    eventually(lambda: made.queues["validate"].depth()[0] == 0)
+    until(lambda: made.queues["validate"].depth()[0] == 0)
     assert [letter.body for letter in made.queues["validate"].dead_letters()] == [body]
     assert len(made.lines("failed")) == MAX_RECEIVES
     assert "no event" not in json.dumps(made.stack.lines)
@@ -162,7 +155,7 @@ def test_foreign_exceptions_are_logged_without_their_message(
 
     made = rig(handle)
     made.queues["validate"].send(encode(upload()))
-    eventually(lambda: bool(made.lines("failed")))
+    until(lambda: bool(made.lines("failed")))
     assert "hunter2" not in str(made.stack.lines)
     assert any("handle" in place for place in made.lines("failed")[0]["at"])
 
@@ -177,7 +170,7 @@ def test_two_messages_at_once_where_the_topology_says_two(rig: Callable[..., Rig
     assert BY_NAME["validate"].concurrency == 2
     made = rig(handle)
     made.queues["validate"].send_many([encode(upload(1)), encode(upload(2))])
-    eventually(lambda: len(made.lines("handled")) == 2)
+    until(lambda: len(made.lines("handled")) == 2)
 
 
 def test_a_handler_past_its_time_limit_ends_the_worker(rig: Callable[..., Rig]) -> None:
@@ -225,7 +218,7 @@ def test_what_a_handler_returns_is_recorded_and_sent(rig: Callable[..., Rig]) ->
 
     heard: list[str] = []
     made = rig(handle, BY_NAME["reconcile"], BY_NAME["validate"], reconcile_every_s=0.05)
-    eventually(lambda: bool(heard))
+    until(lambda: bool(heard))
     assert heard[0] == "uploads/flights/u/a.csv"
     recorded = [info.key for info in made.platform.system.list("events/flights/")]
     assert len(recorded) == 1  # however often reconcile found it

@@ -2,7 +2,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import IntegrityError, Unsupported
@@ -31,7 +31,6 @@ def prediction(row: int, **changes: Any) -> Prediction:
     return Prediction(**{**fields, **changes})
 
 
-@settings(deadline=None)
 @given(
     rows=st.lists(
         st.tuples(

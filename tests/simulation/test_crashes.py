@@ -36,7 +36,7 @@ def undisturbed() -> dict[str, tuple[World, World, list[tuple[str, str, str]], t
 
 
 @pytest.mark.parametrize("name", STEPS)
-def test_a_crash_at_any_operation_leaves_no_trace(name: str, tell: Callable[[str], None]) -> None:
+def test_a_crash_at_any_operation_leaves_no_trace(name: str, summary_line: Callable[[str], None]) -> None:
     before, after, trace, functions = undisturbed()[name]
     meaning, events = after.meaning(), after.events()
     points: Counter[str] = Counter()
@@ -55,4 +55,4 @@ def test_a_crash_at_any_operation_leaves_no_trace(name: str, tell: Callable[[str
             assert max(world.executions.values(), default=0) <= MAX_EXECUTIONS_AFTER_A_CRASH, where
             points[function] += 1
     counts = ", ".join(f"{function} {count}" for function, count in sorted(points.items()))
-    tell(f"simulation: {points.total()} crashes in {name!r}: {counts}")
+    summary_line(f"simulation: {points.total()} crashes in {name!r}: {counts}")

@@ -14,14 +14,14 @@ FAULTS = int(os.environ.get("TIDEGATE_SIMULATED_FAULTS", "20000"))
 FIRST_SEED = int(os.environ.get("TIDEGATE_SIMULATION_SEED", "0"))
 
 
-def test_faults_by_chance_break_nothing(tell: Callable[[str], None]) -> None:
+def test_faults_by_chance_break_nothing(summary_line: Callable[[str], None]) -> None:
     faults, seed = 0, FIRST_SEED
     while faults < FAULTS:
         finding = run(seed)
         assert not finding.wrong, f"seed {seed} (TIDEGATE_SIMULATION_SEED={seed} replays it): {finding.wrong[:5]}"
         faults += finding.faults
         seed += 1
-    tell(f"simulation: {faults} faults by chance in {seed - FIRST_SEED} worlds")
+    summary_line(f"simulation: {faults} faults by chance in {seed - FIRST_SEED} worlds")
 
 
 @pytest.mark.parametrize("seed", [3, 11])

@@ -1,7 +1,6 @@
 """S3 and SQS under a simulation: a bucket and queues of their own for each world."""
 
 import json
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from tests.simulation_clouds.clouds import (
     open_stores,
     proxies,
 )
+from tests.waiting import let_time_pass
 
 S3: Refusals = {
     "throttled": xml("503 Slow Down", "SlowDown"),
@@ -77,7 +77,7 @@ class Aws:
 
     def wait(self) -> None:
         """Let the time pass that the emulator measures."""
-        time.sleep(WAIT_S)
+        let_time_pass(WAIT_S)
 
     def _counts(self, name: str) -> list[int]:
         asked = self._sqs.get_queue_attributes(QueueUrl=self._urls[name], AttributeNames=list(_COUNTS))["Attributes"]

@@ -1,6 +1,5 @@
 """Blob Storage and Storage Queues under a simulation: a container and queues of their own for each world."""
 
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from tests.simulation_clouds.clouds import (
     open_stores,
     proxies,
 )
+from tests.waiting import let_time_pass
 
 STORAGE: Refusals = {
     "throttled": xml("429 Too Many Requests", "TooManyRequests"),
@@ -68,7 +68,7 @@ class Azure:
 
     def wait(self) -> None:
         """Let the time pass that the emulator measures."""
-        time.sleep(WAIT_S)
+        let_time_pass(WAIT_S)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from adapters import deadlines
+from tests.kinds import on_emulators
 from tests.simulation_clouds.aws import aws
 from tests.simulation_clouds.azure import azure
 from tests.simulation_clouds.clouds import Fresh
@@ -26,7 +27,7 @@ def _gcp(fixture: Any) -> AbstractContextManager[Fresh]:
     return gcp(fixture("gcs_emulator"), fixture("pubsub_emulator"))
 
 
-@pytest.fixture(params=[_aws, _azure, _gcp], ids=["aws", "azure", "gcp"])
+@pytest.fixture(params=on_emulators([_aws, _azure, _gcp]), ids=["aws", "azure", "gcp"])
 def fresh(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fresh]:
     """Return what makes a cloud for each world; adapters rest but shortly before they try again.
 

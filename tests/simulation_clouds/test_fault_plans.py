@@ -35,7 +35,7 @@ CANARY_ROUNDS = 10
 
 
 def test_faults_by_chance_break_nothing(
-    fresh: Fresh, request: pytest.FixtureRequest, tell: Callable[[str], None]
+    fresh: Fresh, request: pytest.FixtureRequest, summary_line: Callable[[str], None]
 ) -> None:
     faults: Counter[str] = Counter()
     seed = FIRST_SEED
@@ -51,7 +51,7 @@ def test_faults_by_chance_break_nothing(
         seed += 1
     assert all(faults[kind] for kind in (*STRIKES, *PROCESS))
     kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(faults.items()))
-    tell(
+    summary_line(
         f"simulation on {request.node.callspec.id}: {faults.total() - faults[UNCOUNTED]} faults by chance at "
         f"{operations} operations in {seed - FIRST_SEED} worlds: {kinds}",
     )

@@ -7,7 +7,6 @@ for, a second at most.
 """
 
 import math
-import time
 
 import msgspec
 
@@ -24,6 +23,7 @@ from tests.simulation.world import PAST_ALL_LEASES_S, World
 from tests.simulation_clouds.clouds import LEASE_S, STORES, Cloud
 from tests.simulation_clouds.network import Chances, Network
 from tests.simulation_clouds.ports import CloudPlan, CloudQueue, CloudStore
+from tests.waiting import let_time_pass
 
 SMALLEST_BODY = 1024
 """What the queue of predictions takes here, so that some of them go by claim check."""
@@ -150,7 +150,7 @@ class CloudWorld(World):
         try:
             self.queues[name].redrive(letter)
         except NotFound:  # an earlier look has it still, or has put it back and died
-            time.sleep(LEASE_S / 10)
+            let_time_pass(LEASE_S / 10)
 
 
 class Mirror(World):

@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +18,8 @@ from localstack.lambda_host import bootstrap
 from shared.settings import Settings, Stores
 from shared.topology import MAX_RECEIVES, queue_names
 from tests.conformance.aws_rigs import REGION, SECRET, account
-from tests.runtimes.clouds import TIMEOUT_S, environ, on_disk
+from tests.runtimes.clouds import environ, on_disk
+from tests.waiting import until
 
 HANDLER = "functions.runtimes.aws.main.handler"
 ACCOUNT = "000000000000"
@@ -203,15 +203,6 @@ def cloud(running: Running, emulators: Path, folder: Path) -> Iterator[Cloud]:
         made = Cloud(running, ACCOUNT, emulators, folder)
         made.make_stores_and_queues()
         yield made
-
-
-def until(found: Callable[[], T], explain: Callable[[], str] = lambda: "") -> T:
-    """Return what `found` returns once that is true. Raises: AssertionError: it never is."""
-    deadline = time.monotonic() + TIMEOUT_S
-    while not (value := found()):
-        assert time.monotonic() < deadline, explain()[-4000:]
-        time.sleep(0.1)
-    return value
 
 
 def kept(folder: Path, wanted: Callable[[Mapping[str, Any]], bool]) -> dict[str, Any]:

@@ -1,7 +1,5 @@
-"""A function's host over a folder, and what it logs; an emulated account; Lambda's own runtime."""
+"""A function's host over a folder with its log, and an emulated account."""
 
-import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +7,6 @@ from typing import Any
 import pytest
 
 from functions.runtimes.host import Host
-from localstack import installation
 from localstack.emulators import Running
 from tests.runtimes.aws.cloud import Cloud, cloud
 from tests.runtimes.clouds import environ, on_disk
@@ -38,19 +35,8 @@ def hosted(tmp_path: Path) -> Callable[..., Hosted]:
     return lambda function, **changes: Hosted(function, tmp_path, **changes)
 
 
-@pytest.fixture(scope="session")
-def lambda_runtime() -> Path:
-    """Return the folder with Lambda's runtime client and its emulator, installing them on first use."""
-    try:
-        return installation.installed(lambda line: print(line, file=sys.stderr, flush=True), names=("lambda",))
-    except installation.NotInstalled as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(error))
-
-
 @pytest.fixture(scope="module")
-def stack(aws_emulator: Running, lambda_runtime: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+def stack(aws_emulator: Running, hosts_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """Return an emulated account of this module's own."""
-    with cloud(aws_emulator, lambda_runtime, tmp_path_factory.mktemp("aws")) as made:
+    with cloud(aws_emulator, hosts_folder, tmp_path_factory.mktemp("aws")) as made:
         yield made

@@ -24,9 +24,10 @@ from shared.ports import ObjectStore
 from shared.serving.capture import encode_predictions
 from shared.serving.http import Request, Response
 from shared.topology import MAX_RECEIVES
-from tests.runtimes.aws.cloud import Cloud, kept, until
+from tests.runtimes.aws.cloud import Cloud, kept
 from tests.runtimes.clouds import GOOD, bearer, environ, receipts, sign_off
 from tests.simulation.material import MONTHS, USECASE
+from tests.waiting import until
 
 ECHO = "tests.runtimes.aws.echo.handler"
 KEYS = (f"drops/{USECASE}/a file+1=@(b),c.csv", f"drops/{USECASE}/100%25.csv", f"drops/{USECASE}/\u00e9\u20ac.csv")
@@ -139,11 +140,11 @@ def test_an_object_becomes_a_dataset_and_another_buckets_does_not(stack: Cloud, 
     stack.notify("other", "validate")
     stack.put(KEYS[0], GOOD, "other")
     stack.put(KEYS[0], GOOD)
-    (receipt,) = until(lambda: set(receipts(system)) - before, stack.log)
+    (receipt,) = until(lambda: set(receipts(system)) - before, explain=stack.log)
     assert json.loads(system.get(receipt).body)["source_key"] == KEYS[0]
-    until(lambda: stack.waiting("validate") == 0, stack.log)
+    until(lambda: stack.waiting("validate") == 0, explain=stack.log)
     assert stack.dead("validate") == []
-    others = until(lambda: stack.lines("validate", "events passed over"), stack.log)
+    others = until(lambda: stack.lines("validate", "events passed over"), explain=stack.log)
     assert {line["others"] for line in others} == {1}
     assert len(set(receipts(system)) - before) == 1
 
@@ -157,9 +158,9 @@ def test_of_ten_messages_nine_succeed_and_the_poison_is_dead_lettered(stack: Clo
     first, *good = [encode(event).decode() for event in events]
     stack.send("collect", first)  # so that the function is warm, and done within the queue's short lease
     stack.map_queue("collect", stack.deploy("collect"))
-    until(lambda: stack.waiting("collect") == 0, stack.log)
+    until(lambda: stack.waiting("collect") == 0, explain=stack.log)
     stack.send("collect", *good[:4], "poison", *good[4:])
-    assert until(lambda: stack.dead("collect"), stack.log) == ["poison"]
+    assert until(lambda: stack.dead("collect"), explain=stack.log) == ["poison"]
     assert stack.waiting("collect") == 0
     assert {line["event"] for line in stack.lines("collect", "handled")} == {event.id for event in events}
     again = stack.lines("collect", "message comes again")
@@ -191,5 +192,5 @@ def test_an_upload_over_https_lands_and_is_validated(stack: Cloud, system: Objec
     status, _, body = ask(url, "PUT", MONTHS["2013-02"], headers)
     assert status == 202, body
     receipt = json.loads(body)["receipt"]
-    assert until(lambda: set(receipts(system)) - before, stack.log) == {f"receipts/{USECASE}/{receipt}.json"}
+    assert until(lambda: set(receipts(system)) - before, explain=stack.log) == {f"receipts/{USECASE}/{receipt}.json"}
     assert json.loads(system.get(f"receipts/{USECASE}/{receipt}.json").body)["source_key"].endswith("/a b.csv")

@@ -25,8 +25,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def infer(lambda_runtime: Path, settings: Settings) -> Iterator[LambdaFunction]:
-    with function(HANDLER, lambda_runtime, environ("infer", settings)) as running:
+def infer(hosts_folder: Path, settings: Settings) -> Iterator[LambdaFunction]:
+    with function(HANDLER, hosts_folder, environ("infer", settings)) as running:
         yield running
 
 
@@ -66,22 +66,22 @@ def test_what_is_not_for_it_is_an_error_in_words(infer: LambdaFunction, event: A
     assert infer.invoke(request()).payload["statusCode"] == 200
 
 
-def test_a_batch_and_a_schedule_are_handled(lambda_runtime: Path, settings: Settings) -> None:
+def test_a_batch_and_a_schedule_are_handled(hosts_folder: Path, settings: Settings) -> None:
     data = PredictionsCaptured(batch=msgspec.Raw(encode_predictions([])))
     good = encode(first_event(data, usecase="f", source="/test", origin="o", at=0.0)).decode()
-    with function(HANDLER, lambda_runtime, environ("collect", settings)) as collect:
+    with function(HANDLER, hosts_folder, environ("collect", settings)) as collect:
         assert collect.invoke(batch(good, "poison", good)).payload == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
         output = collect.server.output()
     assert output.count('"message":"handled"') == 2
     assert output.count('"message":"message comes again"') == 1
-    with function(HANDLER, lambda_runtime, environ("reconcile", settings)) as reconcile:
+    with function(HANDLER, hosts_folder, environ("reconcile", settings)) as reconcile:
         for event in (SCHEDULE_FIRED, configured()):
             result = reconcile.invoke(event)
             assert (result.payload, result.is_error) == (None, False)
 
 
-def test_a_missing_setting_is_told_by_name(lambda_runtime: Path) -> None:
-    with function(HANDLER, lambda_runtime, {"TIDEGATE_FUNCTION": "infer"}) as unset:
+def test_a_missing_setting_is_told_by_name(hosts_folder: Path) -> None:
+    with function(HANDLER, hosts_folder, {"TIDEGATE_FUNCTION": "infer"}) as unset:
         result = unset.invoke(request())
     assert result.is_error
     assert result.payload["errorType"] == "ConfigurationError"

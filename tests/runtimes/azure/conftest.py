@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -16,13 +15,13 @@ from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueClient, QueueServiceClient, TextBase64DecodePolicy, TextBase64EncodePolicy
 
 from functions.runtimes.azure.apps import LANDING_QUEUE, QUEUE_CONNECTION, app_files, apps, host_document
-from localstack import installation
 from localstack.azure_host import FunctionApp, function_app
 from localstack.emulators import AZURE_ACCOUNT, AZURE_KEY, Running, azure_connection
 from shared.ports import ObjectStore
 from shared.settings import Settings, Stores
 from shared.topology import queue_names
-from tests.runtimes.clouds import Answer, ask, environ, lines_of, on_disk, sign_off, until
+from tests.runtimes.clouds import Answer, ask, environ, lines_of, on_disk, sign_off
+from tests.waiting import until
 
 CREDENTIALS = {"AZURE_STORAGE_ACCOUNT_KEY": AZURE_KEY}
 API_VERSION = "2025-11-05"
@@ -87,20 +86,9 @@ class App:
         return lines_of(self.host.server.output(), message)
 
 
-@pytest.fixture(scope="session")
-def worker_folder() -> Path:
-    """Return the folder with Microsoft's worker library, installing it on first use."""
-    try:
-        return installation.installed(lambda line: print(line, file=sys.stderr, flush=True), names=("azure-functions",))
-    except installation.NotInstalled as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(error))
-
-
 @pytest.fixture(scope="module")
 def running(
-    account: Account, worker_folder: Path, tmp_path_factory: pytest.TempPathFactory
+    account: Account, hosts_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[str], App]]:
     """Return the app that has a function, made as it is deployed, started when it is first asked for."""
     more = {"WEBSITE_HOSTNAME": "tides.example", QUEUE_CONNECTION: azure_connection(account.running), **CREDENTIALS}
@@ -116,7 +104,7 @@ def running(
                 for name, text in {**app_files(app), "host.json": json.dumps(document)}.items():
                     (folder / name).write_text(text)
                 given = environ(",".join(app.functions), account.settings, **more)
-                started[app.name] = App(stack.enter_context(function_app(folder, worker_folder, given)))
+                started[app.name] = App(stack.enter_context(function_app(folder, hosts_folder, given)))
             return started[app.name]
 
         yield start

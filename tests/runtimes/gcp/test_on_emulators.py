@@ -18,9 +18,10 @@ from localstack.pubsub_push import envelope, push
 from shared.ports import ObjectStore
 from shared.settings import Settings, Stores
 from shared.topology import MAX_RECEIVES, queue_names
-from tests.runtimes.clouds import GOOD, TIMEOUT_S, bearer, environ, on_disk, receipts, sign_off, until
+from tests.runtimes.clouds import GOOD, TIMEOUT_S, bearer, environ, on_disk, receipts, sign_off
 from tests.runtimes.gcp.serving import Served, served
 from tests.simulation.material import USECASE
+from tests.waiting import until
 
 LANDING, SEEN = "landing", "landing-seen"
 BUCKETS = ("landing", "system", "capture")

@@ -1,0 +1,61 @@
+"""The four kinds of tests, and the rule that decides the kind of each.
+
+- `slow` and `study` are marks that a module or a test carries.
+- `emulator` is a test that needs an emulator, the host of a cloud's functions or the `pulumi` command.
+- `fast` is every other test.
+
+`pytest` without arguments runs the fast tests and those on emulators. `pytest -m slow` runs the long ones.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+KINDS = {
+    "fast": "needs no emulator, and all together take little time",
+    "emulator": "needs an emulator, the host of a cloud's functions or the pulumi command",
+    "slow": "takes long; .ci/run runs these after the others",
+    "study": "computes figures that are published in the documentation; runs by hand only",
+}
+DEFAULT = "not slow and not study"
+"""What a whole run selects where the command has no `-m`."""
+LIVE = "live"
+"""The mark of tests on a real account. They are of no kind, and there only where TIDEGATE_LIVE asks for them."""
+WITHOUT = "--without-emulators"
+INSTALLED = {"emulators_folder", "hosts_folder", "pulumi_folder"}
+"""The fixtures of tests/emulated.py that install programs. A fast test uses none, not even through another fixture."""
+
+_running_fast = False
+
+
+def on_emulators(names: Iterable[Any]) -> list[Any]:
+    """Return parameters whose tests ask for their emulator by name, which no rule can see before they run."""
+    return [pytest.param(name, marks=pytest.mark.emulator) for name in names]
+
+
+def needs_emulator(item: pytest.Item) -> bool:
+    """Return whether a test uses what is installed for it, or says that it does."""
+    asked_for = set(getattr(item, "fixturenames", ()))
+    return bool(asked_for & INSTALLED) or item.get_closest_marker("emulator") is not None
+
+
+def is_fast(item: pytest.Item) -> bool:
+    return item.get_closest_marker("fast") is not None
+
+
+def decide(item: pytest.Item) -> None:
+    """Mark a test with its kind, if it has none."""
+    if not any(item.get_closest_marker(kind) for kind in (*KINDS, LIVE)):
+        item.add_marker("emulator" if needs_emulator(item) else "fast")
+
+
+def begin(item: pytest.Item) -> None:
+    """Note that a test begins."""
+    global _running_fast
+    _running_fast = is_fast(item)
+
+
+def refuse_fast_tests() -> None:
+    """Fail where the test that runs is fast: it asks by name for what is installed."""
+    assert not _running_fast, "a test asks for an emulator by name: give its parameters to tests.kinds.on_emulators"
