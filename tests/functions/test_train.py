@@ -16,19 +16,17 @@ from shared.pipeline.records import Claim, Parity, TrainingDecision, TrainingRes
 from shared.pipeline.training import ChampionModel, TrainingOutput
 from shared.registry.blob import create_document, get_blob, put_blob, read_document
 from shared.registry.ledger import Entry
-from tests.functions.given import (
+from tests.functions.given import Given, data_of, writes
+from tests.functions.material import (
     DIGEST,
     INTERFACE,
     KEY,
     SAMPLE,
     USECASE,
-    Given,
     claim_key,
-    data_of,
     evaluation_of,
     file_of,
     profile_of,
-    writes,
 )
 
 OUTPUT = TrainingOutput(
@@ -230,7 +228,7 @@ def test_a_row_that_was_uploaded_again_counts_once_as_it_came_last(given: Given,
     grant = given.grant()
     run(given, grant)
     (table,) = pipeline.tables
-    rows = {name: x for name, x in zip(table["row"].to_pylist(), table["x"].to_pylist(), strict=True)}
+    rows = dict(zip(table["row"].to_pylist(), table["x"].to_pylist(), strict=True))
     assert (table.num_rows, len(rows), rows[row]) == (80, 80, 99.5)
 
 

@@ -14,10 +14,10 @@ from shared.errors import IntegrityError
 from shared.events import Event, ModelRegistered, TrainingGranted, TrainingRequested
 from shared.monitoring.windows import bounds
 from shared.pipeline.records import PipelineVersion, TrainingDecision
-from shared.ports import JobSpec
 from shared.registry.ledger import Ledger
 from shared.usecase.charter import Monitoring, Retraining, Training
-from tests.functions.given import COLUMNS, KEY, USECASE, Given, data_of
+from tests.functions.given import Given, data_of
+from tests.functions.material import COLUMNS, KEY, USECASE
 
 CAUSE = TrainingRequested(cause="dataset.9", kind="new_data")
 
@@ -31,7 +31,7 @@ def decisions(given: Given) -> list[TrainingDecision]:
 
 
 def test_an_event_of_another_type_is_refused(given: Given) -> None:
-    with pytest.raises(IntegrityError, match="trigger is not subscribed to 'io.tidegate.model.registered'"):
+    with pytest.raises(IntegrityError, match="trigger is not subscribed"):
         handle(given.event(ModelRegistered(number=1)), given.platform)
     assert given.keys() == []
 
@@ -292,17 +292,10 @@ def submit(given: Given, origin: str = "test") -> None:
     assert data_of(outcome) == []
 
 
-def submitted(given: Given) -> list[JobSpec]:
-    specs: list[JobSpec] = []
-    for job in given.world.jobs.pending():
-        given.world.jobs.run(job, lambda spec, _: specs.append(spec) or 0)
-    return specs
-
-
 def test_a_grant_is_submitted_as_a_job_with_what_the_charter_gives_it(given: Given) -> None:
     given.charter()
     submit(given)
-    (spec,) = submitted(given)
+    (spec,) = given.submitted()
     assert (spec.name, spec.function) == (f"train-{USECASE}-{KEY[:12]}", "train")
     assert (spec.memory_mb, spec.timeout_s) == (1024, 600)
     assert decode(spec.event, Event) == given.event(TrainingGranted(number=1, key=KEY))
@@ -310,7 +303,7 @@ def test_a_grant_is_submitted_as_a_job_with_what_the_charter_gives_it(given: Giv
 
 def test_a_grant_whose_charter_is_gone_is_submitted_with_the_usual_budget(given: Given) -> None:
     submit(given)
-    (spec,) = submitted(given)
+    (spec,) = given.submitted()
     assert (spec.memory_mb, spec.timeout_s) == (4096, 3600)
 
 

@@ -13,7 +13,8 @@ from shared.errors import InvalidInput, NotFound
 from shared.events import Event, TrainingRequested, UploadReceived
 from shared.ports import JobSpec, Object, ObjectInfo
 from shared.registry.blob import get_blob, read_document
-from tests.functions.given import USECASE, Given, data_of, file_of, writes
+from tests.functions.given import Given, data_of, writes
+from tests.functions.material import USECASE, file_of
 
 GOOD = file_of("2013-01")
 BAD = GOOD.replace(b",x,", b",y,", 1)
@@ -206,7 +207,7 @@ def test_a_file_over_the_limit_is_refused_unread(given: Given) -> None:
     upload = land(given)
     trace = given.traced(lambda: validate(given, upload))
     assert state_of(given, upload) == "refused"
-    assert f"{len(GOOD):,} bytes, the limit is {len(GOOD) - 1:,}" in message_of(given, upload)
+    assert f"limit is {len(GOOD) - 1:,}" in message_of(given, upload)
     assert ("get", KEY) not in trace
     assert writes(trace) == given.keys("receipts/")
 
@@ -235,13 +236,6 @@ def test_a_file_of_exactly_the_limit_is_handed_over_where_a_function_cannot_hold
     assert len(given.world.jobs.pending()) == 1
 
 
-def submitted(given: Given) -> list[JobSpec]:
-    specs: list[JobSpec] = []
-    for job in given.world.jobs.pending():
-        given.world.jobs.run(job, lambda spec, _: specs.append(spec) or 0)
-    return specs
-
-
 def test_a_large_file_is_handed_over_to_a_job_with_the_same_event(given: Given) -> None:
     given.charter()
     given.change(handover_bytes=len(GOOD) - 1)
@@ -249,7 +243,7 @@ def test_a_large_file_is_handed_over_to_a_job_with_the_same_event(given: Given) 
     trace = given.traced(lambda: validate(given, upload))
     assert ("get", KEY) not in trace
     assert given.keys("receipts/", "datasets/", "quarantine/") == []
-    (spec,) = submitted(given)
+    (spec,) = given.submitted()
     assert spec.function == "validate"
     assert spec.name.startswith(f"validate-{USECASE}-")
     assert decode(spec.event, Event) == given.event(upload)
@@ -261,7 +255,7 @@ def test_a_jobs_memory_grows_with_the_file(given: Given) -> None:
     sizes = (1_000, 3_000_000)
     for place, size in enumerate(sizes):
         validate(given, land(given, b"x" * size, f"drops/{USECASE}/{place}.csv"), str(place))
-    assert [spec.memory_mb for spec in submitted(given)] == [1024, 1024 + 12]
+    assert [spec.memory_mb for spec in given.submitted()] == [1024, 1024 + 12]
 
 
 def test_the_job_reads_the_file_whatever_its_size(given: Given) -> None:
