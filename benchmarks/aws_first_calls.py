@@ -1,9 +1,9 @@
-"""First calls of cold functions that do something: over S3 and SQS on the AWS emulator, else as aws_cold_start.
+"""First calls of cold functions that do their work, over S3 and SQS on the AWS emulator; else as aws_cold_start.
 
     uv run python -m benchmarks.aws_first_calls [ROUNDS]
 
-Here `cpu` is what counts: in `wall` there is the time of the emulator, which takes 5 to 50 ms for a request. The stack
-is the one that the simulation tells of (tests/simulation): two months of data, a champion, predictions and labels.
+Compare `cpu`: `wall` includes the emulator, which takes 5 to 50 ms for a request. The stack comes from the simulation
+(tests/simulation): two months of data, a champion, predictions and labels.
 """
 
 import functools
@@ -29,7 +29,7 @@ from tests.simulation.material import TRUST_ROOTS, USECASE, csv, rows
 from tests.simulation.scenario import STEPS, begin
 from tests.simulation.world import World
 
-TOLD = (
+EPISODES = (
     *("upload of January", "upload of February, first training"),
     *("predictions, first batch", "predictions, second batch", "labels"),
 )
@@ -47,7 +47,7 @@ PREDICTION: dict[str, Any] = {
 
 
 class Stack:
-    """The stack on an emulated account; `round` counts, so that every round has something new to do."""
+    """The stack on an emulated account. Every round has a number, so that its events and files are new."""
 
     def __init__(self, world: World, endpoint: str) -> None:
         def client(service: Any) -> Any:
@@ -80,11 +80,11 @@ class Stack:
         self._headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
 
     def cases(self, number: int) -> dict[str, Case]:
-        """Return a round's cases, with what they need put in place."""
+        """Return a round's cases, after writing the objects that they need."""
         key = f"drops/{USECASE}/{number}.csv"
         self._s3.put_object(Bucket="landing", Key=key, Body=csv(rows("2013-02", 120 + number)))
-        for judged in self._s3.list_objects_v2(Bucket="system", Prefix="windows/").get("Contents", []):
-            self._s3.delete_object(Bucket="system", Key=judged["Key"])
+        for evaluated in self._s3.list_objects_v2(Bucket="system", Prefix="windows/").get("Contents", []):
+            self._s3.delete_object(Bucket="system", Key=evaluated["Key"])
         due = first_event(WindowDue(window=WINDOW), usecase=USECASE, source="/benchmark", origin=str(number), at=0.0)
         tick = {"schedule": f"tick {number}", "time": "2026-01-01T00:00:00Z"}
         infer = self._request("POST", f"/v2/models/{USECASE}/infer", msgspec.json.encode(PREDICTION).decode())
@@ -115,9 +115,9 @@ class Stack:
 
 @functools.cache
 def world() -> World:
-    """Return the world whose stores are copied; to train its champion takes some seconds."""
+    """Return the simulated world whose stores are copied. Training its champion takes some seconds."""
     made = begin()
-    for name in TOLD:
+    for name in EPISODES:
         STEPS[name](made)
         made.rest()
     return made
@@ -136,8 +136,8 @@ def _settings(endpoint: str) -> Settings:
 
 def _written(key: str) -> Mapping[str, Any]:
     s3 = {"bucket": {"name": "landing"}, "object": {"key": key}}
-    told = {"Records": [{"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": s3}]}
-    return _batch(msgspec.json.encode(told).decode())
+    event = {"Records": [{"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": s3}]}
+    return _batch(msgspec.json.encode(event).decode())
 
 
 def _batch(body: str) -> Mapping[str, Any]:
@@ -145,7 +145,7 @@ def _batch(body: str) -> Mapping[str, Any]:
 
 
 def main(rounds: int) -> None:
-    """Measure first calls on a stack of their own."""
+    """Measure first calls on a new stack."""
     with emulators.aws(installed(names=("aws",))) as running:
         stack = Stack(world(), running.url)
 

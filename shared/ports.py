@@ -1,9 +1,10 @@
-"""The ports: what Tidegate stands on, as small synchronous Protocols; adapters/ implements them once per provider.
+"""The ports: small synchronous Protocols for what Tidegate needs of a provider. adapters/ implements them per provider.
 
-Each docstring is the contract: atomicity, ordering, consistency, idempotency, errors. Each of its clauses has a test
-in the conformance suite (tests/conformance) and a deliberately broken adapter that the suite rejects. Every
-operation takes `timeout_s`: past it, DeadlineExceeded (for a write that may have happened, OutcomeUnknown).
-All operations may also raise Throttled, Unavailable and PermissionDenied. Adapters are safe to share between threads.
+Each docstring is the contract: atomicity, ordering, consistency, idempotency and errors. The conformance suite
+(tests/conformance) has a check for each sentence, and a deliberately broken adapter that the check must reject. Every
+operation takes `timeout_s`. Past it, the operation raises DeadlineExceeded, or OutcomeUnknown for a write that may have
+happened. All operations may also raise Throttled, Unavailable and PermissionDenied. Adapters are safe to share between
+threads.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,17 +13,20 @@ from typing import Literal, Protocol
 import msgspec
 
 PORTS_VERSION = 1
-"""Raised when an adapter that was made for these ports would no longer do; adapters of others name theirs."""
+"""The version of these ports. It is raised when existing adapters would no longer work.
+
+Adapters of other distributions name the version that they were made for (adapters/urls.py).
+"""
 DEFAULT_TIMEOUT_S = 30.0
 MAX_KEY_BYTES = 900
-"""Longest key, in UTF-8 bytes: S3, Azure and GCS allow 1,024; a disk folder's name adds to it."""
+"""The longest key, in UTF-8 bytes. S3, Azure and GCS allow 1,024; the rest is for a prefix."""
 
 
 class ObjectInfo(msgspec.Struct, frozen=True):
-    """What a store knows of an object without reading it.
+    """An object's metadata, which a store returns without the body.
 
-    `etag` changes whenever the content does; it is opaque and may change without it. `modified` is the store's own
-    time of the last write, seconds since the epoch: for information, never for order.
+    `etag` changes whenever the content does. It is opaque, and may change when the content does not. `modified` is the
+    store's own time of the last write, in seconds since the epoch. It informs, and never decides order.
     """
 
     key: str
@@ -32,91 +36,95 @@ class ObjectInfo(msgspec.Struct, frozen=True):
 
 
 class Object(msgspec.Struct, frozen=True):
-    """An object's bytes with the etag that they were read under."""
+    """An object's body, and the etag of the write that the body comes from."""
 
     body: bytes
     etag: str
 
 
 class Created(msgspec.Struct, frozen=True):
-    """`put_new` made the object; `etag` is its own."""
+    """`put_new` created the object; `etag` is the new object's."""
 
     etag: str
 
 
 class Exists(msgspec.Struct, frozen=True):
-    """`put_new` changed nothing: an object with this key was there (perhaps our own, from a lost answer)."""
+    """`put_new` changed nothing: the key has an object, perhaps our own from a write whose answer was lost."""
 
 
 class ObjectStore(Protocol):
-    """One logical store: a bucket, a container, a folder.
+    """One logical store: a bucket, a container or a folder.
 
-    A key is 1 to 900 bytes of UTF-8 without NUL, backslash or control characters, neither starting nor ending with
-    "/", and without empty, "." or ".." segments; anything else is InvalidInput, before any effect. A key that is
-    another's folder ("a" beside "a/b") need not be possible: Unsupported or InvalidInput where it is not.
+    A key is 1 to 900 bytes of UTF-8 without NUL, backslash or control characters. It neither starts nor ends with "/",
+    and has no empty, "." or ".." segment. Any other key raises InvalidInput, before any effect. A store may refuse a
+    key that is the folder of another ("a" beside "a/b"), with Unsupported or InvalidInput.
     """
 
     def get(self, key: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Object:
-        """Return the whole object: bytes and etag of one single write, never a mixture.
+        """Return the whole object: body and etag of one single write, never a mixture.
 
-        Consistency: sees every write acknowledged before the call began.
+        Consistency: sees every write that was acknowledged before the call began.
         Raises: NotFound.
         """
         ...
 
     def get_range(self, key: str, start: int, length: int, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> bytes:
-        """Return `length` bytes from `start` (fewer at the end, none past it).
+        """Return `length` bytes from `start`: fewer at the end of the object, none past it.
 
         Raises: NotFound; InvalidInput: start or length is negative.
         """
         ...
 
     def head(self, key: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> ObjectInfo | None:
-        """Return what is known of the object, or None where there is none; as consistent as `get`."""
+        """Return the object's metadata, or None where there is no object; as consistent as `get`."""
         ...
 
     def put_new(self, key: str, body: bytes, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Created | Exists:
-        """Create the object if the key is absent: the one primitive of coordination.
+        """Create the object if the key is absent. All coordination between writers rests on this operation.
 
-        Atomic: of any number of racing callers exactly one gets Created, the object is that caller's body, whole
-        and durable, and no reader ever sees a part of it. Exists changes nothing.
-        An adapter whose transport re-sends may get Exists against its own write: callers settle by reading back
-        (shared.registry.blob.create does).
-        Raises: OutcomeUnknown: the answer was lost, the object may or may not be there.
+        Atomic: of any number of racing callers exactly one gets Created. The object is that caller's body, whole and
+        durable. No reader ever sees a part of it. The other callers get Exists, and change nothing.
+        An adapter whose transport repeats requests may return Exists against its own write. Callers settle that by
+        reading the object back, as shared.registry.blob.create does.
+        Raises: OutcomeUnknown: the answer was lost; the object may or may not have been created.
         """
         ...
 
     def put(self, key: str, body: bytes, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> str:
         """Write the object whether or not it exists, and return its etag. For hints and derived views only.
 
-        Atomic for readers; of racing writers the last one stands. Repeating it is harmless.
+        Atomic for readers. Of racing writers the last one wins. Repeating it is harmless.
         """
         ...
 
     def list(self, prefix: str = "", after: str = "", *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Iterator[ObjectInfo]:
         """Yield every object whose key starts with `prefix` and is greater than `after`, in order of UTF-8 bytes.
 
-        `prefix` is a plain string prefix, not a folder. Objects acknowledged before the call are in; those written
-        or deleted during it may or may not be. Pages are fetched as they are needed.
+        `prefix` is a plain string prefix, not a folder. Objects that were acknowledged before the call are included.
+        Objects that are written or deleted during it may or may not be. Pages are fetched as they are needed.
         """
         ...
 
     def delete(self, key: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        """Remove the object; removing what is not there is no error. After it, `put_new` creates again."""
+        """Remove the object. Removing an absent object is no error. After it, `put_new` creates again."""
         ...
 
     def presign(
         self, key: str, method: Literal["GET", "PUT"], expires_s: int, *, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> str:
-        """Return a URL that lets its holder read or write just this object until it expires.
+        """Return a URL that lets its holder read or write this one object until it expires.
 
-        Raises: Unsupported: the provider has no such thing (memory, local).
+        Raises: Unsupported: the provider has no signed URLs (memory, local).
         """
         ...
 
 
 class Message(msgspec.Struct, frozen=True):
-    """A message on lease: `receipt` proves the lease, `receive_count` counts leases from 1, `sent_at` in epoch seconds."""
+    """A message in flight: one whose lease lasts.
+
+    `receipt_handle` proves the lease; `ack` and `change_visibility` take it. `receive_count` counts receives from 1.
+    `sent_at` is in epoch seconds.
+    """
 
     id: str
     body: bytes
@@ -126,7 +134,7 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """A message that was received too often; it waits for a person (`redrive`)."""
+    """A message that exceeded the queue's `max_receives`. It stays until `redrive` puts it back."""
 
     id: str
     body: bytes
@@ -135,79 +143,82 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
 
 class Queue(Protocol):
-    """The sending end of one named queue: at least once, in no promised order.
+    """The sending end of one named queue: delivery is at least once, in no promised order.
 
-    A body is 1 byte to `max_body_bytes`; larger ones are PayloadTooLarge: send a claim check instead.
+    A body is 1 byte to `max_body_bytes`. A larger one raises PayloadTooLarge: send a claim check instead.
     """
 
     max_body_bytes: int
 
     def send(self, body: bytes, *, delay_s: float = 0.0, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        """Return when the message is durable. It is invisible for at least `delay_s` (0 to 900).
+        """Return when the message is durable. The message is invisible for at least `delay_s` (0 to 900).
 
-        Not idempotent: sent twice, received twice; receivers de-duplicate by the event's id.
+        Not idempotent: what is sent twice is received twice. Receivers de-duplicate by the event's id.
         Raises: OutcomeUnknown: it may have been sent. PayloadTooLarge. InvalidInput: empty body or bad delay.
         Unsupported: a delay above 0 where the provider has none (Pub/Sub).
         """
         ...
 
     def send_many(self, bodies: Sequence[bytes], *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        """Send each; on an error any number of them may have been sent. One that is too large: nothing is sent."""
+        """Send each body. After an error any number of them may have been sent. If one is too large, none is sent."""
         ...
 
 
 class QueueConsumer(Protocol):
-    """The receiving end: workers on premises, and redrive everywhere."""
+    """The receiving end of one named queue: for workers on premises, and for redrive on every provider."""
 
     def receive(
         self, max_messages: int, visibility_s: float, *, wait_s: float = 0.0, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> list[Message]:
-        """Borrow up to `max_messages` (1 to 10); they are invisible to others for `visibility_s`, then come back.
+        """Return up to `max_messages` (1 to 10) messages and start a lease of `visibility_s` for each.
 
-        Waits up to `wait_s` for a first one; an empty list when there is none. A message whose receive count would
-        exceed the queue's `max_receives` becomes a dead letter instead of being lent again.
+        A message is in flight while its lease lasts: no other receiver sees it. After that it is visible again.
+        Waits up to `wait_s` for a first message; an empty list when there is none. A message whose receive count would
+        exceed the queue's `max_receives` becomes a dead letter instead of being received again.
         """
         ...
 
     def ack(self, receipt_handle: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> bool:
-        """Remove the message for good. False where the lease had lapsed and the message was lent again or is gone.
+        """Remove the message for good. False where the lease expired and the message was received again or is gone.
 
-        Some providers cannot tell (Pub/Sub says yes to all): True is no proof that nobody else has the message.
+        Some providers accept every receipt handle (Pub/Sub): True is no proof that nobody else has the message.
         """
         ...
 
     def change_visibility(
         self, receipt_handle: str, visibility_s: float, *, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> str | None:
-        """Let the lease end `visibility_s` from now (0 gives the message back at once).
+        """Let the lease end `visibility_s` from now. With 0 the message is visible at once.
 
-        Returns the receipt handle that proves the lease from now on (Azure voids the old one), None where `ack` gives False.
+        Returns: the receipt handle that proves the lease from now on, since Azure invalidates the old one. None where
+            `ack` returns False.
         """
         ...
 
     def dead_letters(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Iterator[DeadLetter]:
-        """Yield the dead letters. On clouds, looking may hide them from others for a while; order is not promised."""
+        """Yield the dead letters. On clouds, listing may hide them from others for a while; order is not promised."""
         ...
 
     def redrive(self, message_id: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        """Put one dead letter back in the queue, its receive count at zero. Raises: NotFound.
+        """Put one dead letter back in the queue, with its receive count at zero. Raises: NotFound.
 
-        Not atomic on clouds: the message may get a new id, and be in both places when its mover dies in between.
+        Not atomic on clouds: the message may get a new id, and is in both places if the process dies in between.
         """
         ...
 
     def depth(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> tuple[int, float | None]:
-        """Return how many messages are in the queue (lent ones included, dead letters not) and the oldest one's age, s.
+        """Return how many messages are in the queue, and the age of the oldest one in seconds.
 
-        May lag on clouds; (0, 0.0) when empty. The age is None where only the provider's monitoring knows it.
+        Messages in flight are counted, dead letters are not. May lag on clouds; (0, 0.0) when empty. The age is None
+        where only the provider's monitoring knows it.
         """
         ...
 
 
 class JobSpec(msgspec.Struct, frozen=True):
-    """A task to run to its end: which function, with which event, and what it needs.
+    """A task to run to its end: which function, with which event, and the resources that it needs.
 
-    `name` is [a-z0-9][a-z0-9-]{0,62}: it tells runs apart in logs and is no identity.
+    `name` is [a-z0-9][a-z0-9-]{0,62}. It labels the run in logs and is no identity.
     """
 
     name: str
@@ -220,7 +231,7 @@ class JobSpec(msgspec.Struct, frozen=True):
 
 
 class JobStatus(msgspec.Struct, frozen=True):
-    """Where a job is. `exit_code` is set once it ended by itself; `reason` says why it failed, for people."""
+    """The state of a job. `exit_code` is set once the job ended by itself. `reason` says why it failed, for people."""
 
     state: Literal["pending", "running", "succeeded", "failed", "cancelled"]
     exit_code: int | None = None
@@ -228,30 +239,30 @@ class JobStatus(msgspec.Struct, frozen=True):
 
 
 class Jobs(Protocol):
-    """Long tasks outside any function's time limit. At least once: what a job does must stand being done twice."""
+    """Long tasks outside any function's time limit. A job runs at least once: its work must be idempotent."""
 
     def submit(self, spec: JobSpec, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> str:
-        """Return the new job's id once it will certainly be started, even if this process dies now.
+        """Return the new job's id once the job is certain to start, even if this process dies now.
 
         Raises: OutcomeUnknown: a job may have been started. Unsupported: no such accelerator. InvalidInput.
         """
         ...
 
     def status(self, job_id: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> JobStatus:
-        """Return the state now. Terminal states never change. Raises: NotFound."""
+        """Return the current state. Terminal states never change. Raises: NotFound."""
         ...
 
     def cancel(self, job_id: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        """Ask it to stop; it becomes cancelled unless it had ended. Repeating is harmless. Raises: NotFound."""
+        """Ask the job to stop. It becomes cancelled unless it has ended. Repeating is harmless. Raises: NotFound."""
         ...
 
     def logs(self, job_id: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> str:
-        """Return what it has written so far, stdout and stderr as they came. Raises: NotFound."""
+        """Return what the job has written so far, stdout and stderr in order of writing. Raises: NotFound."""
         ...
 
 
 class MetricPoint(msgspec.Struct, frozen=True):
-    """One measurement as it was recorded; `at` in epoch seconds."""
+    """One measurement as it was recorded; `at` is in epoch seconds."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -261,7 +272,7 @@ class MetricPoint(msgspec.Struct, frozen=True):
 
 
 class Metrics(Protocol):
-    """Measurements of the platform itself. Recording never fails its caller and may lose points on a crash."""
+    """Measurements of the platform itself. Recording never fails its caller. A crash may lose points."""
 
     def counter(self, name: str, value: float = 1.0, labels: Mapping[str, str] | None = None) -> None:
         """Add `value` >= 0 to a count. Raises: InvalidInput: a negative or non-finite value."""
@@ -276,12 +287,12 @@ class Metrics(Protocol):
         ...
 
     def query(self, name: str, start: float, end: float, labels: Mapping[str, str] | None = None) -> list[MetricPoint]:
-        """Return the points of [start, end), by time, whose labels include `labels`; other processes' with some lag."""
+        """Return the points of [start, end) whose labels include `labels`, by time. Other processes' points may lag."""
         ...
 
 
 class FunctionLimits(msgspec.Struct, frozen=True):
-    """What a function may use: memory in MiB, and how many calls at a time."""
+    """What a function may use: memory in MiB, and the number of concurrent calls."""
 
     memory_mb: int
     concurrency: int
@@ -295,7 +306,7 @@ class Limits(Protocol):
         ...
 
     def set(self, function: str, limits: FunctionLimits, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        """Change them; a `read` that begins after the return sees them. Repeating is harmless.
+        """Change the limits. A `read` that begins after the return sees them. Repeating is harmless.
 
         Raises: NotFound; InvalidInput: not positive.
         """
@@ -303,15 +314,15 @@ class Limits(Protocol):
 
 
 class Secrets(Protocol):
-    """Named secrets; the platform only reads them. A name is [a-z][a-z0-9-]{0,62}."""
+    """Named secrets, which the platform only reads. A name is [a-z][a-z0-9-]{0,62}."""
 
     def get(self, name: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> bytes:
-        """Return the secret's newest value. Raises: NotFound (names it and how to make it); InvalidInput: bad name."""
+        """Return the secret's newest value. Raises: NotFound, with how to create the secret; InvalidInput: bad name."""
         ...
 
 
 class Clock(Protocol):
-    """Time comes in by argument, so that everything replays."""
+    """The time, passed in as an argument so that everything replays."""
 
     def now(self) -> float:
         """Return seconds since the epoch; may step backwards on a real machine."""
@@ -323,7 +334,7 @@ class Clock(Protocol):
 
 
 class Ids(Protocol):
-    """Random names come in by argument, so that everything replays."""
+    """Random names, passed in as an argument so that everything replays."""
 
     def new(self) -> str:
         """Return 32 lower-case hexadecimal digits that no other call, on any machine, returns."""

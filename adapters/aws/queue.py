@@ -1,11 +1,11 @@
 """Queues in Amazon SQS: `sqs://[REGION]/PREFIX?endpoint=&max_message_bytes=`.
 
-A queue named `validate` is PREFIXvalidate, its dead letters are in PREFIXvalidate-dead, by a redrive policy that the
-deployment sets, and with it how often a message is lent. A receipt handle is SQS's handle. SQS tells a handle that it never
-gave from a good one, but says yes to one of an earlier lease (the emulator says no): True proves nothing.
+A queue named `validate` is PREFIXvalidate; its dead letters are in PREFIXvalidate-dead. The deployment sets the redrive
+policy, and with it `max_receives`. SQS rejects a receipt handle that it never issued, but accepts
+one of an earlier lease (the emulator rejects both): True proves nothing.
 
-Messages are sent without the SDK where that comes to the same (adapters.aws.signed): that is all that most functions
-ever ask of a queue. What receives, and what people ask, goes by the SDK.
+Messages are sent without the SDK where the result is the same (adapters/aws/signed.py), since most functions only send.
+Receiving, and what people do by the command line, goes through the SDK.
 """
 
 import contextlib

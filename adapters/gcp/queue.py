@@ -90,14 +90,14 @@ class PubSubQueue:
             time.sleep(min(left_s, _POLL_S))
 
     def ack(self, receipt_handle: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> bool:
-        """Acknowledge. True says nothing of the lease: Pub/Sub says yes to all; False: this was never a receipt handle."""
+        """Acknowledge the message. True does not prove the lease: Pub/Sub accepts all handles that it ever issued."""
         deadline = self._deadline("ack", timeout_s)
         return persist(lambda left_s: self._topics.acknowledge("ack", self.name, receipt_handle, left_s), deadline)
 
     def change_visibility(
         self, receipt_handle: str, visibility_s: float, *, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> str | None:
-        """Set the deadline anew, whole seconds rounded up; the receipt handle stays. None: this was never a receipt handle."""
+        """Set the ack deadline, rounded up to whole seconds. The receipt handle stays. None: it was never issued."""
         check_visibility(visibility_s)
         _check_lease(visibility_s)
         return (
@@ -183,7 +183,7 @@ class PubSubQueue:
             self._give_back("dead_letters", borrowed)
 
     def _pulled_dead(self, operation: str, deadline: Deadline, borrowed: list[str]) -> Iterator[Any]:
-        """Yield what the dead letters' subscription lends until there is no more; `borrowed` collects the receipt handles."""
+        """Yield messages of the dead letters' subscription until there are none; `borrowed` collects their handles."""
         while lent := persist(
             lambda left_s: self._topics.pull(operation, self._dead, 10, min(left_s, LEAST_WAIT_S)), deadline
         ):

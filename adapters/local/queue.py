@@ -1,6 +1,7 @@
-"""Queues of one host in one SQLite file: leases, receipt_handles, dead letters, over any number of threads and processes.
+"""Queues of one host in one SQLite file, safe over any number of threads and processes.
 
-A receipt_handle is a new random name for every lease, kept with the message: only the latest lease can be acked or extended.
+A receipt handle is a new random name for every lease, stored with the message. So only the holder of the latest lease
+can acknowledge the message or change its visibility.
 """
 
 import secrets

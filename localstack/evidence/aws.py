@@ -47,7 +47,7 @@ ROWS = [
         "emulator",
         tuple(
             f"tests/conformance/test_small_ports.py::test_small_port[secrets-aws-ssm-{clause}]"
-            for clause in ("get_gives_the_newest_value", "get_refuses_what_is_no_secret")
+            for clause in ("get_returns_the_newest_value", "get_rejects_invalid_and_unknown_names")
         ),
     ),
     _row("metrics", "metrics out of log lines", "CloudWatch embedded format", "documentation",
@@ -87,7 +87,7 @@ ROWS = [
          f"{_RUNTIME}_http.py::test_a_request_over_the_limit_is_told_the_way_round",
          remedy="The limit is 6 MB either way: larger files go into the bucket."),
     _row("limits of the platform", "message over the limit: a claim check", "SQS", "emulator",
-         "tests/conformance/test_queue.py::test_queue[aws-a_body_has_its_limits]",
+         "tests/conformance/test_queue.py::test_queue[aws-body_size_limits_are_enforced]",
          "tests/runtimes/test_claim_check.py::test_a_large_event_is_stored_and_comes_back_as_it_was",
          remedy="The limit is 1 MiB, 256 KiB where a region has not been raised."),
     _row("limits of the platform", "a call's time", "Lambda", "host",

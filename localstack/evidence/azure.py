@@ -90,7 +90,7 @@ ROWS = [
     _row("limits of the platform", "request over the limit", "Azure Functions", "host",
          f"{_WORKER}_a_body_over_the_limit_is_refused"),
     _row("limits of the platform", "message over the limit: a claim check", "Storage Queues", "emulator",
-         "tests/conformance/test_queue.py::test_queue[azure-a_body_has_its_limits]",
+         "tests/conformance/test_queue.py::test_queue[azure-body_size_limits_are_enforced]",
          f"{_ADAPTERS}_queue_faults.py::test_a_message_never_expires_and_may_be_of_the_largest_size",
          remedy="The limit is 48 KiB: 64 KiB in base64."),
 ]  # fmt: skip

@@ -105,7 +105,7 @@ ROWS = [
     _row("limits of the platform", "request over the limit", "functions-framework", "host",
          f"{_SERVED}_a_body_over_the_platforms_limit_is_refused_with_the_way_round_it"),
     _row("limits of the platform", "message over the limit: a claim check", "Pub/Sub", "emulator",
-         "tests/conformance/test_queue.py::test_queue[gcp-a_body_has_its_limits]",
+         "tests/conformance/test_queue.py::test_queue[gcp-body_size_limits_are_enforced]",
          f"{_ADAPTERS}_queue_faults.py::test_more_messages_than_a_request_takes_go_in_several",
          remedy="The limit is 10 MB, of one message and of one request."),
     _row("limits of the platform", "a call's time", "Cloud Run", "documentation",

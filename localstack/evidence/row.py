@@ -52,43 +52,43 @@ class Gap(msgspec.Struct, frozen=True):
 
 
 STORE = {
-    "get": ("get_gives_one_single_write", "get_sees_what_was_acknowledged"),
-    "get_range": ("get_range_gives_a_part",),
-    "head": ("head_knows_size_and_etag",),
-    "put_new": ("one_racing_caller_wins", "exists_changes_nothing"),
-    "put": ("put_replaces", "of_racing_puts_the_last_one_stands"),
-    "list": ("list_is_complete_and_in_order", "list_fetches_as_it_goes"),
+    "get": ("get_returns_one_single_write", "get_sees_acknowledged_writes"),
+    "get_range": ("get_range_returns_part_of_the_body",),
+    "head": ("head_returns_size_and_etag",),
+    "put_new": ("one_racing_writer_wins", "put_new_on_an_existing_key_changes_nothing"),
+    "put": ("put_overwrites", "the_last_of_racing_puts_wins"),
+    "list": ("list_is_complete_and_in_order", "list_fetches_pages_as_needed"),
     "delete": ("after_delete_put_new_creates_again",),
-    "presign": ("presign_works_or_says_that_it_cannot",),
+    "presign": ("presign_returns_a_url_or_is_unsupported",),
 }
 QUEUE = {
-    "send": ("what_was_sent_is_there_at_once",),
-    "send, delayed": ("a_delayed_message_comes_later",),
-    "send_many": ("send_many_sends_each", "send_many_with_a_too_large_one_sends_nothing"),
-    "receive": ("a_lease_hides_the_message_until_it_ends", "receive_takes_as_many_as_asked"),
-    "ack": ("ack_removes", "ack_of_a_lapsed_lease_is_false"),
+    "send": ("a_sent_message_is_durable_at_once",),
+    "send, delayed": ("a_delayed_message_is_invisible_until_its_delay_ends",),
+    "send_many": ("send_many_sends_each", "send_many_with_one_body_too_large_sends_none"),
+    "receive": ("a_message_is_invisible_while_in_flight", "receive_returns_up_to_max_messages"),
+    "ack": ("ack_removes_the_message", "ack_of_an_expired_lease_returns_false"),
     "change_visibility": (
         "change_visibility_moves_the_end_of_the_lease",
-        "change_visibility_of_a_lapsed_lease_is_none",
+        "change_visibility_of_an_expired_lease_returns_none",
     ),
-    "dead_letters": ("a_worn_out_message_becomes_a_dead_letter", "dead_letters_come_oldest_first"),
-    "redrive": ("redrive_gives_a_dead_letter_a_new_life",),
-    "depth": ("depth_counts_lent_ones_too",),
+    "dead_letters": ("a_message_past_max_receives_becomes_a_dead_letter", "dead_letters_are_listed_repeatedly"),
+    "redrive": ("redrive_resets_the_receive_count",),
+    "depth": ("depth_counts_messages_in_flight",),
 }
 JOBS = {
     "submit": ("a_job_runs_its_function_on_its_event", "a_submitted_job_outlives_its_submitter"),
-    "submit, with an accelerator": ("submit_refuses_what_cannot_be",),
-    "a job that died": ("a_job_that_died_is_done_again",),
-    "status": ("what_has_ended_stays_as_it_ended", "a_failed_job_says_why"),
+    "submit, with an accelerator": ("submit_rejects_invalid_specs",),
+    "a job that died": ("a_job_whose_process_died_runs_again",),
+    "status": ("terminal_states_never_change", "a_failed_job_has_an_exit_code_and_a_reason"),
     "cancel": ("cancel_stops_a_job",),
-    "logs": ("logs_hold_both_outputs_so_far",),
+    "logs": ("logs_contain_stdout_and_stderr_so_far",),
 }
 METRICS = {
-    "counter, gauge, histogram": ("a_point_comes_back_as_it_was_recorded", "recording_bears_a_broken_store"),
-    "query": ("query_takes_a_window_and_labels",),
+    "counter, gauge, histogram": ("a_recorded_point_is_returned_by_query", "recording_survives_a_broken_store"),
+    "query": ("query_filters_by_window_and_labels",),
 }
-LIMITS = {"read": ("read_gives_what_was_deployed",), "set": ("set_is_seen_at_once",)}
-SECRETS = {"get": ("get_gives_the_newest_value", "get_refuses_what_is_no_secret")}
+LIMITS = {"read": ("read_returns_the_deployed_limits",), "set": ("a_changed_limit_is_read_at_once",)}
+SECRETS = {"get": ("get_returns_the_newest_value", "get_rejects_invalid_and_unknown_names")}
 PORTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "store": STORE,
     "queue": QUEUE,

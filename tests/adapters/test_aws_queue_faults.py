@@ -24,7 +24,7 @@ from shared.errors import (
 )
 from tests.conformance import aws_rigs
 from tests.conformance.aws_rigs import REGION, QueuePair, account
-from tests.conformance.broken import REFUSED
+from tests.conformance.broken import REJECTIONS
 from tests.conformance.queue_clauses import RECEIVING
 
 
@@ -235,9 +235,9 @@ def test_a_service_that_lends_to_everybody_is_noticed(aws_emulator: Running) -> 
     with (
         lossy_proxy(aws_emulator.host_port, rewrite=without_leases) as careless,
         contextmanager(aws_rigs.sqs_queue)(lambda name: Running(careless.host_port)) as rig,
-        pytest.raises(REFUSED),
+        pytest.raises(REJECTIONS),
     ):
-        RECEIVING.clauses["a_lease_hides_the_message_until_it_ends"].check(rig)
+        RECEIVING.clauses["a_message_is_invisible_while_in_flight"].check(rig)
 
 
 @pytest.mark.parametrize(

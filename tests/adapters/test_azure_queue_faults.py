@@ -1,4 +1,4 @@
-"""Azure Storage Queues over a network that loses and refuses, and what is the adapter's own: poison and receipt handles."""
+"""Azure Storage Queues over a faulty network, and what the adapter does itself: poison messages, receipt handles."""
 
 import base64
 import uuid
@@ -22,7 +22,7 @@ from shared.errors import (
 )
 from tests.conformance import azure_rigs
 from tests.conformance.azure_rigs import QueuePair, credentials
-from tests.conformance.broken import REFUSED
+from tests.conformance.broken import REJECTIONS
 from tests.conformance.queue_clauses import RECEIVING
 from tests.refusals import xml
 
@@ -228,8 +228,8 @@ def test_receipts_that_prove_nothing(queue: AzureQueue) -> None:
 def test_queues_that_forget_the_count_are_noticed(azure_emulator: Running) -> None:
     with contextmanager(azure_rigs.storage_queue)(lambda name: azure_emulator) as rig:
         rig.queue.max_receives = 1_000
-        with pytest.raises(REFUSED):
-            RECEIVING.clauses["a_worn_out_message_becomes_a_dead_letter"].check(rig)
+        with pytest.raises(REJECTIONS):
+            RECEIVING.clauses["a_message_past_max_receives_becomes_a_dead_letter"].check(rig)
 
 
 def test_names_are_the_prefix_and_ours() -> None:

@@ -19,7 +19,7 @@ from localstack.lossy_grpc import GrpcExchange, refusal
 from localstack.lossy_proxy import lossy_proxy
 from shared.errors import NotFound, PermissionDenied, Throttled, Unauthenticated
 from tests.conformance import aws_rigs, azure_rigs, gcp_rigs
-from tests.conformance.gcp_rigs import PROJECT, TopicsByHand
+from tests.conformance.gcp_rigs import PROJECT, EmulatedTopics
 from tests.conformance.rigs import SecretsRig
 
 EXHAUSTED = 8
@@ -75,7 +75,7 @@ def test_what_iam_refuses_names_action_and_resource(aws_with_iam: Running, monke
 
 def test_ten_throttles_of_pubsub_in_a_row_are_borne(pubsub_emulator: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 0.01)
-    topics = TopicsByHand(pubsub_emulator)
+    topics = EmulatedTopics(pubsub_emulator)
     with lossy_proxy(pubsub_emulator.host_port, exchange=GrpcExchange) as proxy:
         queue = PubSubQueue(Topics(PROJECT, topics.prefix, f"http://{proxy.host_port}"), "queue")
         proxy.reply(refusal(EXHAUSTED, "quota"), 10)

@@ -18,7 +18,7 @@ from localstack.task_runner import TaskRunner
 from shared.errors import ConfigurationError, NotFound, OutcomeUnknown, PayloadTooLarge, PermissionDenied, Unavailable
 from shared.ports import JobSpec
 from tests.conformance import gcp_job_rigs, task_rigs
-from tests.conformance.broken import REFUSED
+from tests.conformance.broken import REJECTIONS
 from tests.conformance.job_clauses import JOBS
 
 PATH = "/v2/projects/p/locations/europe-west1/jobs/train"
@@ -119,8 +119,8 @@ def test_a_platform_that_never_starts_again_is_noticed(monkeypatch: pytest.Monke
 
     monkeypatch.setattr("localstack.cloudrun_runner.TaskRunner", Once)
     monkeypatch.setattr(task_rigs, "TIMEOUT_S", 2.0)
-    with contextmanager(gcp_job_rigs.cloudrun_jobs)(lambda name: None) as rig, pytest.raises(REFUSED):
-        JOBS.clauses["a_job_that_died_is_done_again"].check(rig)
+    with contextmanager(gcp_job_rigs.cloudrun_jobs)(lambda name: None) as rig, pytest.raises(REJECTIONS):
+        JOBS.clauses["a_job_whose_process_died_runs_again"].check(rig)
 
 
 def test_a_job_that_takes_too_long_has_failed(service: Service) -> None:

@@ -26,8 +26,8 @@ from shared.errors import (
     Unavailable,
 )
 from tests.conformance import gcp_rigs
-from tests.conformance.broken import REFUSED
-from tests.conformance.gcp_rigs import PROJECT, TopicsByHand
+from tests.conformance.broken import REJECTIONS
+from tests.conformance.gcp_rigs import PROJECT, EmulatedTopics
 from tests.conformance.queue_clauses import RECEIVING
 from tests.conformance.rigs import QueueRig
 
@@ -36,11 +36,11 @@ PULL = Operation("receive", "q", "pubsub.subscriptions.consume on s", "no subscr
 
 
 @pytest.fixture
-def topics(pubsub_emulator: Running) -> TopicsByHand:
-    return TopicsByHand(pubsub_emulator)
+def topics(pubsub_emulator: Running) -> EmulatedTopics:
+    return EmulatedTopics(pubsub_emulator)
 
 
-def test_a_send_whose_answer_is_lost_is_unknown_and_nothing_is_sent_behind_our_back(topics: TopicsByHand) -> None:
+def test_a_send_whose_answer_is_lost_is_unknown_and_nothing_is_sent_behind_our_back(topics: EmulatedTopics) -> None:
     for loss, there in (("request", []), ("answer", [b"body of the answer test"])):
         with lossy_proxy(topics.running.host_port, marker=b"body of the answer test") as proxy:
             queue = PubSubQueue(Topics(PROJECT, topics.prefix, f"http://{proxy.host_port}"), "queue")
@@ -50,7 +50,7 @@ def test_a_send_whose_answer_is_lost_is_unknown_and_nothing_is_sent_behind_our_b
             assert (topics.bodies(), proxy.attempts) == (there, 1)
 
 
-def test_nobody_listening_means_that_nothing_was_sent(topics: TopicsByHand, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_listening_means_that_nothing_was_sent(topics: EmulatedTopics, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deadlines, "FIRST_PAUSE_S", 1e9)
     monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 1e9)
     with lossy_proxy(topics.running.host_port) as proxy:
@@ -100,7 +100,7 @@ def test_what_is_no_sdks_error_is_not_translated() -> None:
         translated(ZeroDivisionError(), PUBLISH)
 
 
-def test_a_lease_of_more_than_ten_minutes_is_refused(topics: TopicsByHand) -> None:
+def test_a_lease_of_more_than_ten_minutes_is_refused(topics: EmulatedTopics) -> None:
     queue = topics.opened()
     with pytest.raises(InvalidInput, match="extend the lease"):
         queue.receive(1, 601.0)
@@ -108,20 +108,20 @@ def test_a_lease_of_more_than_ten_minutes_is_refused(topics: TopicsByHand) -> No
         queue.change_visibility("receipt_handle", 601.0)
 
 
-def test_bodies_of_the_largest_size_go_one_in_a_request(topics: TopicsByHand) -> None:
+def test_bodies_of_the_largest_size_go_one_in_a_request(topics: EmulatedTopics) -> None:
     queue = topics.opened()
     bodies = [bytes([number]) * queue.max_body_bytes for number in range(2)]
     queue.send_many([*bodies, b"small"])
     assert sorted(topics.bodies()) == sorted([*bodies, b"small"])
 
 
-def test_more_messages_than_a_request_takes_go_in_several(topics: TopicsByHand) -> None:
+def test_more_messages_than_a_request_takes_go_in_several(topics: EmulatedTopics) -> None:
     bodies = [b"%d" % number for number in range(1001)]
     topics.opened().send_many(bodies)
     assert sorted(topics.bodies()) == sorted(bodies)
 
 
-def test_dead_letters_keep_what_is_known_of_them(topics: TopicsByHand) -> None:
+def test_dead_letters_keep_what_is_known_of_them(topics: EmulatedTopics) -> None:
     queue = topics.opened()
     queue.send(b"poison")
     for _ in range(gcp_rigs.MAX_DELIVERIES):
@@ -142,17 +142,19 @@ def test_dead_letters_keep_what_is_known_of_them(topics: TopicsByHand) -> None:
 @contextmanager
 def rig_without_policy(running: Running) -> Any:
     with contextmanager(gcp_rigs.pubsub_queue)(lambda name: running) as rig:
-        careless = TopicsByHand(running, dead_letters=False)
+        careless = EmulatedTopics(running, dead_letters=False)
         yield replace(
             rig, queue=careless.opened(), another=careless.opened, bodies_raw=careless.bodies, wait=careless.advance
         )
 
 
-@pytest.mark.parametrize("clause", ["a_worn_out_message_becomes_a_dead_letter", "dead_letters_come_oldest_first"])
-def test_a_subscription_that_never_gives_up_is_noticed(pubsub_emulator: Running, clause: str) -> None:
+@pytest.mark.parametrize(
+    "clause", ["a_message_past_max_receives_becomes_a_dead_letter", "dead_letters_are_listed_repeatedly"]
+)
+def test_a_subscription_without_a_dead_letter_policy_is_rejected(pubsub_emulator: Running, clause: str) -> None:
     with ExitStack() as stack:
         rig: QueueRig = stack.enter_context(rig_without_policy(pubsub_emulator))
-        with pytest.raises(REFUSED):
+        with pytest.raises(REJECTIONS):
             RECEIVING.clauses[clause].check(rig)
 
 

@@ -1,6 +1,6 @@
-"""Object stores of clouds over a network that loses, cuts and refuses: the validation is right, the error says what to do.
+"""The clouds' object stores over a faulty network: outcomes are right, and errors name the remedy.
 
-The same for every provider; what only one of them does is in test_PROVIDER_store_faults.py.
+These tests are the same for every provider. What only one of them does is in test_PROVIDER_store_faults.py.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from shared.errors import NotFound, OutcomeUnknown, PermissionDenied, Throttled,
 from shared.ports import Created, Exists, ObjectStore
 from tests.adapters import faulty_stores
 from tests.adapters.faulty_stores import FaultyStore
-from tests.conformance.broken import REFUSED
+from tests.conformance.broken import REJECTIONS
 from tests.conformance.store_write_clauses import WRITING
 
 LOSSES: tuple[Loss, ...] = ("request", "upload", "part", "answer")
@@ -181,7 +181,7 @@ def test_a_permission_error_names_action_and_bucket_and_what_was_done_to_what(
         assert caught.value.resource == ("" if name == "list" else "k")
 
 
-@pytest.mark.parametrize("clause", ["one_racing_caller_wins", "exists_changes_nothing"])
+@pytest.mark.parametrize("clause", ["one_racing_writer_wins", "put_new_on_an_existing_key_changes_nothing"])
 def test_a_service_that_ignores_the_condition_is_noticed(faulty: FaultyStore, clause: str) -> None:
-    with faulty.careless() as rig, pytest.raises(REFUSED):
+    with faulty.careless() as rig, pytest.raises(REJECTIONS):
         WRITING.clauses[clause].check(rig)

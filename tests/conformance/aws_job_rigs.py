@@ -1,7 +1,7 @@
-"""The rig of jobs on ECS: the adapter asks a runner of ours, which runs them as processes on this machine.
+"""The rig of jobs on ECS: an emulated ECS (localstack/ecs_runner.py) runs them as processes on this machine.
 
-That shows the adapter's requests to be the vendor's (they are read by its own model of the service) and its reading of
-the answers; how ECS itself behaves is known by its documentation only.
+The emulator reads requests with the vendor's own model of the service. How ECS itself behaves is known from its
+documentation only.
 """
 
 from collections.abc import Iterator, Sequence

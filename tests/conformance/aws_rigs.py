@@ -1,6 +1,6 @@
-"""Rigs of AWS: each adapter on the emulator, in an account of its own, judged through boto3, which it may not use so.
+"""Rigs of AWS: each adapter on the emulator, in an account of its own, with boto3 as the back door.
 
-On the emulator a 12-digit access key is an account: nothing that one test makes is seen by another.
+On the emulator a 12-digit access key is an account, so that tests do not see each other's objects.
 """
 
 import base64
@@ -36,15 +36,15 @@ from tests.waiting import let_time_pass
 Fixture = Callable[[str], Any]
 TIMEOUT_S = 30.0
 REGION = "eu-west-1"
-SECRET = "test"  # the emulator's own, against which it checks what was signed
-_RECEIVES = 2  # each more makes the tests wait for another lease to end
+SECRET = "test"  # the key against which the emulator checks signatures
+_RECEIVES = 2  # with each more, tests wait for one more lease to end
 _LISTS = b"list-type=2"
 PAGE = 25
 
 
 @contextmanager
 def account() -> Iterator[dict[str, str]]:
-    """Give this process the credentials of a fresh account, as an environment does."""
+    """Set the environment variables of a fresh account's credentials."""
     environment = {
         "AWS_ACCESS_KEY_ID": str(random.randrange(10**11, 10**12)),
         "AWS_SECRET_ACCESS_KEY": SECRET,
@@ -58,7 +58,7 @@ def account() -> Iterator[dict[str, str]]:
 
 
 def back_door(service: Any, running: Running, environment: dict[str, str]) -> Any:
-    """Return a client of the SDK's, with its own timeout, for an account."""
+    """Return boto3's client of a service, for an account."""
     return boto3.client(
         service,
         region_name=REGION,
@@ -69,7 +69,7 @@ def back_door(service: Any, running: Running, environment: dict[str, str]) -> An
 
 
 class Bucket:
-    """A fresh bucket, looked at through boto3."""
+    """A fresh bucket, accessed through boto3."""
 
     def __init__(self, running: Running, environment: dict[str, str]) -> None:
         self.client = back_door("s3", running, environment)
@@ -99,7 +99,7 @@ class Bucket:
 
 
 def in_small_pages(data: bytes) -> bytes:
-    """Ask for a listing in small pages: S3 gives 1,000 keys at a time, and obstore cannot be told to ask for fewer."""
+    """Change a listing request to small pages: S3 returns 1,000 keys a page, and obstore has no setting for fewer."""
     return data.replace(_LISTS, _LISTS + b"&max-keys=%d" % PAGE)
 
 
@@ -123,20 +123,20 @@ def s3_store(fixture: Fixture) -> Iterator[StoreRig]:
             keys_raw=bucket.keys,
             now=bucket.now,
             fetches=lambda: proxy.attempts,
-            fills_pages=3 * PAGE,
+            objects_for_many_pages=3 * PAGE,
             presigns=True,
-            folder_may_be_object=True,
+            folder_can_be_object=True,
             max_segment_bytes=900,
         )
 
 
 class QueuePair:
-    """A fresh queue with its dead letters."""
+    """A fresh queue with its dead-letter queue."""
 
     def __init__(self, running: Running, environment: dict[str, str]) -> None:
         self.client = back_door("sqs", running, environment)
         self._account = environment["AWS_ACCESS_KEY_ID"]
-        self._window = f"{running.url}/_ministack/sqs/messages"
+        self._inspection = f"{running.url}/_ministack/sqs/messages"
         dead = self.client.create_queue(QueueName="t-queue-dead")["QueueUrl"]
         found = self.client.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])
         policy = {"deadLetterTargetArn": found["Attributes"]["QueueArn"], "maxReceiveCount": str(_RECEIVES)}
@@ -144,9 +144,9 @@ class QueuePair:
         self.url = self.client.create_queue(QueueName="t-queue", Attributes=attributes)["QueueUrl"]
 
     def bodies(self) -> list[bytes]:
-        """Return what is in the queue, lent or not, by the emulator's own window into it, which changes nothing."""
-        asked = urlencode({"account": self._account, "QueueUrl": self.url})
-        with urlopen(f"{self._window}?{asked}", timeout=TIMEOUT_S) as answer:
+        """Return all bodies in the queue, in flight or not, by the emulator's inspection address."""
+        query = urlencode({"account": self._account, "QueueUrl": self.url})
+        with urlopen(f"{self._inspection}?{query}", timeout=TIMEOUT_S) as answer:
             regions = json.load(answer)["messages"].get(self._account, {})
         return [each["Body"].encode() for queues in regions.values() for held in queues.values() for each in held]
 
@@ -160,7 +160,7 @@ def sqs_queue(fixture: Fixture) -> Iterator[QueueRig]:
             return queue.from_url(f"sqs://{REGION}/t-?endpoint={running.url}", ["queue"])["queue"]
 
         other = opened()
-        other.depth()  # its client is made now, and not while a lease runs
+        other.depth()  # makes its client now, and not while a lease runs
 
         def send_later(body: bytes) -> None:
             timer = threading.Timer(
@@ -180,9 +180,9 @@ def sqs_queue(fixture: Fixture) -> Iterator[QueueRig]:
             visibility_s=2.0,
             max_receives=_RECEIVES,
             early=0.55,  # calls take time, more where the machine is busy
-            rest_s=2.5,
-            knows_age=False,
-            keeps_letters=False,
+            quiet_s=2.5,
+            reports_age=False,
+            dead_letters_keep_id=False,
         )
 
 
@@ -240,7 +240,7 @@ def lambda_limits(fixture: Fixture) -> Iterator[LimitsRig]:
 
 
 class Output(io.StringIO):
-    """A process's output with the bridge behind it, until it breaks."""
+    """A standard output that goes to the emulated log group, until `broken` is set."""
 
     def __init__(self, bridge: EmfBridge) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""The rig of Container Apps' jobs: the adapter asks a runner of ours, which runs them as processes on this machine.
+"""The rig of Container Apps jobs: an emulated service runs them as processes on this machine.
 
-How Container Apps itself behaves is known by its documentation only; tests/adapters/test_azure_jobs.py compares the
-requests with the vendor's typed client.
+How Container Apps itself behaves is known from its documentation only. tests/adapters/test_azure_jobs.py compares the
+requests with those of the vendor's typed client.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,6 +1,6 @@
-"""Rigs of Azure: each adapter on its emulator, judged through SDKs that it does not use so.
+"""Rigs of Azure: each adapter on its emulator, with the vendor's SDKs as the back door.
 
-Blobs are looked at through azure-storage-blob, queues by peeks. A container and queues of their own for every test.
+Blobs are read through azure-storage-blob, queues by peeks. Every test has a container and queues of its own.
 """
 
 import base64
@@ -37,7 +37,7 @@ from tests.conformance.rigs import DEPLOYED, LimitsRig, MetricsRig, QueueRig, Se
 from tests.waiting import let_time_pass, until
 
 Fixture = Callable[[str], Any]
-"""Gives a fixture by name, and starts the emulator behind it with the first call."""
+"""Returns a fixture by name. The emulator behind it starts with the first call."""
 PAGE = 25
 TIMEOUT_S = 30.0
 RECEIVES = 3
@@ -46,7 +46,7 @@ _LISTS = b"comp=list"
 
 @contextmanager
 def credentials() -> Iterator[None]:
-    """Give this process the emulator's account key, as an environment does, and no other credential."""
+    """Set the environment variable of the emulator's account key, and remove all other credentials."""
     others = [name for name in os.environ if name.startswith(("AZURE_", "IDENTITY_", "MSI_"))]
     with patch.dict(os.environ):
         for name in others:
@@ -56,7 +56,7 @@ def credentials() -> Iterator[None]:
 
 
 class Container:
-    """A fresh container, looked at through azure-storage-blob."""
+    """A fresh container, accessed through azure-storage-blob."""
 
     def __init__(self, running: Running) -> None:
         self.name = f"c-{uuid.uuid4().hex}"
@@ -95,9 +95,10 @@ class Container:
 
 
 def in_small_pages(signature: str) -> Callable[[bytes], bytes]:
-    """Return what turns a request for a listing into one for PAGE names, authorised by the signature.
+    """Return a function that changes a listing request to pages of PAGE names, authorised by a SAS.
 
-    Azure gives 5,000 names a page, and obstore cannot be told to ask for fewer; the key's signature covers the query.
+    Azure returns 5,000 names a page, and obstore has no setting for fewer. The account key's signature covers the
+    query, so that a changed query needs the SAS.
     """
 
     def rewritten(data: bytes) -> bytes:
@@ -133,16 +134,16 @@ def blob_store(fixture: Fixture) -> Iterator[StoreRig]:
             keys_raw=container.keys,
             now=container.now,
             fetches=lambda: proxy.attempts,
-            fills_pages=3 * PAGE,
+            objects_for_many_pages=3 * PAGE,
             presigns=True,
-            folder_may_be_object=True,
+            folder_can_be_object=True,
             max_segment_bytes=900,
             max_segments=blobs.MAX_SEGMENTS,
         )
 
 
 class QueuePair:
-    """A fresh queue and its poison queue, looked at by peeks."""
+    """A fresh queue and its poison queue, read by peeks."""
 
     def __init__(self, running: Running, *, poison: bool = True) -> None:
         self.name = f"t-{uuid.uuid4().hex}"
@@ -154,7 +155,7 @@ class QueuePair:
             self.poison.create_queue()
 
     def bodies(self) -> list[bytes]:
-        """Return the bodies of all messages; a peek shows none that is lent, so that it waits for these."""
+        """Return the bodies of all messages. A peek does not show messages in flight, so that it waits for them."""
         found: list[bytes] = []
 
         def complete() -> bool:
@@ -191,9 +192,9 @@ def storage_queue(fixture: Fixture) -> Iterator[QueueRig]:
             send_later=send_later,
             visibility_s=2.0,
             max_receives=RECEIVES,
-            rest_s=2.5,
-            knows_age=False,
-            keeps_letters=False,
+            quiet_s=2.5,
+            reports_age=False,
+            dead_letters_keep_id=False,
         )
 
 
@@ -219,7 +220,14 @@ def azure_monitor(fixture: Fixture) -> Iterator[MetricsRig]:
             ]
 
         yield MetricsRig(
-            "azure", sending, opened, let_time_pass, time.time, lambda: arrived.refuse(400), collected, below_zero=False
+            "azure",
+            sending,
+            opened,
+            let_time_pass,
+            time.time,
+            lambda: arrived.refuse(400),
+            collected,
+            keeps_negative_observations=False,
         )
 
 

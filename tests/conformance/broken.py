@@ -1,4 +1,4 @@
-"""What broken adapters are made of: a sound one inside, and one method that goes wrong."""
+"""The parts of broken adapters: a sound adapter inside, and one method that is wrong."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,12 +7,12 @@ import pytest
 
 from shared.errors import TidegateError
 
-REFUSED = (AssertionError, TidegateError, pytest.fail.Exception)
-"""How a check fails: by its own statement, or by an error that the clause does not allow."""
+REJECTIONS = (AssertionError, TidegateError, pytest.fail.Exception)
+"""The exceptions by which a check fails: its own assertion, or an error that the clause does not allow."""
 
 
 class Proxy:
-    """An adapter that does all that the one inside it does."""
+    """An adapter that passes every call on to the one inside it."""
 
     def __init__(self, inner: Any) -> None:
         self.inner = inner

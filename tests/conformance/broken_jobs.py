@@ -1,4 +1,4 @@
-"""Jobs that each break one clause, and that the suite must therefore refuse."""
+"""Jobs adapters that each break one clause. The suite must reject them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ Work = Callable[[JobSpec, Callable[[str], None]], int]
 
 
 def breaks(clause: str) -> Callable[[type[MemoryJobs]], type[MemoryJobs]]:
-    """Register broken jobs."""
+    """Register a broken Jobs adapter for the clause that it breaks."""
 
     def register(kind: type[MemoryJobs]) -> type[MemoryJobs]:
         JOBS_BREAKS[clause] = kind
@@ -29,8 +29,8 @@ class LosesTheEvent(MemoryJobs):
         return super().submit(JobSpec(spec.name, spec.function, b""), **given)
 
 
-@breaks("a_job_that_died_is_done_again")
-class GivesUpTheDead(MemoryJobs):
+@breaks("a_job_whose_process_died_runs_again")
+class AbandonsDeadJobs(MemoryJobs):
     def run(self, job_id: str, work: Work) -> JobStatus:
         try:
             return super().run(job_id, work)
@@ -40,14 +40,14 @@ class GivesUpTheDead(MemoryJobs):
 
 
 @breaks("a_submitted_job_outlives_its_submitter")
-class RemembersInTheSubmitter(MemoryJobs):
+class StartsFromTheSubmitterOnly(MemoryJobs):
     def submit(self, spec: JobSpec, **given: Any) -> str:
         job_id = super().submit(spec, **given)
         self._due.clear()
         return job_id
 
 
-@breaks("submit_refuses_what_cannot_be")
+@breaks("submit_rejects_invalid_specs")
 class NamesAreIdentities(MemoryJobs):
     def submit(self, spec: JobSpec, **given: Any) -> str:
         job_id = super().submit(spec, **given)
@@ -56,47 +56,47 @@ class NamesAreIdentities(MemoryJobs):
         return spec.name
 
 
-@breaks("a_failed_job_says_why")
-class KeepsTheExitCode(MemoryJobs):
+@breaks("a_failed_job_has_an_exit_code_and_a_reason")
+class HidesTheExitCode(MemoryJobs):
     def status(self, job_id: str, **given: Any) -> JobStatus:
         return JobStatus(super().status(job_id, **given).state)
 
 
-@breaks("what_has_ended_stays_as_it_ended")
-class CancelsWhatHasEnded(MemoryJobs):
+@breaks("terminal_states_never_change")
+class CancelsEndedJobs(MemoryJobs):
     def cancel(self, job_id: str, **given: Any) -> None:
         super().cancel(job_id, **given)
         self._jobs[job_id].state = "cancelled"
 
 
 @breaks("cancel_stops_a_job")
-class OnlyDropsThePending(MemoryJobs):
+class CancelsPendingJobsOnly(MemoryJobs):
     def cancel(self, job_id: str, **given: Any) -> None:
         if self.status(job_id, **given).state != "running":
             super().cancel(job_id, **given)
 
 
 @breaks("an_unknown_job_is_not_found")
-class CancelsAnything(MemoryJobs):
+class AcceptsUnknownJobs(MemoryJobs):
     def cancel(self, job_id: str, **given: Any) -> None:
         if job_id in self._jobs:
             super().cancel(job_id, **given)
 
 
-@breaks("logs_hold_both_outputs_so_far")
-class LogsAtTheEnd(MemoryJobs):
+@breaks("logs_contain_stdout_and_stderr_so_far")
+class LogsOnlyAtTheEnd(MemoryJobs):
     def logs(self, job_id: str, **given: Any) -> str:
         text = super().logs(job_id, **given)
         return text if self.status(job_id).state != "running" else ""
 
 
-@breaks("without_time_left_nothing_is_done")
-class KnowsNoDeadline(MemoryJobs):
+@breaks("an_expired_timeout_has_no_effect")
+class IgnoresTheTimeout(MemoryJobs):
     def status(self, job_id: str, **given: Any) -> JobStatus:
         return super().status(job_id)
 
 
-@breaks("threads_may_share_it")
+@breaks("threads_can_share_the_adapter")
 class CountsWithoutALock(MemoryJobs):
     def submit(self, spec: JobSpec, **given: Any) -> str:
         if not spec.name:

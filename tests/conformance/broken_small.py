@@ -1,4 +1,4 @@
-"""Metrics, limits, secrets, clocks and ids that each break one clause."""
+"""Metrics, limits, secrets, clocks and ids that each break one clause. The suites must reject them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,13 +12,13 @@ SMALL_BREAKS = Breaks()
 breaks = SMALL_BREAKS.breaks
 
 
-@breaks("a_point_comes_back_as_it_was_recorded")
-class TurnsLevelsIntoCounts(Proxy):
+@breaks("a_recorded_point_is_returned_by_query")
+class RecordsGaugesAsCounters(Proxy):
     def gauge(self, name: str, value: float, labels: Mapping[str, str] | None = None) -> None:
         self.inner.counter(name, value, labels)
 
 
-@breaks("recording_bears_a_broken_store")
+@breaks("recording_survives_a_broken_store")
 class FailsItsCaller(Proxy):
     def gauge(self, name: str, value: float, labels: Mapping[str, str] | None = None) -> None:
         self.inner.gauge(name, value, labels)
@@ -26,14 +26,14 @@ class FailsItsCaller(Proxy):
             raise AssertionError("lost")
 
 
-@breaks("a_counter_only_goes_up")
+@breaks("counters_reject_negative_values")
 class CountsDown(Proxy):
     def counter(self, name: str, value: float = 1.0, labels: Mapping[str, str] | None = None) -> None:
         self.inner.counter(name, abs(value), labels)
 
 
-@breaks("levels_and_observations_are_finite")
-class RecordsNothingForNoNumber(Proxy):
+@breaks("gauges_and_histograms_reject_non_finite_values")
+class IgnoresNonFiniteValues(Proxy):
     def histogram(self, name: str, value: float, labels: Mapping[str, str] | None = None) -> None:
         try:
             self.inner.histogram(name, value, labels)
@@ -41,29 +41,29 @@ class RecordsNothingForNoNumber(Proxy):
             return
 
 
-@breaks("query_takes_a_window_and_labels")
-class EndsInclusively(Proxy):
+@breaks("query_filters_by_window_and_labels")
+class IncludesTheEnd(Proxy):
     def query(self, name: str, start: float, end: float, labels: Any = None) -> list[MetricPoint]:
         return list(self.inner.query(name, start, end + 0.001, labels))
 
 
-@breaks("query_takes_a_window_and_labels")
-class TakesAnyLabel(Proxy):
+@breaks("query_filters_by_window_and_labels")
+class MatchesAnyLabel(Proxy):
     def query(self, name: str, start: float, end: float, labels: Any = None) -> list[MetricPoint]:
         found = self.inner.query(name, start, end)
         return [point for point in found if not labels or labels.items() & point.labels.items()]
 
 
-@breaks("threads_may_record_at_once")
-class KeepsThePointInAField(Proxy):
+@breaks("threads_can_record_concurrently")
+class SharesAPointBetweenThreads(Proxy):
     def counter(self, name: str, value: float = 1.0, labels: Mapping[str, str] | None = None) -> None:
         self.value = value
         let_time_pass(0.0001)
         self.inner.counter(name, self.value, labels)
 
 
-@breaks("read_gives_what_was_deployed")
-class MakesUpLimits(Proxy):
+@breaks("read_returns_the_deployed_limits")
+class InventsLimits(Proxy):
     def read(self, function: str, **given: Any) -> FunctionLimits:
         try:
             found: FunctionLimits = self.inner.read(function, **given)
@@ -72,7 +72,7 @@ class MakesUpLimits(Proxy):
         return found
 
 
-@breaks("set_is_seen_at_once")
+@breaks("a_changed_limit_is_read_at_once")
 class SetsOnlyOnce(Proxy):
     def set(self, function: str, limits: FunctionLimits, **given: Any) -> None:
         if not self.__dict__.get("done"):
@@ -80,27 +80,27 @@ class SetsOnlyOnce(Proxy):
             self.inner.set(function, limits, **given)
 
 
-@breaks("set_refuses_what_cannot_be")
+@breaks("set_rejects_invalid_limits")
 class ClampsLimits(Proxy):
     def set(self, function: str, limits: FunctionLimits, **given: Any) -> None:
         self.inner.set(function, FunctionLimits(max(1, limits.memory_mb), max(1, limits.concurrency)), **given)
 
 
-@breaks("limits_without_time_left_stay")
-class LimitsKnowNoDeadline(Proxy):
+@breaks("an_expired_timeout_changes_no_limits")
+class LimitsIgnoreTheTimeout(Proxy):
     def read(self, function: str, **given: Any) -> FunctionLimits:
         return self.inner.read(function)  # type: ignore[no-any-return]
 
 
-@breaks("get_gives_the_newest_value")
+@breaks("get_returns_the_newest_value")
 class CachesSecrets(Proxy):
     def get(self, name: str, **given: Any) -> bytes:
         cache: dict[str, bytes] = self.__dict__.setdefault("cache", {})
         return cache.setdefault(name, self.inner.get(name, **given))
 
 
-@breaks("get_refuses_what_is_no_secret")
-class GivesNothingForNothing(Proxy):
+@breaks("get_rejects_invalid_and_unknown_names")
+class ReturnsEmptyForAbsent(Proxy):
     def get(self, name: str, **given: Any) -> bytes:
         try:
             return self.inner.get(name, **given)  # type: ignore[no-any-return]
@@ -108,19 +108,19 @@ class GivesNothingForNothing(Proxy):
             return b""
 
 
-@breaks("secrets_without_time_left_are_not_read")
-class SecretsKnowNoDeadline(Proxy):
+@breaks("an_expired_timeout_reads_no_secret")
+class SecretsIgnoreTheTimeout(Proxy):
     def get(self, name: str, **given: Any) -> bytes:
         return self.inner.get(name)  # type: ignore[no-any-return]
 
 
-@breaks("now_is_epoch_seconds")
-class TicksInMilliseconds(Proxy):
+@breaks("now_is_in_epoch_seconds")
+class ReturnsMilliseconds(Proxy):
     def now(self) -> float:
         return float(self.inner.now() * 1000)
 
 
-@breaks("monotonic_never_goes_back")
+@breaks("monotonic_never_decreases")
 class StepsBack(Proxy):
     calls = 0
 
@@ -129,7 +129,7 @@ class StepsBack(Proxy):
         return float(self.inner.monotonic() - (1.0 if self.calls % 7 == 0 else 0.0))
 
 
-@breaks("ids_are_new_every_time")
+@breaks("ids_are_unique")
 class CountsUp(Proxy):
     made = 0
 

@@ -1,4 +1,4 @@
-"""Object stores that each break one clause, and that the suite must therefore refuse."""
+"""Object stores that each break one clause. The suite must reject them."""
 
 import time
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ STORE_BREAKS = Breaks()
 breaks = STORE_BREAKS.breaks
 
 
-@breaks("every_key_of_the_grammar_is_its_own_object")
+@breaks("every_valid_key_is_a_separate_object")
 class FoldsCase(Proxy):
     def put_new(self, key: str, body: bytes, **given: Any) -> Any:
         return self.inner.put_new(key.lower(), body, **given)
@@ -22,27 +22,27 @@ class FoldsCase(Proxy):
         return self.inner.get(key.lower(), **given)
 
 
-@breaks("other_keys_are_refused_before_any_effect")
-class TidiesKeys(Proxy):
+@breaks("invalid_keys_are_rejected_before_any_effect")
+class NormalizesKeys(Proxy):
     def put(self, key: str, body: bytes, **given: Any) -> Any:
         return self.inner.put(key.strip("/") or key, body, **given)
 
 
-@breaks("an_object_beside_its_folder_is_written_or_refused")
-class LosesWhatIsBesideItsFolder(Proxy):
+@breaks("a_key_that_is_a_folder_is_written_or_refused")
+class LosesObjectsBesideTheirFolder(Proxy):
     def put_new(self, key: str, body: bytes, **given: Any) -> Any:
         if any(True for _ in self.inner.list(key + "/")):
             return Created("nowhere")
         return self.inner.put_new(key, body, **given)
 
 
-@breaks("without_time_left_nothing_is_done")
-class KnowsNoDeadline(Proxy):
+@breaks("an_expired_timeout_has_no_effect")
+class IgnoresTheTimeout(Proxy):
     def head(self, key: str, **given: Any) -> Any:
         return self.inner.head(key)
 
 
-@breaks("threads_may_share_it")
+@breaks("threads_can_share_the_adapter")
 class CountsWithoutALock(Proxy):
     scratch = b""
 
@@ -52,7 +52,7 @@ class CountsWithoutALock(Proxy):
         return self.inner.put_new(type(self).scratch.decode(), body, **given)
 
 
-@breaks("get_gives_one_single_write")
+@breaks("get_returns_one_single_write")
 class ReadsEtagApart(Proxy):
     def get(self, key: str, **given: Any) -> Any:
         etag = self.inner.get(key, **given).etag
@@ -60,7 +60,7 @@ class ReadsEtagApart(Proxy):
         return Object(self.inner.get(key, **given).body, etag)
 
 
-@breaks("get_sees_what_was_acknowledged")
+@breaks("get_sees_acknowledged_writes")
 class CachesReads(Proxy):
     def get(self, key: str, **given: Any) -> Any:
         cache = self.__dict__.setdefault("cache", {})
@@ -69,8 +69,8 @@ class CachesReads(Proxy):
         return cache[key]
 
 
-@breaks("get_of_nothing_is_not_found")
-class GivesNothingForNothing(Proxy):
+@breaks("get_of_an_absent_key_is_not_found")
+class ReturnsEmptyForAbsent(Proxy):
     def get(self, key: str, **given: Any) -> Any:
         try:
             return self.inner.get(key, **given)
@@ -78,20 +78,20 @@ class GivesNothingForNothing(Proxy):
             return Object(b"", "")
 
 
-@breaks("get_range_gives_a_part")
+@breaks("get_range_returns_part_of_the_body")
 class CountsToTheLastByte(Proxy):
     def get_range(self, key: str, start: int, length: int, **given: Any) -> Any:
         return self.inner.get_range(key, start, length + 1, **given)
 
 
-@breaks("get_range_refuses_what_cannot_be")
+@breaks("get_range_rejects_negative_arguments")
 class CountsFromTheEnd(Proxy):
     def get_range(self, key: str, start: int, length: int, **given: Any) -> Any:
         return self.inner.get(key, **given).body[start : start + length]
 
 
-@breaks("head_knows_size_and_etag")
-class KnowsFolders(Proxy):
+@breaks("head_returns_size_and_etag")
+class ReturnsFolders(Proxy):
     def head(self, key: str, **given: Any) -> Any:
         found = self.inner.head(key, **given)
         if found is None and any(True for _ in self.inner.list(key + "/")):
@@ -117,14 +117,14 @@ class TimesInMilliseconds(Proxy):
         return found and ObjectInfo(key, found.size_bytes, found.etag, found.modified * 1000)
 
 
-@breaks("put_new_creates_what_is_absent")
+@breaks("put_new_creates_an_absent_object")
 class LosesTheLastByte(Proxy):
     def put_new(self, key: str, body: bytes, **given: Any) -> Any:
         return self.inner.put_new(key, body[:-1], **given)
 
 
-@breaks("one_racing_caller_wins")
-class LooksThenWrites(Proxy):
+@breaks("one_racing_writer_wins")
+class ChecksThenWrites(Proxy):
     def put_new(self, key: str, body: bytes, **given: Any) -> Any:
         if self.inner.head(key) is not None:
             return Exists()
@@ -142,8 +142,8 @@ class WritesInParts(Proxy):
         return answer
 
 
-@breaks("exists_changes_nothing")
-class TouchesWhatExists(Proxy):
+@breaks("put_new_on_an_existing_key_changes_nothing")
+class RewritesExistingObjects(Proxy):
     def put_new(self, key: str, body: bytes, **given: Any) -> Any:
         answer = self.inner.put_new(key, body, **given)
         if isinstance(answer, Exists):
@@ -151,15 +151,15 @@ class TouchesWhatExists(Proxy):
         return answer
 
 
-@breaks("put_replaces")
+@breaks("put_overwrites")
 class PutOnlyCreates(Proxy):
     def put(self, key: str, body: bytes, **given: Any) -> Any:
         self.inner.put_new(key, body, **given)
         return self.inner.get(key).etag
 
 
-@breaks("put_replaces")
-class AnswersWithTheWrongEtag(Proxy):
+@breaks("put_overwrites")
+class ReturnsTheWrongEtag(Proxy):
     def put(self, key: str, body: bytes, **given: Any) -> Any:
         return self.inner.put(key, body, **given) + "'"
 
@@ -180,7 +180,7 @@ class ReplacesByDeleting(Proxy):
         return self.inner.put(key, body, **given)
 
 
-@breaks("of_racing_puts_the_last_one_stands")
+@breaks("the_last_of_racing_puts_wins")
 class MixesRacingPuts(Proxy):
     halves: ClassVar[dict[str, bytes]] = {}
 
@@ -190,9 +190,9 @@ class MixesRacingPuts(Proxy):
         return self.inner.put(key, self.halves[key] + body[len(body) // 2 :], **given)
 
 
-@breaks("of_racing_puts_the_last_one_stands")
+@breaks("the_last_of_racing_puts_wins")
 class DropsTheLaterOfRacingPuts(Proxy):
-    """It takes what comes while it is busy with the key for the same put, sent again."""
+    """It treats a put that arrives while it writes the same key as a repeated request, and drops it."""
 
     busy: ClassVar[set[str]] = set()
 
@@ -207,9 +207,9 @@ class DropsTheLaterOfRacingPuts(Proxy):
             self.busy.discard(key)
 
 
-@breaks("of_puts_that_follow_the_last_one_stands")
-class KeepsTheFirstOfOneMoment(Proxy):
-    """It orders puts by a clock that moves in steps: of two in one step the first stands."""
+@breaks("the_last_of_successive_puts_wins")
+class KeepsTheFirstPutOfATick(Proxy):
+    """It orders puts by a clock with a coarse tick: of two puts in one tick the first wins."""
 
     def put(self, key: str, body: bytes, **given: Any) -> Any:
         written = self.__dict__.setdefault("written", {})
@@ -227,7 +227,7 @@ class ListsByFolder(Proxy):
         return iter(sorted(found, key=lambda info: info.key.split("/")))
 
 
-@breaks("list_bears_change_meanwhile")
+@breaks("list_tolerates_concurrent_changes")
 class ListsByPosition(Proxy):
     def list(self, prefix: str = "", after: str = "", **given: Any) -> Iterator[ObjectInfo]:
         position = 0
@@ -239,14 +239,14 @@ class ListsByPosition(Proxy):
             position += 1
 
 
-@breaks("list_fetches_as_it_goes")
+@breaks("list_fetches_pages_as_needed")
 class ListsAllAtOnce(Proxy):
     def list(self, prefix: str = "", after: str = "", **given: Any) -> Iterator[ObjectInfo]:
         return iter(list(self.inner.list(prefix, after, **given)))
 
 
-@breaks("delete_removes")
-class MissesWhatIsNotThere(Proxy):
+@breaks("delete_removes_the_object")
+class RaisesForAbsentObjects(Proxy):
     def delete(self, key: str, **given: Any) -> Any:
         if self.inner.head(key) is None:
             raise NotFound("not there", resource=key)
@@ -254,15 +254,15 @@ class MissesWhatIsNotThere(Proxy):
 
 
 @breaks("after_delete_put_new_creates_again")
-class RemembersTheDeleted(Proxy):
+class LeavesATombstone(Proxy):
     deleted = b"\0deleted"
 
     def delete(self, key: str, **given: Any) -> Any:
         self.inner.put(key, self.deleted, **given)
 
 
-@breaks("presign_works_or_says_that_it_cannot")
-class SignsWhatItCannotServe(Proxy):
+@breaks("presign_returns_a_url_or_is_unsupported")
+class SignsUnusableUrls(Proxy):
     def presign(self, key: str, method: str, expires_s: int, **given: Any) -> Any:
         try:
             return self.inner.presign(key, method, expires_s, **given)

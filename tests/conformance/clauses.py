@@ -1,7 +1,7 @@
-"""Clauses: sentences of a port's docstring, each with the check that holds an adapter to it.
+"""Clauses: sentences of a port's docstring, each with the check that tests an adapter for it.
 
-A check takes a rig and fails where the adapter breaks its sentence. The docstrings and the clauses are compared word
-by word, so that no sentence is left without a check, and none is checked that the port no longer says.
+A check takes a rig, and fails where the adapter breaks its sentence. test_every_clause.py compares the docstrings with
+the clauses word by word: every sentence has a check, and every quoted sentence is still in its docstring.
 """
 
 import inspect
@@ -13,14 +13,18 @@ from typing import Any
 from shared import ports
 
 TIMEOUT = (
-    "Every operation takes `timeout_s`: past it, DeadlineExceeded (for a write that may have happened, OutcomeUnknown)."
+    "Every operation takes `timeout_s`. Past it, the operation raises DeadlineExceeded, or OutcomeUnknown for a write "
+    "that may have happened."
 )
 THREADS = "Adapters are safe to share between threads."
 
 
 @dataclass(frozen=True)
 class Clause:
-    """One check, and the (place, quote) pairs that it holds: "ObjectStore.get", "Message", "" for the module."""
+    """One check, and the sentences that it tests, as (place, quote).
+
+    A place is a name of shared.ports: "ObjectStore.get", "Message", or "" for the module's docstring.
+    """
 
     name: str
     sentences: tuple[tuple[str, str], ...]
@@ -29,7 +33,7 @@ class Clause:
 
 @dataclass
 class Suite:
-    """The clauses of one port, and the sentences that promise nothing a caller could be failed in, with the reason."""
+    """The clauses of one port. `permissions`: sentences that cannot be tested, as (place, quote, reason)."""
 
     port: str
     clauses: dict[str, Clause] = field(default_factory=dict)
@@ -42,14 +46,14 @@ class Suite:
             sentences = [(where, quote) for quote in quotes]
             sentences += [(f"{self.port}.{method}", quote) for method, quote in more.items()]
             before = self.clauses.get(check.__name__)
-            held = (*(before.sentences if before else ()), *sentences)
-            self.clauses[check.__name__] = Clause(check.__name__, held, check)
+            tested = (*(before.sentences if before else ()), *sentences)
+            self.clauses[check.__name__] = Clause(check.__name__, tested, check)
             return check
 
         return register
 
     def permits(self, where: str, quote: str, because: str) -> None:
-        """Note a sentence that no check can hold an adapter to."""
+        """Register a sentence that no check can test: it allows something, or needs a fault that no rig can cause."""
         self.permissions.append((where, quote, because))
 
 
@@ -68,28 +72,28 @@ def public_names(port: str) -> list[str]:
 
 
 def unknown_quotes(suites: list[Suite]) -> list[str]:
-    """Return the quotes that stand in no docstring."""
+    """Return the quotes that are in no docstring."""
     return [f"{where}: {quote}" for where, quote in _quoted(suites) if _on_one_line(quote) not in docstring(where)]
 
 
-def unheld_sentences(suites: list[Suite], places: list[str]) -> list[str]:
-    """Return what the docstrings of these places say beyond all quotes."""
-    rests = []
+def untested_sentences(suites: list[Suite], places: list[str]) -> list[str]:
+    """Return the text of these places' docstrings that no clause quotes."""
+    found = []
     for where in places:
         text = docstring(where)
-        held = [False] * len(text)
+        quoted = [False] * len(text)
         for quote in (_on_one_line(quote) for place, quote in _quoted(suites) if place == where):
             start = text.find(quote)
-            held[start : start + len(quote)] = [True] * len(quote)
-        rest = "".join(" " if is_held else letter for letter, is_held in zip(text, held, strict=True))
-        if re.search(r"\w", rest):
-            rests.append(f"{where or 'module'}: {_on_one_line(rest)}")
-    return rests
+            quoted[start : start + len(quote)] = [True] * len(quote)
+        untested = "".join(" " if is_quoted else letter for letter, is_quoted in zip(text, quoted, strict=True))
+        if re.search(r"\w", untested):
+            found.append(f"{where or 'module'}: {_on_one_line(untested)}")
+    return found
 
 
 def _quoted(suites: list[Suite]) -> list[tuple[str, str]]:
-    held = [sentence for suite in suites for clause in suite.clauses.values() for sentence in clause.sentences]
-    return held + [(where, quote) for suite in suites for where, quote, _ in suite.permissions]
+    tested = [sentence for suite in suites for clause in suite.clauses.values() for sentence in clause.sentences]
+    return tested + [(where, quote) for suite in suites for where, quote, _ in suite.permissions]
 
 
 def _on_one_line(text: str) -> str:

@@ -1,7 +1,7 @@
-"""The rig of Cloud Run's jobs: the adapter asks a runner of ours, which runs them as processes on this machine.
+"""The rig of Cloud Run jobs: an emulated Cloud Run (localstack/cloudrun_runner.py) runs them on this machine.
 
-That shows the adapter's requests to be the vendor's (they are read by its own types) and its reading of the answers;
-how Cloud Run itself behaves is known by its documentation only.
+The emulator reads requests with the vendor's own types. How Cloud Run itself behaves is known from its documentation
+only.
 """
 
 from collections.abc import Callable, Iterator

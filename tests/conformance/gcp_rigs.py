@@ -1,6 +1,6 @@
-"""Rigs of Google Cloud: each adapter on its emulator, judged through a back door that is not the code under test.
+"""Rigs of Google Cloud: each adapter on its emulator, with plain HTTP as the back door.
 
-Objects are looked at through Cloud Storage's JSON interface and topics through Pub/Sub's, both by plain HTTP.
+Objects are read through Cloud Storage's JSON API, and topics through the Pub/Sub emulator's REST API.
 """
 
 import base64
@@ -29,11 +29,11 @@ from shared.ports import MetricPoint
 from tests.conformance.rigs import DEPLOYED, LimitsRig, MetricsRig, QueueRig, SecretsRig, StoreRig
 
 Fixture = Callable[[str], Any]
-"""Gives a fixture by name, and starts the emulator behind it with the first call."""
+"""Returns a fixture by name. The emulator behind it starts with the first call."""
 TIMEOUT_S = 30.0
 PROJECT = "conformance"
 MAX_DELIVERIES = 5
-"""The fewest that the service allows."""
+"""The least that the service allows."""
 
 
 class Counted:
@@ -101,15 +101,15 @@ def gcs_store(fixture: Fixture) -> Iterator[StoreRig]:
             keys_raw=back.keys,
             now=back.now,
             fetches=lambda: counted.requests,
-            fills_pages=60,
-            presigns=False,  # an emulator's credentials sign nothing; test_gcp_signing.py has a service account's
-            folder_may_be_object=True,
+            objects_for_many_pages=60,
+            presigns=False,  # an emulator's credentials cannot sign
+            folder_can_be_object=True,
             max_segment_bytes=900,
         )
 
 
-class TopicsByHand:
-    """A fresh queue's topics and subscriptions, made and looked at over the emulator's REST."""
+class EmulatedTopics:
+    """A fresh queue's topics and subscriptions, created and read over the emulator's REST API."""
 
     def __init__(self, running: Running, *, dead_letters: bool = True) -> None:
         self.running = running
@@ -143,7 +143,7 @@ class TopicsByHand:
 
 
 def pubsub_queue(fixture: Fixture) -> Iterator[QueueRig]:
-    topics = TopicsByHand(fixture("pubsub_emulator"))
+    topics = EmulatedTopics(fixture("pubsub_emulator"))
     with ExitStack() as closing:
 
         def send_later(body: bytes) -> None:
@@ -161,10 +161,10 @@ def pubsub_queue(fixture: Fixture) -> Iterator[QueueRig]:
             send_later=send_later,
             max_receives=MAX_DELIVERIES,
             delays=False,
-            tells_lapsed=False,
+            reports_expired_leases=False,
             counts=False,
-            knows_age=False,
-            keeps_letters=False,
+            reports_age=False,
+            dead_letters_keep_id=False,
         )
 
 
@@ -185,7 +185,7 @@ def otlp_metrics(fixture: Fixture) -> Iterator[MetricsRig]:
                 now=time.time,
                 break_storage=lambda: kept.refuse(400),
                 collected=collected,
-                below_zero=False,
+                keeps_negative_observations=False,
             )
 
 
@@ -195,7 +195,7 @@ def fixed_limits(fixture: Fixture) -> Iterator[LimitsRig]:
 
 
 def secret_manager(fixture: Fixture) -> Iterator[SecretsRig]:
-    """Secrets from a server that gives what Secret Manager's API description says; by documentation only."""
+    """Secrets from a server that follows Secret Manager's API description; by documentation only."""
     with secret_manager_of(PROJECT) as server:
 
         def put(name: str, value: bytes) -> None:

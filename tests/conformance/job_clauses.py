@@ -1,4 +1,4 @@
-"""What jobs must do, sentence by sentence."""
+"""Checks of the Jobs port, one or more for each sentence of its docstrings."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -14,8 +14,8 @@ JOBS = Suite("Jobs")
 clause = JOBS.clause
 
 
-@clause("JobSpec", "A task to run to its end: which function, with which event, and what it needs.")
-@clause("Jobs.status", "Return the state now.")
+@clause("JobSpec", "A task to run to its end: which function, with which event, and the resources that it needs.")
+@clause("Jobs.status", "Return the current state.")
 def a_job_runs_its_function_on_its_event(rig: JobsRig) -> None:
     held = rig.jobs.submit(JobSpec("held", "hold", b""))
     assert rig.jobs.status(held).state in ("pending", "running")
@@ -28,10 +28,8 @@ def a_job_runs_its_function_on_its_event(rig: JobsRig) -> None:
     assert "out 42" in rig.jobs.logs(job)
 
 
-@clause(
-    "Jobs", "Long tasks outside any function's time limit. At least once: what a job does must stand being done twice."
-)
-def a_job_that_died_is_done_again(rig: JobsRig) -> None:
+@clause("Jobs", "Long tasks outside any function's time limit. A job runs at least once: its work must be idempotent.")
+def a_job_whose_process_died_runs_again(rig: JobsRig) -> None:
     job = rig.jobs.submit(JobSpec("dies", "hold", b""))
     rig.kill(job)
     assert rig.jobs.status(job).state not in ENDED
@@ -40,7 +38,7 @@ def a_job_that_died_is_done_again(rig: JobsRig) -> None:
     assert rig.jobs.status(job) == JobStatus("succeeded", 0)
 
 
-@clause("Jobs.submit", "Return the new job's id once it will certainly be started, even if this process dies now.")
+@clause("Jobs.submit", "Return the new job's id once the job is certain to start, even if this process dies now.")
 def a_submitted_job_outlives_its_submitter(rig: JobsRig) -> None:
     job = rig.submit_and_die(JobSpec("orphan", "echo", b"alone"))
     rig.recover()
@@ -53,8 +51,8 @@ def a_submitted_job_outlives_its_submitter(rig: JobsRig) -> None:
     "Jobs.submit",
     "Unsupported: no such accelerator. InvalidInput.",
 )
-@clause("JobSpec", "`name` is [a-z0-9][a-z0-9-]{0,62}: it tells runs apart in logs and is no identity.")
-def submit_refuses_what_cannot_be(rig: JobsRig) -> None:
+@clause("JobSpec", "`name` is [a-z0-9][a-z0-9-]{0,62}. It labels the run in logs and is no identity.")
+def submit_rejects_invalid_specs(rig: JobsRig) -> None:
     with pytest.raises(Unsupported):
         rig.jobs.submit(JobSpec("a", "echo", b"", accelerator="no-such-thing"))
     wrong: list[dict[str, Any]] = [
@@ -77,9 +75,9 @@ def submit_refuses_what_cannot_be(rig: JobsRig) -> None:
 
 @clause(
     "JobStatus",
-    "Where a job is. `exit_code` is set once it ended by itself; `reason` says why it failed, for people.",
+    "The state of a job. `exit_code` is set once the job ended by itself. `reason` says why it failed, for people.",
 )
-def a_failed_job_says_why(rig: JobsRig) -> None:
+def a_failed_job_has_an_exit_code_and_a_reason(rig: JobsRig) -> None:
     job = rig.jobs.submit(JobSpec("fails", "fail", b""))
     rig.end(job)
     status = rig.jobs.status(job)
@@ -88,7 +86,7 @@ def a_failed_job_says_why(rig: JobsRig) -> None:
 
 
 @clause("Jobs.status", "Terminal states never change.")
-def what_has_ended_stays_as_it_ended(rig: JobsRig) -> None:
+def terminal_states_never_change(rig: JobsRig) -> None:
     jobs = [rig.jobs.submit(JobSpec("ends", function, b"1")) for function in ("echo", "fail")]
     for job in jobs:
         rig.end(job)
@@ -99,7 +97,7 @@ def what_has_ended_stays_as_it_ended(rig: JobsRig) -> None:
     assert [(rig.another().status(job), rig.jobs.logs(job)) for job in jobs] == before
 
 
-@clause("Jobs.cancel", "Ask it to stop; it becomes cancelled unless it had ended.", "Repeating is harmless.")
+@clause("Jobs.cancel", "Ask the job to stop. It becomes cancelled unless it has ended.", "Repeating is harmless.")
 def cancel_stops_a_job(rig: JobsRig) -> None:
     job = rig.jobs.submit(JobSpec("stops", "hold", b""))
     rig.while_held(job, lambda: rig.another().cancel(job))
@@ -119,8 +117,8 @@ def an_unknown_job_is_not_found(rig: JobsRig) -> None:
                 ask(job_id)
 
 
-@clause("Jobs.logs", "Return what it has written so far, stdout and stderr as they came.")
-def logs_hold_both_outputs_so_far(rig: JobsRig) -> None:
+@clause("Jobs.logs", "Return what the job has written so far, stdout and stderr in order of writing.")
+def logs_contain_stdout_and_stderr_so_far(rig: JobsRig) -> None:
     job = rig.jobs.submit(JobSpec("writes", "echo", b"1"))
     rig.end(job)
     assert rig.another().logs(job) == "out 1\nerr 1\n"
@@ -131,7 +129,7 @@ def logs_hold_both_outputs_so_far(rig: JobsRig) -> None:
 
 
 @clause("", TIMEOUT)
-def without_time_left_nothing_is_done(rig: JobsRig) -> None:
+def an_expired_timeout_has_no_effect(rig: JobsRig) -> None:
     job = rig.jobs.submit(JobSpec("a", "echo", b""))
     for operation in (
         lambda: rig.jobs.submit(JobSpec("a", "echo", b""), timeout_s=0.0),
@@ -146,7 +144,7 @@ def without_time_left_nothing_is_done(rig: JobsRig) -> None:
 
 
 @clause("", THREADS)
-def threads_may_share_it(rig: JobsRig) -> None:
+def threads_can_share_the_adapter(rig: JobsRig) -> None:
     with ThreadPoolExecutor(4) as pool:
         jobs = list(pool.map(lambda number: rig.jobs.submit(JobSpec("a", "echo", b"%d" % number)), range(4)))
     for number, job in enumerate(jobs):

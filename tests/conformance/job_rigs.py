@@ -1,7 +1,6 @@
-"""Rigs for jobs: the same few behaviours, as functions run by hand in memory and as processes on the machine.
+"""Rigs of the memory and local jobs. The same three functions run in memory and as processes on the machine.
 
-What a job does is told by its function: "echo" writes its event to both outputs, "fail" exits with 3, "hold" says that
-it is ready and waits to be let go.
+"echo" writes its event to stdout and stderr. "fail" exits with 3. "hold" writes "ready" and runs until it is released.
 """
 
 import os
@@ -48,8 +47,11 @@ os._exit(9)
 
 @dataclass
 class JobsRig:
-    """`submit_and_die` submits from a process that dies with the answer; `while_held` acts while a "hold" job is at
-    work, then lets it go; `kill` kills one at work; `recover` is what a platform does by itself after a death.
+    """Jobs to test.
+
+    `submit_and_die` submits from a process that dies right after. `while_held` calls a function while a "hold" job
+    runs, then releases the job. `kill` kills a running job's process. `recover` does what the platform does by itself
+    after a process died. `end` lets a job run to its end.
     """
 
     provider: str
@@ -73,10 +75,10 @@ def memory_jobs(folder: Path, kind: type[MemoryJobs] = MemoryJobs) -> Iterator[J
             return 3
         return 0
 
-    def while_held(job_id: str, act: Callable[[], None]) -> None:
+    def while_held(job_id: str, check: Callable[[], None]) -> None:
         def held(spec: JobSpec, write: Callable[[str], None]) -> int:
             write("ready\n")
-            act()
+            check()
             return 0
 
         jobs.run(job_id, held)
@@ -117,9 +119,9 @@ def local_jobs(folder: Path) -> Iterator[JobsRig]:
     def ready(job_id: str) -> None:
         until(lambda: jobs.logs(job_id).endswith("ready\n") and jobs.status(job_id).state == "running")
 
-    def while_held(job_id: str, act: Callable[[], None]) -> None:
+    def while_held(job_id: str, check: Callable[[], None]) -> None:
         ready(job_id)
-        act()
+        check()
         (root / job_id / "go").touch()
         until(lambda: jobs.status(job_id).state in ENDED)
 
@@ -152,7 +154,7 @@ def local_jobs(folder: Path) -> Iterator[JobsRig]:
 
 
 def runners_of(job_id: str) -> list[int]:
-    """Return the processes that stand over a job, found by their command line."""
+    """Return the ids of a job's runner processes, found by their command line."""
     found = []
     for process in Path("/proc").iterdir():
         try:

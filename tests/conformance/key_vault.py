@@ -1,4 +1,4 @@
-"""The vault of localstack/, with an identity in this process that it believes; its secrets' names begin with t-."""
+"""The Key Vault of localstack/, with an identity that it accepts. Its secrets' names begin with t-."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ __all__ = ["RESOURCE", "Vault", "vault_server"]
 
 
 class Vault(key_vault.Vault):
-    """A vault that is its own identity; `scopes`: what that was asked for."""
+    """A vault that also issues the identity's tokens. `scopes`: the scopes that tokens were requested for."""
 
     def __init__(self) -> None:
         super().__init__(prefix="t-")
@@ -29,7 +29,7 @@ class Vault(key_vault.Vault):
 
 @contextmanager
 def vault_server() -> Iterator[Vault]:
-    """Run a vault; this process trusts its certificate, and has an identity that gives its token."""
+    """Run a vault whose certificate this process trusts, and whose token its identity returns."""
     vault = Vault()
     with (
         key_vault.serving(vault),

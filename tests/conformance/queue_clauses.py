@@ -1,4 +1,4 @@
-"""What a queue must do at both ends, sentence by sentence."""
+"""Checks of the Queue and QueueConsumer ports, one or more for each sentence of their docstrings."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +14,11 @@ SENDING = Suite("Queue")
 RECEIVING = Suite("QueueConsumer")
 
 
-@SENDING.clause("Queue", "The sending end of one named queue: at least once, in no promised order.")
-@RECEIVING.clause("QueueConsumer", "The receiving end: workers on premises, and redrive everywhere.")
+@SENDING.clause("Queue", "The sending end of one named queue: delivery is at least once, in no promised order.")
+@RECEIVING.clause(
+    "QueueConsumer",
+    "The receiving end of one named queue: for workers on premises, and for redrive on every provider.",
+)
 def everything_sent_is_received(rig: QueueRig) -> None:
     sent = {b"%d" % number for number in range(25)}
     for body in sent:
@@ -23,9 +26,9 @@ def everything_sent_is_received(rig: QueueRig) -> None:
     assert {message.body for message in _drain(rig)} == sent
 
 
-@SENDING.clause("Queue", "A body is 1 byte to `max_body_bytes`;", "larger ones are PayloadTooLarge:")
+@SENDING.clause("Queue", "A body is 1 byte to `max_body_bytes`.", "A larger one raises PayloadTooLarge:")
 @SENDING.clause("Queue", "send a claim check instead.")
-def a_body_has_its_limits(rig: QueueRig) -> None:
+def body_size_limits_are_enforced(rig: QueueRig) -> None:
     most = rig.queue.max_body_bytes
     bodies = {b"\0", b"\xff" * most}
     for body in bodies:
@@ -37,7 +40,7 @@ def a_body_has_its_limits(rig: QueueRig) -> None:
 
 
 @SENDING.clause("Queue.send", "Return when the message is durable.")
-def what_was_sent_is_there_at_once(rig: QueueRig) -> None:
+def a_sent_message_is_durable_at_once(rig: QueueRig) -> None:
     rig.queue.send(b"1")
     assert rig.bodies_raw() == [b"1"]
     rig.another().send(b"2")
@@ -48,10 +51,10 @@ def what_was_sent_is_there_at_once(rig: QueueRig) -> None:
 
 @SENDING.clause(
     "Queue.send",
-    "It is invisible for at least `delay_s` (0 to 900).",
+    "The message is invisible for at least `delay_s` (0 to 900).",
     "Unsupported: a delay above 0 where the provider has none (Pub/Sub).",
 )
-def a_delayed_message_comes_later(rig: QueueRig) -> None:
+def a_delayed_message_is_invisible_until_its_delay_ends(rig: QueueRig) -> None:
     if not rig.delays:
         with pytest.raises(Unsupported):
             rig.queue.send(b"later", delay_s=rig.visibility_s)
@@ -67,7 +70,10 @@ def a_delayed_message_comes_later(rig: QueueRig) -> None:
     rig.queue.send(b"latest", delay_s=900.0)
 
 
-@SENDING.clause("Queue.send", "Not idempotent: sent twice, received twice; receivers de-duplicate by the event's id.")
+@SENDING.clause(
+    "Queue.send",
+    "Not idempotent: what is sent twice is received twice. Receivers de-duplicate by the event's id.",
+)
 def sent_twice_is_received_twice(rig: QueueRig) -> None:
     rig.queue.send(b"same")
     rig.queue.send(b"same")
@@ -77,7 +83,7 @@ def sent_twice_is_received_twice(rig: QueueRig) -> None:
 
 
 @SENDING.clause("Queue.send", "PayloadTooLarge. InvalidInput: empty body or bad delay.")
-def send_refuses_what_cannot_be(rig: QueueRig) -> None:
+def send_rejects_invalid_arguments(rig: QueueRig) -> None:
     for body, delay_s in ((b"", 0.0), (b"x", -1.0), (b"x", 900.5), (b"x", float("nan"))):
         with pytest.raises(InvalidInput):
             rig.queue.send(body, delay_s=delay_s)
@@ -86,7 +92,7 @@ def send_refuses_what_cannot_be(rig: QueueRig) -> None:
     assert rig.bodies_raw() == []
 
 
-@SENDING.clause("Queue.send_many", "Send each;")
+@SENDING.clause("Queue.send_many", "Send each body.")
 def send_many_sends_each(rig: QueueRig) -> None:
     sent = [b"%d" % number for number in range(23)]
     rig.queue.send_many(sent)
@@ -94,25 +100,25 @@ def send_many_sends_each(rig: QueueRig) -> None:
     assert sorted(message.body for message in _drain(rig)) == sorted(sent)
 
 
-@SENDING.clause("Queue.send_many", "One that is too large: nothing is sent.")
-def send_many_with_a_too_large_one_sends_nothing(rig: QueueRig) -> None:
+@SENDING.clause("Queue.send_many", "If one is too large, none is sent.")
+def send_many_with_one_body_too_large_sends_none(rig: QueueRig) -> None:
     with pytest.raises(PayloadTooLarge):
         rig.queue.send_many([b"small", b"x" * (rig.queue.max_body_bytes + 1), b"small"])
     assert rig.bodies_raw() == []
 
 
 @SENDING.clause("", TIMEOUT)
-def without_time_left_nothing_is_done(rig: QueueRig) -> None:
+def an_expired_timeout_has_no_effect(rig: QueueRig) -> None:
     rig.queue.send(b"1")
-    lent = rig.queue.receive(1, rig.visibility_s)[0]
+    received = rig.queue.receive(1, rig.visibility_s)[0]
     for operation in (
         lambda: rig.queue.send(b"2", timeout_s=0.0),
         lambda: rig.queue.send_many([b"2"], timeout_s=0.0),
         lambda: rig.queue.receive(1, rig.visibility_s, timeout_s=0.0),
-        lambda: rig.queue.ack(lent.receipt_handle, timeout_s=0.0),
-        lambda: rig.queue.change_visibility(lent.receipt_handle, 1.0, timeout_s=0.0),
+        lambda: rig.queue.ack(received.receipt_handle, timeout_s=0.0),
+        lambda: rig.queue.change_visibility(received.receipt_handle, 1.0, timeout_s=0.0),
         lambda: list(rig.queue.dead_letters(timeout_s=0.0)),
-        lambda: rig.queue.redrive(lent.id, timeout_s=0.0),
+        lambda: rig.queue.redrive(received.id, timeout_s=0.0),
         lambda: rig.queue.depth(timeout_s=0.0),
     ):
         with pytest.raises(DeadlineExceeded):
@@ -121,7 +127,7 @@ def without_time_left_nothing_is_done(rig: QueueRig) -> None:
 
 
 @SENDING.clause("", THREADS)
-def threads_may_share_it(rig: QueueRig) -> None:
+def threads_can_share_the_adapter(rig: QueueRig) -> None:
     taken: list[Message] = []
 
     def work(worker: int) -> None:
@@ -141,9 +147,11 @@ def threads_may_share_it(rig: QueueRig) -> None:
 
 @RECEIVING.clause(
     "Message",
-    "A message on lease: `receipt_handle` proves the lease, `receive_count` counts leases from 1, `sent_at` in epoch seconds.",
+    "A message in flight: one whose lease lasts.",
+    "`receipt_handle` proves the lease; `ack` and `change_visibility` take it.",
+    "`receive_count` counts receives from 1. `sent_at` is in epoch seconds.",
 )
-def a_message_tells_of_its_lease(rig: QueueRig) -> None:
+def a_message_has_its_receive_count_and_a_new_receipt_handle(rig: QueueRig) -> None:
     before = rig.now()
     rig.queue.send(b"body")
     receipt_handles = set()
@@ -156,8 +164,11 @@ def a_message_tells_of_its_lease(rig: QueueRig) -> None:
     assert len(receipt_handles) == rig.max_receives
 
 
-@RECEIVING.clause("QueueConsumer.receive", "Borrow up to `max_messages` (1 to 10);")
-def receive_takes_as_many_as_asked(rig: QueueRig) -> None:
+@RECEIVING.clause(
+    "QueueConsumer.receive",
+    "Return up to `max_messages` (1 to 10) messages and start a lease of `visibility_s` for each.",
+)
+def receive_returns_up_to_max_messages(rig: QueueRig) -> None:
     rig.queue.send_many([b"%d" % number for number in range(17)])
     assert len(rig.queue.receive(4, rig.visibility_s)) == 4
     assert len(rig.queue.receive(10, rig.visibility_s)) == 10
@@ -170,8 +181,11 @@ def receive_takes_as_many_as_asked(rig: QueueRig) -> None:
             rig.queue.receive(1, visibility_s)
 
 
-@RECEIVING.clause("QueueConsumer.receive", "they are invisible to others for `visibility_s`, then come back.")
-def a_lease_hides_the_message_until_it_ends(rig: QueueRig) -> None:
+@RECEIVING.clause(
+    "QueueConsumer.receive",
+    "A message is in flight while its lease lasts: no other receiver sees it. After that it is visible again.",
+)
+def a_message_is_invisible_while_in_flight(rig: QueueRig) -> None:
     rig.queue.send(b"1")
     first = _only(rig.queue.receive(1, rig.visibility_s))
     assert rig.another().receive(10, rig.visibility_s) == []
@@ -182,8 +196,10 @@ def a_lease_hides_the_message_until_it_ends(rig: QueueRig) -> None:
     assert (second.id, second.body, second.receive_count) == (first.id, b"1", 2)
 
 
-@RECEIVING.clause("QueueConsumer.receive", "Waits up to `wait_s` for a first one; an empty list when there is none.")
-def receive_waits_for_a_first_one(rig: QueueRig) -> None:
+@RECEIVING.clause(
+    "QueueConsumer.receive", "Waits up to `wait_s` for a first message; an empty list when there is none."
+)
+def receive_waits_for_a_first_message(rig: QueueRig) -> None:
     assert rig.queue.receive(1, rig.visibility_s) == []
     assert rig.queue.receive(1, rig.visibility_s, wait_s=0.05) == []
     rig.send_later(b"late")
@@ -192,21 +208,23 @@ def receive_waits_for_a_first_one(rig: QueueRig) -> None:
 
 @RECEIVING.clause(
     "QueueConsumer.receive",
-    "A message whose receive count would exceed the queue's `max_receives` becomes a dead letter instead of being lent "
-    "again.",
+    "A message whose receive count would exceed the queue's `max_receives` becomes a dead letter instead of being "
+    "received again.",
 )
-@RECEIVING.clause("DeadLetter", "A message that was received too often; it waits for a person (`redrive`).")
-def a_worn_out_message_becomes_a_dead_letter(rig: QueueRig) -> None:
+@RECEIVING.clause(
+    "DeadLetter", "A message that exceeded the queue's `max_receives`. It stays until `redrive` puts it back."
+)
+def a_message_past_max_receives_becomes_a_dead_letter(rig: QueueRig) -> None:
     rig.queue.send(b"poison")
-    first = _wear_out(rig)
+    first = _exceed_max_receives(rig)
     letters = list(rig.queue.dead_letters())
-    if rig.keeps_letters:
+    if rig.dead_letters_keep_id:
         assert letters == [DeadLetter(first.id, b"poison", rig.max_receives, first.sent_at)]
         assert list(rig.another().dead_letters()) == list(rig.queue.dead_letters())
     assert (
         [letter.body for letter in letters] == [letter.body for letter in rig.another().dead_letters()] == [b"poison"]
     )
-    rig.wait(rig.rest_s or rig.visibility_s * 9)
+    rig.wait(rig.quiet_s or rig.visibility_s * 9)
     assert rig.queue.receive(1, rig.visibility_s) == []
     rig.queue.send(b"sound")
     assert [message.body for message in rig.queue.receive(10, rig.visibility_s)] == [b"sound"]
@@ -214,23 +232,23 @@ def a_worn_out_message_becomes_a_dead_letter(rig: QueueRig) -> None:
 
 RECEIVING.permits(
     "QueueConsumer.ack",
-    "Some providers cannot tell (Pub/Sub says yes to all): True is no proof that nobody else has the message.",
+    "Some providers accept every receipt handle (Pub/Sub): True is no proof that nobody else has the message.",
     "what no caller may rely on",
 )
 RECEIVING.permits(
     "QueueConsumer.dead_letters",
-    "On clouds, looking may hide them from others for a while; order is not promised.",
+    "On clouds, listing may hide them from others for a while; order is not promised.",
     "what no caller may rely on",
 )
 RECEIVING.permits(
     "QueueConsumer.redrive",
-    "Not atomic on clouds: the message may get a new id, and be in both places when its mover dies in between.",
+    "Not atomic on clouds: the message may get a new id, and is in both places if the process dies in between.",
     "what no caller may rely on",
 )
 
 
 @RECEIVING.clause("QueueConsumer.ack", "Remove the message for good.")
-def ack_removes(rig: QueueRig) -> None:
+def ack_removes_the_message(rig: QueueRig) -> None:
     rig.queue.send_many([b"1", b"2"])
     messages = rig.queue.receive(10, rig.visibility_s)
     done = next(message for message in messages if message.body == b"1")
@@ -240,28 +258,28 @@ def ack_removes(rig: QueueRig) -> None:
     assert [message.body for message in rig.queue.receive(10, rig.visibility_s)] == [b"2"]
 
 
-@RECEIVING.clause("QueueConsumer.ack", "False where the lease had lapsed and the message was lent again or is gone.")
-def ack_of_a_lapsed_lease_is_false(rig: QueueRig) -> None:
+@RECEIVING.clause("QueueConsumer.ack", "False where the lease expired and the message was received again or is gone.")
+def ack_of_an_expired_lease_returns_false(rig: QueueRig) -> None:
     rig.queue.send(b"1")
     early = _only(rig.queue.receive(1, rig.visibility_s))
     rig.wait(rig.visibility_s * 1.1)
     late = _only(rig.another().receive(1, rig.visibility_s))
-    refused = (False,) if rig.tells_lapsed else (False, True)
+    refused = (False,) if rig.reports_expired_leases else (False, True)
     assert rig.queue.ack(early.receipt_handle) in refused
     assert rig.bodies_raw() == [b"1"]
     assert rig.queue.ack(late.receipt_handle) is True
     assert rig.queue.ack(late.receipt_handle) in refused
     assert rig.queue.ack(early.receipt_handle) in refused
-    assert rig.queue.ack("no receipt_handle at all") in refused
+    assert rig.queue.ack("no receipt handle at all") in refused
     rig.queue.send(b"2")
-    worn_out = _wear_out(rig)
-    assert rig.queue.ack(worn_out.receipt_handle) in refused
+    dead = _exceed_max_receives(rig)
+    assert rig.queue.ack(dead.receipt_handle) in refused
     assert len(list(rig.queue.dead_letters())) == 1
 
 
 @RECEIVING.clause(
     "QueueConsumer.change_visibility",
-    "Let the lease end `visibility_s` from now (0 gives the message back at once).",
+    "Let the lease end `visibility_s` from now. With 0 the message is visible at once.",
 )
 def change_visibility_moves_the_end_of_the_lease(rig: QueueRig) -> None:
     rig.queue.send(b"1")
@@ -280,14 +298,15 @@ def change_visibility_moves_the_end_of_the_lease(rig: QueueRig) -> None:
 
 @RECEIVING.clause(
     "QueueConsumer.change_visibility",
-    "Returns the receipt_handle that proves the lease from now on (Azure voids the old one), None where `ack` gives False.",
+    "Returns: the receipt handle that proves the lease from now on, since Azure invalidates the old one.",
+    "None where `ack` returns False.",
 )
-def change_visibility_of_a_lapsed_lease_is_none(rig: QueueRig) -> None:
+def change_visibility_of_an_expired_lease_returns_none(rig: QueueRig) -> None:
     rig.queue.send(b"1")
     early = _only(rig.queue.receive(1, rig.visibility_s))
     rig.wait(rig.visibility_s * 1.1)
     late = _only(rig.queue.receive(1, rig.visibility_s))
-    refused = (None,) if rig.tells_lapsed else (None, early.receipt_handle, late.receipt_handle)
+    refused = (None,) if rig.reports_expired_leases else (None, early.receipt_handle, late.receipt_handle)
     assert rig.queue.change_visibility(early.receipt_handle, 0.0) in refused
     assert rig.queue.receive(1, rig.visibility_s) == []
     assert rig.queue.ack(late.receipt_handle) is True
@@ -295,10 +314,10 @@ def change_visibility_of_a_lapsed_lease_is_none(rig: QueueRig) -> None:
 
 
 @RECEIVING.clause("QueueConsumer.dead_letters", "Yield the dead letters.")
-def dead_letters_come_oldest_first(rig: QueueRig) -> None:
+def dead_letters_are_listed_repeatedly(rig: QueueRig) -> None:
     for body in (b"1", b"2", b"3"):
         rig.queue.send(body)
-        if rig.keeps_letters:
+        if rig.dead_letters_keep_id:
             rig.wait(1.0)
     for _ in range(rig.max_receives):
         assert len(rig.queue.receive(10, rig.visibility_s)) == 3
@@ -306,24 +325,25 @@ def dead_letters_come_oldest_first(rig: QueueRig) -> None:
     assert rig.queue.receive(10, rig.visibility_s) == []
     for _ in range(2):
         found = [letter.body for letter in rig.queue.dead_letters()]
-        assert (found if rig.keeps_letters else sorted(found)) == [b"1", b"2", b"3"]
+        assert (found if rig.dead_letters_keep_id else sorted(found)) == [b"1", b"2", b"3"]
 
 
 @RECEIVING.clause(
-    "QueueConsumer.redrive", "Put one dead letter back in the queue, its receive count at zero. Raises: NotFound."
+    "QueueConsumer.redrive",
+    "Put one dead letter back in the queue, with its receive count at zero. Raises: NotFound.",
 )
-def redrive_gives_a_dead_letter_a_new_life(rig: QueueRig) -> None:
+def redrive_resets_the_receive_count(rig: QueueRig) -> None:
     rig.queue.send(b"1")
-    first = _wear_out(rig)
+    first = _exceed_max_receives(rig)
     with pytest.raises(NotFound):
         rig.queue.redrive("no such letter")
     (letter,) = rig.queue.dead_letters()
-    assert letter.id == first.id or not rig.keeps_letters
+    assert letter.id == first.id or not rig.dead_letters_keep_id
     rig.another().redrive(letter.id)
     assert list(rig.queue.dead_letters()) == []
     again = _only(rig.queue.receive(10, rig.visibility_s))
     assert (again.body, again.receive_count) == (b"1", 1)
-    assert again.id == first.id or not rig.keeps_letters
+    assert again.id == first.id or not rig.dead_letters_keep_id
     with pytest.raises(NotFound):
         rig.queue.redrive(letter.id)
     assert rig.bodies_raw() == [b"1"]
@@ -331,25 +351,26 @@ def redrive_gives_a_dead_letter_a_new_life(rig: QueueRig) -> None:
 
 @RECEIVING.clause(
     "QueueConsumer.depth",
-    "Return how many messages are in the queue (lent ones included, dead letters not) and the oldest one's age, s.",
+    "Return how many messages are in the queue, and the age of the oldest one in seconds.",
+    "Messages in flight are counted, dead letters are not.",
     "May lag on clouds; (0, 0.0) when empty.",
     "The age is None where only the provider's monitoring knows it.",
 )
-def depth_counts_lent_ones_too(rig: QueueRig) -> None:
+def depth_counts_messages_in_flight(rig: QueueRig) -> None:
     if not rig.counts:
         with pytest.raises(Unsupported):
             rig.queue.depth()
         return
     assert rig.queue.depth() == (0, 0.0)
     rig.queue.send(b"1")
-    if rig.knows_age:
+    if rig.reports_age:
         rig.wait(10.0)
     rig.queue.send_many([b"2", b"3"])
     rig.queue.receive(2, rig.visibility_s)
     rig.wait(rig.lag_s)
     count, age_s = rig.another().depth()
     assert count == 3
-    if rig.knows_age:
+    if rig.reports_age:
         assert 9.0 <= age_s <= 60.0 + rig.lag_s
     else:
         assert age_s is None
@@ -357,7 +378,7 @@ def depth_counts_lent_ones_too(rig: QueueRig) -> None:
     for message in _drain(rig):
         rig.queue.ack(message.receipt_handle)
     rig.queue.send(b"poison")
-    _wear_out(rig)
+    _exceed_max_receives(rig)
     rig.wait(rig.visibility_s * 1.1 + rig.lag_s)
     for message in _drain(rig):
         rig.queue.ack(message.receipt_handle)
@@ -367,30 +388,30 @@ def depth_counts_lent_ones_too(rig: QueueRig) -> None:
 
 SENDING.permits("Queue.send", "Raises: OutcomeUnknown: it may have been sent.", "no rig can lose an answer on demand")
 SENDING.permits(
-    "Queue.send_many", "on an error any number of them may have been sent.", "it allows, and promises nothing"
+    "Queue.send_many", "After an error any number of them may have been sent.", "it allows, and promises nothing"
 )
 
 
 def _only(messages: list[Message]) -> Message:
-    """Return the only one. Fails where there are none or several."""
+    """Return the only message. Fails where there are none or several."""
     assert len(messages) == 1
     return messages[0]
 
 
 def _drain(rig: QueueRig) -> list[Message]:
-    """Borrow all that is visible."""
+    """Receive all visible messages."""
     messages: list[Message] = []
     while found := rig.queue.receive(10, rig.visibility_s * 9):
         messages += found
     return messages
 
 
-def _wear_out(rig: QueueRig) -> Message:
-    """Borrow the only message until it becomes a dead letter, and return its last lease."""
-    lent = None
+def _exceed_max_receives(rig: QueueRig) -> Message:
+    """Receive the only message until it becomes a dead letter; return it as it was received last."""
+    received = None
     for _ in range(rig.max_receives):
-        lent = _only(rig.queue.receive(1, rig.visibility_s))
+        received = _only(rig.queue.receive(1, rig.visibility_s))
         rig.wait(rig.visibility_s * 1.1)
     assert rig.queue.receive(10, rig.visibility_s) == []
-    assert lent is not None
-    return lent
+    assert received is not None
+    return received

@@ -1,6 +1,6 @@
-"""Rigs: a fresh adapter with its back door, its clock and what it declares that it can do.
+"""Rigs of the memory and local adapters: a fresh adapter, a back door, a clock, and its declared capabilities.
 
-A cloud's rig is one more function per port here; its `wait` sleeps, its times are longer.
+A cloud has a module of rigs of its own (aws_rigs.py, azure_rigs.py, gcp_rigs.py).
 """
 
 import os
@@ -36,7 +36,12 @@ DEPLOYED = {"infer": FunctionLimits(512, 10), "monitor": FunctionLimits(1024, 1)
 
 @dataclass
 class StoreRig:
-    """`another` gives one more handle on the same objects, as another process would have it."""
+    """An object store to test.
+
+    `another` returns one more handle on the same objects, as another process would have it. `read_raw` and `keys_raw`
+    look at the objects without the adapter. `fetches` counts the requests so far. `presigns` and `folder_can_be_object`
+    are capabilities.
+    """
 
     provider: str
     store: ObjectStore
@@ -45,23 +50,33 @@ class StoreRig:
     keys_raw: Callable[[], list[str]]
     now: Callable[[], float]
     fetches: Callable[[], int]
-    fills_pages: int
-    """So many objects, in folders of a few, do not fit what is fetched at once."""
+    objects_for_many_pages: int
+    """The number of objects, in folders of a few, that need more than one page of a listing."""
     presigns: bool
-    folder_may_be_object: bool
+    folder_can_be_object: bool
     max_segment_bytes: int
     max_segments: int = 900
 
 
 @dataclass
 class QueueRig:
-    """`wait` lets seconds pass for the queue; `send_later` puts a message in while somebody waits for it.
+    """A queue to test.
 
-    `rest_s`: so long it is monitored that nothing more comes of a dead letter; 0 stands for nine leases. `delays`: a
-    message can be delayed, else that is Unsupported. `knows_age`: depth tells the oldest one's age, else None.
-    `keeps_letters`: dead letters keep id and receive count, come oldest first, and a redriven one has its id.
-    `tells_lapsed`: ack and extend say that a lease had lapsed, else they may say yes. `counts`: depth can be told, else
-    that is Unsupported. `early`: the part of a lease after which it is looked whether it still holds; more than half.
+    Args:
+        bodies_raw: returns the bodies in the queue, in flight or not, without the adapter.
+        wait: lets seconds pass for the queue.
+        send_later: sends a message while a receive waits for it.
+        visibility_s: the lease that checks use.
+        wait_s: the `wait_s` of a receive that waits for `send_later`.
+        lag_s: the seconds by which `depth` may lag.
+        quiet_s: how long a dead letter must not be received again; 0 means nine leases.
+        delays: a message can be delayed; otherwise that is Unsupported.
+        reports_age: `depth` returns the age of the oldest message; otherwise None.
+        dead_letters_keep_id: dead letters keep id and receive count, are listed oldest first, and keep their id when
+            they are redriven.
+        reports_expired_leases: `ack` and `change_visibility` report an expired lease; otherwise they may accept it.
+        counts: `depth` returns a number; otherwise it is Unsupported.
+        early: the part of a lease after which checks expect it to last still; more than half.
     """
 
     provider: str
@@ -75,21 +90,22 @@ class QueueRig:
     wait_s: float = 5.0
     lag_s: float = 0.0
     max_receives: int = MAX_RECEIVES
-    rest_s: float = 0.0
+    quiet_s: float = 0.0
     delays: bool = True
-    knows_age: bool = True
-    keeps_letters: bool = True
-    tells_lapsed: bool = True
+    reports_age: bool = True
+    dead_letters_keep_id: bool = True
+    reports_expired_leases: bool = True
     counts: bool = True
     early: float = 0.8
 
 
 @dataclass
 class MetricsRig:
-    """`break_storage` makes every write fail from now on.
+    """Metrics to test.
 
-    `collected`: where the provider cannot be queried (which is Unsupported then), what has been sent under a name, the
-    total of each set of labels. `below_zero`: observations below zero are kept (OpenTelemetry leaves them out).
+    `break_storage` makes every write fail from now on. `collected`: where `query` is Unsupported, returns what was sent
+    under a name: the total of each set of labels. `keeps_negative_observations`: OpenTelemetry drops observations below
+    zero, the others keep them.
     """
 
     provider: str
@@ -99,12 +115,12 @@ class MetricsRig:
     now: Callable[[], float]
     break_storage: Callable[[], None]
     collected: Callable[[str], list[MetricPoint]] | None = None
-    below_zero: bool = True
+    keeps_negative_observations: bool = True
 
 
 @dataclass
 class LimitsRig:
-    """Limits that begin as DEPLOYED. `changes`: they can be told and changed, else that is Unsupported."""
+    """Limits to test; they begin as DEPLOYED. `changes`: they can be read and changed, else both are Unsupported."""
 
     provider: str
     limits: Limits
@@ -114,7 +130,7 @@ class LimitsRig:
 
 @dataclass
 class SecretsRig:
-    """`put` is the back door through which an administrator sets a secret."""
+    """Secrets to test. `put` sets a secret as an administrator does, without the adapter."""
 
     provider: str
     secrets: Secrets
@@ -122,7 +138,7 @@ class SecretsRig:
 
 
 class OffsetClock:
-    """The machine's clock, moved on by a test instead of waited for."""
+    """A clock that a test advances instead of waiting."""
 
     def __init__(self) -> None:
         self._clock = MemoryClock()
@@ -147,9 +163,9 @@ def memory_store(folder: Path) -> Iterator[StoreRig]:
         keys_raw=lambda: sorted(store._objects),
         now=clock.now,
         fetches=lambda: plan.operations,
-        fills_pages=2500,
+        objects_for_many_pages=2500,
         presigns=False,
-        folder_may_be_object=True,
+        folder_can_be_object=True,
         max_segment_bytes=900,
     )
 
@@ -179,9 +195,9 @@ def local_store_rig(folder: Path) -> Iterator[StoreRig]:
             keys_raw=keys,
             now=lambda: os.stat(folder).st_mtime,
             fetches=lambda: len(read_folders),
-            fills_pages=60,
+            objects_for_many_pages=60,
             presigns=False,
-            folder_may_be_object=False,
+            folder_can_be_object=False,
             max_segment_bytes=255,
         )
 

@@ -1,4 +1,4 @@
-"""What metrics, limits, secrets, clocks and ids must do, sentence by sentence."""
+"""Checks of the Metrics, Limits, Secrets, Clock and Ids ports, for each sentence of their docstrings."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,8 +22,8 @@ EVER = (0.0, 1e12)
 
 
 @METRICS.clause("Metrics", "Measurements of the platform itself.")
-@METRICS.clause("MetricPoint", "One measurement as it was recorded; `at` in epoch seconds.")
-def a_point_comes_back_as_it_was_recorded(rig: MetricsRig) -> None:
+@METRICS.clause("MetricPoint", "One measurement as it was recorded; `at` is in epoch seconds.")
+def a_recorded_point_is_returned_by_query(rig: MetricsRig) -> None:
     at = rig.now()
     rig.metrics.counter("requests", labels={"function": "infer", "code": "200"})
     rig.metrics.gauge("memory", 2.5)
@@ -36,8 +36,8 @@ def a_point_comes_back_as_it_was_recorded(rig: MetricsRig) -> None:
     assert (latency.kind, latency.value) == ("histogram", 12.25)
 
 
-@METRICS.clause("Metrics", "Recording never fails its caller and may lose points on a crash.")
-def recording_bears_a_broken_store(rig: MetricsRig) -> None:
+@METRICS.clause("Metrics", "Recording never fails its caller. A crash may lose points.")
+def recording_survives_a_broken_store(rig: MetricsRig) -> None:
     rig.metrics.counter("requests")
     rig.break_storage()
     for _ in range(3):
@@ -47,7 +47,7 @@ def recording_bears_a_broken_store(rig: MetricsRig) -> None:
 
 
 @METRICS.clause("Metrics.counter", "Add `value` >= 0 to a count. Raises: InvalidInput: a negative or non-finite value.")
-def a_counter_only_goes_up(rig: MetricsRig) -> None:
+def counters_reject_negative_values(rig: MetricsRig) -> None:
     for value in (1.0, 0.0, 2.5):
         rig.metrics.counter("requests", value)
     for value in (-1.0, *BAD_NUMBERS):
@@ -62,21 +62,21 @@ def a_counter_only_goes_up(rig: MetricsRig) -> None:
     "Metrics.histogram",
     "Record one observation (a latency in ms, a size). Raises: InvalidInput: a non-finite value.",
 )
-def levels_and_observations_are_finite(rig: MetricsRig) -> None:
+def gauges_and_histograms_reject_non_finite_values(rig: MetricsRig) -> None:
     for name, record in (("level", rig.metrics.gauge), ("observation", rig.metrics.histogram)):
         record(name, -3.0)
         for value in BAD_NUMBERS:
             with pytest.raises(InvalidInput):
                 record(name, value)
-        kept = [-3.0] if rig.below_zero or name == "level" else []
+        kept = [-3.0] if rig.keeps_negative_observations or name == "level" else []
         assert [point.value for point in _points(rig, name)] == kept
 
 
 @METRICS.clause(
     "Metrics.query",
-    "Return the points of [start, end), by time, whose labels include `labels`; other processes' with some lag.",
+    "Return the points of [start, end) whose labels include `labels`, by time. Other processes' points may lag.",
 )
-def query_takes_a_window_and_labels(rig: MetricsRig) -> None:
+def query_filters_by_window_and_labels(rig: MetricsRig) -> None:
     if rig.collected is not None:
         with pytest.raises(Unsupported):
             rig.metrics.query("n", *EVER)
@@ -102,7 +102,7 @@ def query_takes_a_window_and_labels(rig: MetricsRig) -> None:
 
 
 @METRICS.clause("", THREADS)
-def threads_may_record_at_once(rig: MetricsRig) -> None:
+def threads_can_record_concurrently(rig: MetricsRig) -> None:
     def record(worker: int) -> None:
         for _ in range(50):
             rig.metrics.counter("n", float(worker), {"worker": str(worker)})
@@ -116,7 +116,7 @@ def threads_may_record_at_once(rig: MetricsRig) -> None:
 
 
 def _points(rig: MetricsRig, name: str) -> list[MetricPoint]:
-    """Return what was recorded: each point by another's query or, where there is none, the totals that were sent."""
+    """Return what was recorded: the points by a query or, where the provider has none, the totals that were sent."""
     if rig.collected is not None:
         return rig.collected(name)
     return rig.another().query(name, *EVER)
@@ -124,8 +124,8 @@ def _points(rig: MetricsRig, name: str) -> list[MetricPoint]:
 
 @LIMITS.clause("Limits", "A deployed function's memory and concurrency.")
 @LIMITS.clause("Limits.read", "Return the limits in force. Raises: NotFound: no such function is deployed.")
-@LIMITS.clause("FunctionLimits", "What a function may use: memory in MiB, and how many calls at a time.")
-def read_gives_what_was_deployed(rig: LimitsRig) -> None:
+@LIMITS.clause("FunctionLimits", "What a function may use: memory in MiB, and the number of concurrent calls.")
+def read_returns_the_deployed_limits(rig: LimitsRig) -> None:
     if not rig.changes:
         with pytest.raises(Unsupported):
             rig.limits.read("infer")
@@ -136,8 +136,10 @@ def read_gives_what_was_deployed(rig: LimitsRig) -> None:
             rig.limits.read(name)
 
 
-@LIMITS.clause("Limits.set", "Change them; a `read` that begins after the return sees them. Repeating is harmless.")
-def set_is_seen_at_once(rig: LimitsRig) -> None:
+@LIMITS.clause(
+    "Limits.set", "Change the limits. A `read` that begins after the return sees them. Repeating is harmless."
+)
+def a_changed_limit_is_read_at_once(rig: LimitsRig) -> None:
     if not rig.changes:
         with pytest.raises(Unsupported):
             rig.limits.set("infer", FunctionLimits(256, 2))
@@ -150,7 +152,7 @@ def set_is_seen_at_once(rig: LimitsRig) -> None:
 
 
 @LIMITS.clause("Limits.set", "Raises: NotFound; InvalidInput: not positive.")
-def set_refuses_what_cannot_be(rig: LimitsRig) -> None:
+def set_rejects_invalid_limits(rig: LimitsRig) -> None:
     for name in ("nothing", "../infer"):
         with pytest.raises(NotFound if rig.changes else Unsupported):
             rig.limits.set(name, FunctionLimits(1, 1))
@@ -161,7 +163,7 @@ def set_refuses_what_cannot_be(rig: LimitsRig) -> None:
 
 
 @LIMITS.clause("", TIMEOUT)
-def limits_without_time_left_stay(rig: LimitsRig) -> None:
+def an_expired_timeout_changes_no_limits(rig: LimitsRig) -> None:
     with pytest.raises(DeadlineExceeded):
         rig.limits.set("infer", FunctionLimits(1, 1), timeout_s=0.0)
     with pytest.raises(DeadlineExceeded):
@@ -170,16 +172,16 @@ def limits_without_time_left_stay(rig: LimitsRig) -> None:
 
 
 @SECRETS.clause("Secrets.get", "Return the secret's newest value.")
-def get_gives_the_newest_value(rig: SecretsRig) -> None:
+def get_returns_the_newest_value(rig: SecretsRig) -> None:
     for value in (b"old\n", b"new", bytes(range(256)), b""):
         rig.put("signing-key", value)
         rig.put("other", b"no")
         assert rig.secrets.get("signing-key") == value
 
 
-@SECRETS.clause("Secrets.get", "Raises: NotFound (names it and how to make it); InvalidInput: bad name.")
-@SECRETS.clause("Secrets", "Named secrets; the platform only reads them. A name is [a-z][a-z0-9-]{0,62}.")
-def get_refuses_what_is_no_secret(rig: SecretsRig) -> None:
+@SECRETS.clause("Secrets.get", "Raises: NotFound, with how to create the secret; InvalidInput: bad name.")
+@SECRETS.clause("Secrets", "Named secrets, which the platform only reads. A name is [a-z][a-z0-9-]{0,62}.")
+def get_rejects_invalid_and_unknown_names(rig: SecretsRig) -> None:
     for name in ("a", "a" + "0" * 62, "a-b-"):
         with pytest.raises(NotFound, match=name) as caught:
             rig.secrets.get(name)
@@ -192,7 +194,7 @@ def get_refuses_what_is_no_secret(rig: SecretsRig) -> None:
 
 
 @SECRETS.clause("", TIMEOUT)
-def secrets_without_time_left_are_not_read(rig: SecretsRig) -> None:
+def an_expired_timeout_reads_no_secret(rig: SecretsRig) -> None:
     rig.put("a", b"x")
     with pytest.raises(DeadlineExceeded):
         rig.secrets.get("a", timeout_s=0.0)
@@ -200,16 +202,16 @@ def secrets_without_time_left_are_not_read(rig: SecretsRig) -> None:
 
 @dataclass
 class ClockRig:
-    """`about` is what the time is, by another clock, as far as the machine's is right; `wait` lets time pass."""
+    """A clock. `about`: the time by another clock of the machine. `wait`: lets seconds pass."""
 
     clock: Clock
     about: Callable[[], float]
     wait: Callable[[float], None]
 
 
-@CLOCK.clause("Clock", "Time comes in by argument, so that everything replays.")
+@CLOCK.clause("Clock", "The time, passed in as an argument so that everything replays.")
 @CLOCK.clause("Clock.now", "Return seconds since the epoch; may step backwards on a real machine.")
-def now_is_epoch_seconds(rig: ClockRig) -> None:
+def now_is_in_epoch_seconds(rig: ClockRig) -> None:
     assert abs(rig.clock.now() - rig.about()) < 60.0
     before = rig.clock.now()
     rig.wait(0.02)
@@ -217,7 +219,7 @@ def now_is_epoch_seconds(rig: ClockRig) -> None:
 
 
 @CLOCK.clause("Clock.monotonic", "Return seconds that never go backwards, from an arbitrary start: for durations.")
-def monotonic_never_goes_back(rig: ClockRig) -> None:
+def monotonic_never_decreases(rig: ClockRig) -> None:
     seen = []
     for _ in range(50):
         seen.append(rig.clock.monotonic())
@@ -228,15 +230,15 @@ def monotonic_never_goes_back(rig: ClockRig) -> None:
 
 @dataclass
 class IdsRig:
-    """`another` stands for another process."""
+    """A source of ids. `another`: one more, as another process would have it."""
 
     ids: Ids
     another: Callable[[], Ids]
 
 
-@IDS.clause("Ids", "Random names come in by argument, so that everything replays.")
+@IDS.clause("Ids", "Random names, passed in as an argument so that everything replays.")
 @IDS.clause("Ids.new", "Return 32 lower-case hexadecimal digits that no other call, on any machine, returns.")
-def ids_are_new_every_time(rig: IdsRig) -> None:
+def ids_are_unique(rig: IdsRig) -> None:
     with ThreadPoolExecutor(4) as pool:
         made = list(pool.map(lambda _: rig.ids.new(), range(2000)))
     other = rig.another()

@@ -1,4 +1,4 @@
-"""What an object store must do with its keys and when it is read, sentence by sentence."""
+"""Checks of the ObjectStore port: keys and reading."""
 
 import itertools
 import threading
@@ -56,11 +56,11 @@ WRITERS = 8
 
 @clause(
     "ObjectStore",
-    "One logical store: a bucket, a container, a folder.",
-    "A key is 1 to 900 bytes of UTF-8 without NUL, backslash or control characters, neither starting nor ending with "
-    '"/", and without empty, "." or ".." segments;',
+    "One logical store: a bucket, a container or a folder.",
+    "A key is 1 to 900 bytes of UTF-8 without NUL, backslash or control characters. It neither starts nor ends with "
+    '"/", and has no empty, "." or ".." segment.',
 )
-def every_key_of_the_grammar_is_its_own_object(rig: StoreRig) -> None:
+def every_valid_key_is_a_separate_object(rig: StoreRig) -> None:
     keys = [key for key in GOOD_KEYS if key.count("/") < rig.max_segments]
     for key in keys:
         assert len(key.encode()) <= MAX_KEY_BYTES
@@ -78,8 +78,8 @@ def every_key_of_the_grammar_is_its_own_object(rig: StoreRig) -> None:
             rig.store.put_new(longest + "s", b"")
 
 
-@clause("ObjectStore", "anything else is InvalidInput, before any effect.")
-def other_keys_are_refused_before_any_effect(rig: StoreRig) -> None:
+@clause("ObjectStore", "Any other key raises InvalidInput, before any effect.")
+def invalid_keys_are_rejected_before_any_effect(rig: StoreRig) -> None:
     rig.store.put_new("a", b"1")
     for key in BAD_KEYS:
         for operation in _operations(rig, key):
@@ -91,14 +91,13 @@ def other_keys_are_refused_before_any_effect(rig: StoreRig) -> None:
 
 @clause(
     "ObjectStore",
-    'A key that is another\'s folder ("a" beside "a/b") need not be possible: '
-    "Unsupported or InvalidInput where it is not.",
+    'A store may refuse a key that is the folder of another ("a" beside "a/b"), with Unsupported or InvalidInput.',
 )
-def an_object_beside_its_folder_is_written_or_refused(rig: StoreRig) -> None:
+def a_key_that_is_a_folder_is_written_or_refused(rig: StoreRig) -> None:
     for first, second in (("a", "a/b"), ("c/d/e", "c/d")):
         rig.store.put_new(first, b"1")
         for write in (rig.store.put_new, rig.store.put):
-            if rig.folder_may_be_object:
+            if rig.folder_can_be_object:
                 write(second, b"2")
                 assert rig.read_raw(second) == b"2"
             else:
@@ -107,14 +106,14 @@ def an_object_beside_its_folder_is_written_or_refused(rig: StoreRig) -> None:
                 assert rig.store.head(second) is None
         assert rig.read_raw(first) == b"1"
     rig.store.put_new("g/h/i", b"1")
-    rig.store.delete("g/h/i")  # g/h is nobody's folder any more
+    rig.store.delete("g/h/i")  # g/h is no key's folder any more
     assert isinstance(rig.store.put_new("g/h", b"2"), Created)
     rig.store.delete("g/h")
     assert isinstance(rig.store.put_new("g/h/i", b"3"), Created)
 
 
 @clause("", TIMEOUT)
-def without_time_left_nothing_is_done(rig: StoreRig) -> None:
+def an_expired_timeout_has_no_effect(rig: StoreRig) -> None:
     rig.store.put_new("a", b"1")
     for key in ("a", "b"):
         for operation in _operations(rig, key, timeout_s=0.0):
@@ -125,7 +124,7 @@ def without_time_left_nothing_is_done(rig: StoreRig) -> None:
 
 
 @clause("", THREADS)
-def threads_may_share_it(rig: StoreRig) -> None:
+def threads_can_share_the_adapter(rig: StoreRig) -> None:
     def work(worker: int) -> None:
         for number in range(20):
             rig.store.put_new(f"{worker}/{number}", b"%d" % number)
@@ -138,9 +137,9 @@ def threads_may_share_it(rig: StoreRig) -> None:
     assert rig.keys_raw() == [info.key for info in rig.store.list()] == sorted([*left, "shared"])
 
 
-@clause("ObjectStore.get", "Return the whole object: bytes and etag of one single write, never a mixture.")
-@clause("Object", "An object's bytes with the etag that they were read under.")
-def get_gives_one_single_write(rig: StoreRig) -> None:
+@clause("ObjectStore.get", "Return the whole object: body and etag of one single write, never a mixture.")
+@clause("Object", "An object's body, and the etag of the write that the body comes from.")
+def get_returns_one_single_write(rig: StoreRig) -> None:
     bodies = [bytes([letter]) * 300_000 for letter in b"abcd"]
     written: dict[str, bytes] = {}
     seen: list[Object] = []
@@ -163,8 +162,8 @@ def get_gives_one_single_write(rig: StoreRig) -> None:
     assert all(written[found.etag] == found.body for found in seen)
 
 
-@clause("ObjectStore.get", "Consistency: sees every write acknowledged before the call began.")
-def get_sees_what_was_acknowledged(rig: StoreRig) -> None:
+@clause("ObjectStore.get", "Consistency: sees every write that was acknowledged before the call began.")
+def get_sees_acknowledged_writes(rig: StoreRig) -> None:
     other = rig.another()
     with pytest.raises(NotFound):
         other.get("k")
@@ -180,7 +179,7 @@ def get_sees_what_was_acknowledged(rig: StoreRig) -> None:
 
 
 @clause("ObjectStore.get", "Raises: NotFound.")
-def get_of_nothing_is_not_found(rig: StoreRig) -> None:
+def get_of_an_absent_key_is_not_found(rig: StoreRig) -> None:
     rig.store.put_new("a/b", b"1")
     for key in ("a", "a/c", "a/b/c", "b", "A/b"):
         with pytest.raises(NotFound) as caught:
@@ -189,8 +188,8 @@ def get_of_nothing_is_not_found(rig: StoreRig) -> None:
         assert caught.value.operation == "get"
 
 
-@clause("ObjectStore.get_range", "Return `length` bytes from `start` (fewer at the end, none past it).")
-def get_range_gives_a_part(rig: StoreRig) -> None:
+@clause("ObjectStore.get_range", "Return `length` bytes from `start`: fewer at the end of the object, none past it.")
+def get_range_returns_part_of_the_body(rig: StoreRig) -> None:
     body = bytes(range(256)) * 10
     rig.store.put_new("k", body)
     for start, length in ((0, 5), (100, 300), (2550, 10), (2555, 100), (2560, 1), (9999, 5), (7, 0), (0, 1 << 62)):
@@ -198,7 +197,7 @@ def get_range_gives_a_part(rig: StoreRig) -> None:
 
 
 @clause("ObjectStore.get_range", "Raises: NotFound; InvalidInput: start or length is negative.")
-def get_range_refuses_what_cannot_be(rig: StoreRig) -> None:
+def get_range_rejects_negative_arguments(rig: StoreRig) -> None:
     with pytest.raises(NotFound):
         rig.store.get_range("k", 0, 1)
     rig.store.put_new("k", b"abc")
@@ -207,9 +206,9 @@ def get_range_refuses_what_cannot_be(rig: StoreRig) -> None:
             rig.store.get_range("k", start, length)
 
 
-@clause("ObjectStore.head", "Return what is known of the object, or None where there is none; as consistent as `get`.")
-@clause("ObjectInfo", "What a store knows of an object without reading it.")
-def head_knows_size_and_etag(rig: StoreRig) -> None:
+@clause("ObjectStore.head", "Return the object's metadata, or None where there is no object; as consistent as `get`.")
+@clause("ObjectInfo", "An object's metadata, which a store returns without the body.")
+def head_returns_size_and_etag(rig: StoreRig) -> None:
     other = rig.another()
     assert other.head("a/k") is None
     created = rig.store.put_new("a/k", b"12345")
@@ -228,7 +227,7 @@ def head_knows_size_and_etag(rig: StoreRig) -> None:
     assert other.head("a/k") is None
 
 
-@clause("ObjectInfo", "`etag` changes whenever the content does;")
+@clause("ObjectInfo", "`etag` changes whenever the content does.")
 def the_etag_changes_with_the_content(rig: StoreRig) -> None:
     etags = []
     for body in (b"aa", b"bb", b"aa", b"bb", b"b", b""):
@@ -241,7 +240,8 @@ def the_etag_changes_with_the_content(rig: StoreRig) -> None:
 
 @clause(
     "ObjectInfo",
-    "`modified` is the store's own time of the last write, seconds since the epoch: for information, never for order.",
+    "`modified` is the store's own time of the last write, in seconds since the epoch. It informs, and never decides "
+    "order.",
 )
 def modified_is_the_time_of_writing(rig: StoreRig) -> None:
     rig.store.put_new("k", b"1")
@@ -251,7 +251,9 @@ def modified_is_the_time_of_writing(rig: StoreRig) -> None:
     assert next(rig.store.list()).modified == info.modified
 
 
-READING.permits("ObjectInfo", "it is opaque and may change without it.", "it allows, and promises nothing")
+READING.permits(
+    "ObjectInfo", "It is opaque, and may change when the content does not.", "it allows, and promises nothing"
+)
 READING.permits(
     "",
     "All operations may also raise Throttled, Unavailable and PermissionDenied.",
@@ -276,7 +278,7 @@ def _operations(rig: StoreRig, key: str, **given: Any) -> list[Callable[[], obje
 
 
 def in_threads(work: Callable[[int], None]) -> None:
-    """Do the work of each worker in a thread of its own, all at once."""
+    """Run `work` for each worker in a thread of its own, all at once."""
     start = threading.Barrier(WRITERS)
 
     def begin(worker: int) -> None:

@@ -1,4 +1,4 @@
-"""What an object store must do when it lists, deletes and signs, sentence by sentence."""
+"""Checks of the ObjectStore port: listing, deleting and signed URLs."""
 
 import pytest
 
@@ -18,7 +18,7 @@ clause = LISTING.clause
 )
 def list_is_complete_and_in_order(rig: StoreRig) -> None:
     keys = ["a-b", "a/b", "a/b-/c", "a/b.c", "a/b0", "a0", "a/é", "a/z", "B", "b/c/d/e", "ab/c", "a!/b", "a/🌊", "a/￮"]
-    keys = [key for key in keys if rig.folder_may_be_object or not any(k.startswith(key + "/") for k in keys)]
+    keys = [key for key in keys if rig.folder_can_be_object or not any(k.startswith(key + "/") for k in keys)]
     for key in reversed(keys):
         rig.store.put_new(key, key.encode())
     ordered = sorted(keys, key=str.encode)
@@ -32,9 +32,10 @@ def list_is_complete_and_in_order(rig: StoreRig) -> None:
 
 @clause(
     "ObjectStore.list",
-    "Objects acknowledged before the call are in; those written or deleted during it may or may not be.",
+    "Objects that were acknowledged before the call are included.",
+    "Objects that are written or deleted during it may or may not be.",
 )
-def list_bears_change_meanwhile(rig: StoreRig) -> None:
+def list_tolerates_concurrent_changes(rig: StoreRig) -> None:
     for number in range(30):
         rig.store.put_new(f"{number % 3}/{number:02d}", b"")
     stay = {key for key in rig.keys_raw() if not key.endswith("7")}
@@ -52,19 +53,19 @@ def list_bears_change_meanwhile(rig: StoreRig) -> None:
 
 
 @clause("ObjectStore.list", "Pages are fetched as they are needed.")
-def list_fetches_as_it_goes(rig: StoreRig) -> None:
-    for number in range(rig.fills_pages):
+def list_fetches_pages_as_needed(rig: StoreRig) -> None:
+    for number in range(rig.objects_for_many_pages):
         rig.store.put_new(f"{number // 4:04d}/{number:05d}", b"")
     before = rig.fetches()
     listing = rig.store.list()
     next(listing)
     at_first = rig.fetches() - before
-    assert len(list(listing)) == rig.fills_pages - 1
+    assert len(list(listing)) == rig.objects_for_many_pages - 1
     assert at_first < rig.fetches() - before
 
 
-@clause("ObjectStore.delete", "Remove the object; removing what is not there is no error.")
-def delete_removes(rig: StoreRig) -> None:
+@clause("ObjectStore.delete", "Remove the object. Removing an absent object is no error.")
+def delete_removes_the_object(rig: StoreRig) -> None:
     rig.store.put_new("a/b", b"1")
     rig.store.put_new("a/c", b"2")
     for key in ("a/b", "a/b", "a", "a/c/d", "x/y/z"):
@@ -83,10 +84,10 @@ def after_delete_put_new_creates_again(rig: StoreRig) -> None:
 
 @clause(
     "ObjectStore.presign",
-    "Return a URL that lets its holder read or write just this object until it expires.",
-    "Raises: Unsupported: the provider has no such thing (memory, local).",
+    "Return a URL that lets its holder read or write this one object until it expires.",
+    "Raises: Unsupported: the provider has no signed URLs (memory, local).",
 )
-def presign_works_or_says_that_it_cannot(rig: StoreRig) -> None:
+def presign_returns_a_url_or_is_unsupported(rig: StoreRig) -> None:
     rig.store.put_new("k", b"1")
     for method in ("GET", "PUT"):
         if rig.presigns:

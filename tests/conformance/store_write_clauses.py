@@ -1,4 +1,4 @@
-"""What an object store must do when it is written to, sentence by sentence."""
+"""Checks of the ObjectStore port: writing."""
 
 import threading
 import time
@@ -16,11 +16,11 @@ clause = WRITING.clause
 
 @clause(
     "ObjectStore.put_new",
-    "Create the object if the key is absent: the one primitive of coordination.",
-    "whole and durable,",
+    "Create the object if the key is absent.",
+    "The object is that caller's body, whole and durable.",
 )
-@clause("Created", "`put_new` made the object; `etag` is its own.")
-def put_new_creates_what_is_absent(rig: StoreRig) -> None:
+@clause("Created", "`put_new` created the object; `etag` is the new object's.")
+def put_new_creates_an_absent_object(rig: StoreRig) -> None:
     for key, body in (("a/b/c", b"\0\xff" * 70_000), ("empty", b"")):
         created = rig.store.put_new(key, body)
         assert created == Created(rig.store.get(key).etag)
@@ -30,9 +30,11 @@ def put_new_creates_what_is_absent(rig: StoreRig) -> None:
 
 @clause(
     "ObjectStore.put_new",
-    "Atomic: of any number of racing callers exactly one gets Created, the object is that caller's body,",
+    "All coordination between writers rests on this operation.",
+    "Atomic: of any number of racing callers exactly one gets Created.",
+    "The object is that caller's body, whole and durable.",
 )
-def one_racing_caller_wins(rig: StoreRig) -> None:
+def one_racing_writer_wins(rig: StoreRig) -> None:
     for turn in range(15):
         key = f"race/{turn:04d}"
         answers: dict[int, Created | Exists] = {}
@@ -47,7 +49,7 @@ def one_racing_caller_wins(rig: StoreRig) -> None:
         assert rig.read_raw(key) == b"%d" % winners[0] * 1000
 
 
-@clause("ObjectStore.put_new", "and no reader ever sees a part of it.")
+@clause("ObjectStore.put_new", "No reader ever sees a part of it.")
 def no_reader_sees_a_part(rig: StoreRig) -> None:
     body = bytes(2_000_000)
     for turn in range(5):
@@ -71,12 +73,12 @@ def no_reader_sees_a_part(rig: StoreRig) -> None:
         assert sizes <= {len(body)}
 
 
-@clause("ObjectStore.put_new", "Exists changes nothing.")
+@clause("ObjectStore.put_new", "The other callers get Exists, and change nothing.")
 @clause(
     "Exists",
-    "`put_new` changed nothing: an object with this key was there (perhaps our own, from a lost answer).",
+    "`put_new` changed nothing: the key has an object, perhaps our own from a write whose answer was lost.",
 )
-def exists_changes_nothing(rig: StoreRig) -> None:
+def put_new_on_an_existing_key_changes_nothing(rig: StoreRig) -> None:
     rig.store.put_new("k", b"first")
     before = rig.store.head("k")
     assert rig.store.put_new("k", b"second") == Exists()
@@ -91,7 +93,7 @@ def exists_changes_nothing(rig: StoreRig) -> None:
     "Write the object whether or not it exists, and return its etag. For hints and derived views only.",
     "Repeating it is harmless.",
 )
-def put_replaces(rig: StoreRig) -> None:
+def put_overwrites(rig: StoreRig) -> None:
     for body in (b"1", b"22", b"22", b""):
         etag = rig.store.put("k", body)
         assert rig.read_raw("k") == body
@@ -99,7 +101,7 @@ def put_replaces(rig: StoreRig) -> None:
     assert rig.keys_raw() == ["k"]
 
 
-@clause("ObjectStore.put", "Atomic for readers;")
+@clause("ObjectStore.put", "Atomic for readers.")
 def no_reader_sees_a_part_of_a_put(rig: StoreRig) -> None:
     bodies = [bytes([letter]) * size for letter, size in zip(b"abcd", (300_000, 10, 700_000, 0), strict=True)]
     rig.store.put("k", bodies[0])
@@ -125,16 +127,16 @@ def no_reader_sees_a_part_of_a_put(rig: StoreRig) -> None:
 
 @dataclass(frozen=True)
 class _Put:
-    """A put that was acknowledged: between these two times it took effect."""
+    """A put that was acknowledged. It took effect between these two times."""
 
     began: float
     acknowledged: float
     etag: str
 
 
-@clause("ObjectStore.put", "of racing writers the last one stands.")
-def of_racing_puts_the_last_one_stands(rig: StoreRig) -> None:
-    """Every read gives one put, whole, and none that another put had followed before the read began."""
+@clause("ObjectStore.put", "Of racing writers the last one wins.")
+def the_last_of_racing_puts_wins(rig: StoreRig) -> None:
+    """Every read returns one put, whole, and none that another put had replaced before the read began."""
     puts: dict[bytes, _Put] = {}
     reads: list[tuple[float, Object]] = []
 
@@ -157,16 +159,16 @@ def of_racing_puts_the_last_one_stands(rig: StoreRig) -> None:
     in_threads(race)
     read(rig.store)
     for began, found in reads:
-        stood = puts.get(found.body)
-        assert stood is not None, "no put wrote this"
-        assert found.etag == stood.etag
+        written = puts.get(found.body)
+        assert written is not None, "no put wrote this"
+        assert found.etag == written.etag
         assert not [
-            later for later in puts.values() if stood.acknowledged < later.began and later.acknowledged < began
-        ], "another put had followed"
+            later for later in puts.values() if written.acknowledged < later.began and later.acknowledged < began
+        ], "a later put had replaced it"
 
 
-@clause("ObjectStore.put", "of racing writers the last one stands.")
-def of_puts_that_follow_the_last_one_stands(rig: StoreRig) -> None:
+@clause("ObjectStore.put", "Of racing writers the last one wins.")
+def the_last_of_successive_puts_wins(rig: StoreRig) -> None:
     handles = [rig.another(), rig.another()]
     for turn in range(10):
         body = b"%d" % turn
@@ -177,12 +179,12 @@ def of_puts_that_follow_the_last_one_stands(rig: StoreRig) -> None:
 
 WRITING.permits(
     "ObjectStore.put_new",
-    "An adapter whose transport re-sends may get Exists against its own write: callers settle by reading back "
-    "(shared.registry.blob.create does).",
-    "it allows; that callers settle is tested where they live",
+    "An adapter whose transport repeats requests may return Exists against its own write. Callers settle that by "
+    "reading the object back, as shared.registry.blob.create does.",
+    "it allows; tests/registry tests that callers settle it",
 )
 WRITING.permits(
     "ObjectStore.put_new",
-    "Raises: OutcomeUnknown: the answer was lost, the object may or may not be there.",
+    "Raises: OutcomeUnknown: the answer was lost; the object may or may not have been created.",
     "no rig can lose an answer on demand; the memory adapter's fault plan does, in its own tests",
 )

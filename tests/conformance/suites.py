@@ -1,4 +1,4 @@
-"""The clauses of each port by name, for whoever has an adapter to hold to them (docs/add-a-provider.md)."""
+"""The clauses of each port by name, for authors of adapters in other distributions (docs/add-a-provider.md)."""
 
 from tests.conformance.clauses import Clause
 from tests.conformance.job_clauses import JOBS as _JOBS

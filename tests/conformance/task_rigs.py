@@ -1,4 +1,4 @@
-"""Rigs of jobs that a runner in localstack/ really runs: a program by its environment, held and killed by hand."""
+"""Rigs of cloud jobs that a runner in localstack/ runs as processes of this machine."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ if function == "hold":
         time.sleep(0.01)
 """
 COMMAND = (sys.executable, "-I", "-S", "-c", PROGRAM)
-"""What the runner runs. It works in the task's folder, and ends where there is a file "go"."""
+"""The command that the runner runs in the task's folder. "hold" ends once the folder has a file "go"."""
 _DYING = """
 import os, sys
 from adapters.urls import open_jobs
@@ -37,10 +37,10 @@ os._exit(9)
 
 
 def task_rig(provider: str, runner: TaskRunner, opened: Callable[[], Jobs], url: str) -> JobsRig:
-    """Return the rig of jobs that `opened` gives, and `url` too in another process; `runner` runs them."""
+    """Return the rig of the jobs that `opened` opens, as `url` does in another process. `runner` runs them."""
 
     def submit_and_die(spec: JobSpec) -> str:
-        return _last_words([sys.executable, "-c", _DYING, url, spec.name, spec.function, spec.event.decode()])
+        return _output_of_dying([sys.executable, "-c", _DYING, url, spec.name, spec.function, spec.event.decode()])
 
     def task(job_id: str) -> Task:
         found = runner.find(job_id)
@@ -51,9 +51,9 @@ def task_rig(provider: str, runner: TaskRunner, opened: Callable[[], Jobs], url:
         (task(job_id).folder / "go").touch()
         until(lambda: task(job_id).ended is not None)
 
-    def while_held(job_id: str, act: Callable[[], None]) -> None:
+    def while_held(job_id: str, check: Callable[[], None]) -> None:
         until(lambda: task(job_id).log().endswith("ready\n"))
-        act()
+        check()
         end(job_id)
 
     def kill(job_id: str) -> None:
@@ -64,7 +64,7 @@ def task_rig(provider: str, runner: TaskRunner, opened: Callable[[], Jobs], url:
     return JobsRig(provider, opened(), opened, submit_and_die, while_held, kill, lambda: None, end)
 
 
-def _last_words(command: Sequence[str]) -> str:
+def _output_of_dying(command: Sequence[str]) -> str:
     ran = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
     assert ran.returncode == 9, ran.stderr
     return ran.stdout.strip()

@@ -1,4 +1,4 @@
-"""All jobs against every clause, and every broken one against the clause that it breaks."""
+"""Every Jobs adapter against every clause, and every broken one against the clause that it breaks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ import pytest
 
 from tests.conformance.aws_job_rigs import ecs_jobs
 from tests.conformance.azure_job_rigs import containerapps_jobs
-from tests.conformance.broken import REFUSED
+from tests.conformance.broken import REJECTIONS
 from tests.conformance.broken_jobs import JOBS_BREAKS
 from tests.conformance.gcp_job_rigs import cloudrun_jobs
 from tests.conformance.job_clauses import JOBS
@@ -20,7 +20,7 @@ CLOUDS = {
     "azure": contextmanager(containerapps_jobs),
     "gcp": contextmanager(cloudrun_jobs),
 }
-"""Rigs that are made from fixtures by name, so that an emulator starts with the first test that needs it."""
+"""Rigs that take their fixtures by name, so that an emulator starts with the first test that needs it."""
 
 
 @pytest.fixture(params=[*RIGS, *CLOUDS])
@@ -36,6 +36,6 @@ def test_jobs(rig: JobsRig, clause: str) -> None:
 
 
 @pytest.mark.parametrize("clause", JOBS_BREAKS)
-def test_broken_jobs_are_refused(tmp_path: Path, clause: str) -> None:
-    with contextmanager(memory_jobs)(tmp_path, JOBS_BREAKS[clause]) as rig, pytest.raises(REFUSED):
+def test_broken_jobs_are_rejected(tmp_path: Path, clause: str) -> None:
+    with contextmanager(memory_jobs)(tmp_path, JOBS_BREAKS[clause]) as rig, pytest.raises(REJECTIONS):
         JOBS.clauses[clause].check(rig)

@@ -1,6 +1,6 @@
-"""The live runs (tests/live) against the emulators: the same code, told where to go by its environment.
+"""The live runs (tests/live) against the emulators: the same code, with emulators' addresses in its environment.
 
-What cannot be shown so is how a real account answers; docs/live.md says what else differs.
+How a real account answers cannot be tested so; docs/live.md lists what else differs.
 """
 
 import os
@@ -22,18 +22,22 @@ from tests.live.chosen import LEFT_OUT, NEEDS, cloud_of, read
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 300
 CLAUSES = {
-    "store": ("put_new_creates_what_is_absent", "exists_changes_nothing", "delete_removes"),
-    "queue": ("send_many_with_a_too_large_one_sends_nothing", "receive_takes_as_many_as_asked"),
-    "secrets": ("get_gives_the_newest_value",),
+    "store": (
+        "put_new_creates_an_absent_object",
+        "put_new_on_an_existing_key_changes_nothing",
+        "delete_removes_the_object",
+    ),
+    "queue": ("send_many_with_one_body_too_large_sends_none", "receive_returns_up_to_max_messages"),
+    "secrets": ("get_returns_the_newest_value",),
 }
-"""A few of each: the adapters' own conformance has all of them on the same emulators."""
+"""A few clauses of each port. test_store.py and its neighbours run all of them on the same emulators."""
 EMULATED = {"aws": ("store", "queue", "secrets"), "azure": ("store", "queue"), "gcp": ("store", "queue")}
 Environment = Mapping[str, str]
 
 
 @pytest.fixture(params=[*EMULATED])
-def told(request: pytest.FixtureRequest) -> Iterator[Environment]:
-    """Return the environment of a live run whose account is emulated; this process has it too."""
+def live_environment(request: pytest.FixtureRequest) -> Iterator[Environment]:
+    """Return the environment of a live run on an emulated account. It is set in this process too."""
     environment = {
         "TIDEGATE_LIVE": request.param,
         "TIDEGATE_LIVE_NAME": "tests",
@@ -80,15 +84,17 @@ def _gcp(fixture: Callable[[str], object]) -> Environment:
     }
 
 
-def test_a_live_run_passes_and_leaves_nothing(told: Environment, capsys: pytest.CaptureFixture[str]) -> None:
-    chosen = [f"{port}-{clause}" for port in EMULATED[told["TIDEGATE_LIVE"]] for clause in CLAUSES[port]]
+def test_a_live_run_passes_and_removes_its_resources(
+    live_environment: Environment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = [f"{port}-{clause}" for port in EMULATED[live_environment["TIDEGATE_LIVE"]] for clause in CLAUSES[port]]
     ran = _run(["pytest", "-q", "-m", "live", *(f"tests/live/test_live.py::test_live[{each}]" for each in chosen)])
     assert ran.returncode == 0, ran.stdout[-4000:] + ran.stderr[-1000:]
     assert f"{len(chosen)} passed" in ran.stdout
     assert _cleaned(capsys, "--list") == []
 
 
-def test_what_fails_is_removed_as_well(told: Environment) -> None:
+def test_a_failed_run_removes_its_resources(live_environment: Environment) -> None:
     found = read(os.environ)
     cloud = cloud_of(found)
     for port in ("store", "queue"):
@@ -97,7 +103,9 @@ def test_what_fails_is_removed_as_well(told: Environment) -> None:
         assert list(cloud.existing(found.run)) == []
 
 
-def test_what_a_killed_run_left_is_listed_and_removed(told: Environment, capsys: pytest.CaptureFixture[str]) -> None:
+def test_clean_up_lists_and_removes_what_a_killed_run_left(
+    live_environment: Environment, capsys: pytest.CaptureFixture[str]
+) -> None:
     code = (
         "import os; from tests.live.chosen import cloud_of, read\n"
         "cloud = cloud_of(read(os.environ))\n"
@@ -113,7 +121,7 @@ def test_what_a_killed_run_left_is_listed_and_removed(told: Environment, capsys:
     assert _cleaned(capsys, "--list") == []
 
 
-def test_what_cannot_be_removed_is_told_and_the_rest_is_removed() -> None:
+def test_clean_up_reports_failures_and_removes_everything_else() -> None:
     class Stubborn(Cloud):
         def existing(self, beginning: str) -> Iterator[tuple[str, Callable[[], object]]]:
             yield "bucket a", lambda: 1 / 0
@@ -125,14 +133,14 @@ def test_what_cannot_be_removed_is_told_and_the_rest_is_removed() -> None:
 
 
 @pytest.mark.parametrize("provider", NEEDS)
-def test_all_that_is_missing_is_named(provider: str) -> None:
+def test_every_missing_setting_is_named(provider: str) -> None:
     with pytest.raises(pytest.UsageError) as refused:
         read({"TIDEGATE_LIVE": provider})
     for name in ("TIDEGATE_LIVE_NAME", *(name for port in NEEDS[provider].values() for name in port)):
         assert f"{name} (" in str(refused.value)
 
 
-def test_without_what_it_needs_a_run_does_not_begin() -> None:
+def test_a_run_without_its_settings_does_not_start() -> None:
     with patch.dict(os.environ, {"TIDEGATE_LIVE": "azure"}):
         os.environ.pop("TIDEGATE_LIVE_ACCOUNT", None)
         ran = _run(["pytest", "-q", "-m", "live", "tests/live"])
@@ -152,7 +160,7 @@ def test_without_what_it_needs_a_run_does_not_begin() -> None:
         {"TIDEGATE_LIVE_PORTS": "store,jobs"},
     ],
 )
-def test_what_is_wrong_is_named(wrong: Environment) -> None:
+def test_an_invalid_setting_is_named(wrong: Environment) -> None:
     given = {"TIDEGATE_LIVE": "aws", "TIDEGATE_LIVE_NAME": "anna", "AWS_REGION": "eu-west-1"}
     assert read(given).run.startswith(f"{BEGINS}anna-")
     (name,) = wrong
@@ -160,7 +168,7 @@ def test_what_is_wrong_is_named(wrong: Environment) -> None:
         read({**given, **wrong})
 
 
-def test_where_nobody_asks_nothing_is_collected() -> None:
+def test_live_tests_are_not_collected_by_default() -> None:
     with patch.dict(os.environ):
         os.environ.pop("TIDEGATE_LIVE", None)
         ran = _run(["pytest", "-q", "--collect-only", "tests/live"])
@@ -168,12 +176,12 @@ def test_where_nobody_asks_nothing_is_collected() -> None:
 
 
 @pytest.mark.parametrize("provider", LEFT_OUT)
-def test_what_is_left_out_is_a_clause(provider: str) -> None:
+def test_every_excluded_clause_exists(provider: str) -> None:
     assert set(LEFT_OUT[provider]) <= {*suites.STORE, *suites.QUEUE, *suites.SECRETS}
 
 
 def _fail(cloud: Cloud, port: str, run: str) -> None:
-    """Use a rig, and fail as a clause does."""
+    """Use a rig, then raise as a failing clause does."""
     with getattr(cloud, port)() as rig:
         if port == "store":
             rig.store.put_new("a b/c", b"1")
@@ -184,7 +192,7 @@ def _fail(cloud: Cloud, port: str, run: str) -> None:
 
 
 def _cleaned(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
-    """Return what `python -m tests.live.clean_up` prints."""
+    """Return the lines that `python -m tests.live.clean_up` prints."""
     capsys.readouterr()
     assert clean_up.main([*arguments]) == 0
     return [line for line in capsys.readouterr().out.splitlines() if line]

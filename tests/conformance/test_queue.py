@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance import aws_rigs, azure_rigs, gcp_rigs, rigs
-from tests.conformance.broken import REFUSED, Proxy
+from tests.conformance.broken import REJECTIONS, Proxy
 from tests.conformance.broken_queue import QUEUE_BREAKS
 from tests.conformance.queue_clauses import RECEIVING, SENDING
 from tests.kinds import on_emulators
@@ -19,7 +19,7 @@ CLOUDS = {
     "azure": contextmanager(azure_rigs.storage_queue),
     "gcp": contextmanager(gcp_rigs.pubsub_queue),
 }
-"""Rigs that are made from fixtures by name, so that an emulator starts with the first test that needs it."""
+"""Rigs that take their fixtures by name, so that an emulator starts with the first test that needs it."""
 CLAUSES = {**SENDING.clauses, **RECEIVING.clauses}
 BROKEN = [(clause, kind) for clause, kinds in QUEUE_BREAKS.items() for kind in kinds]
 
@@ -37,8 +37,8 @@ def test_queue(rig: rigs.QueueRig, clause: str) -> None:
 
 
 @pytest.mark.parametrize(("clause", "kind"), BROKEN, ids=[kind.__name__ for _, kind in BROKEN])
-def test_a_broken_queue_is_refused(tmp_path: Path, clause: str, kind: type[Proxy]) -> None:
+def test_a_broken_queue_is_rejected(tmp_path: Path, clause: str, kind: type[Proxy]) -> None:
     with RIGS["memory"](tmp_path) as sound:
         broken = kind(sound.queue)
-        with pytest.raises(REFUSED):
+        with pytest.raises(REJECTIONS):
             CLAUSES[clause].check(replace(sound, queue=broken, another=lambda: broken))

@@ -1,4 +1,4 @@
-"""Metrics, limits, secrets, clocks and ids against every clause, and the broken ones against theirs."""
+"""Metrics, limits, secrets, clocks and ids against every clause, and broken ones against the clause that they break."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ import pytest
 from adapters.clock import RandomIds, SystemClock
 from adapters.memory.clock import START, MemoryClock, SeededIds
 from tests.conformance import aws_rigs, azure_rigs, gcp_rigs, rigs
-from tests.conformance.broken import REFUSED, Proxy
+from tests.conformance.broken import REJECTIONS, Proxy
 from tests.conformance.broken_small import SMALL_BREAKS
 from tests.conformance.small_clauses import CLOCK, IDS, LIMITS, METRICS, SECRETS, ClockRig, IdsRig
 from tests.waiting import let_time_pass
@@ -55,7 +55,7 @@ CLOUDS: dict[str, dict[str, Any]] = {
         "gcp": gcp_rigs.secret_manager,
     },
 }
-"""Rigs that are made from fixtures by name, so that an emulator starts with the first test that needs it."""
+"""Rigs that take their fixtures by name, so that an emulator starts with the first test that needs it."""
 SOUND = [
     pytest.param(port, provider, clause, id=f"{port}-{provider}-{clause}", marks=marks)
     for port, (suite, _, providers) in PORTS.items()
@@ -81,10 +81,10 @@ def test_small_port(tmp_path: Path, request: pytest.FixtureRequest, port: str, p
 
 
 @pytest.mark.parametrize(("port", "clause", "kind"), BROKEN)
-def test_a_broken_one_is_refused(tmp_path: Path, port: str, clause: str, kind: type[Proxy]) -> None:
+def test_a_broken_small_port_is_rejected(tmp_path: Path, port: str, clause: str, kind: type[Proxy]) -> None:
     suite, name, providers = PORTS[port]
     with contextmanager(providers["memory"])(tmp_path) as sound:
         broken = kind(getattr(sound, name))
         swapped = {name: broken, **({"another": lambda: broken} if hasattr(sound, "another") else {})}
-        with pytest.raises(REFUSED):
+        with pytest.raises(REJECTIONS):
             suite.clauses[clause].check(replace(sound, **swapped))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance import aws_rigs, azure_rigs, gcp_rigs, rigs
-from tests.conformance.broken import REFUSED, Proxy
+from tests.conformance.broken import REJECTIONS, Proxy
 from tests.conformance.broken_store import STORE_BREAKS
 from tests.conformance.store_clauses import READING
 from tests.conformance.store_list_clauses import LISTING
@@ -21,7 +21,7 @@ CLOUDS = {
     "azure": contextmanager(azure_rigs.blob_store),
     "gcp": contextmanager(gcp_rigs.gcs_store),
 }
-"""Rigs that are made from fixtures by name, so that an emulator starts with the first test that needs it."""
+"""Rigs that take their fixtures by name, so that an emulator starts with the first test that needs it."""
 CLAUSES = {**READING.clauses, **WRITING.clauses, **LISTING.clauses}
 BROKEN = [(clause, kind) for clause, kinds in STORE_BREAKS.items() for kind in kinds]
 
@@ -39,9 +39,9 @@ def test_store(rig: rigs.StoreRig, clause: str) -> None:
 
 
 @pytest.mark.parametrize(("clause", "kind"), BROKEN, ids=[kind.__name__ for _, kind in BROKEN])
-def test_a_broken_store_is_refused(tmp_path: Path, clause: str, kind: type[Proxy]) -> None:
+def test_a_broken_store_is_rejected(tmp_path: Path, clause: str, kind: type[Proxy]) -> None:
     with RIGS["memory"](tmp_path) as sound:
         broken = kind(sound.store)
         rig = replace(sound, store=broken, another=lambda: broken)
-        with pytest.raises(REFUSED):
+        with pytest.raises(REJECTIONS):
             CLAUSES[clause].check(rig)

@@ -20,8 +20,8 @@ from tests.waiting import let_time_pass
 
 NEEDS = {"": {"AWS_REGION": "where things are made"}}
 LEFT_OUT = {
-    "list_fetches_as_it_goes": "counts requests on the wire, which is encrypted here",
-    "ack_of_a_lapsed_lease_is_false": "SQS cannot be looked into without a lease, which voids the receipts before it",
+    "list_fetches_pages_as_needed": "counts requests on the wire, which is encrypted here",
+    "ack_of_an_expired_lease_returns_false": "its back door receives messages, which invalidates earlier handles",
 }
 RECEIVES = 4
 """A look into a queue is a lease, and counts."""
@@ -62,9 +62,9 @@ class Aws:
                 keys_raw=lambda: [each["Key"] for each in self._objects(bucket)],
                 now=time.time,
                 fetches=lambda: 0,
-                fills_pages=0,
+                objects_for_many_pages=0,
                 presigns=True,
-                folder_may_be_object=True,
+                folder_can_be_object=True,
                 max_segment_bytes=900,
             )
         finally:
@@ -116,10 +116,10 @@ class Aws:
                 visibility_s=self._asked.lease_s,
                 lag_s=self._lag_s,
                 max_receives=RECEIVES,
-                rest_s=self._asked.lease_s * 1.2,
-                knows_age=False,
-                keeps_letters=False,
-                tells_lapsed=False,
+                quiet_s=self._asked.lease_s * 1.2,
+                reports_age=False,
+                dead_letters_keep_id=False,
+                reports_expired_leases=False,
                 early=0.55,
             )
 

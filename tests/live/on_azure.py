@@ -27,7 +27,7 @@ NEEDS = {
     "": {"TIDEGATE_LIVE_ACCOUNT": "the storage account in which things are made"},
     "secrets": {"TIDEGATE_LIVE_VAULT": "the Key Vault in which they are made"},
 }
-LEFT_OUT = {"list_fetches_as_it_goes": "counts requests on the wire, which is encrypted here"}
+LEFT_OUT = {"list_fetches_pages_as_needed": "counts requests on the wire, which is encrypted here"}
 
 
 class Azure:
@@ -65,9 +65,9 @@ class Azure:
                 keys_raw=lambda: sorted(str(key) for key in container.list_blob_names()),
                 now=time.time,
                 fetches=lambda: 0,
-                fills_pages=0,
+                objects_for_many_pages=0,
                 presigns=True,
-                folder_may_be_object=True,
+                folder_can_be_object=True,
                 max_segment_bytes=900,
                 max_segments=MAX_SEGMENTS,
             )
@@ -105,9 +105,9 @@ class Azure:
                 send_later=send_later,
                 visibility_s=self._asked.lease_s,
                 max_receives=MAX_RECEIVES,
-                rest_s=self._asked.lease_s * 1.2,
-                knows_age=False,
-                keeps_letters=False,
+                quiet_s=self._asked.lease_s * 1.2,
+                reports_age=False,
+                dead_letters_keep_id=False,
             )
 
     @contextmanager

@@ -25,10 +25,10 @@ NEEDS = {
     "queue": {"TIDEGATE_LIVE_PROJECT_NUMBER": "the project's number, whose Pub/Sub service account moves dead letters"},
 }
 LEFT_OUT = {
-    "list_fetches_as_it_goes": "counts requests on the wire, which is encrypted here",
-    "threads_may_share_it": "writes one name 160 times at once; Cloud Storage takes about one write a second",
-    "presign_works_or_says_that_it_cannot": "whether it can depends on whose credentials run it",
-    "ack_of_a_lapsed_lease_is_false": "Pub/Sub cannot be looked into without a lease, which voids the receipts before it",
+    "list_fetches_pages_as_needed": "counts requests on the wire, which is encrypted here",
+    "threads_can_share_the_adapter": "writes one name 160 times at once; Cloud Storage takes about one write a second",
+    "presign_returns_a_url_or_is_unsupported": "whether it can depends on whose credentials run it",
+    "ack_of_an_expired_lease_returns_false": "its back door receives messages, which invalidates earlier handles",
 }
 DELIVERIES = 5
 """The fewest that the service allows."""
@@ -76,9 +76,9 @@ class Gcp:
                 keys_raw=lambda: [each["name"] for each in self._pages(objects, "items")],
                 now=time.time,
                 fetches=lambda: 0,
-                fills_pages=0,
+                objects_for_many_pages=0,
                 presigns=False,
-                folder_may_be_object=True,
+                folder_can_be_object=True,
                 max_segment_bytes=900,
             )
         finally:
@@ -131,12 +131,12 @@ class Gcp:
                 send_later=send_later,
                 visibility_s=max(10.0, self._asked.lease_s),
                 max_receives=DELIVERIES,
-                rest_s=max(10.0, self._asked.lease_s) * 1.2,
+                quiet_s=max(10.0, self._asked.lease_s) * 1.2,
                 delays=False,
-                tells_lapsed=False,
+                reports_expired_leases=False,
                 counts=False,
-                knows_age=False,
-                keeps_letters=False,
+                reports_age=False,
+                dead_letters_keep_id=False,
                 early=0.55,
             )
 

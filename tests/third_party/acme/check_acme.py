@@ -19,7 +19,7 @@ import tidegate_acme.store
 from adapters.urls import open_queues, open_store
 from shared.ports import Created
 from tests.conformance import suites
-from tests.conformance.broken import REFUSED
+from tests.conformance.broken import REJECTIONS
 from tests.conformance.rigs import OffsetClock, QueueRig, StoreRig
 
 PAGE = 10
@@ -50,9 +50,9 @@ def store_rig(tmp_path: Path) -> Iterator[StoreRig]:
             keys_raw=lambda: [row[0].decode() for row in rows(path, "SELECT key FROM objects ORDER BY key")],
             now=time.time,
             fetches=lambda: len(fetches),
-            fills_pages=3 * PAGE,
+            objects_for_many_pages=3 * PAGE,
             presigns=False,
-            folder_may_be_object=True,
+            folder_can_be_object=True,
             max_segment_bytes=900,
         )
 
@@ -104,5 +104,5 @@ def test_a_store_that_lets_two_writers_win_would_be_refused(store_rig: StoreRig)
             return Created(self.put(key, body, **given))
 
     careless = Careless(store_rig.store._path)
-    with pytest.raises(REFUSED):
-        suites.STORE["one_racing_caller_wins"].check(replace(store_rig, store=careless, another=lambda: careless))
+    with pytest.raises(REJECTIONS):
+        suites.STORE["one_racing_writer_wins"].check(replace(store_rig, store=careless, another=lambda: careless))
