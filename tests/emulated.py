@@ -21,9 +21,7 @@ _say = partial(print, file=sys.stderr, flush=True)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option that skips what needs an emulator."""
-    parser.addoption(
-        WITHOUT, action="store_true", help="skip the tests that need an emulator, visibly"
-    )
+    parser.addoption(WITHOUT, action="store_true", help="skip the tests that need an emulator, visibly")
 
 
 @pytest.fixture(scope="session")

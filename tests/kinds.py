@@ -26,6 +26,8 @@ WITHOUT = "--without-emulators"
 INSTALLED = {"emulators_folder", "hosts_folder", "pulumi_folder"}
 """The fixtures of tests/emulated.py that install programs. A fast test uses none, not even through another fixture."""
 
+collected: dict[str, list[str]] = {}
+"""Every test that pytest found, whether it is selected or not, with its fixtures."""
 _running_fast = False
 
 
@@ -45,7 +47,8 @@ def is_fast(item: pytest.Item) -> bool:
 
 
 def decide(item: pytest.Item) -> None:
-    """Mark a test with its kind, if it has none."""
+    """Mark a test with its kind, if it has none, and note it as collected."""
+    collected[item.nodeid] = list(getattr(item, "fixturenames", ()))
     if not any(item.get_closest_marker(kind) for kind in (*KINDS, LIVE)):
         item.add_marker("emulator" if needs_emulator(item) else "fast")
 

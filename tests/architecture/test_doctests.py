@@ -16,11 +16,13 @@ MODULES = [
 ]
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_examples_hold(name: str) -> None:
-    results = doctest.testmod(importlib.import_module(name))
-    assert results.attempted > 0
-    assert results.failed == 0
+def test_examples_hold(subtests: pytest.Subtests) -> None:
+    assert len(MODULES) > 40
+    for name in MODULES:
+        with subtests.test(name):
+            results = doctest.testmod(importlib.import_module(name))
+            assert results.attempted > 0
+            assert results.failed == 0
 
 
 def test_a_wrong_example_is_found() -> None:

@@ -7,20 +7,36 @@ from hypothesis import strategies as st
 from shared.errors import InvalidInput, MethodNotAllowed, NotFound
 from shared.layout import GRAMMAR, check_name
 from shared.serving.openapi import openapi
-from shared.serving.routes import ROUTES, Route, match
+from shared.serving.routes import ROUTES, match
 
-EXAMPLES = {"usecase": "flights", "n": "12", "name": "jan 2013.csv", "receipt": "ab" * 32}
+RECEIPT = "ab" * 32
 OPEN = {"/v2", "/v2/health/live", "/v2/health/ready", "/openapi.json"}
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.operation)
-def test_every_route_is_found_at_its_address(route: Route) -> None:
-    path = route.path
-    for hole, example in EXAMPLES.items():
-        path = path.replace("{" + hole + "}", quote(example))
-    found = match(route.method, path)
-    assert found.route == route
-    assert found.names == {hole: example for hole, example in EXAMPLES.items() if "{" + hole + "}" in route.path}
+FOUND: list[tuple[str, str, dict[str, str]]] = [
+    ("GET /v2", "serverMetadata", {}),
+    ("GET /v2/health/live", "serverLive", {}),
+    ("GET /v2/health/ready", "serverReady", {}),
+    ("GET /v2/models/flights", "modelMetadata", {"usecase": "flights"}),
+    ("GET /v2/models/flights/ready", "modelReady", {"usecase": "flights"}),
+    ("GET /v2/models/flights/versions/12", "versionMetadata", {"usecase": "flights", "n": "12"}),
+    ("GET /v2/models/flights/versions/12/ready", "versionReady", {"usecase": "flights", "n": "12"}),
+    ("POST /v2/models/flights/infer", "infer", {"usecase": "flights"}),
+    ("POST /v2/models/flights/versions/12/infer", "inferVersion", {"usecase": "flights", "n": "12"}),
+    ("POST /v2/models/flights/invocations", "invoke", {"usecase": "flights"}),
+    ("POST /v1/usecases/flights/labels", "label", {"usecase": "flights"}),
+    ("PUT /v1/usecases/flights/uploads/jan%202013.csv", "upload", {"usecase": "flights", "name": "jan 2013.csv"}),
+    ("POST /v1/usecases/flights/uploads/jan.csv", "uploadByPost", {"usecase": "flights", "name": "jan.csv"}),
+    (f"GET /v1/usecases/flights/uploads/{RECEIPT}", "receipt", {"usecase": "flights", "receipt": RECEIPT}),
+    ("POST /v1/usecases/flights/release", "release", {"usecase": "flights"}),
+    ("GET /metrics", "metrics", {}),
+]
+
+
+def test_an_address_leads_to_its_operation() -> None:
+    for address, operation, names in FOUND:
+        found = match(*address.split())
+        assert (found.route.operation, found.names) == (operation, names), address
 
 
 def test_only_health_keys_and_descriptions_are_open() -> None:
@@ -38,12 +54,12 @@ def test_only_health_keys_and_descriptions_are_open() -> None:
         "%EF%BC%8E%EF%BC%8E", "%e2%80%a5", "a;b", "*", "fl_ights", "-flights",
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("template", ["/v2/models/{}/infer", "/v1/usecases/{}/labels"])
-def test_names_that_could_be_read_in_two_ways_are_refused(template: str, segment: str) -> None:
-    with pytest.raises(InvalidInput) as caught:
-        match("POST", template.format(segment))
-    assert caught.value.field
-    assert caught.value.http_status == 400
+def test_names_that_could_be_read_in_two_ways_are_refused(segment: str) -> None:
+    for template in ("/v2/models/{}/infer", "/v1/usecases/{}/labels"):
+        with pytest.raises(InvalidInput) as caught:
+            match("POST", template.format(segment))
+        assert caught.value.field
+        assert caught.value.http_status == 400
 
 
 @pytest.mark.parametrize(
