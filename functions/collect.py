@@ -1,6 +1,7 @@
-"""collect: captured predictions become capture files, one per message and named by its content: twice, the same.
+"""collect: write captured predictions to capture files, one file per message.
 
-Not by the event: a request that is asked again is the same request, and may be answered by another model.
+A file is named by the digest of its predictions, so a redelivered message writes the same file. It is not named by the
+event: a client's retry is the same request and may be answered by another model, and then both answers are kept.
 """
 
 from shared import layout
@@ -13,7 +14,7 @@ from shared.serving.capture_files import to_arrow
 
 
 def handle(event: Event, platform: Platform) -> Outcome:
-    """Write the predictions that `event` (PredictionsCaptured) carries to the partition of the first one's time."""
+    """Write the predictions of `event` (PredictionsCaptured) to the partition of the first one's time."""
     body = bytes(payload(event, PredictionsCaptured).batch)
     predictions = decode_predictions(body)
     if predictions:

@@ -1,6 +1,7 @@
-"""infer: answers predictions with the champion; in sync capture each is sent to be kept before it is answered.
+"""infer: answer prediction requests with the champion.
 
-Metadata and health come from here too, so that ready means that an inference ran.
+The predictions of a request are sent to `collect`, which stores them, before the request is answered. Metadata and
+health are answered here too, so that "ready" means that a model was loaded and ran an inference.
 """
 
 from collections.abc import Callable
@@ -26,13 +27,12 @@ from shared.serving.protocol import (
     server_metadata,
 )
 from shared.serving.records import ModelManifest, ModelVersion, ReleaseDecision
-from shared.serving.sessions import LoadedModel, ModelCache, load_model, predict
+from shared.serving.sessions import LoadedModel, load_model, predict
 
 
 def handle(call: Call, platform: Platform) -> Outcome:
-    """Answer one request of the routes that name this function."""
-    answer = _OPERATIONS[call.operation]
-    return answer(call, platform)
+    """Answer one request. Returns the response, and PredictionsCaptured if the request was for predictions."""
+    return _OPERATIONS[call.operation](call, platform)
 
 
 def _infer(call: Call, platform: Platform) -> Outcome:
@@ -79,7 +79,7 @@ def _server_live(call: Call, platform: Platform) -> Outcome:
 
 
 def _server_ready(call: Call, platform: Platform) -> Outcome:
-    """Ready when every use case that has a champion can answer with it; until then 503."""
+    """Answer 200 if the champion of every use case that has one can be loaded; raises Unavailable (503) if not."""
     for usecase in _released(platform):
         try:
             _champion(usecase, platform)
@@ -106,21 +106,17 @@ def _model(call: Call, platform: Platform) -> LoadedModel:
     usecase, number = call.names["usecase"], call.names.get("n")
     if number is None:
         return _champion(usecase, platform)
-    return _cache(platform).numbered(usecase, int(number), partial(_load, platform))
+    return platform.cache.models.numbered(usecase, int(number), partial(_load, platform))
 
 
 def _champion(usecase: str, platform: Platform) -> LoadedModel:
-    return _cache(platform).current(
+    return platform.cache.models.current(
         usecase, partial(_read_release, platform), partial(_load, platform), platform.clock.monotonic()
     )
 
 
-def _cache(platform: Platform) -> ModelCache:
-    cache: ModelCache = platform.cache.setdefault("models", ModelCache(ttl_s=platform.settings.stage_age_s))
-    return cache
-
-
 def _released(platform: Platform) -> list[str]:
+    """Return the use cases that have a releases ledger."""
     first = layout.number_name(1)
     found = (layout.RELEASES.parse(info.key) for info in platform.system.list(layout.RELEASES.prefix()))
     return [names["usecase"] for names in found if names is not None and names["number"] == first]

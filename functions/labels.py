@@ -1,4 +1,8 @@
-"""labels: outcomes over HTTPS, by prediction id or by the charter's id columns; each kept where it belongs."""
+"""labels: accept outcomes over HTTPS and store them in the capture store.
+
+A label names its row by prediction id, or by the charter's id columns. A label by prediction id is stored in the
+partition of that prediction's time; one by id columns in the partition of `at`, or of the time of receipt.
+"""
 
 from collections import defaultdict
 from typing import Annotated, Any
@@ -39,7 +43,11 @@ _KINDS: dict[type, str] = {str: "text", int: "a number", float: "a number", list
 
 
 def handle(call: Call, platform: Platform) -> Outcome:
-    """Keep the outcomes of one request; answers 202 with how many. The same request again changes nothing."""
+    """Store the labels of one request. Answers 202 with their number. The same request again writes the same files.
+
+    Nothing is stored unless every label is valid. Raises: NotFound: no charter is in effect. InvalidInput: a label is
+    invalid; the message names it by its place. PayloadTooLarge: too many labels.
+    """
     usecase = call.names["usecase"]
     effective = effective_charter(platform.system, usecase)
     if effective is None:
@@ -49,13 +57,13 @@ def handle(call: Call, platform: Platform) -> Outcome:
         call.request.body,
         _BODY,
         max_bytes=platform.settings.max_request_bytes,
-        remedy="send fewer labels a call",
+        remedy="send fewer labels per request",
     )
     if not given.labels:
         raise InvalidInput("labels is empty: send at least one", field="labels", expected="a list of labels")
     if len(given.labels) > platform.settings.max_rows:
         raise PayloadTooLarge(
-            f"labels: {len(given.labels)} in one call; at most {platform.settings.max_rows}: send them in parts",
+            f"labels: {len(given.labels)} in one request, the limit is {platform.settings.max_rows}; send fewer",
             field="labels",
         )
     received = call.request.received_at
@@ -80,12 +88,12 @@ def handle(call: Call, platform: Platform) -> Outcome:
 def _label(item: _Given, field: str, charter: Charter, rule: ColumnRule) -> Label:
     if (item.prediction is None) == (item.ids is None):
         raise InvalidInput(
-            f"{field}: give either prediction (an id from an answer) or ids ({', '.join(charter.id_columns)})",
+            f"{field}: give either prediction (an id from a response) or ids ({', '.join(charter.id_columns)})",
             field=field,
         )
     if item.ids is not None and set(item.ids) != set(charter.id_columns):
         raise InvalidInput(
-            f"{field}.ids: this use case's rows are named by {', '.join(charter.id_columns)}",
+            f"{field}.ids: this use case identifies a row by {', '.join(charter.id_columns)}; give all of these",
             field=f"{field}.ids",
             got=", ".join(sorted(item.ids))[:80],
             expected=", ".join(charter.id_columns),
@@ -95,10 +103,10 @@ def _label(item: _Given, field: str, charter: Charter, rule: ColumnRule) -> Labe
 
 
 def _outcome(value: Any, field: str, positive: str, rule: ColumnRule) -> int:
-    """Return 1 for the charter's positive value, 0 for the other one, as a file's cells are judged.
+    """Return 1 for the charter's positive value and 0 for the other one, by the rules for a cell of a file.
 
-    JSON's true and false say whether the outcome is the positive one; where that itself is false or 0 they could be
-    meant either way, and are refused.
+    JSON's true means the positive outcome. Where the positive value itself is false or 0, true and false are ambiguous
+    and are refused.
     """
     if isinstance(value, bool):
         if positive_as("boolean", positive) is False:
@@ -117,7 +125,7 @@ def _outcome(value: Any, field: str, positive: str, rule: ColumnRule) -> int:
         except ValueError as error:
             expected = str(error)
     raise InvalidInput(
-        f"{field}: this is no value of the target {rule.name!r}: send {expected}; leave a row out until it is known",
+        f"{field}: not a value of the target {rule.name!r}: send {expected}; leave out rows of unknown outcome",
         field=field,
         got=_KINDS.get(type(value), "nothing"),
         expected=expected,

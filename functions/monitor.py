@@ -1,7 +1,8 @@
-"""monitor: judges one window of production data; what it alerts about is the cause of the next training.
+"""monitor: evaluate one window of production data, raise alerts, and request a training for an alert.
 
-A tick only finds the windows that are due; each is then judged by itself, as often as it is told, with one result.
-What judging needs is imported by the first window: most ticks find none.
+A tick of the schedule only finds the windows that are due and sends a WindowDue for each. The handler of WindowDue
+evaluates one window and writes one report per model; a repeated event finds the report and evaluates nothing. The
+libraries that an evaluation needs are imported with the first window, because most ticks find none.
 """
 
 from collections import defaultdict
@@ -29,22 +30,25 @@ from shared.usecase.charter import Charter, Features
 from shared.usecase.effective import effective_charter
 
 WINDOWS_BACK = 3
-"""How many windows before now a tick looks at: one that was late, one missed, and the one that just ended."""
+"""How many past windows a tick checks: the one that just ended, and two that an earlier tick may have missed."""
 
 
 def handle(event: Event, platform: Platform) -> Outcome:
-    """Find the windows that are due (ScheduleTicked), or judge one (WindowDue)."""
+    """Find the windows that are due (ScheduleTicked), or evaluate one (WindowDue).
+
+    Returns: WindowDue for each window that is due; for a window, TrainingRequested for each model with an alert.
+    """
     if event.type == ScheduleTicked.TYPE:
         return Outcome(list(_due(platform)))
     if event.type == WindowDue.TYPE:
-        return _judge(event.usecase, payload(event, WindowDue).window, platform)
+        return _evaluate(event.usecase, payload(event, WindowDue).window, platform)
     raise unexpected(event, "monitor")
 
 
 def _due(platform: Platform) -> Iterator[Emit]:
-    """Yield a WindowDue for each window with predictions that is over and was judged for no model yet.
+    """Yield a WindowDue for each window that has ended, has predictions, and has no report of any model yet.
 
-    A window is over by the clock; where data are replayed, by the time of the newest dataset.
+    The label delay is added to a window's end. "Now" is the clock's time, or the newest dataset's, for replayed data.
     """
     for usecase in _released(platform.system):
         charter = effective_charter(platform.system, usecase)
@@ -57,14 +61,14 @@ def _due(platform: Platform) -> Iterator[Emit]:
         ends = {platform.clock.now(), newest.document.time_end if newest else 0.0}
         windows = {window for end in ends for window in _before(end - rules.label_delay_days * 86_400, rules)}
         for window in sorted(windows):
-            judged = any(platform.system.head(_place(usecase, model, window)) for model in served if model)
-            if not judged and _has_predictions(platform.capture, usecase, window):
+            reported = any(platform.system.head(_report_key(usecase, model, window)) for model in served if model)
+            if not reported and _has_predictions(platform.capture, usecase, window):
                 origin = f"window {digest_of_parts(usecase, window)}"
                 yield Emit(WindowDue(window=window), usecase, origin, bounds(window)[1])
 
 
 def _before(end: float, rules: Charter) -> list[str]:
-    """Return the last windows that were over at a time."""
+    """Return the last windows that had ended at a time."""
     kind = rules.monitoring.window
     windows: list[str] = []
     start = bounds(window_of(end, kind))[0]
@@ -74,8 +78,8 @@ def _before(end: float, rules: Charter) -> list[str]:
     return windows
 
 
-def _judge(usecase: str, window: str, platform: Platform) -> Outcome:
-    """Judge the window for each model that served in it, unless that is done; ask for one training a model."""
+def _evaluate(usecase: str, window: str, platform: Platform) -> Outcome:
+    """Write a report for each model that predicted in the window, unless there is one, then its alerts."""
     charter = effective_charter(platform.system, usecase)
     if charter is None:
         raise NotFound(f"use case {usecase!r} has no charter in effect", resource=usecase)
@@ -85,28 +89,28 @@ def _judge(usecase: str, window: str, platform: Platform) -> Outcome:
         by_model[prediction.model].append(prediction)
     emits: list[Emit] = []
     for model in sorted(by_model):
-        place = layout.WINDOWS.key(usecase=usecase, number=number_name(model), window=window)
-        report = read_document(platform.system, place, WindowReport)
+        report_key = _report_key(usecase, model, window)
+        report = read_document(platform.system, report_key, WindowReport)
         if report is None:
             report = create_document(
-                platform.system, place, _report(usecase, model, window, by_model[model], rules, platform)
+                platform.system, report_key, _report(usecase, model, window, by_model[model], rules, platform)
             )
-        emits += _raise(report, platform.system)
+        emits += _raise_alerts(report, platform.system)
     return Outcome(emits)
 
 
-def _raise(report: WindowReport, store: ObjectStore) -> list[Emit]:
-    """Put the report's alerts on record; one training is asked for, because of the first of them."""
+def _raise_alerts(report: WindowReport, store: ObjectStore) -> list[Emit]:
+    """Write the report's alerts and their lineage. Returns one TrainingRequested, for the first alert, if any."""
     for alert in report.alerts:
-        place = layout.ALERTS.key(usecase=report.usecase, alert=alert.alert, number=number_name(1))
-        create_document(store, place, alert)
+        alert_key = layout.ALERTS.key(usecase=report.usecase, alert=alert.alert, number=number_name(1))
+        create_document(store, alert_key, alert)
     _link(report, store)
     return [Emit(TrainingRequested(cause=f"alert.{alert.alert}", kind=alert.kind)) for alert in report.alerts[:1]]
 
 
 def _link(report: WindowReport, store: ObjectStore) -> None:
     node = f"window.m{report.model}-{report.window}"
-    link(store, report.usecase, f"model.{report.model}", "judged", node)
+    link(store, report.usecase, f"model.{report.model}", "evaluated", node)
     for alert in report.alerts:
         link(store, report.usecase, node, "raised", f"alert.{alert.alert}")
 
@@ -122,9 +126,9 @@ def _report(
     version = Ledger(platform.system, layout.MODELS, usecase, ModelVersion).get(model).document
     manifest = get_document_blob(platform.system, version.manifest_digest, ModelManifest)
     reference = get_document_blob(platform.system, manifest.reference_digest, Profile)
-    features = features_of(manifest.interface)  # the model's own, whatever the charter has become since
+    features = features_of(manifest.interface)  # the model's own: the charter's may have changed since
     start, end = bounds(window)
-    judged = join_labels(predictions, _labels(platform.capture, usecase, start), rules.id_columns)
+    labelled = join_labels(predictions, _labels(platform.capture, usecase, start), rules.id_columns)
     reasons: list[str] = []
     covariate: tuple[FeatureDrift, ...] = ()
     prior: FeatureDrift | None = None
@@ -134,10 +138,10 @@ def _report(
     except InsufficientData as error:
         reasons.append(f"features: {error.message}")
     try:
-        prior = prior_drift(reference, rules.target.column, judged.outcomes, features, rules.monitoring)
+        prior = prior_drift(reference, rules.target.column, labelled.outcomes, features, rules.monitoring)
     except InsufficientData as error:
         reasons.append(f"outcome: {error.message}")
-    kpis = monitored_kpis(judged.outcomes, judged.scores, manifest.threshold, rules)
+    kpis = monitored_kpis(labelled.outcomes, labelled.scores, manifest.threshold, rules)
     return WindowReport(
         usecase=usecase,
         model=model,
@@ -145,7 +149,7 @@ def _report(
         start=start,
         end=end,
         rows=len(predictions),
-        labelled_rows=len(judged.outcomes),
+        labelled_rows=len(labelled.outcomes),
         covariate=covariate,
         prior=prior,
         kpis=kpis,
@@ -156,12 +160,15 @@ def _report(
 
 
 def _urgency(rules: Charter) -> Callable[[Alert], tuple[bool, bool]]:
-    """Return the order of alerts: those that the charter acts on first, and of these a missed KPI before a drift."""
+    """Return the sort key of alerts: kinds in `retraining.on` come first; then a missed KPI comes before a drift."""
     return lambda alert: (alert.kind not in rules.retraining.on, alert.kind != "performance")
 
 
 def _predictions(capture: ObjectStore, usecase: str, window: str, time_column: str) -> list[Prediction]:
-    """Return a window's predictions, from a day on either side: a row's own time is not when it was asked."""
+    """Return the predictions whose rows' own times are in the window.
+
+    Capture files are partitioned by the time of the request, so those of one more day on either side are read.
+    """
     from shared.serving.capture_files import read_all
 
     start, end = bounds(window)
@@ -174,7 +181,10 @@ def _predictions(capture: ObjectStore, usecase: str, window: str, time_column: s
 
 
 def _labels(capture: ObjectStore, usecase: str, start: float) -> Iterator[LabelBatch]:
-    """Yield the outcomes that came in from the window's start on: labels by id columns stand where they arrived."""
+    """Yield the labels from one day before the window's start on.
+
+    Labels by id columns are in the partition of their arrival, which may be long after the window.
+    """
     prefix = layout.LABELS.prefix(usecase=usecase)
     first = f"{prefix}dt={_day(start - 86_400)}"
     for info in capture.list(prefix, after=first):
@@ -182,7 +192,7 @@ def _labels(capture: ObjectStore, usecase: str, start: float) -> Iterator[LabelB
 
 
 def _time(prediction: Prediction, column: str) -> float:
-    """Return the row's own time where the request brought it among the ids, else when it was asked."""
+    """Return the row's own time if the request has it among the ids, else the time of the request."""
     given = prediction.ids.get(column)
     if isinstance(given, int | float):
         return float(given)
@@ -201,12 +211,13 @@ def _has_predictions(capture: ObjectStore, usecase: str, window: str) -> bool:
 
 
 def _released(system: ObjectStore) -> list[str]:
+    """Return the use cases that have a releases ledger."""
     first = number_name(1)
     found = (layout.RELEASES.parse(info.key) for info in system.list(layout.RELEASES.prefix()))
     return [names["usecase"] for names in found if names is not None and names["number"] == first]
 
 
-def _place(usecase: str, model: int, window: str) -> str:
+def _report_key(usecase: str, model: int, window: str) -> str:
     return layout.WINDOWS.key(usecase=usecase, number=number_name(model), window=window)
 
 

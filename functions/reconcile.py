@@ -1,8 +1,12 @@
-"""reconcile: finds what was missed, whoever missed it, and says it again; all that hears it stands being told twice.
+"""reconcile: compare what exists with what should follow from it, and send the events that are missing.
 
-Uploads without a receipt (an object event that never came, a file dropped by hand), datasets and deployed train units
-that nobody decided to train on or not, grants whose job never claimed them or died, results that were never registered,
-and the lineage of releases that somebody set by a request and did not live to record.
+It finds, on a schedule:
+- uploads without a receipt (their object event was lost, or the file was dropped by hand);
+- datasets, and deployed train units, without a training decision;
+- granted trainings whose job never claimed them, or died;
+- training results that were not registered.
+It also writes the lineage edges of releases, in case the process that made a release died before it wrote them.
+Every handler may receive an event twice, so an event that was not missing after all does no harm.
 """
 
 from collections.abc import Iterator
@@ -29,21 +33,23 @@ from shared.serving.records import ModelVersion, ReleaseDecision
 from shared.serving.releases import link_release
 
 REPEAT_S = 30.0
+"""The pause before an event that is still missing is sent a second time; it doubles with each repetition."""
 LONGEST_REPEAT_S = 6 * 3600.0
-"""What cannot be done comes to rest among the dead letters; said again at once, it would flood them."""
+"""The longest such pause. An event that always fails becomes a dead letter each time; the pauses limit their number."""
 
 
 def handle(event: Event, platform: Platform) -> Outcome:
-    """Look everything over, and return the events that should have been there."""
+    """Write missing lineage, and return the events that are missing and due to be sent."""
     payload(event, ScheduleTicked)
     found = list(_uploads(platform))
     for usecase in _usecases(platform):
-        found += [*_datasets(usecase, platform), *_unit(usecase, platform), *_trainings(usecase, platform)]
-        _link_stages(usecase, platform)
+        found += [*_datasets(usecase, platform), *_train_unit(usecase, platform), *_trainings(usecase, platform)]
+        _link_releases(usecase, platform)
     return Outcome([emit for emit in found if _due(emit.origin, event.id, platform)])
 
 
 def _uploads(platform: Platform) -> Iterator[Emit]:
+    """Yield UploadReceived for each complete object of the landing store that has no receipt."""
     for family in (layout.UPLOADS, layout.DROPS):
         for info in platform.landing.list(family.prefix()):
             names = family.parse(info.key)
@@ -56,6 +62,7 @@ def _uploads(platform: Platform) -> Iterator[Emit]:
 
 
 def _usecases(platform: Platform) -> Iterator[str]:
+    """Yield the use cases that have a dataset."""
     for info in platform.system.list(layout.DATASETS.prefix()):
         names = layout.DATASETS.parse(info.key)
         if names is not None and names["number"] == layout.number_name(1):
@@ -63,17 +70,18 @@ def _usecases(platform: Platform) -> Iterator[str]:
 
 
 def _datasets(usecase: str, platform: Platform) -> Iterator[Emit]:
+    """Yield TrainingRequested for each dataset that no training decision names as its cause."""
     trainings = Ledger(platform.system, layout.TRAININGS, usecase, TrainingDecision)
     decided = {entry.document.cause for entry in trainings.entries()}
     for entry in Ledger(platform.system, layout.DATASETS, usecase, DatasetVersion).entries():
         cause = f"dataset.{entry.number}"
         if cause not in decided:
-            asked = TrainingRequested(cause=cause, kind="new_data")
-            yield Emit(asked, usecase, f"accepted {cause} of {usecase}", entry.document.time_end)
+            request = TrainingRequested(cause=cause, kind="new_data")
+            yield Emit(request, usecase, f"accepted {cause} of {usecase}", entry.document.time_end)
 
 
-def _unit(usecase: str, platform: Platform) -> Iterator[Emit]:
-    """Ask for a training where jobs run another unit than what the newest training was granted for, once for each."""
+def _train_unit(usecase: str, platform: Platform) -> Iterator[Emit]:
+    """Yield TrainingRequested if the deployed train unit is not the newest training's, once for each unit."""
     settings = platform.settings
     entries = list(Ledger(platform.system, layout.TRAININGS, usecase, TrainingDecision).entries())
     granted = [entry.document for entry in entries if entry.document.spec is not None]
@@ -84,11 +92,12 @@ def _unit(usecase: str, platform: Platform) -> Iterator[Emit]:
         return
     cause = f"unit.{digest_of_parts(settings.train_unit, settings.train_lock)[:16]}"
     if all(entry.document.cause != cause for entry in entries):
-        asked = TrainingRequested(cause=cause, kind="new_unit")
-        yield Emit(asked, usecase, f"deployed {cause} for {usecase}", granted[-1].data_end or 0.0)
+        request = TrainingRequested(cause=cause, kind="new_unit")
+        yield Emit(request, usecase, f"deployed {cause} for {usecase}", granted[-1].data_end or 0.0)
 
 
 def _trainings(usecase: str, platform: Platform) -> Iterator[Emit]:
+    """Yield the next event of each granted training that has no model yet: its job's, or its registration's."""
     system = platform.system
     registered = {
         entry.document.training_key for entry in Ledger(system, layout.MODELS, usecase, ModelVersion).entries()
@@ -99,22 +108,23 @@ def _trainings(usecase: str, platform: Platform) -> Iterator[Emit]:
             continue
         at = entry.document.data_end or 0.0
         result = read_document(system, layout.RESULTS.key(usecase=usecase, key=key), TrainingResult)
-        if result is None and not _in_hand(usecase, key, platform):
+        if result is None and not _is_leased(usecase, key, platform):
             yield Emit(TrainingGranted(number=entry.number, key=key), usecase, f"granted {key}", at)
         if result is not None and result.state == "succeeded" and not _refused(usecase, key, platform):
             yield Emit(TrainingFinished(number=entry.number, key=key), usecase, f"finished {key}", at)
 
 
-def _link_stages(usecase: str, platform: Platform) -> None:
-    """Write the edges of the releases that this process has not seen yet; those that are there stay as they are."""
-    seen = platform.cache.setdefault("releases", {})
-    for entry in Ledger(platform.system, layout.RELEASES, usecase, ReleaseDecision).entries(after=seen.get(usecase, 0)):
+def _link_releases(usecase: str, platform: Platform) -> None:
+    """Write the lineage edges of each release that this process has not linked yet; existing edges do not change."""
+    linked = platform.cache.linked_releases
+    releases = Ledger(platform.system, layout.RELEASES, usecase, ReleaseDecision)
+    for entry in releases.entries(after=linked.get(usecase, 0)):
         link_release(platform.system, entry)
-        seen[usecase] = entry.number
+        linked[usecase] = entry.number
 
 
-def _in_hand(usecase: str, key: str, platform: Platform) -> bool:
-    """Whether a job was submitted or claimed so lately that it may be at work."""
+def _is_leased(usecase: str, key: str, platform: Platform) -> bool:
+    """Return whether a job for this key may be running: its submission, or its own claim, holds an unexpired lease."""
     now = platform.clock.now()
     attempt = 1
     while True:
@@ -133,27 +143,20 @@ def _refused(usecase: str, key: str, platform: Platform) -> bool:
 
 
 def _due(origin: str, tick: str, platform: Platform) -> bool:
-    """Whether it is time to say this again: each time twice as long after the time before, whoever said it."""
-    due = False
-
-    def say() -> None:
-        nonlocal due
-        due = True
-
-    perform(
+    """Return whether to send this event now: the pause after the last time, by whichever process, is over."""
+    return perform(
         platform.system,
         platform.clock,
         function="reconcile",
         key=digest_of_parts(origin),
         holder=tick,
         lease_s=repeat_after_s,
-        effect=say,
+        effect=lambda: None,  # the lease alone is needed: the runtime sends the event
     )
-    return due
 
 
 def repeat_after_s(attempt: int) -> float:
-    """Return how long what was said for the attempt-th time (from 1) rests before it is said again.
+    """Return the pause after an event was sent for the attempt-th time (from 1).
 
     >>> [repeat_after_s(attempt) for attempt in (1, 2, 12)]
     [30.0, 60.0, 21600.0]

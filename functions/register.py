@@ -1,6 +1,8 @@
-"""register: a training's result is distrusted, checked, signed, and given its number.
+"""register: check a training's result, sign its manifest, and give the model its number.
 
-The order is blobs, manifest, then the ledger entry that refers to them; a key gets one number whatever crashes.
+The job that trained it runs users' choices and is not trusted: everything that the result names is checked here.
+Order of writes: the manifest's blob, the entry in the models ledger, its lineage edge. A training key gets one number,
+whatever crashes: an entry for the key is appended once.
 """
 
 from shared import layout
@@ -21,22 +23,38 @@ CHECKS = ("self-contained", "loads in a limited child", "sample rows agree")
 
 
 def handle(event: Event, platform: Platform) -> Outcome:
-    """Register the result that `event` (TrainingFinished) names. Returns ModelRegistered unless it is refused."""
+    """Register the result that `event` (TrainingFinished) names.
+
+    A failed training, or a result that was refused before, is not registered. A result that fails a check is refused:
+    the reason is written down, and no later event registers it.
+    Returns: ModelRegistered if it was registered.
+    Raises: NotFound: there is no result.
+    """
     finished = payload(event, TrainingFinished)
     usecase, key = event.usecase, finished.key
     result = read_document(platform.system, layout.RESULTS.key(usecase=usecase, key=key), TrainingResult)
     if result is None:
-        raise NotFound("a training said that it had finished, and has no result", resource=key)
+        raise NotFound(
+            "the training is reported as finished, but its result does not exist (yet); the event is tried again",
+            resource=key,
+        )
     if result.state == "failed":
         return Outcome()
-    refused_at = layout.REFUSALS.key(usecase=usecase, key=key)
-    if read_document(platform.system, refused_at, Refusal) is not None:
+    refusal_key = layout.REFUSALS.key(usecase=usecase, key=key)
+    if read_document(platform.system, refusal_key, Refusal) is not None:
         return Outcome()
     try:
-        manifest = _manifest(result, platform)
+        manifest = _checked_manifest(result, platform)
     except (IntegrityError, NotFound) as error:
-        create_document(platform.system, refused_at, Refusal(usecase=usecase, key=key, reason=error.message))
+        create_document(platform.system, refusal_key, Refusal(usecase=usecase, key=key, reason=error.message))
         return Outcome()
+    number = _number(manifest, platform)
+    return Outcome([Emit(ModelRegistered(number=number))])
+
+
+def _number(manifest: ModelManifest, platform: Platform) -> int:
+    """Sign the manifest, append the model to the ledger unless its key has an entry, and return its number."""
+    usecase, key = manifest.usecase, manifest.training_key
     body = encode(manifest)
     private_key = platform.secrets.get("signing-key")
     version = ModelVersion(
@@ -50,13 +68,14 @@ def handle(event: Event, platform: Platform) -> Outcome:
         digest_of_parts("model", key), lambda existing: existing.training_key == key, lambda _: version
     )
     link(platform.system, usecase, f"run.{key}", "registered", f"model.{entry.number}")
-    return Outcome([Emit(ModelRegistered(number=entry.number))])
+    return entry.number
 
 
-def _manifest(result: TrainingResult, platform: Platform) -> ModelManifest:
-    """Check everything that the result refers to, and return the manifest to be signed.
+def _checked_manifest(result: TrainingResult, platform: Platform) -> ModelManifest:
+    """Check everything that the result names, and return the manifest to sign.
 
-    Raises: IntegrityError: something is missing, does not match its digest, or misbehaves. NotFound: a blob is gone.
+    Raises: IntegrityError: something is missing, does not match its digest, or failed the model check. NotFound: a
+        blob is missing.
     """
     if (
         result.model_digest is None
@@ -68,7 +87,7 @@ def _manifest(result: TrainingResult, platform: Platform) -> ModelManifest:
         or result.reference_digest is None
     ):
         raise IntegrityError(
-            "the result says that it succeeded, and lacks a model or its evidence", resource=result.key
+            "the result has the state succeeded but lacks a model or its evidence", resource=result.key
         )
     store = platform.system
     model = get_blob(store, result.model_digest)

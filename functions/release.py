@@ -1,7 +1,8 @@
-"""release: gates decide whether a new model serves; a person may promote one, or roll back with one request.
+"""release: decide by gates whether a new model becomes the champion; carry out a person's promotion or rollback.
 
-Each decision is one entry of the releases ledger, so that it and the champion it was taken against cannot part: where
-the release moved on in between, the gates are asked again against the new champion.
+Each decision is one entry of the releases ledger and says who the champion is from then on. The entry is made from
+the ledger's tail: if another entry is appended in between, the append is refused and the gates are evaluated again,
+against the new champion.
 """
 
 from typing import Literal
@@ -26,7 +27,7 @@ from shared.usecase.effective import effective_charter
 
 
 class ReleaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a person asks for: `rollback` to the champion before, or `promote` a model by number. With a reason."""
+    """A person's request, with a reason: `rollback` to the previous champion, or `promote` a model by number."""
 
     action: Literal["rollback", "promote"]
     reason: str
@@ -37,7 +38,11 @@ _DECODER = msgspec.json.Decoder(ReleaseRequest)
 
 
 def handle(event: Event | Call, platform: Platform) -> Outcome:
-    """Decide on the model that a ModelRegistered names, or carry out a person's request."""
+    """Decide on the model that a ModelRegistered names, or carry out a person's request (a Call).
+
+    Each cause (a model, or a request by its idempotency key) has one entry in the ledger, however often it comes.
+    Returns: for a request, 200 with the revision and the release.
+    """
     if isinstance(event, Call):
         return _on_request(event, platform)
     model = payload(event, ModelRegistered).number
@@ -46,7 +51,7 @@ def handle(event: Event | Call, platform: Platform) -> Outcome:
     entry = releases(platform.system, usecase).append_once(
         digest_of_parts("release", cause),
         lambda release: release.cause == cause,
-        lambda tail: _gated(usecase, model, cause, tail, platform.system),
+        lambda tail: _decided_by_gates(usecase, model, cause, tail, platform.system),
     )
     link_release(platform.system, entry)
     return Outcome()
@@ -57,22 +62,24 @@ def releases(store: ObjectStore, usecase: str) -> Ledger[ReleaseDecision]:
     return Ledger(store, layout.RELEASES, usecase, ReleaseDecision)
 
 
-def transition(usecase: str, asked: ReleaseRequest, by: str, cause: str, store: ObjectStore) -> Entry[ReleaseDecision]:
-    """Carry out a person's request once per `cause`, and return the release that follows.
+def transition(
+    usecase: str, request: ReleaseRequest, by: str, cause: str, store: ObjectStore
+) -> Entry[ReleaseDecision]:
+    """Carry out a person's request once per `cause`, and return its entry in the releases ledger.
 
-    Raises: InvalidTransition: nothing to roll back to, or the model serves already. NotFound: no such model.
+    Raises: InvalidTransition: nothing to roll back to, the model is the champion already, or the cause was used for
+        another request. NotFound: no such model. InvalidInput: a promotion without a model.
     """
     ledger = releases(store, usecase)
-    make = _rolled_back if asked.action == "rollback" else _promoted
+    make = _rolled_back if request.action == "rollback" else _promoted
     entry = ledger.append_once(
         digest_of_parts("request", cause),
         lambda release: release.cause == cause,
-        lambda tail: make(usecase, asked, by, cause, tail, store),
+        lambda tail: make(usecase, request, by, cause, tail, store),
     )
-    if (entry.document.action, entry.document.reason) != (asked.action, asked.reason) or asked.model not in (
-        None,
-        entry.document.champion,
-    ):
+    release = entry.document
+    other_model = request.model is not None and request.model != release.champion
+    if (release.action, release.reason) != (request.action, request.reason) or other_model:
         raise InvalidTransition(
             f"this {IDEMPOTENCY_KEY} was used for another request (revision {entry.number}): use a new one for this",
             resource=usecase,
@@ -81,11 +88,12 @@ def transition(usecase: str, asked: ReleaseRequest, by: str, cause: str, store: 
     return entry
 
 
-def _gated(
+def _decided_by_gates(
     usecase: str, model: int, cause: str, tail: Entry[ReleaseDecision] | None, store: ObjectStore
 ) -> ReleaseDecision:
+    """Return the release that follows: the model as champion if it passes every gate, else the present champion."""
     champion = tail.document.champion if tail else None
-    decision = _decision(usecase, model, champion, store)
+    decision = _gate_decision(usecase, model, champion, store)
     failed = [gate.name for gate in decision.gates if not gate.passed]
     return ReleaseDecision(
         usecase=usecase,
@@ -98,7 +106,8 @@ def _gated(
     )
 
 
-def _decision(usecase: str, model: int, champion: int | None, store: ObjectStore) -> GateDecision:
+def _gate_decision(usecase: str, model: int, champion: int | None, store: ObjectStore) -> GateDecision:
+    """Evaluate the charter's gates for a model against the champion."""
     charter = effective_charter(store, usecase)
     version = Ledger(store, layout.MODELS, usecase, ModelVersion).get(model).document
     manifest = get_document_blob(store, version.manifest_digest, ModelManifest)
@@ -125,44 +134,45 @@ def _threshold(usecase: str, model: int | None, store: ObjectStore) -> float | N
 
 
 def _rolled_back(
-    usecase: str, asked: ReleaseRequest, by: str, cause: str, tail: Entry[ReleaseDecision] | None, store: ObjectStore
+    usecase: str, request: ReleaseRequest, by: str, cause: str, tail: Entry[ReleaseDecision] | None, store: ObjectStore
 ) -> ReleaseDecision:
     target = rollback_target([entry.document for entry in releases(store, usecase).entries()])
     if target is None:
         raise InvalidTransition(
             "there is no earlier champion to roll back to; promote a model by number instead", resource=usecase
         )
-    return ReleaseDecision(usecase=usecase, champion=target, action="rollback", reason=asked.reason, by=by, cause=cause)
+    return ReleaseDecision(
+        usecase=usecase, champion=target, action="rollback", reason=request.reason, by=by, cause=cause
+    )
 
 
 def _promoted(
-    usecase: str, asked: ReleaseRequest, by: str, cause: str, tail: Entry[ReleaseDecision] | None, store: ObjectStore
+    usecase: str, request: ReleaseRequest, by: str, cause: str, tail: Entry[ReleaseDecision] | None, store: ObjectStore
 ) -> ReleaseDecision:
-    if asked.model is None:
+    model = request.model
+    if model is None:
         raise InvalidInput("promote needs the number of a model", field="model", expected="a number from 1")
-    if tail is not None and tail.document.champion == asked.model:
-        raise InvalidTransition(f"model {asked.model} is the champion already", resource=usecase)
+    if tail is not None and tail.document.champion == model:
+        raise InvalidTransition(f"model {model} is the champion already", resource=usecase)
     try:
-        Ledger(store, layout.MODELS, usecase, ModelVersion).get(asked.model)
+        Ledger(store, layout.MODELS, usecase, ModelVersion).get(model)
     except NotFound as error:
-        raise NotFound(f"{usecase} has no model {asked.model}; {_models(usecase, store)}", resource=usecase) from error
-    return ReleaseDecision(
-        usecase=usecase, champion=asked.model, action="promote", reason=asked.reason, by=by, cause=cause
-    )
+        raise NotFound(f"{usecase} has no model {model}; {_models(usecase, store)}", resource=usecase) from error
+    return ReleaseDecision(usecase=usecase, champion=model, action="promote", reason=request.reason, by=by, cause=cause)
 
 
 def _models(usecase: str, store: ObjectStore) -> str:
     """Return which models there are, as the end of a sentence."""
     newest = Ledger(store, layout.MODELS, usecase, ModelVersion).tail_number()
     if newest == 0:
-        return "there is none yet: upload data, and wait for a training"
+        return "there is no model yet: upload data, and wait for a training"
     return "there is model 1" if newest == 1 else f"there are models 1 to {newest}"
 
 
 def _on_request(call: Call, platform: Platform) -> Outcome:
     limit = platform.settings.max_request_bytes
-    asked = decode_body(call.request.body, _DECODER, max_bytes=limit, remedy="send a shorter reason")
-    if not asked.reason.strip():
-        raise InvalidInput("say why: the reason goes on record", field="reason", expected="some text")
-    entry = transition(call.names["usecase"], asked, call.subject, f"request.{name_of(call)}", platform.system)
+    request = decode_body(call.request.body, _DECODER, max_bytes=limit, remedy="send a shorter reason")
+    if not request.reason.strip():
+        raise InvalidInput("reason is empty: give a reason, which is recorded", field="reason", expected="some text")
+    entry = transition(call.names["usecase"], request, call.subject, f"request.{name_of(call)}", platform.system)
     return Outcome(response=json_response(200, {"revision": entry.number, "release": entry.document}))

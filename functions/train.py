@@ -1,7 +1,8 @@
-"""train: the job that searches, tests and exports a model, and proposes it as a result.
+"""train: the job that searches, tests and exports a model, and writes it as a training result.
 
-It runs users' choices of algorithms and so holds no signing key and writes neither models nor releases. A key is
-claimed before work begins; a second copy of the job finds the claim alive and ends at once.
+It runs users' choices of algorithms, so it has no signing key and cannot write models or releases. Before it trains it
+claims the training key. A second copy of the job finds an unexpired claim and ends at once.
+Order of writes: the claim, lineage edges, trials, the result's blobs, the result.
 """
 
 import io
@@ -38,46 +39,50 @@ from shared.usecase.charter import CharterVersion
 from shared.usecase.effective import charters
 
 MAX_ATTEMPTS = 5
-"""So many processes may die over a training, by lack of memory or of time, before it is given up."""
-_GIVEN_UP = (
-    f"{MAX_ATTEMPTS} processes died or ran out of time over it: raise training.memory_mb or training.timeout_s, or "
-    "lower training.trials, in the charter"
+"""How many executions may die during one training, of lack of memory or time, before the training fails."""
+_TOO_MANY_ATTEMPTS = (
+    f"{MAX_ATTEMPTS} executions died or ran out of time: raise training.memory_mb or training.timeout_s, or lower "
+    "training.trials, in the charter"
 )
 
 
 def handle(event: Event, platform: Platform) -> Outcome:
-    """Train what `event` (TrainingGranted) grants, unless it is done or somebody is at it."""
+    """Train what `event` (TrainingGranted) grants, unless it has a result or another execution's claim is unexpired.
+
+    Returns: TrainingFinished, unless another execution is training.
+    Raises: IntegrityError: the ledger's entry does not grant this key. TidegateError: a port failed; the job is run
+        again.
+    """
     granted = payload(event, TrainingGranted)
     usecase = event.usecase
     decision = Ledger(platform.system, layout.TRAININGS, usecase, TrainingDecision).get(granted.number).document
     spec = decision.spec
     if spec is None or hex_of(digest_of(encode(spec))) != granted.key:
         raise IntegrityError(f"training {granted.number} does not grant key {granted.key[:12]}", resource=granted.key)
-    place = layout.RESULTS.key(usecase=usecase, key=granted.key)
-    result = read_document(platform.system, place, TrainingResult)
-    if result is None:
+    result_key = layout.RESULTS.key(usecase=usecase, key=granted.key)
+    if read_document(platform.system, result_key, TrainingResult) is None:
         charter = _charter(platform.system, spec)
         attempt = claim(usecase, granted.key, charter.charter.training.timeout_s, platform)
         if attempt is None:
             return Outcome()
-        for dataset in spec.datasets:  # before the result: whoever finds that does not come back here
+        for dataset in spec.datasets:  # before the result: an execution that finds a result does not come here
             link(platform.system, usecase, f"dataset.{dataset.number}", "data", f"run.{granted.key}")
         if attempt > MAX_ATTEMPTS:
-            result = TrainingResult(usecase=usecase, key=granted.key, state="failed", reason=_GIVEN_UP)
+            result = TrainingResult(usecase=usecase, key=granted.key, state="failed", reason=_TOO_MANY_ATTEMPTS)
         else:
             result = _result(granted.key, spec, charter, platform)
-        result = create_document(platform.system, place, result)
+        create_document(platform.system, result_key, result)
     return Outcome([Emit(TrainingFinished(number=granted.number, key=granted.key))])
 
 
 def claim(usecase: str, key: str, lease_s: float, platform: Platform) -> int | None:
-    """Return the attempt that this execution is, from 1: it holds a claim after those whose leases lapsed.
+    """Claim a training key. Returns the number of this attempt, from 1, None if another's claim is unexpired.
 
-    None: somebody else's claim is alive, and this execution has nothing to do.
+    An attempt follows each claim that expired. An execution that is restarted finds its own claim.
     """
     attempt = 1
     while True:
-        place = layout.CLAIMS.key(usecase=usecase, key=key, attempt=attempt_name(attempt))
+        claim_key = layout.CLAIMS.key(usecase=usecase, key=key, attempt=attempt_name(attempt))
         wanted = Claim(
             usecase=usecase,
             key=key,
@@ -85,7 +90,9 @@ def claim(usecase: str, key: str, lease_s: float, platform: Platform) -> int | N
             holder=platform.instance,
             leased_until=platform.clock.now() + lease_s,
         )
-        existing = read_document(platform.system, place, Claim) or create_document(platform.system, place, wanted)
+        existing = read_document(platform.system, claim_key, Claim) or create_document(
+            platform.system, claim_key, wanted
+        )
         if existing.holder == platform.instance:
             return attempt
         if existing.leased_until > platform.clock.now():
@@ -94,17 +101,17 @@ def claim(usecase: str, key: str, lease_s: float, platform: Platform) -> int | N
 
 
 def _result(key: str, spec: TrainingSpec, charter: CharterVersion, platform: Platform) -> TrainingResult:
-    """Train, store what came of it as blobs, and return the proposal.
+    """Train, store the output as blobs, and return the result.
 
-    Data that cannot be learnt from fail it, and so does any error in the training itself: the same data, code and
-    seed would come to the same again. Only trouble with what it stands on is tried again.
+    Unsuitable data and errors in the training itself give a failed result: the same data, code and seed would fail
+    again. Other errors of ports (TidegateError) are raised, so that the job is run again.
     """
     store = platform.system
     failed = TrainingResult(usecase=spec.usecase, key=key, state="failed")
     try:
         table = read_snapshot(store, spec, charter)
         output = train(
-            table, charter.charter, spec, _champion(store, spec), lambda trial: _keep(trial, key, spec, store)
+            table, charter.charter, spec, _champion(store, spec), lambda trial: _record(trial, key, spec, store)
         )
     except (InvalidInput, InsufficientData, IntegrityError) as error:
         return msgspec.structs.replace(failed, reason=error.message)
@@ -136,17 +143,18 @@ def _result(key: str, spec: TrainingSpec, charter: CharterVersion, platform: Pla
 
 
 def _unexpected(error: Exception) -> str:
-    """Say what went wrong and where, without what a foreign exception's message may quote of the data."""
+    """Return the error's type and place. Its message is left out, because it may quote the data."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return (
-        f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}, which nobody expected: try another "
-        "algorithm or seed in the charter, and report it"
+        f"unexpected {type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}: try another algorithm or "
+        "seed in the charter, and report it"
     )
 
 
 def read_snapshot(store: ObjectStore, spec: TrainingSpec, charter: CharterVersion) -> pa.Table:
-    """Return the rows of the snapshot's datasets, typed by its contract; a row uploaded again counts once, the last.
+    """Return the rows of the snapshot's datasets, typed by its contract.
 
+    Of rows with the same id columns only the last is kept.
     Raises: IntegrityError: a ledger entry is not the one that the spec names by digest.
     """
     contract = Ledger(store, layout.CONTRACTS, spec.usecase, Contract)
@@ -200,5 +208,5 @@ def _champion(store: ObjectStore, spec: TrainingSpec) -> ChampionModel | None:
     )
 
 
-def _keep(trial: Trial, key: str, spec: TrainingSpec, store: ObjectStore) -> None:
+def _record(trial: Trial, key: str, spec: TrainingSpec, store: ObjectStore) -> None:
     create_document(store, layout.TRIALS.key(usecase=spec.usecase, key=key, trial=attempt_name(trial.number)), trial)

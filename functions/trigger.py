@@ -1,4 +1,9 @@
-"""trigger: a request to train is granted or refused, on record; what is granted is submitted as a job."""
+"""trigger: grant or refuse a request to train, and submit the job of a granted training.
+
+Two events come here. TrainingRequested: the decision is appended to the trainings ledger, once per cause, and a grant
+sends TrainingGranted. TrainingGranted: the job is submitted, under a lease, so that a redelivered event does not
+submit it twice.
+"""
 
 from collections.abc import Sequence
 from functools import partial
@@ -22,11 +27,14 @@ from shared.usecase.charter import Charter, CharterVersion
 from shared.usecase.effective import effective_charter
 
 SUBMIT_LEASE_S = 120.0
-"""How long a submitted job has to claim its key before another copy may be submitted."""
+"""How long a submitted job has to claim its training key before another copy may be submitted."""
 
 
 def handle(event: Event, platform: Platform) -> Outcome:
-    """Decide a TrainingRequested, or submit the job of a TrainingGranted."""
+    """Decide on a TrainingRequested, or submit the job of a TrainingGranted.
+
+    Returns: TrainingGranted if a request was granted.
+    """
     if event.type == TrainingRequested.TYPE:
         return _decide(event.usecase, payload(event, TrainingRequested), platform)
     if event.type == TrainingGranted.TYPE:
@@ -35,14 +43,15 @@ def handle(event: Event, platform: Platform) -> Outcome:
     raise unexpected(event, "trigger")
 
 
-def _decide(usecase: str, asked: TrainingRequested, platform: Platform) -> Outcome:
+def _decide(usecase: str, request: TrainingRequested, platform: Platform) -> Outcome:
+    """Append the decision, unless the cause has one, then its lineage edges."""
     trainings = Ledger(platform.system, layout.TRAININGS, usecase, TrainingDecision)
     entry = trainings.append_once(
-        digest_of_parts("training", asked.cause),
-        lambda decision: decision.cause == asked.cause,
-        lambda _: _decision(usecase, asked, trainings, platform),
+        digest_of_parts("training", request.cause),
+        lambda decision: decision.cause == request.cause,
+        lambda _: _decision(usecase, request, trainings, platform),
     )
-    link(platform.system, usecase, asked.cause, "cause", f"training.{entry.number}")
+    link(platform.system, usecase, request.cause, "cause", f"training.{entry.number}")
     decision = entry.document
     if not decision.granted or decision.key is None:
         return Outcome()
@@ -51,48 +60,39 @@ def _decide(usecase: str, asked: TrainingRequested, platform: Platform) -> Outco
 
 
 def _decision(
-    usecase: str, asked: TrainingRequested, trainings: Ledger[TrainingDecision], platform: Platform
+    usecase: str, request: TrainingRequested, trainings: Ledger[TrainingDecision], platform: Platform
 ) -> TrainingDecision:
+    """Return the decision: refused with a reason, or granted with the training's specification and its key."""
+
+    def refused(reason: str, data_end: float | None = None) -> TrainingDecision:
+        return TrainingDecision(usecase=usecase, cause=request.cause, granted=False, reason=reason, data_end=data_end)
+
     charter = effective_charter(platform.system, usecase)
     datasets = list(Ledger(platform.system, layout.DATASETS, usecase, DatasetVersion).entries())
     if charter is None or not datasets:
-        return TrainingDecision(
-            usecase=usecase, cause=asked.cause, granted=False, reason="there is no signed charter or no dataset yet"
-        )
+        return refused("there is no charter in effect, or no dataset yet")
     rules = charter.document.charter
     contract = _contract(charter.document, platform.system)
     if contract is None:
-        return TrainingDecision(
-            usecase=usecase,
-            cause=asked.cause,
-            granted=False,
-            reason="no contract has all that the charter names now: it is made with the next upload that is accepted",
-        )
+        return refused("no contract has every column of the charter: the next upload that is accepted makes one")
     data_end = max(entry.document.time_end for entry in datasets)
     windows = windows_between(min(entry.document.time_start for entry in datasets), data_end, rules.monitoring.window)
     earlier = [entry.document for entry in trainings.entries()]
-    tried = [decision for decision in earlier if not _failed(decision, platform.system)]
-    allowed, reason = training_allowed(rules, asked.kind, tried, data_end, len(windows))
-    refusal = TrainingDecision(usecase=usecase, cause=asked.cause, granted=False, reason=reason, data_end=data_end)
+    counted = [decision for decision in earlier if not _failed(decision, platform.system)]
+    allowed, reason = training_allowed(rules, request.kind, counted, data_end, len(windows))
     if not allowed:
-        return refusal
+        return refused(reason, data_end)
     spec = _spec(charter.document, contract, datasets, windows, platform)
     key = hex_of(digest_of(encode(spec)))
     if any(decision.key == key for decision in earlier):
-        return TrainingDecision(
-            usecase=usecase,
-            cause=asked.cause,
-            granted=False,
-            reason="exactly this training was granted before: same data, charter, pipeline and code",
-            data_end=data_end,
-        )
+        return refused("exactly this training was granted before: same data, charter, pipeline and code", data_end)
     return TrainingDecision(
-        usecase=usecase, cause=asked.cause, granted=True, reason=reason, key=key, spec=spec, data_end=data_end
+        usecase=usecase, cause=request.cause, granted=True, reason=reason, key=key, spec=spec, data_end=data_end
     )
 
 
 def _contract(charter: CharterVersion, store: ObjectStore) -> Entry[Contract] | None:
-    """Return the contract that was made for the charter; else the newest that has all columns the charter names."""
+    """Return the contract that was made for the charter, else the newest one with every column of the charter."""
     contracts = list(Ledger(store, layout.CONTRACTS, charter.charter.usecase, Contract).entries())
     for fits in (lambda contract: contract.charter_digest == charter.digest, partial(_covers, charter.charter)):
         for entry in reversed(contracts):
@@ -115,7 +115,7 @@ def _covers(rules: Charter, contract: Contract) -> bool:
 
 
 def _failed(decision: TrainingDecision, store: ObjectStore) -> bool:
-    """Whether a training was granted and came to nothing: it neither was the first nor starts a cooldown."""
+    """Return whether a granted training failed. It then does not count as the first training or for the cooldown."""
     if decision.key is None:
         return False
     result = read_document(store, layout.RESULTS.key(usecase=decision.usecase, key=decision.key), TrainingResult)
@@ -129,7 +129,10 @@ def _spec(
     windows: Sequence[str],
     platform: Platform,
 ) -> TrainingSpec:
-    """Resolve the charter's snapshot policy to datasets and a window: the newest window tests, those before train."""
+    """Return the training's specification: its datasets by digest, and the time range by the charter's policy.
+
+    The newest window is for the test, the windows before it are for training.
+    """
     rules = charter.charter
     chosen = windows[-rules.training.windows :] if rules.training.windows else windows
     start, end = bounds(chosen[0])[0], bounds(chosen[-1])[1]
@@ -159,7 +162,7 @@ def _spec(
 
 
 def _pipeline(rules: Charter, store: ObjectStore) -> Entry[PipelineVersion]:
-    """Return the pipeline version that the charter asks for, appended to its ledger where it is a new one."""
+    """Return the charter's pipeline version, appended to the ledger if it is not the newest entry."""
     version = PipelineVersion(
         usecase=rules.usecase,
         algorithms=rules.training.algorithms,
@@ -177,6 +180,7 @@ def _pipeline(rules: Charter, store: ObjectStore) -> Entry[PipelineVersion]:
 
 
 def _submit(event: Event, granted: TrainingGranted, platform: Platform) -> None:
+    """Submit the training's job, unless another event's lease on the submission is unexpired."""
     charter = effective_charter(platform.system, event.usecase)
     needs = charter.document.charter.training if charter else None
     spec = JobSpec(

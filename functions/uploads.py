@@ -1,4 +1,8 @@
-"""uploads: a data file over HTTPS goes into the landing store; what became of it can be asked for."""
+"""uploads: accept a data file over HTTPS into the landing store, and return the receipt of an upload.
+
+The object's key derives from the file's digest, so the same upload again writes the same object and gets the same
+answer. `validate` writes the receipt later; its id is known at once.
+"""
 
 from shared import layout
 from shared.data.records import Receipt
@@ -12,7 +16,11 @@ from shared.usecase.effective import effective_charter
 
 
 def handle(call: Call, platform: Platform) -> Outcome:
-    """Take an upload (202 with the id of its receipt to be), or return a receipt."""
+    """Accept an upload (202 with the id of its future receipt, and UploadReceived), or return a receipt (200).
+
+    Raises: InvalidInput: the file is empty. PayloadTooLarge. NotFound: no charter is in effect, or no receipt yet.
+        AlreadyExists: the upload's key has other content.
+    """
     if call.operation == "receipt":
         return _receipt(call.names["usecase"], call.names["receipt"], platform)
     return _upload(call.names["usecase"], call.names["name"], call.request.body, platform)
@@ -28,17 +36,17 @@ def _upload(usecase: str, name: str, body: bytes, platform: Platform) -> Outcome
         )
     if len(body) > platform.settings.max_upload_bytes:
         raise PayloadTooLarge(
-            f"the file has {len(body)} bytes, the limit is {platform.settings.max_upload_bytes}; split it by time",
+            f"the file has {len(body)} bytes and the limit is {platform.settings.max_upload_bytes}; split it by time",
             field="body",
         )
     if effective_charter(platform.system, usecase) is None:
         raise NotFound(f"use case {usecase!r} has no charter in effect: apply one and have it signed off first")
     key = layout.UPLOADS.key(usecase=usecase, upload=hex_of(digest_of(body))[:32], name=name)
     if not create(platform.landing, key, body).ours:
-        raise AlreadyExists("another file stands under this upload's key; upload it under another name", resource=key)
+        raise AlreadyExists("another file exists under this upload's key; upload it under another name", resource=key)
     info = platform.landing.head(key)
     if info is None:
-        raise NotFound("the upload was removed while it was being acknowledged; upload it again", resource=key)
+        raise NotFound("the upload was deleted before it could be acknowledged; upload it again", resource=key)
     receipt = digest_of_parts(key, info.etag)
     answer = {
         "receipt": receipt,
@@ -52,5 +60,7 @@ def _upload(usecase: str, name: str, body: bytes, platform: Platform) -> Outcome
 def _receipt(usecase: str, receipt: str, platform: Platform) -> Outcome:
     found = read_document(platform.system, layout.RECEIPTS.key(usecase=usecase, receipt=receipt), Receipt)
     if found is None:
-        raise NotFound("no receipt yet: the upload is still being validated, or there was none of this id; ask again")
+        raise NotFound(
+            "no receipt with this id: the upload is still being validated, or does not exist; try again later"
+        )
     return Outcome(response=json_response(200, found))

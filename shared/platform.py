@@ -1,8 +1,9 @@
-"""The platform: all that a handler may touch, handed to it by the runtime that calls it."""
+"""The platform: everything that a handler may use. The runtime that calls the handler passes it in."""
 
 import math
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from typing import Any, Protocol
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -13,39 +14,69 @@ from shared.ports import Clock, Ids, Jobs, Limits, Metrics, ObjectStore, Queue, 
 from shared.serving.http import Response
 from shared.settings import Settings
 
+if TYPE_CHECKING:
+    from shared.serving.sessions import ModelCache
+
 
 class ModelCheck(Protocol):
-    """Load an untrusted model where it can do no harm, and run it on rows whose answers are known."""
+    """Load an untrusted model in a limited process, and run it on rows whose scores are known."""
 
     def __call__(
         self, model: bytes, interface: ModelInterface, sample: SampleRows, *, memory_mb: int, timeout_s: float
     ) -> "CheckOutcome":
-        """Return what came of it; a model that misbehaves is an outcome, not an error."""
+        """Return the outcome. A model that misbehaves is an outcome, not an error."""
         ...
 
 
 class CheckOutcome(Protocol):
-    """`ok`, or the `reason` why not."""
+    """The result of a model check: `ok`, or the `reason` for the failure."""
 
     @property
     def ok(self) -> bool:
-        """Whether the model loaded and agreed."""
+        """Whether the model loaded and gave the known scores."""
         ...
 
     @property
     def reason(self) -> str:
-        """Why not, for people; empty when ok."""
+        """Why the check failed, for people; empty when ok."""
         ...
 
 
-class Platform(msgspec.Struct, frozen=True):
-    """The ports of one call, already narrowed to what the function was granted.
+class ProcessCache:
+    """What one process keeps between calls: only what it can read again from the stores at any time.
 
-    `instance` names this very execution (the job's id, the worker): a claim's holder. `settled` tells whether an object
-    of the landing store is whole: on disk a copy by hand may be under way; other stores show whole objects only.
-    `time_left_s` tells how long this call may still take, where its platform sets a limit; `in_job`, that it runs as a
-    job, with what was asked for it. `cache` may hold what can be read again at any time; nothing else lives between
-    calls.
+    `compose` makes one for each process, so it starts empty after a restart. Safe to share between threads.
+
+    Args: release_ttl_s: how long a champion may serve before the releases ledger is read again.
+    """
+
+    def __init__(self, release_ttl_s: float) -> None:
+        self._release_ttl_s = release_ttl_s
+        self._guard = threading.Lock()
+        self._models: ModelCache | None = None
+        self.linked_releases: dict[str, int] = {}
+        """Use case -> the newest release whose lineage edges this process has written. Used by reconcile only."""
+
+    @property
+    def models(self) -> "ModelCache":
+        """The loaded models. Used by infer only; made on first use, because its libraries are slow to import."""
+        with self._guard:
+            if self._models is None:
+                from shared.serving.sessions import ModelCache
+
+                self._models = ModelCache(ttl_s=self._release_ttl_s)
+            return self._models
+
+
+class Platform(msgspec.Struct, frozen=True):
+    """The ports of one call, narrowed to the function's grants.
+
+    instance: the name of this execution (a job's id, a worker): the holder of the claims that it makes.
+    cache: what this process keeps between calls. Nothing else is kept.
+    settled: returns whether an object of the landing store is complete. On a disk somebody may still be copying the
+        file; other stores only list complete objects.
+    time_left_s: returns the seconds that this call has left, infinite where the platform sets no limit.
+    in_job: whether this is a job, with the memory and time that were requested for it.
     """
 
     landing: ObjectStore
@@ -61,17 +92,18 @@ class Platform(msgspec.Struct, frozen=True):
     settings: Settings
     check_model: ModelCheck
     instance: str
+    cache: ProcessCache
     settled: Callable[[str], bool] = lambda key: True
     time_left_s: Callable[[], float] = lambda: math.inf
     in_job: bool = False
-    cache: MutableMapping[str, Any] = msgspec.field(default_factory=dict)
 
 
 class Emit(msgspec.Struct, frozen=True):
-    """An event that a handler wants to follow.
+    """An event that a handler asks the runtime to send.
 
-    `usecase`: where it differs from the cause's. `origin` and `at` (epoch s): where the handler found an occurrence
-    by itself (reconcile finds an upload), so that finding it again gives the same event.
+    usecase: if it is not that of the event which the handler received.
+    origin, at (epoch s): set when the handler found the occurrence itself, as reconcile finds an upload. The event's
+        id derives from them, so that finding the same occurrence again gives the same event.
     """
 
     data: Payload
@@ -81,12 +113,12 @@ class Emit(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What a handler returns: the events that follow, and the answer where somebody waits for one."""
+    """What a handler returns: the events to send, and the response if it answered a request."""
 
     emits: Sequence[Emit] = ()
     response: Response | None = None
 
 
 def unexpected(event: Event, function: str) -> IntegrityError:
-    """Return the error for an event that the topology never routes to this function."""
+    """Return the error for an event that the topology does not route to this function."""
     return IntegrityError(f"{function} is not subscribed to {event.type[:80]!r}", resource=event.id)

@@ -58,7 +58,8 @@ class Settings(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The largest file that is read at all."""
     max_request_bytes: int = 6 * 1024 * 1024
     max_rows: int = 10_000
-    stage_age_s: float = 5.0
+    release_ttl_s: float = 5.0
+    """How long a process that serves a champion may go without reading the releases ledger again."""
     settle_s: float = 2.0
     """How long a file dropped by hand must be unchanged before it is read."""
     monitor_every_s: float = 60.0

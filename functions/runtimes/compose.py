@@ -1,7 +1,7 @@
-"""Composition: the platform that a stack's settings name, each port by its URL; used by every runtime.
+"""Composition: make a process's platform from a stack's settings, each port from its URL. Every runtime uses it.
 
-Only the adapters that the URLs name are imported, and their SDKs with their first call: a function that never touches
-a queue never pays for the queue's client.
+Only the adapters that the URLs name are imported. Their SDKs are imported with the first call to the port, so a
+function that never uses a queue does not load the queue's client.
 """
 
 import math
@@ -12,14 +12,14 @@ import msgspec
 from adapters.clock import RandomIds, SystemClock
 from adapters.urls import open_jobs, open_limits, open_metrics, open_queues, open_secrets, open_store
 from shared.pipeline.records import ModelInterface, SampleRows
-from shared.platform import CheckOutcome, Platform
+from shared.platform import CheckOutcome, Platform, ProcessCache
 from shared.ports import FunctionLimits, ObjectStore, QueueConsumer
 from shared.settings import Settings
 from shared.topology import FUNCTIONS, queue_names
 
 
 class Composed(msgspec.Struct, frozen=True):
-    """A platform, whole, and the receiving ends of its queues, which only workers need."""
+    """A platform with all grants, and the receiving ends of its queues, which only workers need."""
 
     platform: Platform
     consumers: Mapping[str, QueueConsumer]
@@ -33,12 +33,14 @@ def compose(
     settled: Callable[[ObjectStore, str], bool] = lambda store, key: True,
     time_left_s: Callable[[], float] = lambda: math.inf,
 ) -> Composed:
-    """Return the platform of a stack; runtimes narrow it for each function (functions.runtimes.grants).
+    """Return a stack's platform, once per process. Runtimes narrow it for each function (functions.runtimes.grants).
 
-    Args: instance: names this execution, as a claim's holder. job_command: what jobs run, where the platform of jobs
-        does not know it by itself. settled: whether an object of the landing store is whole; on clouds they all are.
-        time_left_s: how long the present call may still take.
-    Raises: ConfigurationError: a URL of the settings means nothing. MissingDependency: its provider is not installed.
+    Args:
+        instance: the name of this execution, the holder of the claims that it makes.
+        job_command: what jobs run, where the jobs' provider does not know that by itself.
+        settled: whether an object of the landing store is complete; on clouds all are.
+        time_left_s: how many seconds the present call has left.
+    Raises: ConfigurationError: a URL of the settings is not known. MissingDependency: its provider is not installed.
     """
     clock = SystemClock()
     queues = open_queues(settings.queues, queue_names())
@@ -58,6 +60,7 @@ def compose(
         settings=settings,
         check_model=_check_in_child,
         instance=instance,
+        cache=ProcessCache(settings.release_ttl_s),
         settled=lambda key: settled(landing, key),
         time_left_s=time_left_s,
     )
@@ -67,7 +70,7 @@ def compose(
 def _check_in_child(
     model: bytes, interface: ModelInterface, sample: SampleRows, *, memory_mb: int, timeout_s: float
 ) -> CheckOutcome:
-    from shared.serving.limited import check_in_child  # one function needs it, and every cold start would pay
+    from shared.serving.limited import check_in_child  # only register needs it; every cold start would load it
 
     return check_in_child(model, interface, sample, memory_mb=memory_mb, timeout_s=timeout_s)
 
@@ -75,7 +78,7 @@ def _check_in_child(
 def with_training_digests(settings: Settings) -> Settings:
     """Return the settings with the digests of the training code and of its libraries.
 
-    Raises: MissingDependency: what trains is not installed.
+    Raises: MissingDependency: the training libraries are not installed.
     """
     from pathlib import Path
 

@@ -12,7 +12,7 @@ from adapters.memory.clock import SeededIds
 from adapters.memory.world import MemoryWorld
 from functions.runtimes.http import Service
 from functions.runtimes.telemetry import Telemetry
-from shared.platform import Platform
+from shared.platform import Platform, ProcessCache
 from shared.registry.signatures import generate, key_id_of, public_of
 from shared.serving.access import issue
 from shared.serving.limited import check_in_child
@@ -95,6 +95,7 @@ def new_stack(*, real_time: bool = False, secrets: Sequence[str] = ("signing-key
         settings=settings(**changes),
         check_model=check_in_child,
         instance="test",
+        cache=ProcessCache(release_ttl_s=5.0),
     )
     return Stack(world, platform)
 

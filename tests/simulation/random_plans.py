@@ -112,13 +112,14 @@ def _twice(world: World) -> list[str]:
 
 
 def _ask_again(world: World, number: int) -> None:
-    """Clients go on asking, a few seconds apart, so that a process looks at the releases again and again.
+    """Clients go on asking, a few seconds apart, so that a process reads the releases again and again.
 
-    What they ask has no id: asked again after a crash, of a process that sees an older release, it is another prediction.
+    Their requests have no id: one repeated after a crash, to a process that reads an older release, is another
+    prediction.
     """
     world.replica.lags = LAGS
     for turn in range(4):
-        world.clock.advance(SETTINGS.stage_age_s + 1.0)
+        world.clock.advance(SETTINGS.release_ttl_s + 1.0)
         predict(number + turn, 0, 2, named=False)(world)
     world.replica.lags = 0.0
 

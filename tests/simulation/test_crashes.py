@@ -20,7 +20,7 @@ def undisturbed() -> dict[str, tuple[World, World, list[tuple[str, str, str]], t
     world = begin()
     told = {}
     for name, step in STEPS.items():
-        world.caches = {}  # every process begins anew with the step, here and in the disturbed worlds
+        world.caches = {}  # every process starts with the step, here and in the disturbed worlds
         before = copy.deepcopy(world)
         world.faults.begin(tracing=True)
         world.functions = []

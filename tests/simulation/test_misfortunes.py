@@ -96,7 +96,7 @@ def test_an_upload_that_cannot_be_validated_does_not_flood_the_dead_letters(monk
     assert world.check().findings == ()
 
 
-def test_a_training_over_which_every_process_dies_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_whose_every_execution_dies_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     world = _granted()
     died = 0
 

@@ -21,7 +21,7 @@ from shared.documents import decode, digest_of, encode
 from shared.errors import NotFound, PermissionDenied, TidegateError, TransientError
 from shared.events import NO_USECASE, Event, ScheduleTicked, first_event
 from shared.monitoring.fsck import Report, fsck
-from shared.platform import Platform
+from shared.platform import Platform, ProcessCache
 from shared.ports import JobSpec, Message, Object, ObjectInfo, ObjectStore
 from shared.registry.signatures import public_text
 from shared.serving.http import Call, Request, Response
@@ -96,7 +96,7 @@ class World(MemoryWorld):
             self.queue(name)
         self.queue("collect").max_body_bytes = SMALLEST_BODY
         self.functions: list[str] = []
-        self.caches: dict[str, dict[str, Any]] = {}
+        self.caches: dict[str, ProcessCache] = {}
         self.instance = 0
         self.ticks = 0
         self.early = False
@@ -126,7 +126,7 @@ class World(MemoryWorld):
             settings=SETTINGS,
             check_model=remembered_check,
             instance=instance or f"{function}-{self.instance}",
-            cache=self.caches.setdefault(function, {}),
+            cache=self.caches.setdefault(function, ProcessCache(SETTINGS.release_ttl_s)),
         )
 
     def attempt(self, function: str, effect: Callable[[], Any]) -> Any:
@@ -168,7 +168,7 @@ class World(MemoryWorld):
             if isinstance(response, Response):
                 if call.operation == "infer" and response.status == 200:
                     self.answers.append((self.instance, response.body))
-                    model = self.caches["infer"]["models"].current(
+                    model = self.caches["infer"].models.current(
                         call.names["usecase"], _unread, _unread, self.clock.monotonic()
                     )
                     self.revisions.append((self.instance, model.revision))
