@@ -214,6 +214,11 @@ class Given:
         }
         return self._append(layout.TRAININGS, TrainingDecision(**(usual | fields)))
 
+    def refuse(self, cause: str = "dataset.1") -> Entry[TrainingDecision]:
+        """Append a training that was refused."""
+        refusal = TrainingDecision(usecase=USECASE, cause=cause, granted=False, reason="retraining.cooldown_days is 28")
+        return self._append(layout.TRAININGS, refusal)
+
     def result(
         self,
         key: str = KEY,

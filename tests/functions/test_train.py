@@ -159,7 +159,7 @@ def test_another_key_than_the_granted_one_is_refused(
 
 def test_a_training_that_was_refused_is_not_run(given: Given, pipeline: Pipeline) -> None:
     given.data()
-    refused = given.grant(granted=False, key=None, spec=None)
+    refused = given.refuse()
     before = given.keys()
     with pytest.raises(IntegrityError, match="does not grant key"):
         run(given, refused, key=KEY)
