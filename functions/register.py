@@ -34,10 +34,7 @@ def handle(event: Event, platform: Platform) -> Outcome:
     usecase, key = event.usecase, finished.key
     result = read_document(platform.system, layout.RESULTS.key(usecase=usecase, key=key), TrainingResult)
     if result is None:
-        raise NotFound(
-            "the training is reported as finished, but its result does not exist (yet); the event is tried again",
-            resource=key,
-        )
+        raise NotFound("the training is reported as finished, but has no result; its job writes one", resource=key)
     if result.state == "failed":
         return Outcome()
     refusal_key = layout.REFUSALS.key(usecase=usecase, key=key)

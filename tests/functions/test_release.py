@@ -221,7 +221,7 @@ def test_a_rollback_after_a_rollback_goes_further_back(given: Given) -> None:
 @pytest.mark.parametrize(
     ("registered", "message"),
     [
-        (0, "tides has no model 7; there is none yet"),
+        (0, "tides has no model 7; there is no model yet"),
         (1, "tides has no model 7; there is model 1"),
         (2, "tides has no model 7; there are models 1 to 2"),
     ],

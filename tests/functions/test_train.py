@@ -313,7 +313,7 @@ def test_a_training_over_which_so_many_processes_died_fails(
     assert result.state == state
     assert bool(pipeline.tables) is (state == "succeeded")
     if state == "failed":
-        assert "5 processes died or ran out of time" in result.reason
+        assert "5 executions died or ran out of time" in result.reason
 
 
 # How it ends otherwise

@@ -86,10 +86,10 @@ def budget(given: Given) -> None:
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (no_charter, "no signed charter or no dataset yet"),
-        (unsigned_charter, "no signed charter or no dataset yet"),
-        (no_dataset, "no signed charter or no dataset yet"),
-        (no_contract, "no contract has all that the charter names"),
+        (no_charter, "no charter in effect, or no dataset yet"),
+        (unsigned_charter, "no charter in effect, or no dataset yet"),
+        (no_dataset, "no charter in effect, or no dataset yet"),
+        (no_contract, "no contract has every column of the charter"),
         (too_few_windows, "1 month of data, training.minimum_windows is 2"),
         (too_few_windows_of_its_kind, "59 days of data, training.minimum_windows is 60"),
         (a_cause_that_the_charter_does_not_name, "retraining.on does not name new_data, only drift"),
@@ -211,7 +211,7 @@ def test_a_contract_that_lacks_what_the_charter_names_does_not_fit(given: Given,
     given.dataset("2013-01")
     given.dataset("2013-02")
     assert ask(given) == []
-    assert "no contract has all that the charter names" in decisions(given)[0].reason
+    assert "no contract has every column of the charter" in decisions(given)[0].reason
 
 
 # What is granted

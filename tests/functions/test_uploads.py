@@ -75,7 +75,7 @@ def test_an_empty_file_is_refused(given: Given) -> None:
 def test_a_file_over_the_limit_is_refused(given: Given) -> None:
     given.charter()
     given.change(max_upload_bytes=len(BODY) - 1)
-    with pytest.raises(PayloadTooLarge, match=f"has {len(BODY)} bytes, the limit is {len(BODY) - 1}"):
+    with pytest.raises(PayloadTooLarge, match=f"has {len(BODY)} bytes and the limit is {len(BODY) - 1}"):
         upload(given)
     assert given.keys("uploads/") == []
 
@@ -125,7 +125,7 @@ def test_a_file_that_is_removed_before_it_is_acknowledged_is_not_announced(given
             return None
 
     given.charter()
-    with pytest.raises(NotFound, match="removed while it was being acknowledged"):
+    with pytest.raises(NotFound, match="deleted before it could be acknowledged"):
         upload(given, landing=Removed())
 
 
@@ -143,12 +143,12 @@ def test_a_receipt_is_answered_as_it_was_written(given: Given) -> None:
 
 
 def test_a_receipt_that_is_not_written_yet_is_not_found(given: Given) -> None:
-    with pytest.raises(NotFound, match="no receipt yet"):
+    with pytest.raises(NotFound, match="no receipt with this id"):
         ask(given, KEY)
 
 
 def test_another_use_cases_receipt_is_not_found(given: Given) -> None:
     receipt = Receipt(usecase="other", receipt=KEY, source_key="uploads/x", etag="1", state="vanished")
     create_document(given.platform.system, layout.RECEIPTS.key(usecase="other", receipt=KEY), receipt)
-    with pytest.raises(NotFound, match="no receipt yet"):
+    with pytest.raises(NotFound, match="no receipt with this id"):
         ask(given, KEY)
