@@ -1,4 +1,4 @@
-"""What the simulated world is made of: a small use case, its files, its keys, and the two slow pure functions."""
+"""A small use case with its files and keys, and the two slow pure functions with cached results."""
 
 import random
 from typing import Any
@@ -84,10 +84,10 @@ _OUTPUTS: dict[str, TrainingOutput] = {}
 _CHECKS: dict[str, CheckResult] = {}
 
 
-def remembered_train(
+def cached_train(
     table: pa.Table, charter: Charter, spec: TrainingSpec, champion: ChampionModel | None, on_trial: Any
 ) -> TrainingOutput:
-    """Train as `train` does, once for each input: it is a pure function, and slow."""
+    """Return what `train` returns. Each input is trained once."""
     key = digest_of(encode(spec) + repr(table.to_pylist()).encode())
     if key not in _OUTPUTS:
         _OUTPUTS[key] = train(table, charter, spec, champion, lambda trial: None)
@@ -96,14 +96,14 @@ def remembered_train(
     return _OUTPUTS[key]
 
 
-def remembered_check(
+def cached_check(
     model: bytes, interface: ModelInterface, sample: SampleRows, *, memory_mb: int, timeout_s: float
 ) -> CheckResult:
-    """Check as `check_in_child` does, once for each model."""
+    """Return what `check_in_child` returns. Each model is checked once."""
     key = digest_of(model)
     if key not in _CHECKS:
         _CHECKS[key] = check_in_child(model, interface, sample, memory_mb=memory_mb, timeout_s=timeout_s)
     return _CHECKS[key]
 
 
-assert functions.train.train is train  # what the world replaces by `remembered_train`
+assert functions.train.train is train  # the world replaces it by `cached_train`

@@ -1,4 +1,4 @@
-"""One seed, one world in which everything goes wrong by chance, and what must be true of it once it is at rest."""
+"""One world per seed, with random faults, and the conditions that must hold once nothing is left to do."""
 
 from collections import Counter
 
@@ -12,7 +12,7 @@ from shared.events import Event
 from shared.pipeline.records import TrainingResult
 from shared.serving.capture_files import read_all
 from tests.simulation.material import USECASE
-from tests.simulation.scenario import STEPS, Step, begin, predict, watch
+from tests.simulation.scenario import STEPS, Step, begin, monitor, predict
 from tests.simulation.world import SETTINGS, World
 
 RATES = Rates(
@@ -29,26 +29,24 @@ RATES = Rates(
     stale=0.2,
 )
 LAGS = 0.3
-"""How often infer's look at the releases misses the newest."""
+"""Probability that a read of the releases by infer misses the newest one."""
 ROUNDS = 60
-"""How long the world may work after each stimulus before the next one comes."""
+"""Rounds of work after each step, before the next one."""
 TOGETHER = (
     "upload of January",
     "upload of February, first training",
     "upload of a damaged file",
     "a file dropped by hand",
 )
-"""Stimuli that arrive before anything has run: their order is free."""
-
-
+"""Steps that come before anything has run. Any order of them is valid."""
 CHANGES = ("monitoring, alert, second training", "a person changes the champion", "a person rolls back")
-"""After these, who serves has changed."""
+"""Steps after which another release serves."""
 COUNTED = frozenset(Fault.__args__) - {"reorder", "stale"}  # type: ignore[attr-defined]
-"""What is counted as a fault: another order of one message, or an old hint that was new, is none."""
+"""The faults that count. A reordered queue of one message, or a stale hint that was current, changes nothing."""
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What a run came to: the faults that happened, and all that was wrong at the end."""
+    """The result of a run: the number of faults, their record, and every violated condition."""
 
     faults: int
     record: bytes
@@ -56,7 +54,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def run(seed: int, rates: Rates | None = RATES, script: tuple[Decision, ...] = ()) -> Finding:
-    """Tell the story under a seed's misfortune (or a script of it), and return what is wrong afterwards."""
+    """Run the scenario with the random faults of a seed, or with the faults of a script."""
     world = begin(seed=seed)
     world.early = True
     world.faults = plan = FaultPlan(world.clock, seed=seed, rates=rates, script=script)
@@ -67,42 +65,42 @@ def run(seed: int, rates: Rates | None = RATES, script: tuple[Decision, ...] = (
     wrong: list[str] = []
     try:
         for number, (name, step) in enumerate(STEPS.items()):
-            _tell(world, name, step)
+            _run_step(world, name, step)
             if name in CHANGES:
-                _ask_again(world, 100 * (number + 1))
+                _predict_again(world, 100 * (number + 1))
         plan.calm()
         world.clock.skew_s = 0.0
-        world.rest()
-        watch(world)
-        world.rest()
-        wrong = judge(world)
+        world.settle()
+        monitor(world)
+        world.settle()
+        wrong = problems_of(world)
     except AssertionError as error:
         wrong = [f"{type(error).__name__}: {error}"]
     faults = sum(decision.fault in COUNTED for decision in plan.decisions)
     return Finding(faults, plan.record(), tuple(wrong))
 
 
-def judge(world: World) -> list[str]:
-    """Return all that must hold at rest and does not."""
+def problems_of(world: World) -> list[str]:
+    """Return every condition that must hold once the world has settled, and does not."""
     wrong = [f"fsck {finding.invariant} {finding.key}: {finding.message}" for finding in world.check().findings]
     wrong += world.denied + world.failed
     letters = [name for name, queue in world.queues.items() if queue._dead or queue._held]
     wrong += [f"queue {name} is not empty" for name in letters]
     models = [key for key in world.system._keys if key.startswith(f"models/{USECASE}/")]
-    given_up = _given_up(world)
-    if not models and not given_up:
+    abandoned = _abandoned(world)
+    if not models and not abandoned:
         wrong.append("no model came of two months of data")
-    trained = {hex_of(key) for key in world.executions} - set(given_up)
+    trained = {hex_of(key) for key in world.executions} - set(abandoned)
     if len(models) != len(trained):
         wrong.append(f"{len(trained)} keys were trained, and {len(models)} models have a number")
     for key, count in world.executions.items():
         if count > 1 + world.interruptions[key]:
             wrong.append(f"training {key[:19]} ran {count} times, and was interrupted {world.interruptions[key]} times")
-    return wrong + _unkept(world) + _went_back(world) + _twice(world)
+    return wrong + _lost_answers(world) + older_revisions(world) + _repeated_events(world)
 
 
-def _twice(world: World) -> list[str]:
-    """An event follows once from its cause: what a function returns again is the same event."""
+def _repeated_events(world: World) -> list[str]:
+    """Return the events that are on record more than once. A function that runs again returns the same events."""
     seen: Counter[tuple[str, str, str, bytes]] = Counter()
     for key, stored in world.system._objects.items():
         if key.startswith("events/"):
@@ -111,11 +109,10 @@ def _twice(world: World) -> list[str]:
     return [f"{what[2]} of {what[1]} is on record {count} times" for what, count in seen.items() if count > 1]
 
 
-def _ask_again(world: World, number: int) -> None:
-    """Clients go on asking, a few seconds apart, so that a process reads the releases again and again.
+def _predict_again(world: World, number: int) -> None:
+    """Send predictions a few seconds apart, so that a process reads the releases several times.
 
-    Their requests have no id: one repeated after a crash, to a process that reads an older release, is another
-    prediction.
+    The requests have no id. One that is repeated after a crash may be another prediction, by an older release.
     """
     world.replica.lags = LAGS
     for turn in range(4):
@@ -124,29 +121,29 @@ def _ask_again(world: World, number: int) -> None:
     world.replica.lags = 0.0
 
 
-def _given_up(world: World) -> list[str]:
-    """Return the trainings over which so many processes died that it was given up: those, and no others, have failed.
+def _abandoned(world: World) -> list[str]:
+    """Return the trainings that were abandoned after MAX_ATTEMPTS. No other training may fail.
 
-    Under this much misfortune that happens; the claims on record must bear it out.
+    With so many faults some are. The claims on record must show the attempts.
     """
     found = []
     for key, stored in world.system._objects.items():
         names = layout.RESULTS.parse(key)
         if names is not None and decode(stored.body, TrainingResult).state == "failed":
             last = layout.CLAIMS.key(**names, attempt=layout.attempt_name(MAX_ATTEMPTS + 1))
-            assert last in world.system._objects, f"training {names['key']} failed, and was not given up"
+            assert last in world.system._objects, f"training {names['key']} failed, and was not abandoned"
             found.append(names["key"])
     return found
 
 
-def _tell(world: World, name: str, step: Step) -> None:
+def _run_step(world: World, name: str, step: Step) -> None:
     step(world)
     if name not in TOGETHER[:-1]:
-        world.rest(ROUNDS, must=False)
+        world.settle(ROUNDS, must=False)
 
 
-def _unkept(world: World) -> list[str]:
-    """6: what a client was told is in the log, under the model that the answer names."""
+def _lost_answers(world: World) -> list[str]:
+    """Invariant 6: each answered prediction is in the log, with the model that the answer names."""
     bodies = [stored.body for key, stored in world.capture._objects.items() if key.startswith("predictions/")]
     kept = {prediction.id: prediction for prediction in read_all(bodies)}
     wrong = []
@@ -161,8 +158,8 @@ def _unkept(world: World) -> list[str]:
     return wrong
 
 
-def _went_back(world: World) -> list[str]:
-    """No process that has served under an revision serves under an earlier one."""
+def older_revisions(world: World) -> list[str]:
+    """Return where a process served under an older revision than before."""
     latest: dict[int, int] = {}
     wrong = []
     for instance, revision in world.revisions:

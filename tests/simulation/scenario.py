@@ -1,4 +1,4 @@
-"""The story that every simulation tells: one use case, from its charter to a rollback, a stimulus at a time."""
+"""The scenario of every simulation: one use case from its charter to a rollback, one step at a time."""
 
 from collections.abc import Callable
 from typing import Any
@@ -43,7 +43,7 @@ def upload(name: str, body: bytes, number: int) -> Step:
 
 
 def drop(world: World) -> None:
-    """A file that is known already is dropped by hand, under another name; reconcile finds it."""
+    """Drop a known file by hand under another name. Reconcile finds it."""
     while (
         world.attempt("outside", lambda: world.landing.put_new(f"drops/{USECASE}/again.csv", MONTHS["2013-01"])) is None
     ):
@@ -53,7 +53,7 @@ def drop(world: World) -> None:
 
 
 def predict(number: int, first: int, count: int, *, named: bool = True) -> Step:
-    """Return the step in which a client asks for predictions on rows of March, a day for each batch."""
+    """Return the step in which a client requests predictions for rows of March, one day for each batch."""
 
     def step(world: World) -> None:
         rows = DRIFTED[first : first + count]
@@ -72,7 +72,7 @@ def predict(number: int, first: int, count: int, *, named: bool = True) -> Step:
 
 
 def label(number: int) -> Step:
-    """Return the step in which the outcomes of March come in, by the charter's id column."""
+    """Return the step in which a client reports the outcomes of March by the charter's id column."""
 
     def step(world: World) -> None:
         labels = [{"ids": {"row": row["row"]}, "value": row["shut"]} for row in DRIFTED]
@@ -83,8 +83,8 @@ def label(number: int) -> Step:
     return step
 
 
-def watch(world: World) -> None:
-    """The schedule of monitoring fires."""
+def monitor(world: World) -> None:
+    """Let the schedule of monitoring fire."""
     world.tick("monitor")
 
 
@@ -100,7 +100,7 @@ def release(number: int, **asked: Any) -> Step:
 
 
 def ask(operation: str, number: int) -> Step:
-    """Return the step in which a client looks at the serving model."""
+    """Return the step in which a client reads about the serving model."""
 
     def step(world: World) -> None:
         world.expect(world.request("infer", call(operation, {"usecase": USECASE}, b"", number)), 200)
@@ -109,7 +109,7 @@ def ask(operation: str, number: int) -> Step:
 
 
 def lose_everything(world: World) -> None:
-    """A person asks for a training; its job is lost, and so is what the next job says: reconcile finds both."""
+    """Request a training by hand, and lose first its job and then the next job's event. Reconcile finds both."""
     event = first_event(
         TrainingRequested(cause="person.tester", kind="person"),
         usecase=USECASE,
@@ -131,7 +131,7 @@ def lose_everything(world: World) -> None:
 
 
 def lose_request(world: World) -> None:
-    """A file is accepted, and what it asks for is lost: reconcile finds the dataset that nobody decided on."""
+    """Accept a file, and lose the event that requests a training. Reconcile finds the dataset without a decision."""
     upload("january-again.csv", MONTHS["2013-01"].replace(b"new", b"full"), 13)(world)
     while world.work_on("validate"):
         pass
@@ -141,7 +141,7 @@ def lose_request(world: World) -> None:
 
 
 def look_up_receipt(world: World) -> None:
-    """A client asks what became of an upload."""
+    """Ask for the receipt of an upload."""
     receipt = next(key for key in world.system._keys if key.startswith("receipts/"))[-69:-5]
     names = {"usecase": USECASE, "receipt": receipt}
     world.expect(world.request("uploads", call("receipt", names, b"", 12)), 200)
@@ -157,7 +157,7 @@ STEPS: dict[str, Step] = {
     "predictions, second batch": predict(6, 150, 150),
     "labels": label(7),
     "upload of March": upload("march.csv", MONTHS["2013-03"], 8),
-    "monitoring, alert, second training": watch,
+    "monitoring, alert, second training": monitor,
     "a person changes the champion": release(9, action="promote", model=1),
     "a person rolls back": release(10, action="rollback"),
     "predictions after the rollback": predict(11, 0, 5),
@@ -169,4 +169,4 @@ ASIDE: dict[str, Step] = {
     "a request to train is lost": lose_request,
     "a receipt is looked up": look_up_receipt,
 }
-"""What the story needs only to use every grant."""
+"""Steps that are needed only to use every grant."""

@@ -1,4 +1,4 @@
-"""A crash before and after every port operation of every function, one at a time: the world must not show it."""
+"""A crash before and after every port operation of every function, one at a time, changes no outcome."""
 
 import copy
 from collections import Counter
@@ -18,37 +18,37 @@ MAX_EXECUTIONS_AFTER_A_CRASH = 2
 def undisturbed() -> dict[str, tuple[World, World, list[tuple[str, str, str]], tuple[str, ...]]]:
     """Return for each step the world before it, the world after it, its operations, and which function did each."""
     world = begin()
-    told = {}
+    found = {}
     for name, step in STEPS.items():
-        world.caches = {}  # every process starts with the step, here and in the disturbed worlds
+        world.caches = {}  # every process starts with the step, here and in the worlds with faults
         before = copy.deepcopy(world)
         world.faults.begin(tracing=True)
         world.functions = []
         step(world)
-        world.rest()
+        world.settle()
         assert world.failed == []
         assert world.denied == []
         world.caches = {}
-        told[name] = (before, copy.deepcopy(world), list(world.faults.trace or []), tuple(world.functions))
+        found[name] = (before, copy.deepcopy(world), list(world.faults.trace or []), tuple(world.functions))
         world.faults.begin()
     assert world.check().findings == ()
-    return told
+    return found
 
 
 @pytest.mark.parametrize("name", STEPS)
 def test_a_crash_at_any_operation_leaves_no_trace(name: str, summary_line: Callable[[str], None]) -> None:
     before, after, trace, functions = undisturbed()[name]
-    meaning, events = after.meaning(), after.events()
+    outcome, events = after.outcome(), after.events()
     points: Counter[str] = Counter()
     for number, function in enumerate(functions, 1):
         for fault in ("crash-before", "crash-after"):
             world = copy.deepcopy(before)
             world.faults.begin([Decision(number, fault)])
             STEPS[name](world)
-            world.rest()
+            world.settle()
             where = f"{fault} operation {number} ({function}: {trace[number - 1]}) of step {name!r}"
             assert world.crashes >= 1, f"{where}: nothing crashed"
-            assert world.meaning() == meaning, f"{where}: the state differs"
+            assert world.outcome() == outcome, f"{where}: the state differs"
             assert world.events() == events, f"{where}: other events are on record"
             assert world.failed == [], where
             assert world.check().findings == (), where

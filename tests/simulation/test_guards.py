@@ -1,4 +1,4 @@
-"""Each guard taken away turns the simulation red: so the simulation would notice if somebody took it away."""
+"""The simulation fails without each of the guards."""
 
 import secrets
 from collections.abc import Callable
@@ -28,7 +28,7 @@ SEEDS = range(80)
 
 
 def by_chance() -> None:
-    """Look at seeds until one turns red; fail like the test that looks at all of them."""
+    """Run seeds until one fails, as the test of all seeds does."""
     for seed in SEEDS:
         finding = random_plans.run(seed)
         assert not finding.wrong, finding.wrong
@@ -42,19 +42,19 @@ class _EqualToAll(bytes):
 
 
 def without_claim(patch: pytest.MonkeyPatch, _: Any) -> None:
-    """Two copies of a job train at once."""
+    """Two copies of a job train at the same time."""
     patch.setattr(functions.train, "claim", lambda *_: 1)
     by_chance()
 
 
 def without_read_back(patch: pytest.MonkeyPatch, _: Any) -> None:
-    """A lost answer, and an "exists", are taken for a success."""
+    """A lost answer and "exists" count as success."""
     patch.setattr(shared.registry.blob, "read_back", lambda *_: _EqualToAll())
     by_chance()
 
 
 def without_deterministic_ids(patch: pytest.MonkeyPatch, _: Any) -> None:
-    """An event gets a new id whenever it is returned again."""
+    """An event gets a new id each time it is returned."""
     patch.setattr(shared.events, "event_id", lambda *_: secrets.token_hex(32))
     by_chance()
 
@@ -72,14 +72,14 @@ def without_ack_after_send(patch: pytest.MonkeyPatch, capsys: Any) -> None:
 
 
 def without_tail_probe(patch: pytest.MonkeyPatch, capsys: Any) -> None:
-    """A stale hint is taken for the tail."""
+    """A stale hint counts as the tail."""
     patch.setattr(shared.registry.ledger, "probe", lambda has, start: start)
     by_chance()
 
 
-def without_epoch_check(patch: pytest.MonkeyPatch, _: Any) -> None:
-    """A reader believes whatever release it sees, an earlier one too."""
-    patch.setattr(shared.serving.sessions, "_refresh", _refresh_without_epoch_check)
+def without_revision_check(patch: pytest.MonkeyPatch, _: Any) -> None:
+    """A reader takes any release that it sees, even an older one."""
+    patch.setattr(shared.serving.sessions, "_refresh", _refresh_without_revision_check)
     by_chance()
 
 
@@ -91,26 +91,26 @@ def without_epoch_check(patch: pytest.MonkeyPatch, _: Any) -> None:
         without_deterministic_ids,
         without_ack_after_send,
         without_tail_probe,
-        without_epoch_check,
+        without_revision_check,
     ],
     ids=lambda remove: remove.__name__,
 )
-def test_the_simulation_turns_red(
+def test_the_simulation_fails_without_the_guard(
     remove: Callable[[pytest.MonkeyPatch, Any], None], monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    undisturbed()  # told with every guard in place
+    undisturbed()  # cached with every guard in place
     with pytest.raises(AssertionError):
         remove(monkeypatch, capsys)
 
 
 @pytest.mark.parametrize("guarded", [True, False])
-def test_no_process_goes_back_to_an_earlier_epoch(guarded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The revision check: a reader that lags (a replica, a cache on the way) must not undo a release."""
+def test_no_process_goes_back_to_an_older_revision(guarded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader behind a stale replica must not undo a release."""
     world = begin()
     for name in ("upload of January", "upload of February, first training", "predictions, first batch"):
-        _tell(world, name)
+        _run_step(world, name)
     for name in ("predictions, second batch", "labels", "upload of March", "monitoring, alert, second training"):
-        _tell(world, name)
+        _run_step(world, name)
     world.clock.advance(10.0)
     predict(101, 0, 3)(world)
     newest = world.revisions[-1][1]
@@ -122,22 +122,22 @@ def test_no_process_goes_back_to_an_earlier_epoch(guarded: bool, monkeypatch: py
 
     monkeypatch.setattr(functions.infer, "_read_release", lagging)
     if not guarded:
-        monkeypatch.setattr(shared.serving.sessions, "_refresh", _refresh_without_epoch_check)
+        monkeypatch.setattr(shared.serving.sessions, "_refresh", _refresh_without_revision_check)
     world.clock.advance(10.0)
     predict(102, 0, 3)(world)
-    assert (random_plans._went_back(world) == []) is guarded
+    assert (random_plans.older_revisions(world) == []) is guarded
     monkeypatch.undo()
     release(103, action="rollback")(world)
-    world.rest()
+    world.settle()
     assert world.check().findings == ()
 
 
-def _tell(world: World, name: str) -> None:
+def _run_step(world: World, name: str) -> None:
     STEPS[name](world)
-    world.rest()
+    world.settle()
 
 
-def _refresh_without_epoch_check(slot: Any, usecase: str, read_stage: Any, load: Any, now: float) -> None:
-    revision, release = read_stage(usecase)
+def _refresh_without_revision_check(slot: Any, usecase: str, read_release: Any, load: Any, now: float) -> None:
+    revision, release = read_release(usecase)
     slot.revision = revision
     slot.model = msgspec.structs.replace(load(usecase, release.champion), revision=revision)

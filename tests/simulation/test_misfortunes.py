@@ -1,4 +1,4 @@
-"""Misfortunes that no crash and no lost answer brings about: poison, change in the middle, size, repetition."""
+"""Faults that are neither crashes nor lost answers: poison messages, changes at a bad moment, size, repetition."""
 
 import copy
 from collections.abc import Iterator
@@ -36,8 +36,8 @@ def sign(world: World, charter: Charter) -> None:
     charters(world.system, USECASE).append(lambda _: version)
 
 
-def asked(world: World, name: str) -> TrainingDecision:
-    """Let a person ask for a training; return what was decided."""
+def decision_on(world: World, name: str) -> TrainingDecision:
+    """Request a training by hand. Return the decision."""
     event = first_event(
         TrainingRequested(cause=f"person.{name}", kind="person"), usecase=USECASE, source="/cli", origin=name, at=1.0
     )
@@ -57,17 +57,17 @@ def asked(world: World, name: str) -> TrainingDecision:
     ],
     ids=["one more KPI", "another limit"],
 )
-def test_a_charter_that_changes_between_a_report_and_its_alerts_changes_neither(charter: Charter) -> None:
+def test_a_charter_change_between_a_report_and_its_alerts_changes_neither(charter: Charter) -> None:
     before, after, trace, _ = undisturbed()[MONITORING]
     puts = [number for number, (_, op, key) in enumerate(trace, 1) if op == "put_new" and key.startswith("windows/")]
     world = copy.deepcopy(before)
     world.faults.begin([Decision(puts[0], "crash-after")])
     STEPS[MONITORING](world)
     while not world.crashes:
-        world.rest(1, must=False)
+        world.settle(1, must=False)
     assert not [key for key in world.system._keys if key.startswith("alerts/")]
     sign(world, charter)
-    world.rest()
+    world.settle()
     assert world.failed == []
     assert world.check().findings == ()
     for key in after.system._keys:
@@ -91,7 +91,7 @@ def test_an_upload_that_cannot_be_validated_does_not_flood_the_dead_letters(monk
     assert 2 <= len(world.queues["validate"]._dead) <= 15
     monkeypatch.undo()
     world.clock.advance(LONGEST_REPEAT_S)
-    world.rest()
+    world.settle()
     assert [decode(body, Receipt).state for body in _under(world, "receipts/")] == ["accepted"]
     assert world.check().findings == ()
 
@@ -100,12 +100,12 @@ def test_a_training_whose_every_execution_dies_fails(monkeypatch: pytest.MonkeyP
     world = _granted()
     died = 0
 
-    def dying(*_: object) -> object:
+    def killed(*_: object) -> object:
         nonlocal died
         died += 1
         raise Unavailable("killed, as for lack of memory")
 
-    monkeypatch.setattr("tests.simulation.world.remembered_train", dying)
+    monkeypatch.setattr("tests.simulation.world.cached_train", killed)
     for _ in range(24 * 60):
         world.clock.advance(60.0)
         world.tick("reconcile")
@@ -119,7 +119,7 @@ def test_a_training_whose_every_execution_dies_fails(monkeypatch: pytest.MonkeyP
     failed = decode(result, TrainingResult)
     assert failed.state == "failed"
     assert "memory_mb" in failed.reason
-    world.rest()
+    world.settle()
     assert world.check().findings == ()
 
 
@@ -130,8 +130,8 @@ def test_an_error_in_the_training_itself_fails_it_at_once(error: Exception, monk
     def broken(*_: object) -> object:
         raise error
 
-    monkeypatch.setattr("tests.simulation.world.remembered_train", broken)
-    world.rest()
+    monkeypatch.setattr("tests.simulation.world.cached_train", broken)
+    world.settle()
     (result,) = _under(world, "runs/", "result.json")
     failed = decode(result, TrainingResult)
     assert failed.state == "failed"
@@ -141,7 +141,7 @@ def test_an_error_in_the_training_itself_fails_it_at_once(error: Exception, monk
     assert world.check().findings == ()
 
 
-def test_a_drop_that_is_too_large_is_refused_unread() -> None:
+def test_a_dropped_file_that_is_too_large_is_refused_unread() -> None:
     world = begin()
     small = msgspec.structs.replace(world.platform("validate").settings, max_file_bytes=1000)
     key = f"drops/{USECASE}/large.csv"
@@ -157,7 +157,7 @@ def test_a_drop_that_is_too_large_is_refused_unread() -> None:
     assert receipt.state == "refused"
     assert "1,000" in receipt.anomalies[0].message
     assert world.landing.head(key) is not None
-    world.rest()
+    world.settle()
     assert world.check().findings == ()
 
 
@@ -165,13 +165,13 @@ def test_a_training_is_granted_only_with_a_contract_that_has_what_the_charter_na
     world = copy.deepcopy(undisturbed()["upload of March"][1])
     kpi = msgspec.structs.replace(CHARTER, kpis=(Kpi(metric="roc_auc", at_least=0.5),))
     sign(world, kpi)  # columns as they were: the contract still does
-    assert asked(world, "kpi").granted
+    assert decision_on(world, "kpi").granted
     narrower = msgspec.structs.replace(CHARTER, features=Features(numeric=("level",), categorical=("moon",)))
     sign(world, narrower)
-    assert asked(world, "narrower").granted
+    assert decision_on(world, "narrower").granted
     wider = msgspec.structs.replace(CHARTER, features=Features(numeric=("level", "wind", "gusts"), categorical=()))
     sign(world, wider)
-    refused = asked(world, "wider")
+    refused = decision_on(world, "wider")
     assert not refused.granted
     assert "next upload" in refused.reason
     sign(world, CHARTER)  # back to the first: its own contract, not the newest
@@ -179,7 +179,7 @@ def test_a_training_is_granted_only_with_a_contract_that_has_what_the_charter_na
         assert entry.document.charter_digest == digest_of(encode(CHARTER))
 
 
-def test_a_rollback_that_is_asked_for_again_is_done_once() -> None:
+def test_a_repeated_rollback_request_rolls_back_once() -> None:
     world = copy.deepcopy(undisturbed()["predictions after the rollback"][1])
     release(50, action="promote", model=2 if _champion(world) == 1 else 1)(world)
     rollback = call("release", {"usecase": USECASE}, {"action": "rollback", "reason": "complaints"}, 60)

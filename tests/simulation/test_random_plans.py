@@ -1,4 +1,4 @@
-"""At least 20,000 faults by chance, and the same faults again from their record."""
+"""At least 20,000 random faults, and a replay of the same faults from their record."""
 
 import os
 from collections.abc import Callable
@@ -14,14 +14,14 @@ FAULTS = int(os.environ.get("TIDEGATE_SIMULATED_FAULTS", "20000"))
 FIRST_SEED = int(os.environ.get("TIDEGATE_SIMULATION_SEED", "0"))
 
 
-def test_faults_by_chance_break_nothing(summary_line: Callable[[str], None]) -> None:
+def test_random_faults_break_nothing(summary_line: Callable[[str], None]) -> None:
     faults, seed = 0, FIRST_SEED
     while faults < FAULTS:
         finding = run(seed)
         assert not finding.wrong, f"seed {seed} (TIDEGATE_SIMULATION_SEED={seed} replays it): {finding.wrong[:5]}"
         faults += finding.faults
         seed += 1
-    summary_line(f"simulation: {faults} faults by chance in {seed - FIRST_SEED} worlds")
+    summary_line(f"simulation: {faults} random faults in {seed - FIRST_SEED} worlds")
 
 
 @pytest.mark.parametrize("seed", [3, 11])

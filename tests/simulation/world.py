@@ -1,7 +1,7 @@
-"""A world in one process: the real handlers over the memory adapter, with time and misfortune under control.
+"""A stack in one process: the real handlers over the memory adapter, with a clock and faults under control.
 
-What runs is what runs in production: dispatch, grants, handlers, registry. Only training and the check in a limited
-child are remembered by their input, since they are pure and slow. Copying a world copies everything but the code.
+Dispatch, grants, handlers and registry are those of production. Training and the check in a limited child are pure and
+slow, so their results are cached by their input. Copying a world copies all state.
 """
 
 import copy
@@ -28,7 +28,7 @@ from shared.serving.http import Call, Request, Response
 from shared.serving.problems import problem
 from shared.settings import Settings, Stores
 from shared.topology import queue_names
-from tests.simulation.material import PRIVATE_KEY, TRUST_ROOTS, remembered_check, remembered_train
+from tests.simulation.material import PRIVATE_KEY, TRUST_ROOTS, cached_check, cached_train
 
 VISIBILITY_S = 30.0
 PAST_ALL_LEASES_S = 1000.0
@@ -47,19 +47,19 @@ SETTINGS = Settings(
     handover_bytes=10_000,  # so that March, the largest file, is validated by a job
 )
 SMALLEST_BODY = 1024
-"""What the queue of predictions takes here, so that some of them go by claim check."""
+"""Limit of the queue of predictions here: larger batches go by claim check."""
 UNTIMED = ("hints/", "intents/", "effects/", "events/")
-"""What may differ between two runs that mean the same: leases, hints, and events that only reconcile adds."""
+"""Keys that may differ between two runs with the same outcome: leases, hints, and events that only reconcile adds."""
 
 
 class Lagging:
-    """A replica of a store, as a cache on the way may be one: the newest release may not have reached it yet."""
+    """A replica of a store, such as a cache, which the newest release may not have reached."""
 
     def __init__(self, store: MemoryStore, seed: int) -> None:
         self._store = store
         self._chance = random.Random(seed)
         self.lags = 0.0
-        """How likely it is that a look does not see the newest release."""
+        """Probability that a read does not see the newest release."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -67,13 +67,13 @@ class Lagging:
         return getattr(self._store, name)
 
     def get(self, key: str, **given: Any) -> Object:
-        """Return the object, unless it has not arrived yet."""
+        """Return the object, unless it has not reached the replica."""
         if self._late(key):
             raise NotFound("not here yet", resource=key)
         return self._store.get(key, **given)
 
     def head(self, key: str, **given: Any) -> ObjectInfo | None:
-        """Return what is known of the object, unless it has not arrived yet."""
+        """Return the object's information, unless it has not reached the replica."""
         return None if self._late(key) else self._store.head(key, **given)
 
     def _late(self, key: str) -> bool:
@@ -86,8 +86,8 @@ class Lagging:
 class World(MemoryWorld):
     """A stack with its workers.
 
-    `early`: stimuli may come before what they need, and be answered with 404 or 409. `functions` names who did each
-    operation since the plan began; `executions` counts trainings by key.
+    `early`: requests may come too early and be answered with 404 or 409. `functions` names the function of each
+    operation since the plan of faults began. `executions` counts trainings by key.
     """
 
     def __init__(self, *, seed: int = 0, rates: Rates | None = None) -> None:
@@ -108,7 +108,7 @@ class World(MemoryWorld):
         self.failed: list[str] = []
         self.answers: list[tuple[int, bytes]] = []
         self.replica = Lagging(self.system, seed)
-        """What infer reads: its releases may be old, as behind a cache."""
+        """The store that infer reads. Its releases may be stale."""
 
     def platform(self, function: str, instance: str = "") -> Platform:
         """Return the platform of one execution; its cache lives until the next crash."""
@@ -124,13 +124,13 @@ class World(MemoryWorld):
             clock=self.clock,
             ids=self.ids,
             settings=SETTINGS,
-            check_model=remembered_check,
+            check_model=cached_check,
             instance=instance or f"{function}-{self.instance}",
             cache=self.caches.setdefault(function, ProcessCache(SETTINGS.release_ttl_s)),
         )
 
     def attempt(self, function: str, effect: Callable[[], Any]) -> Any:
-        """Do something as a function would; a crash starts all processes anew, an error gives the message back."""
+        """Run an effect as a function would. A crash restarts all processes, and an error returns the message."""
         try:
             return effect()
         except Crash:
@@ -150,7 +150,7 @@ class World(MemoryWorld):
         return None
 
     def request(self, function: str, call: Call) -> Response:
-        """Send a request as a patient client does: again, until there is an answer."""
+        """Send a request, and repeat it until there is an answer."""
 
         def answer() -> Response:
             try:
@@ -177,7 +177,7 @@ class World(MemoryWorld):
         raise AssertionError(f"{call.operation} got no answer; denied: {self.denied}, failed: {self.failed[-3:]}")
 
     def expect(self, response: Response, status: int) -> None:
-        """Fail unless the answer has this status, or comes too early in a world where that may be."""
+        """Fail unless the answer has this status, or the request came too early where `early` allows that."""
         if response.status != status and not (self.early and response.status in (404, 409)):
             raise AssertionError(f"expected {status}, got {response.status}: {response.body!r}")
 
@@ -194,10 +194,10 @@ class World(MemoryWorld):
         while self.attempt("schedule", lambda: self.queues[function].send(encode(event)) or True) is None:
             self.clock.advance(1.0)
 
-    def rest(self, rounds: int = MAX_ROUNDS, *, must: bool = True) -> None:
-        """Let everything run until nothing moves: messages, jobs, dead letters (a person redrives), reconciles.
+    def settle(self, rounds: int = MAX_ROUNDS, *, must: bool = True) -> None:
+        """Run messages, jobs, redriven dead letters and reconciles until nothing is left to do.
 
-        Unless it `must` come to rest, the world goes on after so many rounds with whatever is still under way.
+        Unless `must`, return after so many rounds, whatever is still in flight.
         """
         quiet_reconciles = 0
         for _ in range(rounds):
@@ -214,10 +214,10 @@ class World(MemoryWorld):
             self.tick("reconcile")
             self.work_on("reconcile")
         if must:
-            raise AssertionError(f"the world does not come to rest: {self.denied[:3]}")
+            raise AssertionError(f"the world does not settle: {self.denied[:3]}")
 
     def check(self) -> Report:
-        """Return what fsck finds, with nothing going wrong while it looks."""
+        """Return the report of fsck, which runs without faults."""
         faults = self.faults
         quiet = copy.deepcopy(faults)
         quiet.revive()
@@ -230,13 +230,13 @@ class World(MemoryWorld):
             for store in (self.landing, self.system, self.capture):
                 store._faults = faults
 
-    def meaning(self) -> str:
+    def outcome(self) -> str:
         """Return a digest of all state that a repetition must not change."""
         kept = self.system.digest(lambda key: not key.startswith(UNTIMED) and "/claim-" not in key)
         return digest_of((kept + self.landing.digest() + self.capture.digest()).encode())
 
     def events(self) -> set[str]:
-        """Return the keys of the events on record that came from anything but reconcile's findings."""
+        """Return the keys of the events on record, without those that reconcile adds."""
         found = set()
         for key, stored in self.system._objects.items():
             if key.startswith("events/") and decode(stored.body, Event).source != "/functions/reconcile":
@@ -244,12 +244,12 @@ class World(MemoryWorld):
         return found
 
     def _work(self) -> set[str]:
-        """Handle what can be handled now, and return who had something to do."""
+        """Handle what is visible now. Return the functions that had messages, or "job"."""
         worked = {name for name in self.queues if self.work_on(name)}
         return worked or ({"job"} if self.run_job() else set())
 
     def work_on(self, function: str) -> bool:
-        """Handle the messages of a function's queue that can be seen now. Returns whether there was one."""
+        """Handle the visible messages of a function's queue. Return whether there was one."""
         queue = self.queues[function]
         messages = self.attempt(function, lambda: queue.receive(10, VISIBILITY_S))
         for message in messages or ():
@@ -262,7 +262,7 @@ class World(MemoryWorld):
         self.queues[function].ack(message.receipt_handle)
 
     def run_job(self) -> bool:
-        """Run the first job that is to be started. Returns whether there was one."""
+        """Run the first pending job. Return whether there was one."""
         pending = self.jobs.pending()
         if not pending:
             return False
@@ -276,13 +276,13 @@ class World(MemoryWorld):
         trained_key = ""
 
         def trained(*arguments: Any) -> Any:
-            """Train; in the middle of it a second copy of the job, if there is one, is started."""
+            """Train. A second copy of the job, if one is pending, runs meanwhile."""
             nonlocal trained_key
             trained_key = key = digest_of(encode(arguments[2]))
             self.executions[key] += 1
             for other in self.jobs.pending():
                 self.jobs.run(other, lambda spec, _, other=other: self._job(f"{other}-copy", spec))
-            return remembered_train(*arguments)
+            return cached_train(*arguments)
 
         before = functions.train.train
         functions.train.train = trained  # type: ignore[assignment]
@@ -319,11 +319,11 @@ class World(MemoryWorld):
 
 
 def _unread(*_: Any) -> Any:
-    raise AssertionError("the cache was asked to read, when it should only tell what it served")
+    raise AssertionError("the cache reads, where it should only return what it served")
 
 
 def call(operation: str, names: dict[str, str], body: bytes | dict[str, Any], number: int) -> Call:
-    """Return a request as it comes out of routing; `number` names it, so that a client's repetition is the same."""
+    """Return a request as routing gives it. `number` is its idempotency key, so a repetition is the same request."""
     return Call(
         request=Request(
             method="POST",

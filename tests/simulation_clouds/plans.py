@@ -8,8 +8,8 @@ import msgspec
 from adapters.memory.faults import Rates
 from shared.data.records import Receipt
 from shared.documents import decode
-from tests.simulation.random_plans import TOGETHER, judge
-from tests.simulation.scenario import STEPS, sign_off, watch
+from tests.simulation.random_plans import TOGETHER, problems_of
+from tests.simulation.scenario import STEPS, monitor, sign_off
 from tests.simulation.world import MAX_ROUNDS, World
 from tests.simulation_clouds.clouds import Fresh
 from tests.simulation_clouds.network import Chances
@@ -54,10 +54,10 @@ def run(
         world.faults.calm()
         world.clock.skew_s = 0.0
         world.reconcile()
-        watch(world)
-        world.rest(rounds)
+        monitor(world)
+        world.settle(rounds)
         mirror = world.mirrored()
-        wrong = [*judge(mirror), *unreceipted(world, mirror)]
+        wrong = [*problems_of(mirror), *unreceipted(world, mirror)]
     except AssertionError as error:
         wrong = [f"{type(error).__name__}: {error}", *world.failed[-3:]]
     return Finding(world.faults.counts(), world.faults.operations, tuple(wrong), tuple(world.network.record))
