@@ -21,6 +21,8 @@ from cli.demo.flights import damaged, months
 from shared.documents import digest_of
 from shared.topology import FUNCTIONS, queue_names
 
+pytestmark = pytest.mark.slow
+
 PROVIDERS = ("aws", "azure", "gcp")
 TIMEOUT_S = 1200.0
 """For all of it; each step of the loop waits for so long itself that it says what did not come."""

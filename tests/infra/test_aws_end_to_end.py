@@ -30,6 +30,8 @@ from tests.infra.stand_in.base import stand_in
 from tests.infra.test_aws_stack import CONFIG
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 TIMEOUT_S = 120.0
 USECASE = "late-arrivals"
 

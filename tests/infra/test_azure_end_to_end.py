@@ -50,6 +50,8 @@ from tests.infra.stand_in.base import stand_in
 from tests.infra.test_azure_stack import CONFIG
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 NAME = AZURE_ACCOUNT
 """The stack's, and so its account's: what stands for Event Grid looks into the emulator's own account."""
 WORKSPACE = "00000000-0000-0000-0000-000000000003"

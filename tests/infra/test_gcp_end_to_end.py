@@ -44,6 +44,8 @@ from tests.infra.stand_in.gcp import PROJECT, REGION, Project
 from tests.infra.test_gcp_stack import CONFIG
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 TIMEOUT_S = 120.0
 USECASE = "late-arrivals"
 

@@ -1,7 +1,7 @@
-"""kill -9, at least fifty times, of whatever process of a served home: nothing acknowledged is lost, fsck is clean.
+"""At least fifty times kill -9 of a process of a local stack: nothing acknowledged is lost, and fsck is clean.
 
-A real stack of real processes on a real disk goes round the loop while a seeded killer picks a process and a moment;
-what is killed is started again by the supervisor, and the supervisor by us, as an init system would.
+Real processes on a real disk run the whole loop, while a seeded killer picks a process and a moment. The supervisor
+restarts what is killed. The test restarts the supervisor, as an init system would.
 """
 
 import os
@@ -36,24 +36,25 @@ from shared.usecase.effective import charters
 from tests.simulation.material import CHARTER, USECASE, csv, rows
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
 SEED = int(os.environ.get("TIDEGATE_KILL_SEED", "7"))
 KILLS = 50
-MOST_ROUNDS = 1000
+MAX_ROUNDS = 1000
 CHANGES = 12
-"""Promotions and rollbacks that are asked for while the killing goes on."""
+"""Promotions and rollbacks that are requested during the kills."""
 STARTING = 0.8
-"""How often a stack that is still starting is spared."""
+"""Probability that a stack that still starts is spared."""
 IDLE_S = 120.0
 QUIET_S = 3.0
 """The stack is idle when it has done nothing for so long."""
 SETTLE_S = IDLE_S + 3 * SUBMIT_LEASE_S
-"""A kill while a job is handed in leaves its lease behind: the training waits until that runs out, and is then done."""
+"""A kill during the submission of a job leaves a lease. The training waits for its end and then runs."""
 MONTHS = [f"2013-{month:02d}" for month in range(1, 13)]
 ACTIONS = ("infer", "label", "upload", "read", "release")
 
 
 class Killer:
-    """Kills a random process of the home now and then, until it has killed enough."""
+    """Kills a random process of the home at random moments, until it has killed enough."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
@@ -78,7 +79,7 @@ class Killer:
         while not self.satisfied and not self._done.wait(self._chance.uniform(0.05, 0.9)):
             victims = processes_of(self._home.path)
             if len(victims) < 3 and self._chance.random() < STARTING:
-                continue  # still starting: killed now and then, or nothing else would ever happen
+                continue  # still starting: mostly spared, or nothing else would ever happen
             if victims:
                 pid, role = self._chance.choice(victims)
                 try:
@@ -102,7 +103,7 @@ def processes_of(home: Path) -> list[tuple[int, str]]:
 
 
 class Team:
-    """What a team does to the stack, again and again until it is answered."""
+    """A team's requests to the stack, each repeated until there is an answer."""
 
     def __init__(self, home: Home) -> None:
         self.home = home
@@ -123,8 +124,8 @@ class Team:
         token = issue_token(self.home, "team", [f"{USECASE}:{action}" for action in ACTIONS], time.time(), 3600)
         return Client(self.stack.url, token)
 
-    def insist(self, ask: Callable[[Client], Any]) -> Any:
-        """Do something until it is answered; None where the answer is that it cannot be (yet)."""
+    def request(self, ask: Callable[[Client], Any]) -> Any:
+        """Send a request until it is answered. Return None for "not found"."""
         answers: list[Any] = []
 
         def answered() -> bool:
@@ -142,12 +143,12 @@ class Team:
         until(answered, IDLE_S, pause_s=0.1)
         return answers[-1]
 
-    def round(self, month: str, number: int) -> None:
-        """Upload a month, ask about some of it, say what came."""
+    def upload_and_predict(self, month: str, number: int) -> None:
+        """Upload a month, request predictions for some of its rows, and report their labels."""
         table = rows(month, count=120, shift=0.1 * number)
         name = f"{month}-{number}.csv"
-        told = self.insist(lambda client: client.put(f"/v1/usecases/{USECASE}/uploads/{name}", csv(table)))
-        self.acknowledged.append(told["receipt"])
+        accepted = self.request(lambda client: client.put(f"/v1/usecases/{USECASE}/uploads/{name}", csv(table)))
+        self.acknowledged.append(accepted["receipt"])
         some = table[:30]
         body = {
             "id": f"{month}-{number}",
@@ -157,21 +158,21 @@ class Team:
                 for name, kind in (("level", "FP32"), ("wind", "FP32"), ("moon", "BYTES"))
             ],
         }
-        self.insist(lambda client: client.post(f"/v2/models/{USECASE}/infer", body))
+        self.request(lambda client: client.post(f"/v2/models/{USECASE}/infer", body))
         labels = {"labels": [{"ids": {"row": row["row"]}, "value": row["shut"]} for row in some]}
-        self.insist(lambda client: client.post(f"/v1/usecases/{USECASE}/labels", labels))
+        self.request(lambda client: client.post(f"/v1/usecases/{USECASE}/labels", labels))
 
     def change(self, number: int) -> None:
-        """Promote the two models in turn, and now and then roll back."""
-        asked: dict[str, Any] = {"action": "rollback", "reason": f"change {number}"}
+        """Promote one of the two models, or roll back."""
+        body: dict[str, Any] = {"action": "rollback", "reason": f"change {number}"}
         if number % 3:
-            asked |= {"action": "promote", "model": number % 3}
-        self.insist(lambda client: self._release(client, asked, f"change-{number}"))
+            body |= {"action": "promote", "model": number % 3}
+        self.request(lambda client: self._release(client, body, f"change-{number}"))
 
-    def _release(self, client: Client, asked: dict[str, Any], key: str) -> None:
+    def _release(self, client: Client, body: dict[str, Any], key: str) -> None:
         try:
-            client.post(f"/v1/usecases/{USECASE}/release", asked, key)
-        except InvalidTransition:  # it serves already, or there is no earlier champion
+            client.post(f"/v1/usecases/{USECASE}/release", body, key)
+        except InvalidTransition:  # the model serves already, or there is no earlier champion
             return
         self.changes += 1
 
@@ -211,7 +212,7 @@ def test_fifty_kills_lose_nothing(home: Home, summary_line: Callable[[str], None
     number = 0
     try:
         while not killer.satisfied:
-            team.round(MONTHS[number % 12], number)
+            team.upload_and_predict(MONTHS[number % 12], number)
             number += 1
     finally:
         killer.stop()
@@ -222,9 +223,9 @@ def test_fifty_kills_lose_nothing(home: Home, summary_line: Callable[[str], None
         team.up().close()
         wait_until_idle(home, local)
         while Ledger(platform.system, layout.MODELS, USECASE, ModelVersion).tail_number() < 2:
-            team.round(MONTHS[number % 12], number)  # there must be two models to change between
+            team.upload_and_predict(MONTHS[number % 12], number)  # promotions need two models
             number += 1
-            assert number < MOST_ROUNDS
+            assert number < MAX_ROUNDS
             wait_until_idle(home, local)
         again.start()
         for number in range(1, CHANGES + 1):
@@ -244,7 +245,7 @@ def test_fifty_kills_lose_nothing(home: Home, summary_line: Callable[[str], None
     assert models
     releases = Ledger(platform.system, layout.RELEASES, USECASE, ReleaseDecision).entries()
     changed = [entry.document.reason for entry in releases if entry.document.action in ("rollback", "promote")]
-    assert len(changed) == len(set(changed)) == team.changes > 0  # asked until answered, done once
+    assert len(changed) == len(set(changed)) == team.changes > 0  # requested until answered, done once
     roles = {role: killer.killed.count(role) for role in sorted(set(killer.killed))}
     summary_line(
         f"kill -9: {len(killer.killed)} and {len(again.killed)} with seed {SEED} ({roles}); "

@@ -11,6 +11,8 @@ import pytest
 from shared.ports import PORTS_VERSION
 from tests.conformance import suites
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 ACME = Path(__file__).parent / "acme"
 WAIT_S = 120
