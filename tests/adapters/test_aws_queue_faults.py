@@ -25,7 +25,7 @@ from shared.errors import (
 from tests.conformance import aws_rigs
 from tests.conformance.aws_rigs import REGION, QueuePair, account
 from tests.conformance.broken import REJECTIONS
-from tests.conformance.queue_clauses import RECEIVING
+from tests.conformance.queue_receive_clauses import RECEIVING
 
 
 @pytest.fixture(params=["signed", "sdk"], autouse=True)

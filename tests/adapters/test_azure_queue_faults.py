@@ -23,7 +23,7 @@ from shared.errors import (
 from tests.conformance import azure_rigs
 from tests.conformance.azure_rigs import QueuePair, credentials
 from tests.conformance.broken import REJECTIONS
-from tests.conformance.queue_clauses import RECEIVING
+from tests.conformance.queue_receive_clauses import RECEIVING
 from tests.refusals import xml
 
 RECEIPT = f"{uuid.UUID(int=1)} AgAAAAMAAAAAAAAA"

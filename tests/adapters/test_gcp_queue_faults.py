@@ -28,7 +28,7 @@ from shared.errors import (
 from tests.conformance import gcp_rigs
 from tests.conformance.broken import REJECTIONS
 from tests.conformance.gcp_rigs import PROJECT, EmulatedTopics
-from tests.conformance.queue_clauses import RECEIVING
+from tests.conformance.queue_receive_clauses import RECEIVING
 from tests.conformance.rigs import QueueRig
 
 PUBLISH = Operation("send", "q", "pubsub.topics.publish on t", "no topic", repeatable=False)

@@ -1,4 +1,4 @@
-"""The house rules as programs: who may import whom, style, types; one test each, so that one command is the truth."""
+"""The rules of the house as tests: imports, style, types, lengths of files, waiting."""
 
 import ast
 import subprocess
@@ -29,7 +29,7 @@ def run(*command: str) -> None:
     assert ended.returncode == 0, f"{' '.join(command)}\n{ended.stdout[-8000:]}{ended.stderr[-2000:]}"
 
 
-def test_knowledge_runs_one_way() -> None:
+def test_imports_follow_the_contracts() -> None:
     run(sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()", "--no-cache", "--no-logo")
 
 
@@ -46,7 +46,7 @@ def test_types() -> None:
     run(sys.executable, "-m", "mypy")
 
 
-def test_types_of_the_providers_are_known_where_they_are_used() -> None:
+def test_mypy_reads_the_provider_modules_that_are_used() -> None:
     overrides = PROJECT["tool"]["mypy"]["overrides"]
     (followed,) = (each["module"] for each in overrides if each["follow_imports"] == "normal")
     listed = {name.removesuffix(".*") for name in followed}

@@ -1,4 +1,4 @@
-"""What each process imports, seen in a fresh one: nothing heavy that its unit does not ship."""
+"""A fresh process of each kind imports nothing heavy that its deploy unit does not ship."""
 
 import json
 import subprocess

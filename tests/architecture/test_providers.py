@@ -1,4 +1,4 @@
-"""What another provider costs: its folders, and one line each in two files. No other code names one.
+"""Another provider needs its folders and one line each in two files. No other code names a provider.
 
 docs/add-a-provider.md walks through it. infra/, one file each, comes with the Pulumi programs; localstack/ is not
 counted: a provider without an emulator is by documentation only, and its rows in docs/capabilities.md say so.

@@ -2,7 +2,8 @@
 
 from tests.conformance.clauses import Clause
 from tests.conformance.job_clauses import JOBS as _JOBS
-from tests.conformance.queue_clauses import RECEIVING, SENDING
+from tests.conformance.queue_clauses import SENDING
+from tests.conformance.queue_receive_clauses import RECEIVING
 from tests.conformance.small_clauses import LIMITS as _LIMITS
 from tests.conformance.small_clauses import METRICS as _METRICS
 from tests.conformance.small_clauses import SECRETS as _SECRETS

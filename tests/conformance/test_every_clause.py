@@ -10,7 +10,8 @@ from tests.conformance.broken_small import SMALL_BREAKS
 from tests.conformance.broken_store import STORE_BREAKS
 from tests.conformance.clauses import Suite, docstring, public_names, unknown_quotes, untested_sentences
 from tests.conformance.job_clauses import JOBS
-from tests.conformance.queue_clauses import RECEIVING, SENDING
+from tests.conformance.queue_clauses import SENDING
+from tests.conformance.queue_receive_clauses import RECEIVING
 from tests.conformance.small_clauses import CLOCK, IDS, LIMITS, METRICS, SECRETS
 from tests.conformance.store_clauses import READING
 from tests.conformance.store_list_clauses import LISTING

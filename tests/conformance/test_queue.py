@@ -10,7 +10,8 @@ import pytest
 from tests.conformance import aws_rigs, azure_rigs, gcp_rigs, rigs
 from tests.conformance.broken import REJECTIONS, Proxy
 from tests.conformance.broken_queue import QUEUE_BREAKS
-from tests.conformance.queue_clauses import RECEIVING, SENDING
+from tests.conformance.queue_clauses import SENDING
+from tests.conformance.queue_receive_clauses import RECEIVING
 from tests.kinds import on_emulators
 
 RIGS = {"memory": contextmanager(rigs.memory_queue), "local": contextmanager(rigs.local_queue)}

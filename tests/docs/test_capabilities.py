@@ -1,4 +1,4 @@
-"""The capability table is true: its tests are there, what they stand on is there, and no gap is left unsaid."""
+"""The capability table is true: its tests exist and use what the table says, and every gap has a row."""
 
 import ast
 import json
@@ -39,11 +39,9 @@ HOSTS = {
         "tests/localstack/test_gcp_host.py",
     ),
 }
-"""The modules whose functions run under the vendor's own library."""
+"""Modules whose functions run under the vendor's own library."""
 FLAGS = {"presigns": "StoreRig", "delays": "QueueRig", "counts": "QueueRig", "changes": "LimitsRig"}
-"""The fields of rigs by which an adapter is let off something; False declares a gap."""
-
-
+"""Fields of rigs that declare a capability. False declares a gap."""
 NAMED = {test for row in ROWS for test in row.shown_by}
 NAMED |= {test for clouds in FAULTS.values() for tests in clouds.values() for test in tests}
 FOLDERS = tuple(sorted({test.rpartition("/")[0] for test in NAMED}))
@@ -55,7 +53,7 @@ def name_of(row: Row) -> str:
 
 @pytest.fixture(scope="module")
 def collected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
-    """Return the tests that pytest finds, by name with and without their case, each with its fixtures."""
+    """Return the fixtures of every test, by its name with and without the case."""
     here = by_name(kinds.collected)
     if set(here) >= NAMED:
         return here  # a whole run; else another process looks for them
@@ -84,20 +82,20 @@ def by_name(nodes: dict[str, list[str]]) -> dict[str, set[str]]:
     return found
 
 
-def test_every_test_that_is_named_is_there(collected: dict[str, set[str]]) -> None:
+def test_every_named_test_exists(collected: dict[str, set[str]]) -> None:
     assert NAMED - set(collected) == set()
 
 
-def test_what_is_shown_stands_on_an_emulator_or_a_host(collected: dict[str, set[str]]) -> None:
+def test_shown_rows_use_an_emulator_or_a_host(collected: dict[str, set[str]]) -> None:
     for row in ROWS:
         if row.evidence == "emulator":
-            assert any(stands_on_emulator(row, test, collected) for test in row.shown_by), name_of(row)
+            assert any(uses_emulator(row, test, collected) for test in row.shown_by), name_of(row)
         if row.evidence == "host":
             assert any(test.startswith(HOSTS[row.provider]) for test in row.shown_by), name_of(row)
 
 
-def stands_on_emulator(row: Row, test: str, collected: dict[str, set[str]]) -> bool:
-    if test.startswith("tests/conformance/"):  # its rig asks for the emulator by name
+def uses_emulator(row: Row, test: str, collected: dict[str, set[str]]) -> bool:
+    if test.startswith("tests/conformance/"):  # its rig requests the emulator by name
         return any(f'fixture("{name}")' in rigs_of(row.provider) for name in EMULATORS[row.provider])
     return bool(collected[test] & EMULATORS[row.provider])
 
@@ -127,21 +125,21 @@ def test_every_operation_of_every_port_has_its_row(provider: str) -> None:
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_every_gap_that_a_rig_declares_is_a_row_and_no_other(provider: str) -> None:
+def test_the_rows_of_gaps_are_those_that_rigs_declare(provider: str) -> None:
     declared = {flag for flag in FLAGS if f"{flag}=False" in rigs_of(provider)}
     declared |= {"collected"} if "collected" in called_with(provider, "MetricsRig") else set()
     assert {row.flag for row in ROWS if row.provider == provider and row.flag} == declared
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_every_unsupported_of_an_adapter_is_a_row(provider: str) -> None:
-    """Each module of the provider that raises Unsupported has a row that says so, shown by a test that expects it."""
+def test_every_unsupported_of_an_adapter_has_a_row(provider: str) -> None:
+    """Each module of the provider that raises Unsupported has a row with that evidence."""
     raising = {module for module in (ROOT / "adapters" / provider).glob("*.py") if "Unsupported(" in module.read_text()}
-    said = {row.area for row in ROWS if row.provider == provider and row.evidence == "unsupported"}
-    assert {module.stem for module in raising} & set(PORTS) <= said
+    with_row = {row.area for row in ROWS if row.provider == provider and row.evidence == "unsupported"}
+    assert {module.stem for module in raising} & set(PORTS) <= with_row
 
 
-def test_what_is_unsupported_is_asserted_with_a_remedy() -> None:
+def test_unsupported_rows_have_a_remedy_and_a_test_that_expects_the_error() -> None:
     unsupported = [row for row in ROWS if row.evidence == "unsupported"]
     assert [name_of(row) for row in unsupported if len(row.remedy) <= 20] == []
     for test in {test for row in unsupported for test in row.shown_by}:
@@ -151,7 +149,7 @@ def test_what_is_unsupported_is_asserted_with_a_remedy() -> None:
         assert "Unsupported" in bodies[clause or name], test
 
 
-def test_the_words_and_services_are_known() -> None:
+def test_rows_are_complete_and_unique() -> None:
     assert {row.evidence for row in ROWS} <= set(EVIDENCE)
     assert {row.service for row in ROWS} >= MUST_BE_SHOWN
     assert {row.provider for row in ROWS} == set(PROVIDERS)
@@ -166,7 +164,7 @@ def rigs_of(provider: str) -> str:
 
 
 def called_with(provider: str, kind: str) -> set[str]:
-    """Return the names, and positions beyond the sixth, that a provider's rigs give to a rig of this kind."""
+    """Return the arguments that a provider's rigs give to this kind of rig. A seventh position is `collected`."""
     given: set[str] = set()
     for node in ast.walk(ast.parse(rigs_of(provider))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == kind:

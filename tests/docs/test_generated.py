@@ -1,4 +1,4 @@
-"""The documentation says what the code says."""
+"""Generated pages are up to date, and every link and field of the documentation exists."""
 
 import importlib.util
 import re
@@ -19,12 +19,12 @@ _spec.loader.exec_module(generate)
 
 
 @pytest.mark.parametrize("name", sorted(generate.PAGES))
-def test_a_generated_page_is_what_the_code_gives(name: str) -> None:
+def test_a_generated_page_is_up_to_date(name: str) -> None:
     assert (DOCS / name).read_text() == generate.PAGES[name](), "run: uv run python docs/generate.py"
 
 
 def fields_of(kind: object, seen: set[type]) -> set[str]:
-    """Return the names of all fields that a record's JSON can have, records inside it included."""
+    """Return the names of all fields in a record's JSON, with those of its nested records."""
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         if kind in seen:
             return set()
@@ -37,7 +37,7 @@ def fields_of(kind: object, seen: set[type]) -> set[str]:
 
 def test_every_field_of_the_demo_is_described() -> None:
     described = set(re.findall(r"`([a-z_0-9]+)`", (DOCS / "demo.md").read_text()))
-    described |= {"value", "low", "high"}  # said once for all metrics
+    described |= {"value", "low", "high"}  # described once for all metrics
     assert fields_of(Demo, set()) - described == set()
 
 

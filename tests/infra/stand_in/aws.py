@@ -20,26 +20,28 @@ from pathlib import Path
 
 import boto3
 
-from tests.infra.stand_in.aws_kinds import (
-    ACCOUNT,
-    REGION,
+from tests.infra.stand_in.aws_compute_kinds import (
     Api,
-    Bucket,
-    Client,
     Cluster,
     EventSource,
     Function,
-    LogGroup,
     OnApi,
-    OnBucket,
     Permission,
+    Schedule,
+    TaskDefinition,
+)
+from tests.infra.stand_in.aws_kinds import (
+    ACCOUNT,
+    REGION,
+    Bucket,
+    Client,
+    LogGroup,
+    OnBucket,
     Queue,
     QueuePolicy,
     Role,
     RolePolicy,
-    Schedule,
     Secret,
-    TaskDefinition,
     enforceable,
 )
 from tests.infra.stand_in.base import Kind, Properties, archive_path
