@@ -253,12 +253,11 @@ class Given:
     def model(self, key: str = KEY, *, signed_by: bytes = SIGNING, **fields: Any) -> Entry[ModelVersion]:
         """Register a model: its result, its signed manifest, and its number."""
         result = self.result(key, **fields)
-        size = len(fields.get("model", b"a model"))
         manifest = ModelManifest(
             usecase=USECASE,
             training_key=key,
             model_digest=result.model_digest or "",
-            size_bytes=size,
+            size_bytes=len(fields.get("model", b"a model")),
             algorithm="logistic_regression",
             interface=INTERFACE,
             threshold=result.threshold or 0.0,
