@@ -193,7 +193,6 @@ def test_a_model_whose_bytes_changed_does_not_answer(given: Given) -> None:
 
 
 def test_a_release_is_looked_at_again_after_its_age(given: Given) -> None:
-    given.change(stage_age_s=5.0)
     serve(given)
     ask(given)
     given.release(given.model(key_of("second"), model=MODEL).number)
@@ -233,7 +232,7 @@ def test_a_server_without_champions_is_ready(given: Given, refused: bool) -> Non
 def test_a_server_is_ready_when_every_champion_answered(given: Given) -> None:
     serve(given)
     assert answer_of(ask(given, "serverReady")) == {"ready": True}
-    assert given.platform.cache["models"].ready(USECASE)
+    assert given.platform.cache.models.ready(USECASE)
 
 
 def test_a_server_whose_champion_cannot_be_loaded_is_not_ready(given: Given) -> None:

@@ -108,7 +108,7 @@ def test_more_labels_than_the_limit_are_refused(given: Given) -> None:
     given.change(max_rows=1)
     error = refused(given, FIRST, SECOND)
     assert isinstance(error, PayloadTooLarge)
-    assert "2 in one call; at most 1" in error.message
+    assert "2 in one request, the limit is 1" in error.message
     given.change(max_rows=2)
     assert len(send(given, FIRST, SECOND)) == 1
 
@@ -118,7 +118,7 @@ def test_a_body_over_the_limit_is_refused(given: Given) -> None:
     given.change(max_request_bytes=40)
     error = refused(given, FIRST)
     assert isinstance(error, PayloadTooLarge)
-    assert "send fewer labels a call" in error.message
+    assert "send fewer labels per request" in error.message
 
 
 @pytest.mark.parametrize(
@@ -126,12 +126,12 @@ def test_a_body_over_the_limit_is_refused(given: Given) -> None:
     [
         ({"value": 1}, "labels[1]", "give either prediction"),
         ({**FIRST, **BY_ID}, "labels[1]", "give either prediction"),
-        ({"value": 1, "ids": {"other": "a"}}, "labels[1].ids", "rows are named by row"),
-        ({"value": 1, "ids": {"row": "a", "other": "a"}}, "labels[1].ids", "rows are named by row"),
-        ({"value": 1, "ids": {}}, "labels[1].ids", "rows are named by row"),
+        ({"value": 1, "ids": {"other": "a"}}, "labels[1].ids", "identifies a row by row"),
+        ({"value": 1, "ids": {"row": "a", "other": "a"}}, "labels[1].ids", "identifies a row by row"),
+        ({"value": 1, "ids": {}}, "labels[1].ids", "identifies a row by row"),
         ({"value": 1, "prediction": "p1"}, "labels[1].prediction", "is not a prediction id"),
-        ({**FIRST, "value": "perhaps"}, "labels[1].value", "no value of the target 'shut'"),
-        ({**FIRST, "value": None}, "labels[1].value", "leave a row out until it is known"),
+        ({**FIRST, "value": "perhaps"}, "labels[1].value", "not a value of the target 'shut'"),
+        ({**FIRST, "value": None}, "labels[1].value", "leave out rows of unknown outcome"),
         ({**FIRST, "weight": 1}, "labels[1].weight", "no such field"),
     ],
     ids=[

@@ -94,7 +94,7 @@ def test_a_quiet_window_is_reported_and_alerts_nobody(given: Given) -> None:
     assert (report.start, report.end) == bounds(WINDOW)
     assert [drift.name for drift in report.covariate] == ["x", "colour"]
     assert [(kpi.metric, kpi.value, kpi.met) for kpi in report.kpis] == [("roc_auc", 1.0, True)]
-    assert given.edges() == [f"window.m1-{WINDOW} <- judged model.1"]
+    assert given.edges() == [f"window.m1-{WINDOW} <- evaluated model.1"]
     assert given.keys("alerts/") == []
 
 
@@ -120,7 +120,7 @@ def test_drift_is_recorded_as_an_alert_and_asks_for_a_training(given: Given) -> 
     assert alert == report_of(given).alerts[0]
     assert sorted(given.edges()) == [
         f"alert.drift-m1-{WINDOW} <- raised window.m1-{WINDOW}",
-        f"window.m1-{WINDOW} <- judged model.1",
+        f"window.m1-{WINDOW} <- evaluated model.1",
     ]
 
 

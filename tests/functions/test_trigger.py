@@ -203,7 +203,7 @@ def of_kind(name: str, kind: Any) -> dict[str, Any]:
         {"target_column": "open"},
         {"target_positive": "yes"},
     ],
-    ids=str,
+    ids=lambda contract: str(sorted(contract)),
 )
 def test_a_contract_that_lacks_what_the_charter_names_does_not_fit(given: Given, contract: dict[str, Any]) -> None:
     given.charter()
