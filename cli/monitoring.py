@@ -20,7 +20,7 @@ from shared.errors import InsufficientData, InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shared.monitoring.records import Alert, FeatureDrift, WindowReport
+    from shared.monitoring.records import Alert, ColumnDrift, WindowReport
     from shared.monitoring.status import Status
     from shared.platform import Platform
 
@@ -189,7 +189,7 @@ def _show_report(report: "WindowReport") -> None:
     say(f"{report.window}, model {report.model}: {rows}, {report.labelled_rows:,} with a label")
     if report.reason:
         say(f"not tested: {report.reason}")
-    tested: Sequence[FeatureDrift] = [*report.covariate, *([report.prior] if report.prior else [])]
+    tested: Sequence[ColumnDrift] = [*report.feature_drift, *([report.target_drift] if report.target_drift else [])]
     shown: list[tuple[object, ...]] = [
         (one.name, f"{one.distance:.3f}", f"{one.p_value:.2g}", "drifted" if one.drifted else "") for one in tested
     ]

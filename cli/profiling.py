@@ -3,8 +3,8 @@
 import io
 from typing import Any
 
-from shared.data.cells import typed_rows
 from shared.data.contract import count_kinds, kind_of
+from shared.data.conversion import typed_batch
 from shared.data.profile import ColumnProfile, Profile, mean, merge, profile_batch
 from shared.data.reading import open_table
 from shared.errors import DataRefused
@@ -27,7 +27,7 @@ def profile_of(file: io.BytesIO, name: str) -> Profile:
     kinds |= {column: kind_of(counts[column], MAX_BAD_RATE) for column in undecided}
     found = Profile(rows=0, columns=())
     for batch in opened.batches(opened.columns):
-        rows = typed_rows(batch, kinds)
+        rows = typed_batch(batch, kinds)
         unparsable = {column: bad.count for column, bad in rows.unparsable.items()}
         found = merge(found, profile_batch(rows.batch, unparsable))
     if found.rows == 0:

@@ -155,7 +155,7 @@ def labels(
     from cli.tables import outcomes_of
     from shared import layout
     from shared.data.records import Contract
-    from shared.data.words import target_rule
+    from shared.data.values import target_rule
     from shared.registry.ledger import Ledger
 
     body = _bytes_of(file)

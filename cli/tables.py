@@ -8,10 +8,10 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shared.data.cells import typed_rows
+from shared.data.conversion import typed_batch
 from shared.data.reading import open_table
 from shared.data.records import ColumnKind, ColumnRule
-from shared.data.words import outcome_of, parse_time
+from shared.data.values import outcome_of, parse_time
 from shared.errors import DataRefused
 from shared.usecase.charter import Charter
 
@@ -62,7 +62,7 @@ def outcomes_of(
 ) -> tuple[list[dict[str, Any]], int]:
     """Return a table's outcomes as labels for the stack, and how many rows have none yet.
 
-    Args: value: the column that they stand in. rule: of the target's column (shared.data.words.target_rule).
+    Args: value: the column that they stand in. rule: of the target's column (shared.data.values.target_rule).
     Raises: DataRefused: not a table, no column `value`, a value in it that the target cannot have, or neither a
         prediction's id nor all of the charter's ids.
     """
@@ -79,7 +79,7 @@ def outcomes_of(
     labels: list[dict[str, Any]] = []
     unknown = 0
     for batch in table.batches(list(kinds)):
-        rows = typed_rows(batch, kinds)
+        rows = typed_batch(batch, kinds)
         cells = [rows.batch.column(column).to_pylist() for column in (value, *names)]
         if value in rows.unparsable:
             shown = ", ".join(map(repr, rows.unparsable[value].examples))
@@ -110,7 +110,7 @@ def _columns(table: Any, name: str, kinds: Mapping[str, ColumnKind]) -> dict[str
     """Return typed columns as lists, None where a cell is missing. Raises: DataRefused: a cell is not of its kind."""
     found: dict[str, list[Any]] = {column: [] for column in kinds}
     for batch in table.batches(list(kinds)):
-        rows = typed_rows(batch, kinds)
+        rows = typed_batch(batch, kinds)
         for column, bad in rows.unparsable.items():
             shown = ", ".join(map(repr, bad.examples))
             raise _refused(name, f"{column!r} holds {shown} where the model takes numbers", "mend it or leave it empty")

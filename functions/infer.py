@@ -16,7 +16,7 @@ from shared.platform import Emit, Outcome, Platform
 from shared.registry.blob import get_blob
 from shared.registry.ledger import Ledger
 from shared.registry.signatures import trusted_keys
-from shared.serving.capture import asked, encode_predictions, predictions_of
+from shared.serving.capture import encode_predictions, predictions_of, request_identity
 from shared.serving.http import Call, installed_version, json_response
 from shared.serving.invocations import invocation_response, parse_invocation
 from shared.serving.protocol import (
@@ -40,7 +40,7 @@ def _infer(call: Call, platform: Platform) -> Outcome:
     limits = Limits(body_bytes=platform.settings.max_request_bytes, rows=platform.settings.max_rows)
     invoked = call.operation == "invoke"
     request = (parse_invocation if invoked else parse_infer)(call.request.body, model.interface, limits)
-    identity = asked(request, call.subject, call.request.id, call.request.received_at)
+    identity = request_identity(request, call.subject, call.request.id, call.request.received_at)
     probabilities, labels = predict(model, request.columns)
     captured = predictions_of(
         request,

@@ -11,7 +11,7 @@ import msgspec
 
 from shared import layout
 from shared.data.records import ColumnRule, Contract
-from shared.data.words import outcome_of, positive_as, target_rule
+from shared.data.values import outcome_of, target_rule, typed_positive
 from shared.documents import canonical, digest_of, encode, hex_of
 from shared.errors import InvalidInput, NotFound, PayloadTooLarge
 from shared.platform import Outcome, Platform
@@ -109,7 +109,7 @@ def _outcome(value: Any, field: str, positive: str, rule: ColumnRule) -> int:
     and are refused.
     """
     if isinstance(value, bool):
-        if positive_as("boolean", positive) is False:
+        if typed_positive("boolean", positive) is False:
             raise InvalidInput(
                 f"{field}: true and false are ambiguous where {positive!r} is the positive value; "
                 f"send the target's own value as text, such as {positive!r}",

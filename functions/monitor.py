@@ -16,7 +16,7 @@ from shared.errors import InsufficientData, NotFound
 from shared.events import Event, ScheduleTicked, TrainingRequested, WindowDue, payload
 from shared.layout import number_name
 from shared.monitoring.alerts import alerts_for
-from shared.monitoring.records import Alert, FeatureDrift, WindowReport
+from shared.monitoring.records import Alert, ColumnDrift, WindowReport
 from shared.monitoring.service import service_figures
 from shared.monitoring.windows import bounds, window_of
 from shared.pipeline.records import ModelInterface
@@ -119,7 +119,7 @@ def _report(
     usecase: str, model: int, window: str, predictions: list[Prediction], rules: Charter, platform: Platform
 ) -> WindowReport:
     from shared.data.profile import Profile, profile_batches
-    from shared.monitoring.drift import covariate_drift, prior_drift
+    from shared.monitoring.drift import measure_feature_drift, measure_target_drift
     from shared.monitoring.performance import join_labels, monitored_kpis
     from shared.serving.capture_files import feature_table
 
@@ -130,15 +130,17 @@ def _report(
     start, end = bounds(window)
     labelled = join_labels(predictions, _labels(platform.capture, usecase, start), rules.id_columns)
     reasons: list[str] = []
-    covariate: tuple[FeatureDrift, ...] = ()
-    prior: FeatureDrift | None = None
+    feature_drift: tuple[ColumnDrift, ...] = ()
+    target_drift: ColumnDrift | None = None
     try:
         current = profile_batches(feature_table(predictions, manifest.interface).to_batches())
-        covariate = covariate_drift(reference, current, features, rules.monitoring)
+        feature_drift = measure_feature_drift(reference, current, features, rules.monitoring)
     except InsufficientData as error:
         reasons.append(f"features: {error.message}")
     try:
-        prior = prior_drift(reference, rules.target.column, labelled.outcomes, features, rules.monitoring)
+        target_drift = measure_target_drift(
+            reference, rules.target.column, labelled.outcomes, features, rules.monitoring
+        )
     except InsufficientData as error:
         reasons.append(f"outcome: {error.message}")
     kpis = monitored_kpis(labelled.outcomes, labelled.scores, manifest.threshold, rules)
@@ -150,11 +152,11 @@ def _report(
         end=end,
         rows=len(predictions),
         labelled_rows=len(labelled.outcomes),
-        covariate=covariate,
-        prior=prior,
+        feature_drift=feature_drift,
+        target_drift=target_drift,
         kpis=kpis,
         service=service_figures(platform.metrics, usecase, platform.clock.now()),
-        alerts=tuple(sorted(alerts_for(rules, model, window, covariate, prior, kpis), key=_urgency(rules))),
+        alerts=tuple(sorted(alerts_for(rules, model, window, feature_drift, target_drift, kpis), key=_urgency(rules))),
         reason="; ".join(reasons),
     )
 

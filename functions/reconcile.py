@@ -85,14 +85,14 @@ def _train_unit(usecase: str, platform: Platform) -> Iterator[Emit]:
     settings = platform.settings
     entries = list(Ledger(platform.system, layout.TRAININGS, usecase, TrainingDecision).entries())
     granted = [entry.document for entry in entries if entry.document.spec is not None]
-    if not granted or granted[-1].spec is None or not settings.train_unit:
+    if not granted or granted[-1].spec is None or not settings.train_code_digest:
         return
     newest = granted[-1].spec
-    if (newest.unit_digest, newest.lock_digest) == (settings.train_unit, settings.train_lock):
+    if (newest.code_digest, newest.libraries_digest) == (settings.train_code_digest, settings.train_libraries_digest):
         return
-    cause = f"unit.{digest_of_parts(settings.train_unit, settings.train_lock)[:16]}"
+    cause = f"code.{digest_of_parts(settings.train_code_digest, settings.train_libraries_digest)[:16]}"
     if all(entry.document.cause != cause for entry in entries):
-        request = TrainingRequested(cause=cause, kind="new_unit")
+        request = TrainingRequested(cause=cause, kind="new_code")
         yield Emit(request, usecase, f"deployed {cause} for {usecase}", granted[-1].data_end or 0.0)
 
 

@@ -19,7 +19,7 @@ from shared.registry.signatures import key_id_of, sign
 from shared.serving.onnx_check import check_self_contained
 from shared.serving.records import ModelManifest, ModelVersion
 
-CHECKS = ("self-contained", "loads in a limited child", "sample rows agree")
+CHECKS = ("self-contained", "loads in a limited subprocess", "sample rows agree")
 
 
 def handle(event: Event, platform: Platform) -> Outcome:

@@ -18,10 +18,10 @@ from shared.platform import Outcome, Platform
 from shared.ports import ObjectStore
 from shared.registry.blob import get_document_blob, read_document
 from shared.registry.ledger import Entry, Ledger
-from shared.serving.gates import decide
-from shared.serving.http import IDEMPOTENCY_KEY, Call, json_response, name_of
+from shared.serving.gates import evaluate_gates
+from shared.serving.http import IDEMPOTENCY_KEY, Call, idempotency_key_of, json_response
 from shared.serving.json_body import decode_body
-from shared.serving.records import GateDecision, ModelManifest, ModelVersion, ReleaseDecision
+from shared.serving.records import GateReport, ModelManifest, ModelVersion, ReleaseDecision
 from shared.serving.releases import link_release, rollback_target
 from shared.usecase.effective import effective_charter
 
@@ -93,20 +93,20 @@ def _decided_by_gates(
 ) -> ReleaseDecision:
     """Return the release that follows: the model as champion if it passes every gate, else the present champion."""
     champion = tail.document.champion if tail else None
-    decision = _gate_decision(usecase, model, champion, store)
-    failed = [gate.name for gate in decision.gates if not gate.passed]
+    report = _gate_report(usecase, model, champion, store)
+    failed = [gate.name for gate in report.gates if not gate.passed]
     return ReleaseDecision(
         usecase=usecase,
-        champion=model if decision.passed else champion,
-        action="release" if decision.passed else "refuse",
-        reason="every gate passed" if decision.passed else f"did not pass: {', '.join(failed)}",
+        champion=model if report.passed else champion,
+        action="release" if report.passed else "refuse",
+        reason="every gate passed" if report.passed else f"did not pass: {', '.join(failed)}",
         by="release",
         cause=cause,
-        decision=decision,
+        gate_report=report,
     )
 
 
-def _gate_decision(usecase: str, model: int, champion: int | None, store: ObjectStore) -> GateDecision:
+def _gate_report(usecase: str, model: int, champion: int | None, store: ObjectStore) -> GateReport:
     """Evaluate the charter's gates for a model against the champion."""
     charter = effective_charter(store, usecase)
     version = Ledger(store, layout.MODELS, usecase, ModelVersion).get(model).document
@@ -114,7 +114,7 @@ def _gate_decision(usecase: str, model: int, champion: int | None, store: Object
     result = read_document(store, layout.RESULTS.key(usecase=usecase, key=version.training_key), TrainingResult)
     if charter is None or result is None:
         raise NotFound(f"model {model} has no charter in effect or no training result", resource=usecase)
-    return decide(
+    return evaluate_gates(
         model,
         manifest.metrics,
         result.baselines,
@@ -174,5 +174,7 @@ def _on_request(call: Call, platform: Platform) -> Outcome:
     request = decode_body(call.request.body, _DECODER, max_bytes=limit, remedy="send a shorter reason")
     if not request.reason.strip():
         raise InvalidInput("reason is empty: give a reason, which is recorded", field="reason", expected="some text")
-    entry = transition(call.names["usecase"], request, call.subject, f"request.{name_of(call)}", platform.system)
+    entry = transition(
+        call.names["usecase"], request, call.subject, f"request.{idempotency_key_of(call)}", platform.system
+    )
     return Outcome(response=json_response(200, {"revision": entry.number, "release": entry.document}))

@@ -158,7 +158,7 @@ def read_snapshot(store: ObjectStore, spec: TrainingSpec, charter: CharterVersio
     Raises: IntegrityError: a ledger entry is not the one that the spec names by digest.
     """
     contract = Ledger(store, layout.CONTRACTS, spec.usecase, Contract)
-    if digest_of(contract.raw(spec.contract)) != spec.contract_digest:
+    if digest_of(contract.get_bytes(spec.contract)) != spec.contract_digest:
         raise IntegrityError(f"contract {spec.contract} is not the one that was granted")
     rules = contract.get(spec.contract).document
     tables = [
@@ -172,7 +172,7 @@ def _files(store: ObjectStore, usecase: str, datasets: Sequence[DatasetRef]) -> 
     ledger = Ledger(store, layout.DATASETS, usecase, DatasetVersion)
     files: list[DataFile] = []
     for ref in datasets:
-        if digest_of(ledger.raw(ref.number)) != ref.digest:
+        if digest_of(ledger.get_bytes(ref.number)) != ref.digest:
             raise IntegrityError(f"dataset {ref.number} is not the one that was granted")
         files.extend(ledger.get(ref.number).document.files)
     return files

@@ -13,7 +13,7 @@ from shared.data.records import Contract, DatasetVersion
 from shared.documents import digest_of, digest_of_parts, encode, hex_of
 from shared.events import Event, TrainingGranted, TrainingRequested, payload
 from shared.monitoring.windows import bounds, windows_between
-from shared.pipeline.code import PIPELINE_CODE
+from shared.pipeline.code_version import PIPELINE_CODE_VERSION
 from shared.pipeline.policy import training_allowed
 from shared.pipeline.records import DatasetRef, PipelineVersion, TrainingDecision, TrainingResult, TrainingSpec
 from shared.platform import Emit, Outcome, Platform, unexpected
@@ -155,8 +155,8 @@ def _spec(
         pipeline_digest=digest_of(encode(pipeline.document)),
         seed=rules.training.seed,
         trials=rules.training.trials,
-        unit_digest=platform.settings.train_unit,
-        lock_digest=platform.settings.train_lock,
+        code_digest=platform.settings.train_code_digest,
+        libraries_digest=platform.settings.train_libraries_digest,
         champion=release.document.champion if release else None,
     )
 
@@ -169,7 +169,7 @@ def _pipeline(rules: Charter, store: ObjectStore) -> Entry[PipelineVersion]:
         trials=rules.training.trials,
         features=rules.features,
         seed=rules.training.seed,
-        code=PIPELINE_CODE,
+        code_version=PIPELINE_CODE_VERSION,
     )
     pipelines = Ledger(store, layout.PIPELINES, rules.usecase, PipelineVersion)
     appended = pipelines.append(lambda tail: None if tail and tail.document == version else version)

@@ -42,7 +42,7 @@ def _upload(usecase: str, name: str, body: bytes, platform: Platform) -> Outcome
     if effective_charter(platform.system, usecase) is None:
         raise NotFound(f"use case {usecase!r} has no charter in effect: apply one and have it signed off first")
     key = layout.UPLOADS.key(usecase=usecase, upload=hex_of(digest_of(body))[:32], name=name)
-    if not create(platform.landing, key, body).ours:
+    if not create(platform.landing, key, body).matches:
         raise AlreadyExists("another file exists under this upload's key; upload it under another name", resource=key)
     info = platform.landing.head(key)
     if info is None:

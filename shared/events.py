@@ -52,7 +52,7 @@ class TrainingRequested(Payload, frozen=True, kw_only=True, forbid_unknown_field
 
     TYPE: ClassVar[str] = "io.tidegate.training.requested"
     cause: str
-    kind: Literal["new_data", "new_unit", "drift", "performance", "person"]
+    kind: Literal["new_data", "new_code", "drift", "performance", "person"]
 
 
 class TrainingGranted(Payload, frozen=True, kw_only=True, forbid_unknown_fields=True):

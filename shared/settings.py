@@ -47,9 +47,9 @@ class Settings(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tls_certificate: str = ""
     """Of a local stack: PEM files of the certificate and of its key, from its home; without both it speaks HTTP."""
     tls_key: str = ""
-    train_unit: str = ""
+    train_code_digest: str = ""
     """Digest of the train unit that jobs run, and of the versions of the libraries in it; the runtime fills them in."""
-    train_lock: str = ""
+    train_libraries_digest: str = ""
     max_upload_bytes: int = 256 << 20
     """The largest file that is taken over HTTP; larger ones are put into the landing store."""
     handover_bytes: int = 64 << 20

@@ -121,7 +121,7 @@ FUNCTIONS: tuple[Function, ...] = (
     Function(
         name="register",
         unit="serve",
-        about="Checks a result in a limited child, signs it, and gives the model its number.",
+        about="Checks a result in a limited subprocess, signs it, and gives the model its number.",
         subscribes=(events.TrainingFinished.TYPE,),
         sends=(events.ModelRegistered.TYPE,),
         secrets=("signing-key",),

@@ -154,7 +154,7 @@ class _Loop:
 
     def _tell_of(self, reports: Sequence[WindowReport]) -> None:
         for report in reports:
-            drifted = sorted((one for one in report.covariate if one.drifted), key=lambda one: -one.distance)
+            drifted = sorted((one for one in report.feature_drift if one.drifted), key=lambda one: -one.distance)
             kpis = ", ".join(f"{kpi.metric} {kpi.value:.3f}" for kpi in report.kpis if kpi.value is not None)
             named = ", ".join(f"{one.name} {one.distance:.2f}" for one in drifted[:3]) or "nothing"
             self.say(f"{report.window} judged for model {report.model}: {kpis}; drifted: {named}")
@@ -233,10 +233,10 @@ class _Loop:
             return self._release_of(key)
 
         release = self._wait(followed, f"the model of training {number}").document
-        if release.decision is not None:
-            for gate in release.decision.gates:
+        if release.gate_report is not None:
+            for gate in release.gate_report.gates:
                 self.say(f"  {'passed' if gate.passed else 'NOT passed'}: {gate.name}: {gate.detail}")
-            self.say(f"model {release.decision.model}: {release.action}; model {release.champion} serves")
+            self.say(f"model {release.gate_report.model}: {release.action}; model {release.champion} serves")
 
     def _trainings(self) -> list[Entry[TrainingDecision]]:
         return list(Ledger(self.platform.system, layout.TRAININGS, self.usecase, TrainingDecision).entries())

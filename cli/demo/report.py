@@ -69,7 +69,7 @@ def assembled(
         models=tuple(
             _model(platform, usecase, entry) for entry in _entries(platform, layout.MODELS, usecase, ModelVersion)
         ),
-        gates=tuple(entry.document.decision for entry in releases if entry.document.decision is not None),
+        gates=tuple(entry.document.gate_report for entry in releases if entry.document.gate_report is not None),
         releases=tuple(
             ReleaseShown(
                 revision=entry.number,

@@ -8,7 +8,7 @@ from shared.monitoring.records import Alert, WindowReport
 from shared.monitoring.status import Status
 from shared.pipeline.records import MetricValue
 from shared.registry.edges import Step
-from shared.serving.records import GateDecision
+from shared.serving.records import GateReport
 
 
 class CharterShown(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +116,7 @@ class Demo(msgspec.Struct, frozen=True, kw_only=True):
     receipts: tuple[Receipt, ...]
     trainings: tuple[TrainingShown, ...]
     models: tuple[ModelShown, ...]
-    gates: tuple[GateDecision, ...]
+    gates: tuple[GateReport, ...]
     releases: tuple[ReleaseShown, ...]
     prediction: PredictionShown
     replays: tuple[ReplayShown, ...]

@@ -58,7 +58,7 @@ def compose(
         clock=clock,
         ids=RandomIds(),
         settings=settings,
-        check_model=_check_in_child,
+        check_model=_check_in_subprocess,
         instance=instance,
         cache=ProcessCache(settings.release_ttl_s),
         settled=lambda key: settled(landing, key),
@@ -67,12 +67,13 @@ def compose(
     return Composed(platform, queues)
 
 
-def _check_in_child(
+def _check_in_subprocess(
     model: bytes, interface: ModelInterface, sample: SampleRows, *, memory_mb: int, timeout_s: float
 ) -> CheckOutcome:
-    from shared.serving.limited import check_in_child  # only register needs it; every cold start would load it
+    # Only register needs it, and every cold start would load it.
+    from shared.serving.subprocess_check import check_in_subprocess
 
-    return check_in_child(model, interface, sample, memory_mb=memory_mb, timeout_s=timeout_s)
+    return check_in_subprocess(model, interface, sample, memory_mb=memory_mb, timeout_s=timeout_s)
 
 
 def with_training_digests(settings: Settings) -> Settings:
@@ -83,11 +84,11 @@ def with_training_digests(settings: Settings) -> Settings:
     from pathlib import Path
 
     import shared
-    from shared.pipeline.provenance import library_versions, lock_digest, training_folders, unit_digest
+    from shared.pipeline.environment import code_digest, libraries_digest, library_versions, training_folders
 
     code = Path(str(shared.__file__)).parent
     return msgspec.structs.replace(
         settings,
-        train_unit=unit_digest(training_folders(code)),
-        train_lock=lock_digest(library_versions()),
+        train_code_digest=code_digest(training_folders(code)),
+        train_libraries_digest=libraries_digest(library_versions()),
     )

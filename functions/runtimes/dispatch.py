@@ -18,7 +18,7 @@ from shared.errors import ConfigurationError, OutcomeUnknown
 from shared.events import NO_USECASE, UNLOGGED, Event, Payload, first_event, next_event
 from shared.platform import Emit, Outcome, Platform
 from shared.registry.blob import create
-from shared.serving.http import Call, Response, name_of
+from shared.serving.http import Call, Response, idempotency_key_of
 from shared.topology import Function, function_named, subscribers
 
 Handler = Callable[[Any, Platform], Outcome]
@@ -95,7 +95,7 @@ def cause_of(call: Call) -> Event:
         RequestReceived(operation=call.operation),
         usecase=call.names.get("usecase", NO_USECASE),
         source="/http",
-        origin=f"request {name_of(call)}",
+        origin=f"request {idempotency_key_of(call)}",
         at=call.request.received_at,
         traceparent=given if _TRACEPARENT.fullmatch(given) else "",
     )

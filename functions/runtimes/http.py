@@ -121,7 +121,7 @@ class Service:
         usecase = found.names.get("usecase", STACK)
         now = self._platform.clock.now()
         caller = self._caller(headers.get("authorization"), now, usecase, action)
-        authorize(caller, usecase, action, own=self._others is None)
+        authorize(caller, usecase, action, self_issued=self._others is None)
         check_encoding(headers.get("content-encoding", ""))
         return Admitted(found, caller.subject, usecase)
 
@@ -162,14 +162,20 @@ class Service:
             return authenticate(authorization, (self._trusted,), now, self._remembered, usecase=usecase, action=action)
         try:
             return authenticate(
-                authorization, (others.known(),), now, self._remembered, usecase=usecase, action=action, own=False
+                authorization,
+                (others.known(),),
+                now,
+                self._remembered,
+                usecase=usecase,
+                action=action,
+                self_issued=False,
             )
         except UnknownKey:
             if not others.renewed():
                 raise
         self._remembered.clear()  # a key that is gone shall not live on in what it has signed
         return authenticate(
-            authorization, (others.known(),), now, self._remembered, usecase=usecase, action=action, own=False
+            authorization, (others.known(),), now, self._remembered, usecase=usecase, action=action, self_issued=False
         )
 
     def _respond(self, admitted: Admitted, request: Request) -> Response:

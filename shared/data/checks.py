@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from shared.data import compute as pc
 from shared.data.arrays import scalar, strings
-from shared.data.cells import MAX_EXAMPLES, TypedRows, Unparsable, examples_of, shorten
+from shared.data.conversion import MAX_EXAMPLES, BadValues, TypedBatch, examples_of, shorten
 from shared.data.outcome import outcomes
 from shared.data.profile import ColumnProfile, Profile
 from shared.data.records import Anomaly, AnomalyKind, ColumnRule, Contract, Severity
@@ -37,17 +37,17 @@ _KIND_REMEDIES = {
 class Findings(msgspec.Struct, frozen=True, kw_only=True):
     """What the rows showed that a profile does not hold; each by column: rows, and the first few distinct examples."""
 
-    unparsable: dict[str, Unparsable] = {}
-    fractional: dict[str, Unparsable] = {}
-    outside: dict[str, Unparsable] = {}
-    unknown: dict[str, Unparsable] = {}
+    unparsable: dict[str, BadValues] = {}
+    fractional: dict[str, BadValues] = {}
+    outside: dict[str, BadValues] = {}
+    unknown: dict[str, BadValues] = {}
     positives: int = 0
     negatives: int = 0
     target_values: tuple[str, ...] = ()
     """The first few distinct values of the target, as text: whether they are more than two is all that counts."""
 
 
-def check_rows(rows: TypedRows, rules: Mapping[str, ColumnRule], target: str, positive: str) -> Findings:
+def check_rows(rows: TypedBatch, rules: Mapping[str, ColumnRule], target: str, positive: str) -> Findings:
     """Return what one batch shows under these rules (none: only what does not parse, and the target)."""
     fractional, outside, unknown = {}, {}, {}
     positives = negatives = 0
@@ -55,7 +55,7 @@ def check_rows(rows: TypedRows, rules: Mapping[str, ColumnRule], target: str, po
     for name, cells in zip(rows.batch.schema.names, rows.batch.columns, strict=True):
         rule = rules.get(name)
         if rule is not None and pa.types.is_float64(cells.type):
-            fractional[name] = _fractional(cells) if rule.integer else Unparsable()
+            fractional[name] = _fractional(cells) if rule.integer else BadValues()
             outside[name] = _outside(cells, rule.minimum, rule.maximum)
         if rule is not None and rule.domain is not None and pa.types.is_string(cells.type):
             known = pc.is_in(cells, value_set=strings(rule.domain))
@@ -127,7 +127,7 @@ def _bad_values(rule: ColumnRule, contract: Contract, rows: int, findings: Findi
     name = rule.name
     found: list[Anomaly] = []
 
-    def add(kind: AnomalyKind, bad: Unparsable | None, is_not: str, remedy: str) -> None:
+    def add(kind: AnomalyKind, bad: BadValues | None, is_not: str, remedy: str) -> None:
         if bad is None or bad.count == 0:
             return
         too_many = rule.required and bad.count > contract.max_bad_rate * rows
@@ -198,40 +198,40 @@ def _first_distinct(values: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(values))[:MAX_EXAMPLES]
 
 
-def _fractional(cells: Any) -> Unparsable:
+def _fractional(cells: Any) -> BadValues:
     return _found(cells, pc.not_equal(pc.floor(cells), cells))
 
 
-def _outside(cells: Any, minimum: float | None, maximum: float | None) -> Unparsable:
+def _outside(cells: Any, minimum: float | None, maximum: float | None) -> BadValues:
     extremes = pc.min_max(cells)
     low, high = extremes["min"].as_py(), extremes["max"].as_py()
     below = minimum is not None and low is not None and low < minimum
     above = maximum is not None and high is not None and high > maximum
     if not below and not above:
-        return Unparsable()
+        return BadValues()
     least = minimum if minimum is not None else float("-inf")
     most = maximum if maximum is not None else float("inf")
     return _found(cells, pc.or_(pc.less(cells, scalar(least)), pc.greater(cells, scalar(most))))
 
 
-def _found(cells: Any, mask: Any) -> Unparsable:
+def _found(cells: Any, mask: Any) -> BadValues:
     count = int(pc.sum(mask).as_py() or 0)
-    return Unparsable(count, examples_of(pc.filter(cells, mask))) if count else Unparsable()
+    return BadValues(count, examples_of(pc.filter(cells, mask))) if count else BadValues()
 
 
-def _only_found(found: Mapping[str, Unparsable]) -> dict[str, Unparsable]:
+def _only_found(found: Mapping[str, BadValues]) -> dict[str, BadValues]:
     return {name: bad for name, bad in found.items() if bad.count}
 
 
-def _merge(a: Mapping[str, Unparsable], b: Mapping[str, Unparsable]) -> dict[str, Unparsable]:
+def _merge(a: Mapping[str, BadValues], b: Mapping[str, BadValues]) -> dict[str, BadValues]:
     merged = dict(a)
     for name, bad in b.items():
-        before = merged.get(name, Unparsable())
-        merged[name] = Unparsable(before.count + bad.count, _first_distinct((*before.examples, *bad.examples)))
+        before = merged.get(name, BadValues())
+        merged[name] = BadValues(before.count + bad.count, _first_distinct((*before.examples, *bad.examples)))
     return merged
 
 
-def _domain_remedy(unknown: Unparsable | None, domain: Iterable[str]) -> str:
+def _domain_remedy(unknown: BadValues | None, domain: Iterable[str]) -> str:
     known = {_folded(value): value for value in domain}
     for example in unknown.examples if unknown is not None else ():
         if _folded(example) in known:

@@ -15,7 +15,7 @@ from shared.data.formats import TableReader
 from shared.data.profile import ColumnProfile, Profile
 from shared.data.records import ColumnKind, ColumnRule, Contract
 from shared.data.sketch import is_shortened
-from shared.data.words import MISSING_WORDS, is_code, parse_number, parse_time
+from shared.data.values import MISSING_VALUES, has_leading_zero, parse_number, parse_time
 from shared.usecase.charter import Charter
 
 MAX_DOMAIN = 200
@@ -175,7 +175,7 @@ def _count(cells: Any) -> KindCounts:
     tally = Counter[tuple[bool, bool, bool, bool]]()
     for value, count in pairs:
         word = value.strip()
-        if word.lower() not in MISSING_WORDS:
+        if word.lower() not in MISSING_VALUES:
             tally[_reading(word)] += count
     for (number, code, boolean, time), count in tally.items():
         counts = KindCounts(count, count * number, count * code, count * boolean, count * time)
@@ -186,7 +186,7 @@ def _count(cells: Any) -> KindCounts:
 def _reading(word: str) -> tuple[bool, bool, bool, bool]:
     """Return whether a word is a number, a code, a boolean (a bare 0 or 1 is not taken for one), a time."""
     number = _parses(parse_number, word)
-    code = number and is_code(word)
+    code = number and has_leading_zero(word)
     return number, code, word.lower() in ("true", "false"), not number and _parses(parse_time, word)
 
 

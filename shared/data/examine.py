@@ -10,9 +10,9 @@ from typing import Any, BinaryIO
 import msgspec
 import pyarrow as pa
 
-from shared.data.cells import ARROW_TYPES, typed_rows
 from shared.data.checks import Findings, anomalies, check_rows, merge_findings
 from shared.data.contract import infer_contract, infer_kinds, rules_by_name
+from shared.data.conversion import ARROW_TYPES, typed_batch
 from shared.data.formats import NO_BYTES, Limits
 from shared.data.profile import Profile, merge, profile_batch
 from shared.data.reading import open_table
@@ -73,7 +73,7 @@ def examine(
         findings = Findings()
         kinds = kinds or {table.columns[0]: "text"}  # nothing that the contract knows: still count the rows
         for batch in table.batches(tuple(kinds)):
-            rows = typed_rows(batch, kinds)
+            rows = typed_batch(batch, kinds)
             unparsable = {column: bad.count for column, bad in rows.unparsable.items()}
             profile = merge(profile, profile_batch(rows.batch, unparsable))
             seen = check_rows(rows, rules, charter.target.column, charter.target.positive)
@@ -115,7 +115,7 @@ def read_table(file: BinaryIO | io.IOBase, name: str, contract: Contract, *, lim
     schema = pa.schema([pa.field(column, ARROW_TYPES[kind]) for column, kind in kinds.items()])
     kept = []
     for batch in table.batches(columns):
-        rows = typed_rows(batch, kinds).batch
+        rows = typed_batch(batch, kinds).batch
         arrays = [
             rows.column(column) if column in columns else pa.nulls(rows.num_rows, ARROW_TYPES[kind])
             for column, kind in kinds.items()

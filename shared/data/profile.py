@@ -98,7 +98,7 @@ class Profile(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def profile_batches(batches: Iterable[Any]) -> Profile:
-    """Return the profile of record batches with the types of shared.data.cells (a pyarrow.Table: `.to_batches()`)."""
+    """Return the profile of record batches with the types of shared.data.conversion (a pyarrow.Table: `.to_batches()`)."""
     return reduce(merge, map(profile_batch, batches), Profile(rows=0, columns=()))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from shared.layout import check_name
-from shared.monitoring.records import Alert, FeatureDrift, MonitoredKpi
+from shared.monitoring.records import Alert, ColumnDrift, MonitoredKpi
 from shared.usecase.charter import Charter
 from shared.usecase.kpis import bound_of
 
@@ -31,16 +31,16 @@ def alerts_for(
     charter: Charter,
     model: int,
     window: str,
-    covariate: Sequence[FeatureDrift],
-    prior: FeatureDrift | None,
+    feature_drift: Sequence[ColumnDrift],
+    target_drift: ColumnDrift | None,
     kpis: Sequence[MonitoredKpi],
 ) -> tuple[Alert, ...]:
     """Return the alerts that a window's figures raise: drift if any column drifted, performance if a KPI is not met.
 
-    Args: covariate, prior, kpis: as they stand in the window's report; kpis in the order of the charter's monitored ones.
+    Args: feature_drift, target_drift, kpis: as they stand in the window's report; kpis in the order of the charter's monitored ones.
     Returns: none, one or two alerts in state "raised", drift first; the same figures give the same alerts.
     """
-    tested = [*covariate, *([] if prior is None else [prior])]
+    tested = [*feature_drift, *([] if target_drift is None else [target_drift])]
     drifted = sorted((one for one in tested if one.drifted), key=lambda one: (-one.distance, one.name))
     monitored = [kpi for kpi in charter.kpis if kpi.monitored]
     missed = [(kpi, figure) for kpi, figure in zip(monitored, kpis, strict=True) if figure.met is False]
@@ -71,7 +71,7 @@ def alerts_for(
     )
 
 
-def _drift_summary(charter: Charter, window: str, drifted: Sequence[FeatureDrift], tested: int) -> str:
+def _drift_summary(charter: Charter, window: str, drifted: Sequence[ColumnDrift], tested: int) -> str:
     rules = charter.monitoring
     named = ", ".join(f"{_named(one, charter)} {one.distance:.3f}" for one in drifted[:SHOWN])
     more = f" and {len(drifted) - SHOWN} more" if len(drifted) > SHOWN else ""
@@ -81,7 +81,7 @@ def _drift_summary(charter: Charter, window: str, drifted: Sequence[FeatureDrift
     )
 
 
-def _named(drift: FeatureDrift, charter: Charter) -> str:
+def _named(drift: ColumnDrift, charter: Charter) -> str:
     return f"{drift.name} (the outcome)" if drift.name == charter.target.column else drift.name
 
 

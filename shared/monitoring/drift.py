@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from shared.data.profile import Profile, common_bins
 from shared.errors import InsufficientData
 from shared.monitoring.divergence import Histogram, excess_jensen_shannon, homogeneity_p_value
-from shared.monitoring.records import FeatureDrift
+from shared.monitoring.records import ColumnDrift
 from shared.usecase.charter import Features, Monitoring
 
 
@@ -23,21 +23,21 @@ def columns_tested(features: Features) -> int:
     return len(features.numeric) + len(features.categorical) + 1
 
 
-def feature_drift(
+def measure_column_drift(
     name: str, reference_counts: Histogram, current_counts: Histogram, rules: Monitoring, features_tested: int
-) -> FeatureDrift:
+) -> ColumnDrift:
     """Return one column's drift, from its counts on common bins, shape (bins,) each.
 
     The distance is the Jensen-Shannon distance in excess of chance. Distance and p-value are given with six decimals
     and six digits, and judged as given, so that the record shows why.
     Raises: InsufficientData: no rows on one side. InvalidInput: bins that are not common.
 
-    >>> feature_drift("hour", [500, 500], [700, 300], Monitoring(), 20).drifted
+    >>> measure_column_drift("hour", [500, 500], [700, 300], Monitoring(), 20).drifted
     True
     """
     distance = round(excess_jensen_shannon(reference_counts, current_counts), 6)
     p_value = float(f"{homogeneity_p_value(reference_counts, current_counts):.6g}")
-    return FeatureDrift(
+    return ColumnDrift(
         name=name,
         distance=distance,
         p_value=p_value,
@@ -47,9 +47,9 @@ def feature_drift(
     )
 
 
-def covariate_drift(
+def measure_feature_drift(
     reference: Profile, current: Profile, features: Features, rules: Monitoring
-) -> tuple[FeatureDrift, ...]:
+) -> tuple[ColumnDrift, ...]:
     """Return each feature's drift, numeric ones first, in the charter's order.
 
     Missing values count as a bin, so that a feed that fails is drift.
@@ -60,14 +60,14 @@ def covariate_drift(
         raise InsufficientData(f"{current.rows} rows, monitoring.minimum_rows is {rules.minimum_rows}")
     tested = columns_tested(features)
     return tuple(
-        feature_drift(name, *common_bins(reference.column(name), current.column(name)), rules, tested)
+        measure_column_drift(name, *common_bins(reference.column(name), current.column(name)), rules, tested)
         for name in (*features.numeric, *features.categorical)
     )
 
 
-def prior_drift(
+def measure_target_drift(
     reference: Profile, target: str, outcomes: Sequence[int], features: Features, rules: Monitoring
-) -> FeatureDrift:
+) -> ColumnDrift:
     """Return the drift of the outcome's share: `outcomes` (0 or 1, as the labels say) against the reference.
 
     Args: reference: holds the column `target` as the numbers 0 and 1.
@@ -81,7 +81,7 @@ def prior_drift(
         raise InsufficientData(f"the reference does not hold {target!r} as 0 and 1; train again to make a new one")
     negatives = known.number.sketch.zeros
     positives = int(sum(outcomes))
-    return feature_drift(
+    return measure_column_drift(
         target,
         [negatives, known.count - negatives],
         [len(outcomes) - positives, positives],

@@ -221,8 +221,8 @@ def stage_models(state: Stored) -> Found:
     """Every model that a release names is there."""
     for key, usecase, release in state.of(layout.RELEASES):
         named = {"champion": release.champion, "challenger": release.challenger}
-        if release.decision is not None:
-            named |= {"candidate": release.decision.model, "rival": release.decision.against}
+        if release.gate_report is not None:
+            named |= {"candidate": release.gate_report.model, "rival": release.gate_report.champion}
         for role, model in named.items():
             if model is not None and model not in state.ledger(layout.MODELS, usecase):
                 yield key, f"its {role}, model {model}, is missing"

@@ -17,7 +17,7 @@ Entity = tuple[str, ...]
 """The values of the charter's id columns, as text, in the charter's order."""
 
 
-class Judged(msgspec.Struct, frozen=True, kw_only=True):
+class LabelledPredictions(msgspec.Struct, frozen=True, kw_only=True):
     """Predictions whose outcome is known, in order of their ids: outcomes (0 or 1) and scores, each (rows,)."""
 
     ids: tuple[str, ...]
@@ -25,7 +25,7 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     scores: tuple[float, ...]
 
 
-class _Heard(NamedTuple):
+class _ReceivedLabel(NamedTuple):
     """When a label came: the later one wins; in one batch the later in the list; the value only breaks a tie."""
 
     received: float
@@ -33,18 +33,20 @@ class _Heard(NamedTuple):
     value: int
 
 
-def join_labels(predictions: Iterable[Prediction], batches: Iterable[LabelBatch], id_columns: Sequence[str]) -> Judged:
+def join_labels(
+    predictions: Iterable[Prediction], batches: Iterable[LabelBatch], id_columns: Sequence[str]
+) -> LabelledPredictions:
     """Return the predictions that have a label, each prediction id once, whatever the order of files and rows.
 
     A label names its prediction by id, or by the values of `id_columns`; the latter judges every prediction that was
     asked about that row. Of several labels for one prediction the last received counts: an outcome can be corrected.
     Labels for predictions that are not among these are left for the window that has them.
     """
-    by_prediction: dict[str, _Heard] = {}
-    by_entity: dict[Entity, _Heard] = {}
+    by_prediction: dict[str, _ReceivedLabel] = {}
+    by_entity: dict[Entity, _ReceivedLabel] = {}
     for batch in batches:
         for place, label in enumerate(batch.labels):
-            _hear(label, _Heard(batch.received, place, label.value), by_prediction, by_entity, id_columns)
+            _hear(label, _ReceivedLabel(batch.received, place, label.value), by_prediction, by_entity, id_columns)
     judged: dict[str, tuple[int, float]] = {}
     for prediction in deduplicated(predictions):
         entity = _entity(prediction.ids, id_columns)
@@ -53,7 +55,7 @@ def join_labels(predictions: Iterable[Prediction], batches: Iterable[LabelBatch]
         if known:
             judged[prediction.id] = (max(known).value, prediction.probability)
     ids = sorted(judged)
-    return Judged(
+    return LabelledPredictions(
         ids=tuple(ids),
         outcomes=tuple(judged[id_][0] for id_ in ids),
         scores=tuple(judged[id_][1] for id_ in ids),
@@ -88,9 +90,9 @@ def _monitored(kpi: Kpi, outcomes: Vector, scores: Vector, threshold: float, cha
 
 def _hear(
     label: Label,
-    heard: _Heard,
-    by_prediction: dict[str, _Heard],
-    by_entity: dict[Entity, _Heard],
+    heard: _ReceivedLabel,
+    by_prediction: dict[str, _ReceivedLabel],
+    by_entity: dict[Entity, _ReceivedLabel],
     id_columns: Sequence[str],
 ) -> None:
     if label.prediction is not None:

@@ -7,7 +7,7 @@ import msgspec
 from shared.documents import Document
 
 
-class FeatureDrift(msgspec.Struct, frozen=True, kw_only=True):
+class ColumnDrift(msgspec.Struct, frozen=True, kw_only=True):
     """One column against the reference. `p_value` is of the same bins as `distance`.
 
     `distance`: Jensen-Shannon, base 2, in [0, 1], in excess of what chance alone shows in so many rows.
@@ -71,8 +71,8 @@ class WindowReport(Document, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     end: float
     rows: int
     labelled_rows: int
-    covariate: tuple[FeatureDrift, ...]
-    prior: FeatureDrift | None
+    feature_drift: tuple[ColumnDrift, ...]
+    target_drift: ColumnDrift | None
     kpis: tuple[MonitoredKpi, ...]
     service: ServiceFigures
     alerts: tuple[Alert, ...]

@@ -17,9 +17,9 @@ Floats = npt.NDArray[np.float64]
 Vector = Sequence[float] | Sequence[int] | npt.NDArray[np.generic]
 """A column of numbers: a list, a tuple or an array of shape (rows,)."""
 
-NEVER = float(np.nextafter(np.float32(1), np.float32(2)))
+NEVER_ACT = float(np.nextafter(np.float32(1), np.float32(2)))
 """A threshold that no probability reaches: never act."""
-ALWAYS = 0.0
+ALWAYS_ACT = 0.0
 """A threshold that every probability reaches: always act."""
 _LOG_FLOOR = float(np.finfo(np.float32).eps)
 """Served probabilities are float32: one of exactly 0 or 1 means "within this of it", not certainty."""
@@ -112,7 +112,7 @@ def best_threshold(outcomes: Vector, scores: Vector, payoff: Payoff) -> float:
     """Return the threshold with the highest payoff on these rows, representable in float32.
 
     Cuts lie half-way between neighbouring distinct scores; of equal payoffs the higher threshold wins (act on fewer).
-    Where acting on all rows is best it is ALWAYS (0), where acting on none is, NEVER (just above 1).
+    Where acting on all rows is best it is ALWAYS_ACT (0), where acting on none is, NEVER_ACT (just above 1).
     Raises: InsufficientData: no rows, or rows of one class only.
 
     >>> best_threshold([0, 0, 1, 1], [0.125, 0.25, 0.75, 0.875], Payoff(true_positive=1, false_positive=-1))
@@ -130,9 +130,9 @@ def best_threshold(outcomes: Vector, scores: Vector, payoff: Payoff) -> float:
     possible = np.concatenate([[True], ranked[1:] < ranked[:-1], [True]])
     cut = int(np.argmax(np.where(possible, np.round(gain, 9), -np.inf)))
     if cut == 0:
-        return NEVER
+        return NEVER_ACT
     if cut == len(y):
-        return ALWAYS
+        return ALWAYS_ACT
     middle = float(np.float32((ranked[cut - 1] + ranked[cut]) / 2))
     return middle if ranked[cut] < middle <= ranked[cut - 1] else float(ranked[cut - 1])
 

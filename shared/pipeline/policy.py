@@ -9,7 +9,7 @@ from typing import Literal
 from shared.pipeline.records import TrainingDecision
 from shared.usecase.charter import Charter
 
-CauseKind = Literal["first", "new_data", "new_unit", "drift", "performance", "person"]
+CauseKind = Literal["first", "new_data", "new_code", "drift", "performance", "person"]
 
 DAY_S = 86_400.0
 YEAR_S = 365 * DAY_S
@@ -43,7 +43,7 @@ def training_allowed(
     if not person and cause_kind not in rules.on:
         return False, f"retraining.on does not name {cause_kind}, only {', '.join(rules.on) or 'nothing'}"
     waited = (data_end - max(granted)) / DAY_S
-    if not person and cause_kind != "new_unit" and waited < rules.cooldown_days:
+    if not person and cause_kind != "new_code" and waited < rules.cooldown_days:
         return False, (
             f"{max(0.0, waited):.1f} days of data since the last training, "
             f"retraining.cooldown_days is {rules.cooldown_days}"

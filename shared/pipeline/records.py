@@ -18,8 +18,8 @@ class PipelineVersion(Document, frozen=True, kw_only=True, forbid_unknown_fields
     trials: int
     features: Features
     seed: int
-    code: str
-    """Version of the pipeline's code, shared.pipeline.PIPELINE_CODE."""
+    code_version: str
+    """Version of the pipeline's code: PIPELINE_CODE_VERSION of shared.pipeline.code_version."""
 
 
 class DatasetRef(msgspec.Struct, frozen=True):
@@ -49,9 +49,9 @@ class TrainingSpec(Document, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     pipeline_digest: str
     seed: int
     trials: int
-    unit_digest: str
+    code_digest: str
     """Digest of the train unit's code."""
-    lock_digest: str
+    libraries_digest: str
     """Digest of the versions of the libraries that train."""
     champion: int | None = None
     """The model that served when the training was granted, scored on the same test rows."""

@@ -21,7 +21,7 @@ from shared.usecase.charter import Algorithm, Charter
 SEARCH_ROWS = 30_000
 
 
-class Found(NamedTuple):
+class SearchResult(NamedTuple):
     """What a search found. `threshold` has the best payoff on validation rows that the winning trial did not see."""
 
     algorithm: Algorithm
@@ -40,7 +40,7 @@ def search(
     seed: int,
     threads: int,
     on_trial: Callable[[Trial], None],
-) -> Found:
+) -> SearchResult:
     """Return the best of `trials` trials by the charter's release metric (of equals, the first one).
 
     Algorithms take turns; the first trial of each is its default, so each gets one even where `trials` is smaller
@@ -66,7 +66,7 @@ def search(
         done.append(Trial(number=number, algorithm=algorithm, parameters=parameters, score=score))
         on_trial(done[-1])
     winner = max(done, key=lambda trial: trial.score)
-    return Found(winner.algorithm, winner.parameters, thresholds[winner.number], tuple(done))
+    return SearchResult(winner.algorithm, winner.parameters, thresholds[winner.number], tuple(done))
 
 
 def _study(algorithm: Algorithm, rows: int, seed: int) -> optuna.Study:

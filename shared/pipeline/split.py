@@ -55,7 +55,7 @@ def check_split(split: Split, outcomes: Outcomes) -> None:
             )
 
 
-def hold_out(time: Times, outcomes: Outcomes) -> Split:
+def validation_split(time: Times, outcomes: Outcomes) -> Split:
     """Return an inner split of training rows: the last whole UTC days (about a quarter of the rows) as its `test`.
 
     The search is judged on them. The boundary is the one nearest to that share that leaves both outcomes on both

@@ -17,7 +17,7 @@ from shared.data.profile import Profile, profile_batches
 from shared.errors import DataRefused, InsufficientData
 from shared.pipeline.algorithms import fit, frame_of, probabilities
 from shared.pipeline.export import export, parity
-from shared.pipeline.metrics import ALWAYS, NEVER, block_bootstrap, evaluate, interval
+from shared.pipeline.metrics import ALWAYS_ACT, NEVER_ACT, block_bootstrap, evaluate, interval
 from shared.pipeline.records import (
     Evaluation,
     MetricValue,
@@ -29,7 +29,7 @@ from shared.pipeline.records import (
 )
 from shared.pipeline.scoring import PROBABILITY, Feeds, Scorer, interface_of
 from shared.pipeline.search import search
-from shared.pipeline.split import DAY_S, Split, check_split, hold_out, split_by_time
+from shared.pipeline.split import DAY_S, Split, check_split, split_by_time, validation_split
 from shared.pipeline.tables import column_of, outcomes_of, table_to_feeds, times_of
 from shared.usecase.charter import Algorithm, Charter, Metric
 
@@ -109,7 +109,7 @@ def train(
     found = search(
         trained,
         outcomes[split.train],
-        hold_out(times[split.train], outcomes[split.train]),
+        validation_split(times[split.train], outcomes[split.train]),
         charter,
         trials=spec.trials,
         seed=spec.seed,
@@ -140,7 +140,7 @@ def train(
         metrics={metric: judge(metric, scores, found.threshold) for metric in METRICS},
         baselines={
             f"{name}.payoff_per_1000": judge("payoff_per_1000", scores, threshold)
-            for name, threshold in (("never", NEVER), ("always", ALWAYS))
+            for name, threshold in (("never", NEVER_ACT), ("always", ALWAYS_ACT))
         },
         threshold=found.threshold,
         evaluation=Evaluation(

@@ -1,7 +1,8 @@
-"""Blobs and documents: written once, settled by reading back, verified when read.
+"""Blobs and documents: written with create-if-absent, confirmed by reading back, verified when read.
 
-`create` is the only way that the platform writes: it turns the raw create-if-absent of a store, whose answer may be
-lost or may be "exists" against our own re-sent write, into a certain "this is what stands there".
+All writes of the platform go through `create`. A store's own create-if-absent may lose its answer, or may answer
+"exists" because a transport sent our request twice. `create` reads the object back in both cases, so its caller always
+learns what is stored under the key.
 """
 
 from typing import TypeVar
@@ -13,37 +14,43 @@ from shared.errors import IntegrityError, NotFound, OutcomeUnknown, TransientErr
 from shared.layout import blob_key
 from shared.ports import Created, ObjectStore
 
-SETTLE_ATTEMPTS = 3
+CREATE_ATTEMPTS = 3
+"""How often `create` tries before it raises OutcomeUnknown: an object can be deleted between a write and its check."""
 
 
 class Existing(msgspec.Struct, frozen=True):
-    """What stands under a key after `create`: `ours` when its bytes are those we wanted there."""
+    """The object that is stored under a key after `create`.
 
-    ours: bool
+    Args:
+        matches: whether its bytes are the bytes that the caller wanted to store.
+        body: its bytes.
+    """
+
+    matches: bool
     body: bytes
 
 
 def create(store: ObjectStore, key: str, body: bytes) -> Existing:
-    """Write `body` if the key is absent, and return what stands there now, whoever wrote it.
+    """Write `body` if the key is absent, and return the object that is stored there now, whoever wrote it.
 
-    An answer that was lost, and an "exists" that may be our own write re-sent by a transport, are settled by
-    reading back: the same bytes are ours. Callers whose right to win matters put their own id into the body.
-    Raises: OutcomeUnknown: reading back failed too. Everything that put_new raises before an effect.
+    A lost answer and an "exists" are settled by reading the object back: if its bytes equal `body`, the write
+    counts as ours. A caller that must know whether it was the one who wrote puts an id of its own into the body.
+    Raises: OutcomeUnknown: the object could not be read back. Any other error of `put_new`: nothing was written.
     """
-    for _ in range(SETTLE_ATTEMPTS):
+    for _ in range(CREATE_ATTEMPTS):
         try:
             if isinstance(store.put_new(key, body), Created):
-                return Existing(ours=True, body=body)
+                return Existing(matches=True, body=body)
         except OutcomeUnknown:
             pass
-        existing = read_back(store, key)
-        if existing is not None:
-            return Existing(ours=existing == body, body=existing)
-    raise OutcomeUnknown("the write could not be settled; it will be tried again", operation="create", resource=key)
+        stored = read_back(store, key)
+        if stored is not None:
+            return Existing(matches=stored == body, body=stored)
+    raise OutcomeUnknown("the write could not be confirmed; it will be tried again", operation="create", resource=key)
 
 
 def read_back(store: ObjectStore, key: str) -> bytes | None:
-    """Return what stands under a key, None where nothing does. Raises: OutcomeUnknown: it cannot be told now."""
+    """Return the bytes under a key, None if there is no such object. Raises: OutcomeUnknown: the read failed."""
     try:
         return store.get(key).body
     except NotFound:
@@ -58,13 +65,20 @@ D = TypeVar("D", bound=Document)
 
 
 def create_document(store: ObjectStore, key: str, document: D) -> D:
-    """Write a document if the key is absent and return the one that stands there: ours or an earlier one."""
+    """Write a document if the key is absent, and return the stored one: this document or an earlier one.
+
+    Raises: OutcomeUnknown: as `create`. IntegrityError, Unsupported: the stored object is not such a document.
+    """
     existing = create(store, key, encode(document))
-    return document if existing.ours else decode(existing.body, type(document))
+    return document if existing.matches else decode(existing.body, type(document))
 
 
 def read_document(store: ObjectStore, key: str, kind: type[D]) -> D | None:
-    """Return the document under a key, or None where there is none."""
+    """Return the document under a key, or None if there is no such object.
+
+    Args: kind: the document's class.
+    Raises: IntegrityError: not a document of this class. Unsupported: a newer format than this version reads.
+    """
     try:
         return decode(store.get(key).body, kind)
     except NotFound:
@@ -72,7 +86,10 @@ def read_document(store: ObjectStore, key: str, kind: type[D]) -> D | None:
 
 
 def put_blob(store: ObjectStore, body: bytes) -> str:
-    """Store bytes under their own digest and return it ("sha256:..."). Written twice, it is the same."""
+    """Store bytes under their own digest, and return the digest ("sha256:..."). Idempotent.
+
+    Raises: OutcomeUnknown: the write could not be confirmed.
+    """
     digest = digest_of(body)
     key = blob_key(hex_of(digest))
     try:
@@ -86,7 +103,7 @@ def put_blob(store: ObjectStore, body: bytes) -> str:
 def get_blob(store: ObjectStore, digest: str) -> bytes:
     """Return the bytes with this digest.
 
-    Raises: NotFound: no such blob. IntegrityError: what is stored is not what the digest says.
+    Raises: NotFound: no such blob. IntegrityError: the stored bytes do not have this digest.
     """
     key = blob_key(hex_of(digest))
     body = store.get(key).body
@@ -96,10 +113,15 @@ def get_blob(store: ObjectStore, digest: str) -> bytes:
 
 
 def put_document_blob(store: ObjectStore, document: Document) -> str:
-    """Store a document as a blob and return its digest."""
+    """Store a document as a blob, and return its digest. Raises: OutcomeUnknown: as `put_blob`."""
     return put_blob(store, encode(document))
 
 
 def get_document_blob(store: ObjectStore, digest: str, kind: type[D]) -> D:
-    """Return the document blob with this digest. Raises: NotFound, IntegrityError."""
+    """Return the document that is stored as the blob with this digest.
+
+    Args: kind: the document's class.
+    Raises: NotFound: no such blob. IntegrityError: damaged, or not a document of this class. Unsupported: a newer
+        format than this version reads.
+    """
     return decode(get_blob(store, digest), kind)

@@ -1,7 +1,7 @@
-"""Lineage: edges between nodes, written in both directions when the child's document is, walked both ways.
+"""Lineage: a graph of what came from what. Each edge is stored twice, so it can be followed in both directions.
 
-A node is a noun, a dot and an id: "dataset.3", "run.<training key>", "model.2". Edges hold no facts of their own, so
-they are plain create-if-absent; a repetition writes the same.
+A node is a noun, a dot and an id: "dataset.3", "run.<training key>", "model.2". An edge is written after the child's
+document. Its key holds all that it says, so writing it again changes nothing.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,12 @@ Direction = Literal["up", "down"]
 
 
 class Edge(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One direction of an edge: from `node`, looking up or down, to `other`; `kind` says what `other` is to it."""
+    """One direction of an edge, from `node` to `other`.
+
+    Args:
+        direction: "up" if `other` is the parent (`node` came from it), "down" if it is the child.
+        kind: the relation, such as "data", "cause", "source" or "granted"; the same in both directions.
+    """
 
     FORMAT: ClassVar[tuple[str, int]] = ("edge", 1)
 
@@ -29,7 +34,7 @@ class Edge(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One step of a walk: how far from the start, from which node, by which kind of edge, to which node."""
+    """One edge that a walk followed: from `node` to `other`, `depth` edges away from the start (from 1)."""
 
     depth: int
     node: str
@@ -38,7 +43,10 @@ class Step(msgspec.Struct, frozen=True):
 
 
 def link(store: ObjectStore, usecase: str, parent: str, kind: str, child: str) -> None:
-    """Record that `child` came from `parent`. The child's document must stand already."""
+    """Record that `child` came from `parent`. Idempotent. The child's document must exist already.
+
+    Raises: OutcomeUnknown: an edge could not be confirmed. InvalidInput: a node or kind that the grammar forbids.
+    """
     for edge in (
         Edge(node=child, direction="up", kind=kind, other=parent),
         Edge(node=parent, direction="down", kind=kind, other=child),
@@ -52,7 +60,7 @@ def edge_key(usecase: str, edge: Edge) -> str:
 
 
 def neighbours(store: ObjectStore, usecase: str, node: str, direction: Direction) -> Iterator[tuple[str, str]]:
-    """Yield (kind, node) of the direct parents ("up") or children ("down"), in order of their keys."""
+    """Yield (kind, node) of each direct parent ("up") or child ("down"), in the order of their keys."""
     prefix = EDGES.prefix(usecase=usecase, node=node) + direction + "."
     for info in store.list(prefix):
         kind, _, other = info.key[len(prefix) :].partition(".")
@@ -60,7 +68,10 @@ def neighbours(store: ObjectStore, usecase: str, node: str, direction: Direction
 
 
 def walk(store: ObjectStore, usecase: str, node: str, direction: Direction, limit: int = 1000) -> list[Step]:
-    """Return all steps from `node` in one direction, nearest first, each node entered once, at most `limit` steps."""
+    """Return the edges that lead from `node` in one direction, breadth first; each node is expanded once.
+
+    Args: limit: at most so many edges are returned.
+    """
     steps: list[Step] = []
     seen = {node}
     level = [node]

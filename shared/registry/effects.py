@@ -1,7 +1,9 @@
-"""side effects: what cannot be written twice to the same bytes (submit a job) is leased first, then done.
+"""Side effects under a lease: what cannot be made idempotent by its bytes, such as submitting a job.
 
-The attempt number is the fence: one holder per attempt, the next attempt only once the lease has lapsed. An effect may
-still happen twice (its holder died after it), so what it starts must stand that; the lease keeps it from being usual.
+Before an effect is performed, its holder writes a lease. Each attempt has its own lease document and number, so it
+has one holder; the next attempt is possible only when the lease of the one before has expired. An effect can still
+happen twice, when its holder dies after it and before the message is acknowledged. Whatever an effect starts must
+therefore tolerate a second start; the lease only makes it rare.
 """
 
 from collections.abc import Callable
@@ -14,7 +16,7 @@ from shared.registry.blob import create_document, read_document
 
 
 class Effect(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A lease on an effect: who does it, until when (epoch s)."""
+    """The lease on one attempt of an effect: who holds it, and until when (epoch s)."""
 
     FORMAT: ClassVar[tuple[str, int]] = ("effect", 1)
 
@@ -32,10 +34,16 @@ def perform(
     lease_s: Callable[[int], float],
     effect: Callable[[], object],
 ) -> bool:
-    """Do `effect` under a lease of the holder's, unless somebody else's is alive. Returns whether it was done now.
+    """Perform `effect` under a lease, and return True; return False if another holder's lease is valid.
 
-    Args: key: 64 hexadecimal digits that name the effect; holder: who asks, the same for a redelivery. lease_s: how long
-        nobody else acts, for each attempt, counted from 1.
+    Args:
+        function: the function that performs the effect (a part of the lease's key).
+        key: 64 hexadecimal digits that identify the effect.
+        holder: who performs it, the same when a message is delivered again (its event's id). The holder of a valid
+            lease performs the effect again, because it cannot know whether it did so before.
+        lease_s: receives the attempt, from 1, and returns for how many seconds nobody else may perform the effect.
+        effect: performs the effect; its return value is ignored.
+    Raises: OutcomeUnknown: the lease could not be confirmed. Whatever `effect` raises.
     """
     attempt = 1
     while True:
@@ -47,6 +55,6 @@ def perform(
         if leased.leased_until > clock.now():
             if leased.holder != holder:
                 return False
-            effect()  # told again within our own lease, we cannot know whether it was done
+            effect()
             return True
         attempt += 1

@@ -1,8 +1,12 @@
-"""Ledgers: dense, numbered sequences of immutable documents, on nothing but create-if-absent.
+"""Ledgers: append-only sequences of immutable documents, numbered from 1 without gaps, in an object store.
 
-To append is to create the next number: one writer wins, the others read what won and decide again. The tail is found
-from a hint, which may be stale, by probing forward. `append_once` makes an append idempotent: before its first try it
-writes down where the tail was (the intent), so that a repetition finds its own entry by reading from there on.
+The only primitive is create-if-absent. To append, a writer creates the object with the next number. If two writers
+try the same number, one of them wins; the other reads the winner's entry and tries the number after it. Nothing is
+ever updated in place.
+
+The last number is found by probing forward from a hint, an object that may be out of date. A plain `append` that is
+repeated appends twice; `append_once` does not. Before its first attempt it records the last number under an
+idempotency key (the intent). A repeated call reads that number and looks for its own entry after it.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,14 +25,14 @@ D = TypeVar("D", bound=Document)
 
 
 class Hint(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where a tail was once seen."""
+    """A number that a ledger had reached when the hint was written. The ledger may be longer, never shorter."""
 
     FORMAT: ClassVar[tuple[str, int]] = ("hint", 1)
     number: int
 
 
 class Intent(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where a ledger's tail was when a piece of work first looked: its own entry can only come after."""
+    """The last number of a ledger just before the first attempt of an `append_once`; its entry comes after it."""
 
     FORMAT: ClassVar[tuple[str, int]] = ("intent", 1)
     tail: int
@@ -42,7 +46,14 @@ class Entry(msgspec.Struct, Generic[D], frozen=True):
 
 
 class Ledger(Generic[D]):
-    """One use case's ledger of one kind in one store. Holds no state: every call reads."""
+    """The ledger of one kind of document of one use case. Stateless: every call reads from the store.
+
+    Args:
+        store: where the ledger is kept.
+        family: which ledger: the pattern of its keys (shared.layout, such as DATASETS).
+        usecase: whose ledger.
+        kind: the class of its documents.
+    """
 
     def __init__(self, store: ObjectStore, family: Family, usecase: str, kind: type[D]) -> None:
         self.store = store
@@ -51,15 +62,18 @@ class Ledger(Generic[D]):
         self.kind = kind
 
     def get(self, number: int) -> Entry[D]:
-        """Return one entry. Raises: NotFound: the ledger is not that long."""
-        return Entry(number, decode(self.raw(number), self.kind))
+        """Return one entry.
 
-    def raw(self, number: int) -> bytes:
-        """Return one entry's bytes as stored. Raises: NotFound."""
+        Raises: NotFound: there is no entry with this number. IntegrityError, Unsupported: as `decode`.
+        """
+        return Entry(number, decode(self.get_bytes(number), self.kind))
+
+    def get_bytes(self, number: int) -> bytes:
+        """Return one entry's bytes as stored. Raises: NotFound: there is no entry with this number."""
         return self.store.get(self._key(number)).body
 
     def entries(self, after: int = 0) -> Iterator[Entry[D]]:
-        """Yield the entries from `after` + 1 to the tail, in order."""
+        """Yield the entries from number `after` + 1 to the last one, in order."""
         number = after + 1
         while True:
             try:
@@ -74,39 +88,48 @@ class Ledger(Generic[D]):
         return self.get(number) if number else None
 
     def tail_number(self) -> int:
-        """Return the last entry's number, 0 for an empty ledger: probes on from the hint, doubling, then halving."""
-        return probe(self._has, self._hinted())
+        """Return the last entry's number, 0 for an empty ledger (see `last_number`)."""
+        return last_number(self._has, self._hinted())
 
     def append(self, make: Callable[[Entry[D] | None], D | None]) -> Entry[D] | None:
-        """Append what `make` returns for the tail; where another writer wins the place, `make` decides again.
+        """Append a document and return its entry, or None if `make` decided against it.
 
-        Returns: the new entry, or None where `make` returned None: nothing is to be appended any more.
-        Raises: OutcomeUnknown: repeat the whole append later. Not idempotent by itself: see append_once.
+        Not idempotent: a repeated call may append a second entry (see `append_once`).
+
+        Args:
+            make: receives the last entry (None: the ledger is empty) and returns the document to append after it, or
+                None to append nothing. It is called again, with the new last entry, when another writer was first.
+        Raises: OutcomeUnknown: the write could not be confirmed; the entry may exist.
         """
         return self._append(self.tail_number(), make, lambda _: False)
 
-    def append_once(self, intent: str, same: Callable[[D], bool], make: Callable[[Entry[D] | None], D]) -> Entry[D]:
-        """Append what `make` returns for the tail, unless an entry that is `same` was appended for this intent.
+    def append_once(
+        self, idempotency_key: str, is_own: Callable[[D], bool], make: Callable[[Entry[D] | None], D]
+    ) -> Entry[D]:
+        """Append a document once for each idempotency key, and return its entry: the new one or the earlier one.
 
         Args:
-            intent: 64 hexadecimal digits that name this piece of work; a repetition names it alike.
-            same: whether an entry is this work's own.
-            make: the document to append after the tail (None: the ledger is empty).
+            idempotency_key: 64 hexadecimal digits, the same when the call is repeated.
+            is_own: receives a document of the ledger and returns whether it is the one that this call appends. It
+                is asked about the entries that were appended since the first attempt with this key.
+            make: receives the last entry (None: the ledger is empty) and returns the document to append after it. It
+                is called again, with the new last entry, when another writer was first.
+        Raises: OutcomeUnknown: the write could not be confirmed; call again with the same key.
         """
-        place = INTENTS.key(ledger=self.family.name, usecase=self.usecase, key=intent)
+        place = INTENTS.key(ledger=self.family.name, usecase=self.usecase, key=idempotency_key)
         since = create_document(self.store, place, Intent(tail=self.tail_number())).tail
         last = since
         for entry in self.entries(after=since):
-            if same(entry.document):
+            if is_own(entry.document):
                 return entry
             last = entry.number
-        appended = self._append(last, make, same)
+        appended = self._append(last, make, is_own)
         if appended is None:  # unreachable by type: `make` always returns a document here
-            raise AssertionError("append_once made nothing")
+            raise AssertionError("append_once appended nothing")
         return appended
 
     def _append(
-        self, tail: int, make: Callable[[Entry[D] | None], D | None], same: Callable[[D], bool]
+        self, tail: int, make: Callable[[Entry[D] | None], D | None], is_own: Callable[[D], bool]
     ) -> Entry[D] | None:
         while True:
             document = make(self.get(tail) if tail else None)
@@ -114,11 +137,11 @@ class Ledger(Generic[D]):
                 return None
             existing = create(self.store, self._key(tail + 1), encode(document))
             tail += 1
-            if existing.ours:
+            if existing.matches:
                 self._write_hint(tail)
                 return Entry(tail, document)
             winner = decode(existing.body, self.kind)
-            if same(winner):
+            if is_own(winner):
                 return Entry(tail, winner)
 
     def _key(self, number: int) -> str:
@@ -134,25 +157,32 @@ class Ledger(Generic[D]):
             return 0
 
     def _write_hint(self, number: int) -> None:
-        with suppress(TransientError):  # the entry stands; a hint may be stale
+        with suppress(TransientError):  # the entry is written, and a hint may be out of date
             self.store.put(self._hint_key(), encode(Hint(number=number)))
 
     def _hint_key(self) -> str:
         return HINTS.key(ledger=self.family.name, usecase=self.usecase)
 
 
-def probe(has: Callable[[int], bool], start: int) -> int:
-    """Return the largest n with has(n), given that has is true for 1..n and false after, and for `start` (or it is 0).
+def last_number(exists: Callable[[int], bool], start: int) -> int:
+    """Return the largest number for which `exists` is true, or 0, in about 2 log2(distance from `start`) calls.
 
-    >>> probe(lambda n: n <= 1000, 990)
+    Steps are doubled while entries exist, then halved (exponential, then binary search).
+
+    Args:
+        exists: receives a number from 1 and returns whether there is such an entry: true up to the last number and
+            false after it.
+        start: a number that exists, or 0.
+
+    >>> last_number(lambda number: number <= 1000, 990)
     1000
     """
     step, last = 1, start
-    while has(last + step):
+    while exists(last + step):
         last += step
         step *= 2
     while step > 1:
         step //= 2
-        if has(last + step):
+        if exists(last + step):
             last += step
     return last

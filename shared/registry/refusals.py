@@ -1,4 +1,4 @@
-"""Why `register` refused a result: kept beside it, so that the refusal is final and can be read."""
+"""Refusals: why `register` did not make a model of a training result. Stored beside the result, and final."""
 
 from typing import ClassVar
 
@@ -6,7 +6,7 @@ from shared.documents import Document
 
 
 class Refusal(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A result that will not become a model, and why."""
+    """A training result that does not become a model version, and the reason. `key` is the training key."""
 
     FORMAT: ClassVar[tuple[str, int]] = ("refusal", 1)
 

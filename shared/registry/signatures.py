@@ -1,10 +1,10 @@
-"""Ed25519 keys and signatures of documents: who vouched for these bytes.
+"""Ed25519 keys, and signatures of documents.
 
-A signature covers a fixed first line besides the document, so that one made here can never pass for one made
-elsewhere with the same key (a token, say). Trust comes from configuration: a key is trusted because its public part
-is among the trust roots given, never because the store says so. Formula: RFC 8032.
+A signature covers a fixed first line and the document, so a signature of something else by the same key (a token)
+never verifies as one of a document. A key is trusted only if its public part is among the configured trust roots.
+Source: RFC 8032.
 
-What reads and writes PEM is imported where it is needed: a function that only verifies starts without it.
+The code that reads and writes PEM is imported where it is used, so a function that only verifies starts faster.
 """
 
 import base64
@@ -18,7 +18,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from shared.errors import ConfigurationError, IntegrityError
 
 DOMAIN = b"tidegate manifest v1\n"
+"""The first line of what is signed (domain separation)."""
 RAW_BYTES = 32
+"""Size of an Ed25519 key, private or public, in its raw form (RFC 8032, 5.1.5)."""
 _SIGNATURE_BYTES = 64
 
 
@@ -70,7 +72,7 @@ def public_of(private_pem: bytes) -> bytes:
 
 
 def public_pem(public: bytes) -> bytes:
-    """Return a public key (raw or PEM) as PEM, as it stands in configuration. Raises: ConfigurationError."""
+    """Return a public key (raw or PEM) as PEM, as configuration has it. Raises: ConfigurationError: not a key."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     return load_public(public).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -92,7 +94,7 @@ def key_id_of(private_pem: bytes) -> str:
 
 
 def public_text(public: bytes) -> str:
-    """Return a public key as it stands in settings: base64url of its 32 raw bytes, unpadded.
+    """Return a public key in the form used in settings: base64url of its 32 raw bytes, unpadded.
 
     Raises: ConfigurationError: not a public key.
 
@@ -106,7 +108,7 @@ def trusted_keys(texts: Mapping[str, str]) -> dict[str, bytes]:
     """Return trust roots from settings: key id -> 32 raw bytes.
 
     Args: texts: key id -> the public key as `public_text` writes it.
-    Raises: ConfigurationError: a text that is no key, or a key under another's id; the message names the id.
+    Raises: ConfigurationError: a text is not a key, or a key has another id; the message names the id.
     """
     roots: dict[str, bytes] = {}
     for name, text in texts.items():
@@ -123,17 +125,20 @@ def trusted_keys(texts: Mapping[str, str]) -> dict[str, bytes]:
 def sign(body: bytes, private_pem: bytes) -> str:
     """Return the signature over DOMAIN + `body`: 86 characters of base64url without padding.
 
-    The same key and bytes give the same signature, so that a repeated registration writes the same document.
+    Deterministic: the same key and bytes give the same signature, so a repeated registration writes the same document.
     Raises: ConfigurationError: not a private key.
     """
     return base64.urlsafe_b64encode(load_private(private_pem).sign(DOMAIN + body)).rstrip(b"=").decode()
 
 
 def verify(body: bytes, signature: str, signed_by: str, trust_roots: Mapping[str, bytes]) -> None:
-    """Return if `signature` over `body` was made by the trusted key `signed_by`.
+    """Return None if `signature` over `body` was made by the trusted key `signed_by`; raise otherwise.
 
-    Args: trust_roots: key id -> public key, 32 raw bytes or PEM.
-    Raises: IntegrityError: an unknown key, a key filed under another's id, or a signature that does not verify.
+    Args:
+        signature: as `sign` returns it.
+        signed_by: the id of the key (`key_id`).
+        trust_roots: key id -> public key, 32 raw bytes or PEM.
+    Raises: IntegrityError: the key is not trusted, is stored under another key's id, or the signature does not verify.
     """
     root = trust_roots.get(signed_by)
     if root is None:
@@ -151,7 +156,7 @@ def verify(body: bytes, signature: str, signed_by: str, trust_roots: Mapping[str
 
 
 def _signature_bytes(signature: str) -> bytes:
-    """Return the 64 bytes; only the canonical spelling counts, so that one signature has one name."""
+    """Return the 64 bytes. Only the canonical base64url spelling is accepted, so a signature has one spelling."""
     try:
         raw = base64.b64decode(signature.encode("ascii") + b"==", altchars=b"-_", validate=True)
     except (binascii.Error, ValueError) as error:

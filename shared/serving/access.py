@@ -27,7 +27,7 @@ ACTIONS = ("infer", "label", "upload", "release", "read")
 MAX_TOKEN_BYTES = 8192
 MAX_LIFETIME_S = 24 * 3600
 LEEWAY_S = 30.0
-_MAX_REMEMBERED = 1024
+MAX_VERIFIED_TOKENS = 1024
 _ALGORITHMS = {("OKP", "Ed25519"): "EdDSA", ("EC", "P-256"): "ES256", ("RSA", ""): "RS256"}
 _MIN_RSA_BITS = 2048
 
@@ -113,37 +113,37 @@ def authenticate(
     authorization: str | None,
     issuers: Sequence[TrustedIssuer],
     now: float,
-    remembered: MutableMapping[str, Claims] | None = None,
+    verified_tokens: MutableMapping[str, Claims] | None = None,
     *,
     usecase: str,
     action: str,
-    own: bool = True,
+    self_issued: bool = True,
 ) -> Caller:
     """Return who is calling.
 
     Args:
         authorization: the header's value, None where there is none. now: epoch s.
         usecase, action: what the caller wants to do, as for `authorize`; a refusal says how to get a token for that.
-        own: whether the stack issues its tokens itself.
-        remembered: tokens whose signature was verified before; verifying takes longer than all the rest. Keep one
+        self_issued: whether the stack issues its tokens itself.
+        verified_tokens: tokens whose signature was verified before; verifying takes longer than all the rest. Keep one
             mapping for one tuple of issuers. Times are checked on every call all the same.
     Raises: Unauthenticated: no token, or one that does not hold; the message says why. UnknownKey: one of a trusted
         issuer, by a key that is not among its keys.
     """
-    remedy = _remedy(usecase, action, own)
+    remedy = _remedy(usecase, action, self_issued)
     token = _token(authorization, remedy)
-    claims = remembered.get(token) if remembered is not None else None
+    claims = verified_tokens.get(token) if verified_tokens is not None else None
     if claims is None:
         claims = _verified(token, issuers, remedy)
-        if remembered is not None:
-            if len(remembered) >= _MAX_REMEMBERED:
-                remembered.clear()
-            remembered[token] = claims
+        if verified_tokens is not None:
+            if len(verified_tokens) >= MAX_VERIFIED_TOKENS:
+                verified_tokens.clear()
+            verified_tokens[token] = claims
     _check_times(claims, now, remedy)
     return Caller(claims.sub, frozenset(claims.scope.split()), claims.iss)
 
 
-def authorize(caller: Caller, usecase: str, action: str, *, own: bool = True) -> None:
+def authorize(caller: Caller, usecase: str, action: str, *, self_issued: bool = True) -> None:
     """Return if the caller may do `action` on the use case (STACK for the stack itself).
 
     Raises: PermissionDenied: the token lacks that very scope.
@@ -151,7 +151,7 @@ def authorize(caller: Caller, usecase: str, action: str, *, own: bool = True) ->
     scope = f"{usecase}:{action}"
     if scope not in caller.scopes:
         raise PermissionDenied(
-            f"This needs the scope {scope!r}, which the token lacks: {_remedy(usecase, action, own)}."
+            f"This needs the scope {scope!r}, which the token lacks: {_remedy(usecase, action, self_issued)}."
         )
 
 
@@ -317,9 +317,9 @@ def _check_times(claims: Claims, now: float, remedy: str) -> None:
         raise Unauthenticated(f"The token is not valid yet: compare the clocks, or {remedy}.")
 
 
-def _remedy(usecase: str, action: str, own: bool) -> str:
+def _remedy(usecase: str, action: str, self_issued: bool) -> str:
     """Return how to get a token for it; what concerns the stack as a whole is its metrics."""
-    if not own:
+    if not self_issued:
         return f"get one of the issuer that this stack trusts, with the scope {usecase}:{action}"
     if usecase == STACK:
         return "get one with `tidegate token --allow metrics`"

@@ -36,14 +36,14 @@ class PredictionBatch(Document, frozen=True, kw_only=True, forbid_unknown_fields
     predictions: tuple[Prediction, ...]
 
 
-class Asked(msgspec.Struct, frozen=True):
+class RequestIdentity(msgspec.Struct, frozen=True):
     """One request's identity: the name that its predictions' ids derive from, and its time in epoch s."""
 
     request: str
     at: float
 
 
-def asked(request: InferRequest, caller: str, request_id: str, received_at: float) -> Asked:
+def request_identity(request: InferRequest, caller: str, request_id: str, received_at: float) -> RequestIdentity:
     """Return the identity of a request.
 
     Args: caller: the token's subject: two callers may use the same ids. request_id: ours, unique; it takes the place
@@ -54,15 +54,15 @@ def asked(request: InferRequest, caller: str, request_id: str, received_at: floa
     if at is None and request.id is not None:
         at = _time_in(request.id)
     if request.id is None or at is None:
-        return Asked(request_id, received_at)
+        return RequestIdentity(request_id, received_at)
     if at > received_at + MAX_AHEAD_S:
         raise InvalidInput(
-            f"parameters.at lies {at - received_at:.0f} s in the future; send the time at which it was asked, epoch s.",
+            f"parameters.at lies {at - received_at:.0f} s in the future; send the time at which it was request_identity, epoch s.",
             field="parameters.at",
             got="a time in the future",
             expected="seconds since the epoch, until now",
         )
-    return Asked(hashlib.sha256(canonical([caller, request.id])).hexdigest()[:32], at)
+    return RequestIdentity(hashlib.sha256(canonical([caller, request.id])).hexdigest()[:32], at)
 
 
 def prediction_id(request: str, usecase: str, row: int, at: float) -> str:
@@ -123,7 +123,7 @@ def partition_at(at: float) -> tuple[str, str]:
 
 def predictions_of(
     request: InferRequest,
-    identity: Asked,
+    identity: RequestIdentity,
     *,
     usecase: str,
     model: int,

@@ -7,20 +7,20 @@ Numpy and msgspec only: the release function loads no model and no data.
 import math
 
 from shared.errors import InsufficientData
-from shared.pipeline.metrics import ALWAYS, NEVER, block_bootstrap, evaluate, higher_is_better, interval
+from shared.pipeline.metrics import ALWAYS_ACT, NEVER_ACT, block_bootstrap, evaluate, higher_is_better, interval
 from shared.pipeline.records import Evaluation, MetricValue
-from shared.serving.records import Gate, GateDecision
+from shared.serving.records import Gate, GateReport
 from shared.usecase.charter import Charter, Kpi, Metric
 from shared.usecase.kpis import bound_of, is_met
 
 EVIDENCE, CHAMPION = "evidence", "champion"
 AGREEMENT = 1e-6
 """How far a reported metric may be from the recomputed one, as a share of it (absolutely below 1)."""
-_BASELINES = {"never.": NEVER, "always.": ALWAYS}
+_BASELINES = {"never.": NEVER_ACT, "always.": ALWAYS_ACT}
 _USES_THRESHOLD: tuple[Metric, ...] = ("accuracy", "payoff_per_1000")
 
 
-def decide(
+def evaluate_gates(
     model: int,
     metrics: dict[str, MetricValue],
     baselines: dict[str, MetricValue],
@@ -31,7 +31,7 @@ def decide(
     threshold: float,
     champion_threshold: float | None = None,
     seed: int | None = None,
-) -> GateDecision:
+) -> GateReport:
     """Return the gates of `model` against `champion`, and whether all passed: the same arguments, the same decision.
 
     Gates: "evidence" (the metrics and baselines reported are those of the evaluation), one for each gating KPI (its
@@ -55,7 +55,7 @@ def decide(
             *(_kpi(kpi, metrics, evaluation, charter, threshold) for kpi in charter.kpis if kpi.gates),
             _against(champion, evaluation, charter, threshold, champion_threshold, seed),
         ]
-    return GateDecision(model=model, against=champion, passed=all(gate.passed for gate in gates), gates=tuple(gates))
+    return GateReport(model=model, champion=champion, passed=all(gate.passed for gate in gates), gates=tuple(gates))
 
 
 def _flaw(evaluation: Evaluation) -> str:

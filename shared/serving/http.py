@@ -93,7 +93,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
 
 
-def name_of(call: Call) -> str:
+def idempotency_key_of(call: Call) -> str:
     """Return what names a request: the key that its client gave it, so that asking again is asking once, or its id.
 
     The key is the client's own: another subject's same key is another request.

@@ -4,7 +4,7 @@ A model file is a program: it can read other files (external data), loop for eve
 hundred bytes. Accepted is only what our exporters write: known operators in one flat graph, all weights inside. The
 bytes are walked as protobuf here (no onnx package in the serve unit), strictly: a field that we do not know is
 refused, since a reader that knows it might act on it. What is left, a limited child then runs
-(shared.serving.limited). Sources: onnx.proto (ONNX IR version 13), the protobuf wire format.
+(shared.serving.subprocess_check). Sources: onnx.proto (ONNX IR version 13), the protobuf wire format.
 """
 
 from collections.abc import Iterator

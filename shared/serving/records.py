@@ -25,7 +25,7 @@ class ModelManifest(Document, frozen=True, kw_only=True, forbid_unknown_fields=T
     evaluation_digest: str
     reference_digest: str
     checked: tuple[str, ...]
-    """What was attested at registration: "self-contained", "loads in a limited child", "sample rows agree"."""
+    """What was attested at registration: "self-contained", "loads in a limited subprocess", "sample rows agree"."""
 
 
 class ModelVersion(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,11 +54,11 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     target: float | None = None
 
 
-class GateDecision(msgspec.Struct, frozen=True, kw_only=True):
+class GateReport(msgspec.Struct, frozen=True, kw_only=True):
     """All gates of one model against one champion."""
 
     model: int
-    against: int | None
+    champion: int | None
     passed: bool
     gates: tuple[Gate, ...]
 
@@ -77,7 +77,7 @@ class ReleaseDecision(Document, frozen=True, kw_only=True, forbid_unknown_fields
     by: str
     cause: str
     """Lineage node or request id of what asked: "model.2", "request.<id>"; one entry per cause."""
-    decision: GateDecision | None = None
+    gate_report: GateReport | None = None
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):

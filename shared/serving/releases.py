@@ -39,6 +39,6 @@ def rollback_target(releases: Iterable[ReleaseDecision]) -> int | None:
 def link_release(store: ObjectStore, release: Entry[ReleaseDecision]) -> None:
     """Record which model a release is about: the one whose gates were asked, else the champion that a person set."""
     document = release.document
-    model = document.decision.model if document.decision else document.champion
+    model = document.gate_report.model if document.gate_report else document.champion
     if model is not None:
         link(store, document.usecase, f"model.{model}", document.action, f"release.{release.number}")

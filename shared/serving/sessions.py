@@ -45,7 +45,7 @@ class LoadedModel(msgspec.Struct, frozen=True):
         return self.manifest.interface
 
 
-ReadStage = Callable[[str], tuple[int, ReleaseDecision] | None]
+ReadRelease = Callable[[str], tuple[int, ReleaseDecision] | None]
 """Use case -> its newest release with its revision, None where there is none."""
 Load = Callable[[str, int], LoadedModel]
 """Use case and number -> the model, verified and warm (`load_model`)."""
@@ -113,7 +113,7 @@ class ModelCache:
         self._numbered: OrderedDict[tuple[str, int], LoadedModel] = OrderedDict()
         self._numbered_lock = threading.Lock()
 
-    def current(self, usecase: str, read_stage: ReadStage, load: Load, now: float) -> LoadedModel:
+    def current(self, usecase: str, read_release: ReadRelease, load: Load, now: float) -> LoadedModel:
         """Return the champion.
 
         Args: now: seconds on any one clock; only differences count.
@@ -121,10 +121,10 @@ class ModelCache:
         """
         slot = self._slot(usecase)
         if slot.model is None:
-            self._first(slot, usecase, read_stage, load, now)
+            self._first(slot, usecase, read_release, load, now)
         elif abs(now - slot.checked_at) >= self._ttl_s and slot.lock.acquire(blocking=False):
             # One thread looks; the others go on with what there is.
-            self._look_again(slot, usecase, read_stage, load, now)
+            self._look_again(slot, usecase, read_release, load, now)
         model = slot.model
         if model is None:
             raise NotFound(
@@ -165,7 +165,7 @@ class ModelCache:
                 slot = self._slots.setdefault(usecase, _Slot())
         return slot
 
-    def _first(self, slot: "_Slot", usecase: str, read_stage: ReadStage, load: Load, now: float) -> None:
+    def _first(self, slot: "_Slot", usecase: str, read_release: ReadRelease, load: Load, now: float) -> None:
         if not slot.lock.acquire(timeout=WAIT_S):
             raise _unavailable(f"the model of {usecase!r}")
         try:
@@ -174,7 +174,7 @@ class ModelCache:
             if slot.failed_at is not None and abs(now - slot.failed_at) < PAUSE_S:
                 raise _unavailable(f"the model of {usecase!r}")
             try:
-                _refresh(slot, usecase, read_stage, load, now)
+                _refresh(slot, usecase, read_release, load, now)
             except Exception as error:  # memory, too: the next request may find more of it
                 slot.failed_at = now
                 slot.failures += 1
@@ -182,13 +182,13 @@ class ModelCache:
         finally:
             slot.lock.release()
 
-    def _look_again(self, slot: "_Slot", usecase: str, read_stage: ReadStage, load: Load, now: float) -> None:
+    def _look_again(self, slot: "_Slot", usecase: str, read_release: ReadRelease, load: Load, now: float) -> None:
         """Refresh a slot whose lock is held, and release it; what it serves stays where that fails."""
         slot.checked_at = now  # first, so that a store that is down is asked once in a while only
 
         def look() -> None:
             try:
-                _refresh(slot, usecase, read_stage, load, now)
+                _refresh(slot, usecase, read_release, load, now)
             except Exception:  # whatever went wrong (memory, too), the model that serves is whole
                 slot.failures += 1
             finally:
@@ -216,9 +216,9 @@ class _Slot:
         self.failed_at: float | None = None
 
 
-def _refresh(slot: _Slot, usecase: str, read_stage: ReadStage, load: Load, now: float) -> None:
+def _refresh(slot: _Slot, usecase: str, read_release: ReadRelease, load: Load, now: float) -> None:
     """Bring the slot up to the newest release seen. Raises: whatever reading or loading raises; the slot stays whole."""
-    newest = read_stage(usecase)
+    newest = read_release(usecase)
     slot.checked_at = now
     if newest is None or newest[0] < slot.revision:
         return

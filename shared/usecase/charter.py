@@ -120,10 +120,10 @@ class Retraining(Rules, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What may start a training after the first, how long to wait after the last, and how many in a year.
 
     Days and years are counted in the data's own time (the charter's time column), so that a replay decides alike.
-    "new_unit": jobs run other code, or other libraries, than what the newest training was granted for.
+    "new_code": jobs run other code, or other libraries, than what the newest training was granted for.
     """
 
-    on: tuple[Literal["new_data", "new_unit", "drift", "performance"], ...] = ("drift", "performance")
+    on: tuple[Literal["new_data", "new_code", "drift", "performance"], ...] = ("drift", "performance")
     cooldown_days: Annotated[int, msgspec.Meta(ge=0, le=3650)] = 28
     trainings_per_year: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 12
 

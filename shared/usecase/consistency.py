@@ -6,7 +6,7 @@ from shared.usecase.charter import Charter
 
 Path = tuple[str | int, ...]
 """Where in the charter: ("kpis", 0, "at_least")."""
-Flaw = tuple[Path, str]
+Inconsistency = tuple[Path, str]
 
 _BOUNDS: dict[str, tuple[float, float]] = {
     "roc_auc": (0.0, 1.0),
@@ -15,7 +15,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
 }
 
 
-def flaws(charter: Charter) -> Iterator[Flaw]:
+def inconsistencies(charter: Charter) -> Iterator[Inconsistency]:
     """Yield each contradiction in a charter: where it stands, and what to do about it. None: it is consistent."""
     yield from _kpis(charter)
     yield from _sign_off(charter)
@@ -23,7 +23,7 @@ def flaws(charter: Charter) -> Iterator[Flaw]:
     yield from _training(charter)
 
 
-def _kpis(charter: Charter) -> Iterator[Flaw]:
+def _kpis(charter: Charter) -> Iterator[Inconsistency]:
     seen: set[tuple[str, str]] = set()
     for place, kpi in enumerate(charter.kpis):
         given = {"at_least": kpi.at_least, "at_most": kpi.at_most}
@@ -47,7 +47,7 @@ def _kpis(charter: Charter) -> Iterator[Flaw]:
         )
 
 
-def _sign_off(charter: Charter) -> Iterator[Flaw]:
+def _sign_off(charter: Charter) -> Iterator[Inconsistency]:
     if not charter.sign_off:
         yield ("sign_off",), "names no role, so nobody would answer for the charter: name at least one of owners"
     yield from _repeated("sign_off", charter.sign_off)
@@ -57,7 +57,7 @@ def _sign_off(charter: Charter) -> Iterator[Flaw]:
             yield ("sign_off", place), f"{role!r} is not among the owners ({known}): add who holds it to owners"
 
 
-def _columns(charter: Charter) -> Iterator[Flaw]:
+def _columns(charter: Charter) -> Iterator[Inconsistency]:
     features = charter.features
     if not features.numeric and not features.categorical:
         yield ("features",), "names no column: list the model's inputs under numeric and categorical"
@@ -85,7 +85,7 @@ def _columns(charter: Charter) -> Iterator[Flaw]:
                 yield where, f"{column!r} is among the numeric features too: keep one"
 
 
-def _training(charter: Charter) -> Iterator[Flaw]:
+def _training(charter: Charter) -> Iterator[Inconsistency]:
     training = charter.training
     if not training.algorithms:
         yield ("training", "algorithms"), "names no algorithm: name at least one, or leave the key out"
@@ -94,7 +94,7 @@ def _training(charter: Charter) -> Iterator[Flaw]:
         yield ("training", "windows"), "the newest window tests, so at least 2 are needed to train as well (0: all)"
 
 
-def _repeated(path: str, names: Sequence[str]) -> Iterator[Flaw]:
+def _repeated(path: str, names: Sequence[str]) -> Iterator[Inconsistency]:
     for place, name in enumerate(names):
         if name in names[:place]:
             yield (*path.split("."), place), f"{name!r} is there twice: keep one"

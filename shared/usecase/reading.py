@@ -11,8 +11,8 @@ import msgspec
 from shared.documents import digest_of, encode
 from shared.errors import InvalidInput
 from shared.usecase.charter import Charter
-from shared.usecase.consistency import Path, flaws
-from shared.usecase.yaml_tree import Node, read_yaml, refused
+from shared.usecase.consistency import Path, inconsistencies
+from shared.usecase.yaml_tree import Node, error_at, read_yaml
 
 _WORDS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 _NOUNS: dict[Any, str] = {float: "a number", int: "a whole number", str: "text", bool: "true or false"}
@@ -29,9 +29,9 @@ def parse_charter(text: bytes | str, name: str = "usecase.yaml") -> Charter:
     tree = read_yaml(text, name)
     _Reader(name).check(tree, Charter, ())
     charter = msgspec.convert(tree.plain(), Charter)
-    for path, message in flaws(charter):
+    for path, message in inconsistencies(charter):
         node = _nearest(tree, path)
-        raise refused(name, node.line, node.column, _shown(path), message)
+        raise error_at(name, node.line, node.column, _shown(path), message)
     return charter
 
 
@@ -68,7 +68,7 @@ class _Reader:
         mapping = self._mapping(node, path, f"the keys {_some(fields)}")
         for key, item in mapping.items():
             if key not in fields:
-                raise refused(
+                raise error_at(
                     self.name,
                     item.key_line,
                     item.key_column,
@@ -87,7 +87,7 @@ class _Reader:
         for key, field in fields.items():
             if field.required and key not in mapping:
                 missing = _shown((*path, key))
-                raise refused(self.name, node.line, node.column, missing, f"is missing: add {key}:", expected=key)
+                raise error_at(self.name, node.line, node.column, missing, f"is missing: add {key}:", expected=key)
 
     def _mapping(self, node: Node, path: Path, expected: str) -> dict[str, Node]:
         if isinstance(node.value, dict):
@@ -103,7 +103,7 @@ class _Reader:
     def _mismatch(self, node: Node, path: Path, expected: str, remedy: str) -> InvalidInput:
         got = _got(node)
         message = f"expected {expected}, got {got}" + (f": {remedy}" if remedy else "")
-        return refused(self.name, node.line, node.column, _shown(path), message, got=got, expected=expected)
+        return error_at(self.name, node.line, node.column, _shown(path), message, got=got, expected=expected)
 
 
 def _suggestion(key: str, free: Sequence[str], record: type[msgspec.Struct]) -> str:

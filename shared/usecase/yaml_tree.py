@@ -71,16 +71,16 @@ def read_yaml(text: bytes | str, name: str) -> Node:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         hint = ": indent with spaces, not tabs" if "\\t" in str(error.problem) else ""
-        raise refused(name, line, column, "", f"not valid YAML: {error.problem or error.context}{hint}") from error
+        raise error_at(name, line, column, "", f"not valid YAML: {error.problem or error.context}{hint}") from error
     except ReaderError as error:
         line = decoded.count("\n", 0, error.position) + 1
         column = error.position - decoded.rfind("\n", 0, error.position)
-        raise refused(name, line, column, "", "a control character that YAML does not allow; delete it") from error
+        raise error_at(name, line, column, "", "a control character that YAML does not allow; delete it") from error
     except (YAMLError, ValueError, RecursionError) as error:
-        raise refused(name, 1, 1, "", "not valid YAML") from error
+        raise error_at(name, 1, 1, "", "not valid YAML") from error
 
 
-def refused(
+def error_at(
     name: str, line: int, column: int, field: str, message: str, *, got: str = "", expected: str = ""
 ) -> InvalidInput:
     """Return the error for one place in a file: "usecase.yaml:12:5: kpis[0].at_least: expected a number, ..."."""
@@ -104,7 +104,7 @@ def _decoded(text: bytes | str, name: str) -> str:
     except UnicodeDecodeError as error:
         line = text.count(b"\n", 0, error.start) + 1
         column = error.start - text.rfind(b"\n", 0, error.start)
-        raise refused(name, line, column, "", "not UTF-8 text: save the file as UTF-8", got="other bytes") from error
+        raise error_at(name, line, column, "", "not UTF-8 text: save the file as UTF-8", got="other bytes") from error
 
 
 class _Open:
@@ -123,16 +123,16 @@ def _tree(events: Iterator[Any], name: str) -> Node:
         kind = type(event).__name__.removesuffix("Event")
         line, column = event.start_mark.line + 1, event.start_mark.column + 1
         if count > MAX_NODES:
-            raise refused(name, line, column, "", f"more than {MAX_NODES:,} values: is this a charter?")
+            raise error_at(name, line, column, "", f"more than {MAX_NODES:,} values: is this a charter?")
         if kind == "DocumentStart":
             _check_document(event, root, name, line, column)
         elif kind == "Alias" or getattr(event, "anchor", None) is not None:
-            raise refused(name, line, column, "", "anchors (&) and aliases (*) are not allowed: write the value out")
+            raise error_at(name, line, column, "", "anchors (&) and aliases (*) are not allowed: write the value out")
         elif getattr(event, "tag", None) is not None:
-            raise refused(name, line, column, "", "tags (!) are not allowed: write the plain value")
+            raise error_at(name, line, column, "", "tags (!) are not allowed: write the plain value")
         elif kind in ("MappingStart", "SequenceStart"):
             if len(open_nodes) == MAX_DEPTH:
-                raise refused(name, line, column, "", f"nested more than {MAX_DEPTH} deep")
+                raise error_at(name, line, column, "", f"nested more than {MAX_DEPTH} deep")
             empty: dict[str, Node] | list[Node] = {} if kind == "MappingStart" else []
             open_nodes.append(_Open(Node(empty, line, column)))
         elif kind in ("MappingEnd", "SequenceEnd"):
@@ -140,15 +140,15 @@ def _tree(events: Iterator[Any], name: str) -> Node:
         elif kind == "Scalar":
             root = _put(_scalar(event, name, line, column), open_nodes, name)
     if root is None:
-        raise refused(name, 1, 1, "", "the file is empty")
+        raise error_at(name, 1, 1, "", "the file is empty")
     return root
 
 
 def _check_document(event: Any, root: Node | None, name: str, line: int, column: int) -> None:
     if root is not None:
-        raise refused(name, line, column, "", "a second document (---): put one charter in a file")
+        raise error_at(name, line, column, "", "a second document (---): put one charter in a file")
     if getattr(event, "version", None) not in (None, (1, 2)):
-        raise refused(name, line, column, "", "only YAML 1.2 is read: delete the %YAML line")
+        raise error_at(name, line, column, "", "only YAML 1.2 is read: delete the %YAML line")
 
 
 def _put(node: Node, open_nodes: list[_Open], name: str) -> Node:
@@ -160,12 +160,12 @@ def _put(node: Node, open_nodes: list[_Open], name: str) -> Node:
         around.node.value.append(node)
     elif isinstance(around.node.value, dict) and around.key is None:
         if isinstance(node.value, dict | list):
-            raise refused(name, node.line, node.column, "", "a key is a word, not a list or a mapping")
+            raise error_at(name, node.line, node.column, "", "a key is a word, not a list or a mapping")
         if node.raw == "<<" and not node.quoted:
-            raise refused(name, node.line, node.column, "", "merge keys (<<) are not supported: write the values out")
+            raise error_at(name, node.line, node.column, "", "merge keys (<<) are not supported: write the values out")
         if node.raw in around.node.value:
             first = around.node.value[node.raw].key_line
-            raise refused(
+            raise error_at(
                 name,
                 node.line,
                 node.column,
@@ -186,7 +186,7 @@ def _scalar(event: Any, name: str, line: int, column: int) -> Node:
     if not event.implicit[0]:
         return Node(raw, line, column, raw, quoted=True)
     if _NOT_FINITE.fullmatch(raw):
-        raise refused(name, line, column, "", f"{raw} is no finite number", got=raw, expected="a finite number")
+        raise error_at(name, line, column, "", f"{raw} is no finite number", got=raw, expected="a finite number")
     return Node(_plain(raw, name, line, column), line, column, raw)
 
 
@@ -198,12 +198,12 @@ def _plain(raw: str, name: str, line: int, column: int) -> Scalar:
         return raw.lower() == "true"
     if _INTEGER.fullmatch(raw):
         if len(raw) > MAX_DIGITS + 1:
-            raise refused(name, line, column, "", f"a number of more than {MAX_DIGITS} digits: write a smaller one")
+            raise error_at(name, line, column, "", f"a number of more than {MAX_DIGITS} digits: write a smaller one")
         base = {"0o": 8, "0x": 16}.get(raw[:2], 10)
         return int(raw, base)
     if _FLOAT.fullmatch(raw):
         number = float(raw)
         if not math.isfinite(number):
-            raise refused(name, line, column, "", "the number is too large", got=raw[:40], expected="a finite number")
+            raise error_at(name, line, column, "", "the number is too large", got=raw[:40], expected="a finite number")
         return number
     return raw

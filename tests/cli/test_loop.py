@@ -180,7 +180,7 @@ def test_the_served_half_of_the_loop(served: Any, stack: Stack, csv_of: Callable
     assert monitored.code == 1
     (report,) = monitored.document["reports"]
     assert (report["rows"], report["labelled_rows"]) == (300, 300)
-    drifted = {one["name"] for one in report["covariate"] if one["drifted"]}
+    drifted = {one["name"] for one in report["feature_drift"] if one["drifted"]}
     assert drifted == {"level"}
     assert monitored.document["alerts"][0]["alert"] in served("show", "alert", report["alerts"][0], "--json").out
     shown = served("monitor", "--window", "2013-03")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.data import sketch as sketches
-from shared.data.cells import typed_rows
+from shared.data.conversion import typed_batch
 from shared.data.formats import Limits
 from shared.data.profile import Profile, common_bins, mean, merge, profile_batch, profile_batches, quantile
 from shared.data.reading import open_table
@@ -110,7 +110,7 @@ def test_csv_and_parquet_of_the_same_data_have_the_same_profile(rows, csv_of, pa
     for body in (csv_of(rows), parquet_of(table_of(rows)), parquet_of(table_of(rows), row_group_size=7)):
         for block in (128, 4096):
             table = open_table(io.BytesIO(body), "f", Limits(block_bytes=block, batch_rows=block // 16))
-            typed = (typed_rows(part, kinds).batch for part in table.batches(table.columns))
+            typed = (typed_batch(part, kinds).batch for part in table.batches(table.columns))
             found.append(encode(profile_batches(typed)))
     assert len(set(found)) == 1
     profile = decode(found[0], Profile)

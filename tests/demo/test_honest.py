@@ -12,15 +12,15 @@ from shared.data.examine import examine, read_table
 from shared.data.profile import Profile, profile_batches
 from shared.documents import digest_of
 from shared.monitoring.alerts import alerts_for
-from shared.monitoring.drift import covariate_drift, prior_drift
+from shared.monitoring.drift import measure_feature_drift, measure_target_drift
 from shared.monitoring.performance import monitored_kpis
-from shared.monitoring.records import Alert, FeatureDrift
+from shared.monitoring.records import Alert, ColumnDrift
 from shared.monitoring.windows import bounds
 from shared.pipeline.records import TrainingSpec
 from shared.pipeline.scoring import Scorer
 from shared.pipeline.tables import outcomes_of, table_to_feeds, times_of
 from shared.pipeline.training import train
-from shared.serving.gates import decide
+from shared.serving.gates import evaluate_gates
 from shared.usecase.charter import Charter
 from shared.usecase.reading import charter_digest, parse_charter
 
@@ -66,15 +66,17 @@ def spec_of(charter: Charter, seed: int) -> TrainingSpec:
         pipeline_digest="",
         seed=seed,
         trials=2,
-        unit_digest="",
-        lock_digest="",
+        code_digest="",
+        libraries_digest="",
     )
 
 
 def gate(charter: Charter, table: pa.Table, seed: int) -> bool:
     """Train on January and February, test on March, and ask the gates."""
     output = train(table, charter, spec_of(charter, seed), None, lambda trial: None)
-    decision = decide(1, output.metrics, output.baselines, output.evaluation, None, charter, threshold=output.threshold)
+    decision = evaluate_gates(
+        1, output.metrics, output.baselines, output.evaluation, None, charter, threshold=output.threshold
+    )
     return decision.passed
 
 
@@ -114,22 +116,24 @@ def april_apart(charter: Charter, table: pa.Table) -> tuple[pa.Table, pa.Table]:
     return table.filter(pa.array(~april)), table.filter(pa.array(april))
 
 
-def drifts(charter: Charter, reference: Profile, current: pa.Table) -> tuple[tuple[FeatureDrift, ...], FeatureDrift]:
+def drifts(charter: Charter, reference: Profile, current: pa.Table) -> tuple[tuple[ColumnDrift, ...], ColumnDrift]:
     """Return the drift of each feature and that of the outcome, as `monitor` takes them."""
     rules, target, features = charter.monitoring, charter.target, charter.features
-    covariate = covariate_drift(reference, profile_batches(current.to_batches()), features, rules)
-    return covariate, prior_drift(reference, target.column, outcomes_of(current, target).tolist(), features, rules)
+    feature_drift = measure_feature_drift(reference, profile_batches(current.to_batches()), features, rules)
+    return feature_drift, measure_target_drift(
+        reference, target.column, outcomes_of(current, target).tolist(), features, rules
+    )
 
 
 def alerts_of_april(charter: Charter, table: pa.Table, seed: int) -> tuple[Alert, ...]:
     """Train on the months to March, and judge April as `monitor` does, KPIs included."""
     output = train(table, charter, spec_of(charter, seed), None, lambda trial: None)
     _, april = april_apart(charter, table)
-    covariate, prior = drifts(charter, output.reference, april)
+    feature_drift, target_drift = drifts(charter, output.reference, april)
     scores = Scorer(output.model, output.interface).score(table_to_feeds(april, output.interface))
     kpis = monitored_kpis(outcomes_of(april, charter.target), scores, output.threshold, charter)
     assert [kpi.metric for kpi in kpis if kpi.met is not None] == ["roc_auc", "payoff_per_1000"]
-    return alerts_for(charter, 1, "2013-04", covariate, prior, kpis)
+    return alerts_for(charter, 1, "2013-04", feature_drift, target_drift, kpis)
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -137,8 +141,8 @@ def test_with_months_shuffled_neither_features_nor_outcome_drift(
     seed: int, charter: Charter, tables: dict[str, pa.Table]
 ) -> None:
     before, april = april_apart(charter, in_random_order(tables, charter, seed))
-    covariate, prior = drifts(charter, profile_batches(before.to_batches()), april)
-    assert [drift.name for drift in (*covariate, prior) if drift.drifted] == []
+    feature_drift, target_drift = drifts(charter, profile_batches(before.to_batches()), april)
+    assert [drift.name for drift in (*feature_drift, target_drift) if drift.drifted] == []
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -154,6 +158,6 @@ def test_with_months_shuffled_no_alarm_is_raised(seed: int, charter: Charter, ta
 def test_with_months_in_their_order_april_raises_an_alarm(charter: Charter, tables: dict[str, pa.Table]) -> None:
     whole = pa.concat_tables(tables.values())
     before, april = april_apart(charter, whole)
-    covariate, _ = drifts(charter, profile_batches(before.to_batches()), april)
-    assert "hour_departures" in [drift.name for drift in covariate if drift.drifted]
+    feature_drift, _ = drifts(charter, profile_batches(before.to_batches()), april)
+    assert "hour_departures" in [drift.name for drift in feature_drift if drift.drifted]
     assert "drift" in {alert.kind for alert in alerts_of_april(charter, whole, 7)}

@@ -108,7 +108,7 @@ def test_gates_alerts_and_stages_are_the_same(demo: dict[str, Any]) -> None:
     gates = [(each["model"], each["against"], each["passed"]) for each in demo["gates"]]
     assert gates == [(1, None, True), (2, 1, False), (3, 1, True)]
     assert [each["alert"] for each in demo["alerts"]] == ["drift-m1-2013-04", "drift-m1-2013-05"]
-    drifted = {each["name"] for window in demo["windows"] for each in window["covariate"] if each["drifted"]}
+    drifted = {each["name"] for window in demo["windows"] for each in window["feature_drift"] if each["drifted"]}
     assert drifted == {"hour_departures", "humidity_pct", "wind_direction_deg"}
     releases = [(each["action"], each["champion"]) for each in demo["releases"]]
     assert releases == [("release", 1), ("refuse", 1), ("release", 3), ("rollback", 1)]

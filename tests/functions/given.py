@@ -69,7 +69,7 @@ class Given:
     """
 
     def __init__(self) -> None:
-        stack = new_stack(train_unit="sha256:" + "1" * 64, train_lock="sha256:" + "2" * 64)
+        stack = new_stack(train_code_digest="sha256:" + "1" * 64, train_libraries_digest="sha256:" + "2" * 64)
         self.world = stack.world
         self.check = CheckResult(True)
         self.checks: list[dict[str, Any]] = []
@@ -183,20 +183,20 @@ class Given:
         usual: dict[str, Any] = {
             "usecase": USECASE,
             "datasets": tuple(
-                DatasetRef(entry.number, digest_of(datasets.raw(entry.number))) for entry in datasets.entries()
+                DatasetRef(entry.number, digest_of(datasets.get_bytes(entry.number))) for entry in datasets.entries()
             ),
             "start": bounds("2013-01")[0],
             "test_start": bounds("2013-02")[0],
             "end": bounds("2013-02")[1],
             "charter_digest": charters(self.platform.system, USECASE).get(1).document.digest,
             "contract": 1,
-            "contract_digest": digest_of(contract.raw(1)),
+            "contract_digest": digest_of(contract.get_bytes(1)),
             "pipeline": 1,
             "pipeline_digest": DIGEST,
             "seed": 7,
             "trials": 2,
-            "unit_digest": self.platform.settings.train_unit,
-            "lock_digest": self.platform.settings.train_lock,
+            "code_digest": self.platform.settings.train_code_digest,
+            "libraries_digest": self.platform.settings.train_libraries_digest,
         }
         return TrainingSpec(**(usual | fields))
 

@@ -92,7 +92,7 @@ def test_a_quiet_window_is_reported_and_alerts_nobody(given: Given) -> None:
     report = report_of(given)
     assert (report.rows, report.labelled_rows, report.reason, report.alerts) == (100, 100, "", ())
     assert (report.start, report.end) == bounds(WINDOW)
-    assert [drift.name for drift in report.covariate] == ["x", "colour"]
+    assert [drift.name for drift in report.feature_drift] == ["x", "colour"]
     assert [(kpi.metric, kpi.value, kpi.met) for kpi in report.kpis] == [("roc_auc", 1.0, True)]
     assert given.edges() == [f"window.m1-{WINDOW} <- evaluated model.1"]
     assert given.keys("alerts/") == []
@@ -108,7 +108,7 @@ def test_too_few_rows_and_labels_are_said_and_alert_nobody(given: Given) -> None
     assert report.reason == (
         "features: 19 rows, monitoring.minimum_rows is 20; outcome: 19 labels, monitoring.minimum_labels is 20"
     )
-    assert (report.covariate, report.prior, report.kpis[0].met) == ((), None, None)
+    assert (report.feature_drift, report.target_drift, report.kpis[0].met) == ((), None, None)
     assert given.keys("alerts/") == []
 
 

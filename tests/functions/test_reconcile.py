@@ -27,8 +27,8 @@ from shared.serving.releases import link_release
 from tests.functions.given import Given
 from tests.functions.material import USECASE, claim_key, file_of
 
-UNIT = {"train_unit": "sha256:" + "8" * 64}
-LOCK = {"train_lock": "sha256:" + "9" * 64}
+UNIT = {"train_code_digest": "sha256:" + "8" * 64}
+LOCK = {"train_libraries_digest": "sha256:" + "9" * 64}
 
 
 def reconcile(given: Given, number: int = 1, **fields: Any) -> list[Emit]:
@@ -164,7 +164,7 @@ def test_another_train_unit_asks_for_a_training_once(given: Given, settings: dic
     given.change(**settings)
     (asked,) = found(given)
     assert isinstance(asked, TrainingRequested)
-    assert (asked.kind, asked.cause[:5]) == ("new_unit", "unit.")
+    assert (asked.kind, asked.cause[:5]) == ("new_code", "code.")
     given.refuse(asked.cause)
     given.world.clock.advance(3600.0)
     assert found(given, 2) == []
@@ -187,7 +187,7 @@ def test_no_unit_is_new_without(given: Given, missing: str) -> None:
         given.change(**UNIT)
     else:
         given.model(granted(given).document.key or "")
-        given.change(train_unit="")
+        given.change(train_code_digest="")
     assert found(given) == []
 
 

@@ -57,8 +57,8 @@ def test_a_first_model_that_passes_its_gates_serves(given: Given) -> None:
     decision = decide(given, scored(given, "first"))
     assert (decision.action, decision.champion, decision.by) == ("release", 1, "release")
     assert (decision.cause, decision.reason) == ("model.1", "every gate passed")
-    assert decision.decision is not None
-    assert (decision.decision.model, decision.decision.against) == (1, None)
+    assert decision.gate_report is not None
+    assert (decision.gate_report.model, decision.gate_report.champion) == (1, None)
     assert given.edges() == ["release.1 <- release model.1"]
 
 
@@ -88,8 +88,8 @@ def test_a_model_that_beats_the_champion_replaces_it(given: Given) -> None:
     given.release(1)
     decision = decide(given, scored(given, "second", GOOD, 1, POOR))
     assert (decision.action, decision.champion) == ("release", 2)
-    assert decision.decision is not None
-    assert decision.decision.against == 1
+    assert decision.gate_report is not None
+    assert decision.gate_report.champion == 1
 
 
 def test_a_model_that_does_not_beat_the_champion_leaves_it_in_place(given: Given) -> None:
@@ -144,8 +144,8 @@ def test_a_release_that_came_in_between_is_what_the_gates_are_asked_against(give
     handle(given.event(ModelRegistered(number=2)), given.run_as(system=Busy()))
     decision = decisions(given)[-1]
     assert len(decisions(given)) == 2
-    assert decision.decision is not None
-    assert (decision.champion, decision.decision.against) == (2, 1)
+    assert decision.gate_report is not None
+    assert (decision.champion, decision.gate_report.champion) == (2, 1)
 
 
 def test_a_model_is_decided_on_once(given: Given) -> None:

@@ -226,11 +226,13 @@ def test_a_grant_resolves_the_charter_to_datasets_windows_and_code(given: Given)
     spec = decision.spec
     assert spec is not None
     datasets = Ledger(given.platform.system, layout.DATASETS, USECASE, DatasetVersion)
-    assert [(ref.number, ref.digest) for ref in spec.datasets] == [(n, digest_of(datasets.raw(n))) for n in (1, 2)]
+    assert [(ref.number, ref.digest) for ref in spec.datasets] == [
+        (n, digest_of(datasets.get_bytes(n))) for n in (1, 2)
+    ]
     assert (spec.start, spec.test_start, spec.end) == (bounds("2013-01")[0], *bounds("2013-02"))
     assert (spec.charter_digest, spec.champion) == (version.digest, 1)
     settings = given.platform.settings
-    assert (spec.unit_digest, spec.lock_digest) == (settings.train_unit, settings.train_lock)
+    assert (spec.code_digest, spec.libraries_digest) == (settings.train_code_digest, settings.train_libraries_digest)
     (pipeline,) = given.entries(layout.PIPELINES, PipelineVersion)
     assert (spec.pipeline, spec.pipeline_digest) == (1, digest_of(encode(pipeline)))
     assert granted == TrainingGranted(number=1, key=decision.key or "")

@@ -7,12 +7,12 @@ from shared import layout
 from shared.documents import encode
 from shared.errors import InvalidInput
 from shared.monitoring.alerts import SHOWN, alert_id, alerts_for
-from shared.monitoring.records import FeatureDrift, MonitoredKpi
+from shared.monitoring.records import ColumnDrift, MonitoredKpi
 from shared.usecase.charter import Charter, Retraining
 
 
-def drift(name: str, distance: float, *, drifted: bool = True) -> FeatureDrift:
-    return FeatureDrift(name=name, distance=distance, p_value=0.0, drifted=drifted, reference_rows=9000, rows=900)
+def drift(name: str, distance: float, *, drifted: bool = True) -> ColumnDrift:
+    return ColumnDrift(name=name, distance=distance, p_value=0.0, drifted=drifted, reference_rows=9000, rows=900)
 
 
 def kpis(auc: float | None = 0.75, loss: float | None = 0.5) -> tuple[MonitoredKpi, ...]:

@@ -11,7 +11,7 @@ import pytest
 from shared.data.arrays import from_numpy, strings
 from shared.data.profile import Profile, profile_batches
 from shared.errors import InsufficientData, NotFound
-from shared.monitoring.drift import columns_tested, covariate_drift, feature_drift, prior_drift
+from shared.monitoring.drift import columns_tested, measure_column_drift, measure_feature_drift, measure_target_drift
 from shared.usecase.charter import Features, Monitoring
 
 RULES = Monitoring()
@@ -41,37 +41,37 @@ def sample(
 
 
 def drifted(reference: Profile, current: Profile) -> list[str]:
-    return [one.name for one in covariate_drift(reference, current, FEATURES, RULES) if one.drifted]
+    return [one.name for one in measure_feature_drift(reference, current, FEATURES, RULES) if one.drifted]
 
 
 def test_both_effect_and_significance_are_needed() -> None:
-    same = feature_drift("x", [5000, 5000], [2500, 2500], RULES, 20)
+    same = measure_column_drift("x", [5000, 5000], [2500, 2500], RULES, 20)
     assert (same.distance, same.p_value, same.drifted) == (0.0, 1.0, False)
     # A sure, but small shift in a hundred thousand rows; and a large one in too few rows to be sure.
-    sure = feature_drift("x", [50_000, 50_000], [52_000, 48_000], RULES, 20)
+    sure = measure_column_drift("x", [50_000, 50_000], [52_000, 48_000], RULES, 20)
     assert sure.p_value < 1e-10
     assert not sure.drifted
-    large = feature_drift("x", [5000, 5000], [22, 10], RULES, 20)
+    large = measure_column_drift("x", [5000, 5000], [22, 10], RULES, 20)
     assert large.distance >= RULES.minimum_effect
     assert not large.drifted
-    both = feature_drift("x", [5000, 5000], [220, 100], RULES, 20)
+    both = measure_column_drift("x", [5000, 5000], [220, 100], RULES, 20)
     assert both.drifted
     assert (both.reference_rows, both.rows) == (10_000, 320)
 
 
 def test_the_more_columns_are_tested_the_surer_each_must_be() -> None:
     counts = ([5000, 5000], [67, 33])
-    alone = feature_drift("x", *counts, RULES, 1)
+    alone = measure_column_drift("x", *counts, RULES, 1)
     assert RULES.false_alarm_rate / 20 < alone.p_value < RULES.false_alarm_rate
     assert alone.drifted
-    assert not feature_drift("x", *counts, RULES, 20).drifted
+    assert not measure_column_drift("x", *counts, RULES, 20).drifted
 
 
 def test_the_charters_rules_decide() -> None:
     counts = ([5000, 5000], [700, 300])
-    assert feature_drift("x", *counts, RULES, 20).drifted
-    assert not feature_drift("x", *counts, msgspec.structs.replace(RULES, minimum_effect=0.2), 20).drifted
-    assert not feature_drift("x", *counts, msgspec.structs.replace(RULES, false_alarm_rate=1e-60), 20).drifted
+    assert measure_column_drift("x", *counts, RULES, 20).drifted
+    assert not measure_column_drift("x", *counts, msgspec.structs.replace(RULES, minimum_effect=0.2), 20).drifted
+    assert not measure_column_drift("x", *counts, msgspec.structs.replace(RULES, false_alarm_rate=1e-60), 20).drifted
 
 
 def test_each_kind_of_change_is_found_in_its_column_only() -> None:
@@ -93,7 +93,7 @@ def test_a_value_never_seen_is_drift_once_it_is_common() -> None:
 
 def test_figures_come_in_the_charters_order_and_add_up() -> None:
     random = np.random.default_rng(7)
-    figures = covariate_drift(sample(random, 3000), sample(random, 500), FEATURES, RULES)
+    figures = measure_feature_drift(sample(random, 3000), sample(random, 500), FEATURES, RULES)
     assert [one.name for one in figures] == ["hour", "wind", "carrier"]
     assert {(one.reference_rows, one.rows) for one in figures} == {(3000, 500)}
     assert columns_tested(FEATURES) == 4
@@ -103,23 +103,23 @@ def test_too_few_rows_and_absent_columns_are_refused() -> None:
     random = np.random.default_rng(8)
     reference = sample(random, 1000)
     with pytest.raises(InsufficientData, match=r"199 rows, monitoring\.minimum_rows is 200"):
-        covariate_drift(reference, sample(random, 199), FEATURES, RULES)
+        measure_feature_drift(reference, sample(random, 199), FEATURES, RULES)
     with pytest.raises(NotFound, match="seats"):
-        covariate_drift(reference, sample(random, 200), Features(numeric=("seats",)), RULES)
+        measure_feature_drift(reference, sample(random, 200), Features(numeric=("seats",)), RULES)
 
 
 def test_prior_drift_compares_the_share_of_positives() -> None:
     random = np.random.default_rng(9)
     reference = sample(random, 8000)
-    still = prior_drift(reference, "late", [1] * 250 + [0] * 750, FEATURES, RULES)
-    moved = prior_drift(reference, "late", [1] * 500 + [0] * 500, FEATURES, RULES)
+    still = measure_target_drift(reference, "late", [1] * 250 + [0] * 750, FEATURES, RULES)
+    moved = measure_target_drift(reference, "late", [1] * 500 + [0] * 500, FEATURES, RULES)
     assert not still.drifted
     assert moved.drifted
     assert (moved.name, moved.reference_rows, moved.rows) == ("late", 8000, 1000)
     with pytest.raises(InsufficientData, match=r"199 labels, monitoring\.minimum_labels is 200"):
-        prior_drift(reference, "late", [1] * 199, FEATURES, RULES)
+        measure_target_drift(reference, "late", [1] * 199, FEATURES, RULES)
     with pytest.raises(InsufficientData, match="does not hold 'carrier' as 0 and 1"):
-        prior_drift(reference, "carrier", [0, 1] * 100, FEATURES, RULES)
+        measure_target_drift(reference, "carrier", [0, 1] * 100, FEATURES, RULES)
 
 
 def test_figures_do_not_depend_on_how_the_window_came_in() -> None:
@@ -128,9 +128,9 @@ def test_figures_do_not_depend_on_how_the_window_came_in() -> None:
     hour, wind = random.normal(12.0, 4.0, 600), random.gamma(2.0, 5.0, 600)
     carrier = random.choice(["UA", "AA", "DL"], 600).tolist()
     order = random.permutation(600)
-    whole = covariate_drift(reference, profile(hour, wind, carrier), FEATURES, RULES)
+    whole = measure_feature_drift(reference, profile(hour, wind, carrier), FEATURES, RULES)
     shuffled = profile(hour[order], wind[order], [carrier[place] for place in order])
-    assert covariate_drift(reference, shuffled, FEATURES, RULES) == whole
+    assert measure_feature_drift(reference, shuffled, FEATURES, RULES) == whole
 
 
 @pytest.mark.parametrize("rows", [50, 200, 1000])
@@ -143,6 +143,6 @@ def test_where_nothing_drifts_alarms_stay_within_the_budget(rows: int) -> None:
     alarms = 0
     for _ in range(120):
         pairs = [(random.multinomial(10_000, p), random.multinomial(rows, p)) for p in shapes * 5]
-        alarms += any(feature_drift("x", *pair, rules, len(pairs)).drifted for pair in pairs)
+        alarms += any(measure_column_drift("x", *pair, rules, len(pairs)).drifted for pair in pairs)
     # At 1 % of 120 windows, 6 or more alarms come less than once in 500 runs (binomial).
     assert alarms <= 5

@@ -89,8 +89,8 @@ def make_spec() -> Callable[..., TrainingSpec]:
             "pipeline_digest": "sha256:0",
             "seed": 7,
             "trials": 2,
-            "unit_digest": "sha256:0",
-            "lock_digest": "sha256:0",
+            "code_digest": "sha256:0",
+            "libraries_digest": "sha256:0",
         }
         return TrainingSpec(**(usual | fields))
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from shared.errors import InsufficientData
 from shared.pipeline.metrics import (
-    ALWAYS,
-    NEVER,
+    ALWAYS_ACT,
+    NEVER_ACT,
     Floats,
     accuracy,
     best_threshold,
@@ -72,12 +72,12 @@ def test_the_best_threshold_beats_every_other(
     chosen = best_threshold(y, s, payoff)
     assert chosen == float(np.float32(chosen))
     reached = payoff_per_1000(y, s >= chosen, payoff)
-    others = [payoff_per_1000(y, s >= cut, payoff) for cut in (*s, ALWAYS, NEVER)]
+    others = [payoff_per_1000(y, s >= cut, payoff) for cut in (*s, ALWAYS_ACT, NEVER_ACT)]
     assert reached == pytest.approx(max(others))
     # Of equal payoffs the highest threshold: none above it is as good.
     above = [
         payoff_per_1000(y, s >= cut, payoff)
-        for cut in (*s, NEVER)
+        for cut in (*s, NEVER_ACT)
         if cut > chosen and (s >= cut).sum() < (s >= chosen).sum()
     ]
     assert all(value < reached - 1e-9 for value in above)
@@ -85,8 +85,8 @@ def test_the_best_threshold_beats_every_other(
 
 def test_never_and_always_are_the_thresholds_of_the_extremes() -> None:
     y, s = [0, 1, 0, 1], [0.1, 0.2, 1.0, 1.0]
-    assert best_threshold(y, s, Payoff(true_positive=-1, false_positive=-1)) == NEVER > 1.0
-    assert best_threshold(y, s, Payoff(true_positive=1, false_positive=1)) == ALWAYS
+    assert best_threshold(y, s, Payoff(true_positive=-1, false_positive=-1)) == NEVER_ACT > 1.0
+    assert best_threshold(y, s, Payoff(true_positive=1, false_positive=1)) == ALWAYS_ACT
 
 
 @pytest.mark.parametrize("outcomes", [[], [0, 0], [1, 1]])

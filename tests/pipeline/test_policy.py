@@ -35,7 +35,7 @@ def decided(days_ago: float, *, granted: bool = True) -> TrainingDecision:
     )
 
 
-@pytest.mark.parametrize("kind", ["first", "new_data", "new_unit", "drift", "performance", "person"])
+@pytest.mark.parametrize("kind", ["first", "new_data", "new_code", "drift", "performance", "person"])
 def test_the_first_training_needs_the_minimum_of_windows_and_nothing_else(kind: Any) -> None:
     assert training_allowed(charter(on=()), kind, [], NOW, 2) == (
         False,
@@ -67,9 +67,9 @@ def test_the_cooldown_runs_in_the_datas_time_from_the_last_grant() -> None:
 
 
 def test_another_train_unit_waits_for_no_data_and_needs_to_be_named() -> None:
-    assert training_allowed(charter(on=("new_unit",), cooldown_days=28), "new_unit", [decided(1)], NOW, 9)[0]
-    allowed, reason = training_allowed(charter(on=("drift",)), "new_unit", [decided(100)], NOW, 9)
-    assert (allowed, reason) == (False, "retraining.on does not name new_unit, only drift")
+    assert training_allowed(charter(on=("new_code",), cooldown_days=28), "new_code", [decided(1)], NOW, 9)[0]
+    allowed, reason = training_allowed(charter(on=("drift",)), "new_code", [decided(100)], NOW, 9)
+    assert (allowed, reason) == (False, "retraining.on does not name new_code, only drift")
 
 
 def test_the_budget_of_a_year_holds_for_everybody() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from shared.errors import InsufficientData
 from shared.pipeline.records import TrainingSpec
-from shared.pipeline.split import DAY_S, MINIMUM_PER_CLASS, Split, check_split, hold_out, split_by_time
+from shared.pipeline.split import DAY_S, MINIMUM_PER_CLASS, Split, check_split, split_by_time, validation_split
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -30,7 +30,7 @@ def test_the_search_is_judged_on_later_whole_days(rows: int, days: int, seed: in
     if not shuffled:
         time.sort()
     outcomes = (random.random(rows) < 0.4).astype(np.int8)
-    split = hold_out(time, outcomes)
+    split = validation_split(time, outcomes)
     assert (split.train ^ split.test).all()
     assert time[split.train].max() < time[split.test].min()
     if len(np.unique(time // DAY_S)) > 1:
@@ -41,20 +41,20 @@ def test_the_search_is_judged_on_later_whole_days(rows: int, days: int, seed: in
 
 def test_about_a_quarter_is_held_out() -> None:
     time = np.arange(4000) * DAY_S / 100
-    split = hold_out(time, (np.arange(4000) % 3 == 0).astype(np.int8))
+    split = validation_split(time, (np.arange(4000) % 3 == 0).astype(np.int8))
     assert split.test.sum() == 1000
 
 
 def test_one_day_is_parted_within_it_and_equal_times_stay_together() -> None:
     time = np.repeat(np.arange(40) * 60.0, 10)
-    split = hold_out(time, (np.arange(400) % 2).astype(np.int8))
+    split = validation_split(time, (np.arange(400) % 2).astype(np.int8))
     assert time[split.train].max() < time[split.test].min()
 
 
 def test_the_boundary_moves_to_where_both_outcomes_are() -> None:
     time = np.repeat(np.arange(10) * float(DAY_S), 20)
     outcomes = ((np.arange(200) % 2 == 0) & (time < 5 * DAY_S)).astype(np.int8)
-    split = hold_out(time, outcomes)
+    split = validation_split(time, outcomes)
     assert outcomes[split.test].sum() >= MINIMUM_PER_CLASS
 
 
@@ -65,7 +65,7 @@ def test_nothing_to_choose_by_is_said(time: np.ndarray) -> None:
     outcomes = np.zeros(200, dtype=np.int8)
     outcomes[:8] = 1
     with pytest.raises(InsufficientData, match="training rows"):
-        hold_out(time, outcomes)
+        validation_split(time, outcomes)
 
 
 @pytest.mark.parametrize(

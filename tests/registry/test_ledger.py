@@ -14,7 +14,7 @@ from adapters.memory.store import MemoryStore
 from shared import layout
 from shared.documents import Document, digest_of_parts, encode
 from shared.errors import NotFound
-from shared.registry.ledger import Hint, Ledger, probe
+from shared.registry.ledger import Hint, Ledger, last_number
 
 APPENDS = 500
 RACER = """
@@ -100,7 +100,7 @@ def test_make_decides_against_the_tail_that_it_follows() -> None:
 def test_the_tail_is_found_from_any_earlier_hint(tail: int, back: int) -> None:
     asked: list[int] = []
     start = max(0, tail - back)
-    assert probe(lambda number: asked.append(number) is None and number <= tail, start) == tail
+    assert last_number(lambda number: asked.append(number) is None and number <= tail, start) == tail
     assert len(asked) <= 2 * (tail - start).bit_length() + 2
 
 

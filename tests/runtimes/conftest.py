@@ -15,7 +15,7 @@ from functions.runtimes.telemetry import Telemetry
 from shared.platform import Platform, ProcessCache
 from shared.registry.signatures import generate, key_id_of, public_of
 from shared.serving.access import issue
-from shared.serving.limited import check_in_child
+from shared.serving.subprocess_check import check_in_subprocess
 from shared.settings import Settings, Stores
 from shared.topology import FUNCTIONS, queue_names
 
@@ -93,7 +93,7 @@ def new_stack(*, real_time: bool = False, secrets: Sequence[str] = ("signing-key
         clock=RealClock() if real_time else world.clock,
         ids=SeededIds(7),
         settings=settings(**changes),
-        check_model=check_in_child,
+        check_model=check_in_subprocess,
         instance="test",
         cache=ProcessCache(release_ttl_s=5.0),
     )

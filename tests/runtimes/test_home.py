@@ -202,10 +202,10 @@ def test_addresses_elsewhere_are_left_alone(tmp_path: Path) -> None:
 
 def test_the_platform_knows_what_trains_only_where_it_is_asked(tmp_path: Path) -> None:
     home = create_home(tmp_path / "home")
-    assert compose(home, "a").settings.train_unit == ""
+    assert compose(home, "a").settings.train_code_digest == ""
     settings = compose(home, "a", trains=True).settings
-    assert settings.train_unit.startswith("sha256:")
-    assert settings.train_lock.startswith("sha256:")
+    assert settings.train_code_digest.startswith("sha256:")
+    assert settings.train_libraries_digest.startswith("sha256:")
     assert compose(home, "b", trains=True).settings == settings
 
 

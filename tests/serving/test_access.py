@@ -151,19 +151,19 @@ def test_another_key_or_a_changed_body_does_not_verify() -> None:
 
 
 def test_a_remembered_token_still_expires_and_the_memory_is_bounded() -> None:
-    remembered: dict[str, Claims] = {}
-    authenticate("Bearer " + token(), ISSUERS, NOW, remembered)
-    assert list(remembered) == [token()]
-    assert authenticate("Bearer " + token(), ISSUERS, NOW + 1, remembered).subject == "client"
+    verified_tokens: dict[str, Claims] = {}
+    authenticate("Bearer " + token(), ISSUERS, NOW, verified_tokens)
+    assert list(verified_tokens) == [token()]
+    assert authenticate("Bearer " + token(), ISSUERS, NOW + 1, verified_tokens).subject == "client"
     with pytest.raises(Unauthenticated, match="expired"):
-        authenticate("Bearer " + token(), ISSUERS, NOW + 91, remembered)
+        authenticate("Bearer " + token(), ISSUERS, NOW + 91, verified_tokens)
     with pytest.raises(Unauthenticated):
-        authenticate("Bearer " + token({"aud": "other"}), ISSUERS, NOW, remembered)
-    assert len(remembered) == 1
+        authenticate("Bearer " + token({"aud": "other"}), ISSUERS, NOW, verified_tokens)
+    assert len(verified_tokens) == 1
     for number in range(1100):
-        remembered[str(number)] = remembered[token()]
-    authenticate("Bearer " + token({"sub": "next"}), ISSUERS, NOW, remembered)
-    assert len(remembered) == 1
+        verified_tokens[str(number)] = verified_tokens[token()]
+    authenticate("Bearer " + token({"sub": "next"}), ISSUERS, NOW, verified_tokens)
+    assert len(verified_tokens) == 1
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from shared.errors import IntegrityError, InvalidInput, Unsupported
 from shared.serving.capture import (
-    asked,
     decode_predictions,
     deduplicated,
     encode_predictions,
@@ -17,6 +16,7 @@ from shared.serving.capture import (
     prediction_id,
     prediction_ids,
     predictions_of,
+    request_identity,
 )
 from shared.serving.protocol import InferRequest
 from shared.serving.records import Prediction
@@ -32,7 +32,7 @@ def request(rows: int = 2, **more: object) -> InferRequest:
 
 def captured(rows: int = 2, revision: int = 4, **more: object) -> list[Prediction]:
     asking = request(rows, **more)
-    identity = asked(asking, "ada", "ours", AT)
+    identity = request_identity(asking, "ada", "ours", AT)
     return predictions_of(
         asking,
         identity,
@@ -45,8 +45,8 @@ def captured(rows: int = 2, revision: int = 4, **more: object) -> list[Predictio
 
 
 def test_a_retry_gets_the_same_ids_where_the_client_says_when_it_asked() -> None:
-    first = asked(request(id="r", at=AT), "ada", "ours-1", AT + 1)
-    again = asked(request(id="r", at=AT), "ada", "ours-2", AT + 60)
+    first = request_identity(request(id="r", at=AT), "ada", "ours-1", AT + 1)
+    again = request_identity(request(id="r", at=AT), "ada", "ours-2", AT + 60)
     assert first == again
     assert first.at == AT
 
@@ -54,26 +54,28 @@ def test_a_retry_gets_the_same_ids_where_the_client_says_when_it_asked() -> None
 def test_a_uuid7_says_when_it_was_asked_by_itself() -> None:
     milliseconds = int(AT * 1000)
     name = str(uuid.UUID(int=(milliseconds << 80) | (7 << 76) | (2 << 62) | 12345))
-    first, again = (asked(request(id=name), "ada", ours, AT + later) for ours, later in (("a", 1), ("b", 90)))
+    first, again = (
+        request_identity(request(id=name), "ada", ours, AT + later) for ours, later in (("a", 1), ("b", 90))
+    )
     assert first == again
     assert first.at == milliseconds / 1000
 
 
 def test_without_a_time_of_its_own_a_request_is_ours_to_name() -> None:
     for more in ({}, {"id": "1"}, {"at": AT}, {"id": str(uuid.UUID(int=5))}):
-        assert asked(request(**more), "ada", "ours", AT).request == "ours"
-        assert asked(request(**more), "ada", "ours", AT).at == AT
+        assert request_identity(request(**more), "ada", "ours", AT).request == "ours"
+        assert request_identity(request(**more), "ada", "ours", AT).at == AT
 
 
 def test_two_callers_may_use_the_same_ids() -> None:
-    ada, bob = (asked(request(id="1", at=AT), caller, "ours", AT) for caller in ("ada", "bob"))
+    ada, bob = (request_identity(request(id="1", at=AT), caller, "ours", AT) for caller in ("ada", "bob"))
     assert ada.request != bob.request
 
 
 def test_the_future_is_refused() -> None:
-    asked(request(id="1", at=AT + 299), "ada", "ours", AT)
+    request_identity(request(id="1", at=AT + 299), "ada", "ours", AT)
     with pytest.raises(InvalidInput) as caught:
-        asked(request(id="1", at=AT + 301), "ada", "ours", AT)
+        request_identity(request(id="1", at=AT + 301), "ada", "ours", AT)
     assert caught.value.field == "parameters.at"
 
 

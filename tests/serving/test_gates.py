@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from shared.documents import encode
-from shared.pipeline.metrics import ALWAYS, NEVER, evaluate
+from shared.pipeline.metrics import ALWAYS_ACT, NEVER_ACT, evaluate
 from shared.pipeline.records import Evaluation, MetricValue
-from shared.serving.gates import CHAMPION, EVIDENCE, decide
-from shared.serving.records import Gate, GateDecision, ReleaseDecision
+from shared.serving.gates import CHAMPION, EVIDENCE, evaluate_gates
+from shared.serving.records import Gate, GateReport, ReleaseDecision
 from shared.usecase.charter import Charter, Features, Kpi, Payoff, ReleaseRules, Target
 
 PAYOFF = Payoff(true_positive=4.0)
@@ -76,18 +76,20 @@ def case(skill: float, champion_skill: float | None = None, *, champion: int = 1
         evaluation,
         {metric: figure(metric, THRESHOLD) for metric in ("roc_auc", "log_loss", "accuracy", "payoff_per_1000")},
         {
-            "never.payoff_per_1000": figure("payoff_per_1000", NEVER),
-            "always.payoff_per_1000": figure("payoff_per_1000", ALWAYS),
+            "never.payoff_per_1000": figure("payoff_per_1000", NEVER_ACT),
+            "always.payoff_per_1000": figure("payoff_per_1000", ALWAYS_ACT),
         },
     )
 
 
-def judge(given: Case, champion: int | None = None, charter: Charter = CHARTER, **more: Any) -> GateDecision:
-    return decide(2, given.metrics, given.baselines, given.evaluation, champion, charter, threshold=THRESHOLD, **more)
+def gates_of(given: Case, champion: int | None = None, charter: Charter = CHARTER, **more: Any) -> GateReport:
+    return evaluate_gates(
+        2, given.metrics, given.baselines, given.evaluation, champion, charter, threshold=THRESHOLD, **more
+    )
 
 
-def gate(decision: GateDecision, name: str) -> Gate:
-    (found,) = [one for one in decision.gates if one.name == name]
+def gate(report: GateReport, name: str) -> Gate:
+    (found,) = [one for one in report.gates if one.name == name]
     return found
 
 
@@ -96,18 +98,18 @@ def with_release(**changes: Any) -> Charter:
 
 
 def test_a_good_first_model_passes_every_gate_and_says_why() -> None:
-    decision = judge(case(0.8))
-    assert decision.passed
-    assert [one.name for one in decision.gates] == [
+    report = gates_of(case(0.8))
+    assert report.passed
+    assert [one.name for one in report.gates] == [
         EVIDENCE,
         "roc_auc at least 0.7",
         "payoff_per_1000 at least 100",
         CHAMPION,
     ]
-    assert decision.against is None
-    assert "6 reported figures agree with the scores of 1800 test rows" in decision.gates[0].detail
-    assert "never acting is worth 0, always acting" in decision.gates[2].detail
-    assert gate(decision, CHAMPION).detail.startswith("no model serves yet")
+    assert report.champion is None
+    assert "6 reported figures agree with the scores of 1800 test rows" in report.gates[0].detail
+    assert "never acting is worth 0, always acting" in report.gates[2].detail
+    assert gate(report, CHAMPION).detail.startswith("no model serves yet")
 
 
 def test_a_kpi_gates_by_the_point_estimate_and_the_interval_is_told() -> None:
@@ -115,18 +117,18 @@ def test_a_kpi_gates_by_the_point_estimate_and_the_interval_is_told() -> None:
     value = given.metrics["roc_auc"].value
     for bound, passed in ((value, True), (value + 1e-9, False)):
         rules = msgspec.structs.replace(CHARTER, kpis=(Kpi(metric="roc_auc", at_least=bound),))
-        decision = judge(given, charter=rules)
-        assert decision.passed is passed
-        judged = decision.gates[1]
+        report = gates_of(given, charter=rules)
+        assert report.passed is passed
+        judged = report.gates[1]
         assert (judged.value, judged.target, judged.low, judged.high) == (value, bound, value - 0.01, value + 0.01)
         assert ("on the point estimate only" in judged.detail) is passed
 
 
 def test_changing_a_kpi_changes_the_outcome_and_kpis_that_do_not_gate_do_not() -> None:
     given = case(0.6)
-    assert judge(given).passed  # the log loss of at most 0 is not met by any model, but it does not gate
+    assert gates_of(given).passed  # the log loss of at most 0 is not met by any model, but it does not gate
     strict = msgspec.structs.replace(CHARTER, kpis=(Kpi(metric="roc_auc", at_least=0.99),))
-    assert not judge(given, charter=strict).passed
+    assert not gates_of(given, charter=strict).passed
 
 
 def test_with_the_target_permuted_the_gate_refuses() -> None:
@@ -138,9 +140,9 @@ def test_with_the_target_permuted_the_gate_refuses() -> None:
             metric: MetricValue(evaluate(metric, outcomes, noise.scores, THRESHOLD, PAYOFF), 0.0, 1.0)  # type: ignore[arg-type]
             for metric in given.metrics
         }
-        decision = judge(Case(noise, honest, given.baselines))
-        assert gate(decision, EVIDENCE).passed
-        assert not gate(decision, "roc_auc at least 0.7").passed
+        report = gates_of(Case(noise, honest, given.baselines))
+        assert gate(report, EVIDENCE).passed
+        assert not gate(report, "roc_auc at least 0.7").passed
 
 
 @pytest.mark.parametrize("name", ["roc_auc", "payoff_per_1000", "never.payoff_per_1000", "always.payoff_per_1000"])
@@ -148,26 +150,26 @@ def test_a_figure_that_the_evidence_does_not_bear_out_does_not_pass(name: str) -
     given = case(0.8)
     figures = given.metrics if name in given.metrics else given.baselines
     figures[name] = MetricValue(figures[name].value + 0.01, 0.0, 1.0)
-    decision = judge(given)
-    assert not decision.passed
-    assert gate(decision, EVIDENCE).detail.startswith(f"metrics do not match the evidence: {name} is reported as")
+    report = gates_of(given)
+    assert not report.passed
+    assert gate(report, EVIDENCE).detail.startswith(f"metrics do not match the evidence: {name} is reported as")
 
 
 def test_a_made_up_metric_does_not_help() -> None:
     given = case(0.2)
     given.metrics["roc_auc"] = MetricValue(0.99, 0.98, 1.0)
     given.metrics["f1"] = MetricValue(1.0, 1.0, 1.0)
-    decision = judge(given)
-    assert not gate(decision, EVIDENCE).passed
-    assert "f1 is reported as 1, it has no value" in gate(decision, EVIDENCE).detail
-    assert gate(decision, "roc_auc at least 0.7").value == pytest.approx(0.5, abs=0.2)  # the evidence's, not 0.99
+    report = gates_of(given)
+    assert not gate(report, EVIDENCE).passed
+    assert "f1 is reported as 1, it has no value" in gate(report, EVIDENCE).detail
+    assert gate(report, "roc_auc at least 0.7").value == pytest.approx(0.5, abs=0.2)  # the evidence's, not 0.99
 
 
 @pytest.mark.parametrize(
     ("skills", "passed"), [((0.8, 0.4), True), ((0.4, 0.8), False), ((0.8, 0.8), False), ((0.8, 0.78), False)]
 )
 def test_only_a_model_that_surely_beats_the_champion_replaces_it(skills: tuple[float, float], passed: bool) -> None:
-    judged = gate(judge(case(*skills), champion=1), CHAMPION)
+    judged = gate(gates_of(case(*skills), champion=1), CHAMPION)
     assert judged.passed is passed
     assert judged.low is not None
     assert judged.high is not None
@@ -180,22 +182,22 @@ def test_only_a_model_that_surely_beats_the_champion_replaces_it(skills: tuple[f
 def test_the_same_scores_are_no_gain_at_all() -> None:
     given = case(0.8, 0.8)
     same = msgspec.structs.replace(given.evaluation, champion_scores=given.evaluation.scores)
-    judged = gate(judge(Case(same, given.metrics, given.baselines), champion=1), CHAMPION)
+    judged = gate(gates_of(Case(same, given.metrics, given.baselines), champion=1), CHAMPION)
     assert (judged.passed, judged.value, judged.low, judged.high) == (False, 0.0, 0.0, 0.0)
 
 
 def test_a_sure_gain_below_the_minimum_does_not_pass() -> None:
     given = case(0.8, 0.6)
-    gain = gate(judge(given, champion=1), CHAMPION).value
+    gain = gate(gates_of(given, champion=1), CHAMPION).value
     assert gain is not None
-    assert judge(given, champion=1, charter=with_release(minimum_gain=gain)).passed
-    assert not judge(given, champion=1, charter=with_release(minimum_gain=gain + 1e-9)).passed
+    assert gates_of(given, champion=1, charter=with_release(minimum_gain=gain)).passed
+    assert not gates_of(given, champion=1, charter=with_release(minimum_gain=gain + 1e-9)).passed
 
 
 def test_a_lower_log_loss_is_a_gain() -> None:
     rules = with_release(metric="log_loss", minimum_gain=0.0)
-    better = gate(judge(case(0.8, 0.3), champion=1, charter=rules), CHAMPION)
-    worse = gate(judge(case(0.3, 0.8), champion=1, charter=rules), CHAMPION)
+    better = gate(gates_of(case(0.8, 0.3), champion=1, charter=rules), CHAMPION)
+    worse = gate(gates_of(case(0.3, 0.8), champion=1, charter=rules), CHAMPION)
     assert (better.passed, worse.passed) == (True, False)
     assert better.value is not None
     assert better.value > 0
@@ -203,17 +205,17 @@ def test_a_lower_log_loss_is_a_gain() -> None:
 
 def test_metrics_that_decide_need_the_champions_threshold() -> None:
     given, rules = case(0.8, 0.3), with_release(metric="payoff_per_1000")
-    unknown = gate(judge(given, champion=1, charter=rules), CHAMPION)
+    unknown = gate(gates_of(given, champion=1, charter=rules), CHAMPION)
     assert not unknown.passed
     assert "needs the threshold of model 1" in unknown.detail
-    never = gate(judge(given, champion=1, charter=rules, champion_threshold=NEVER), CHAMPION)
+    never = gate(gates_of(given, champion=1, charter=rules, champion_threshold=NEVER_ACT), CHAMPION)
     assert never.passed
     assert never.value == pytest.approx(given.metrics["payoff_per_1000"].value)
 
 
 def test_a_champion_that_was_not_scored_makes_the_gate_fail() -> None:
-    moved = gate(judge(case(0.8, 0.3, champion=1), champion=3), CHAMPION)
-    unscored = gate(judge(case(0.8), champion=3), CHAMPION)
+    moved = gate(gates_of(case(0.8, 0.3, champion=1), champion=3), CHAMPION)
+    unscored = gate(gates_of(case(0.8), champion=3), CHAMPION)
     assert not moved.passed
     assert moved.detail.startswith("champion changed since training: model 1 was scored")
     assert not unscored.passed
@@ -239,19 +241,19 @@ def broken(evaluation: Evaluation, **changes: Any) -> Evaluation:
 )
 def test_evidence_that_is_none_does_not_pass_and_does_not_crash(changes: dict[str, Any], words: str) -> None:
     given = case(0.8, 0.3)
-    decision = judge(Case(broken(given.evaluation, **changes), given.metrics, given.baselines), champion=1)
-    assert not decision.passed
-    (only,) = decision.gates
+    report = gates_of(Case(broken(given.evaluation, **changes), given.metrics, given.baselines), champion=1)
+    assert not report.passed
+    (only,) = report.gates
     assert words in only.detail
 
 
 def test_rows_of_one_outcome_or_of_one_day_are_refused_in_words() -> None:
     given = case(0.8, 0.3)
     one_outcome = broken(given.evaluation, outcomes=(1,) * 1800)
-    decision = judge(Case(one_outcome, {}, {}), champion=1)
-    assert "one outcome only" in gate(decision, "roc_auc at least 0.7").detail
-    assert "cannot be compared" in gate(decision, CHAMPION).detail
-    one_day = judge(Case(broken(given.evaluation, blocks=(0,) * 1800), given.metrics, given.baselines), champion=1)
+    report = gates_of(Case(one_outcome, {}, {}), champion=1)
+    assert "one outcome only" in gate(report, "roc_auc at least 0.7").detail
+    assert "cannot be compared" in gate(report, CHAMPION).detail
+    one_day = gates_of(Case(broken(given.evaluation, blocks=(0,) * 1800), given.metrics, given.baselines), champion=1)
     assert not one_day.passed
     assert "two blocks" in gate(one_day, CHAMPION).detail
 
@@ -260,7 +262,7 @@ def test_the_same_arguments_give_the_same_decision_to_the_byte() -> None:
     given = case(0.8, 0.6)
 
     def release() -> bytes:
-        decision = judge(given, champion=1)
+        report = gates_of(given, champion=1)
         return encode(
             ReleaseDecision(
                 usecase="flights-late",
@@ -269,12 +271,15 @@ def test_the_same_arguments_give_the_same_decision_to_the_byte() -> None:
                 reason="r",
                 by="release",
                 cause="model.2",
-                decision=decision,
+                gate_report=report,
             )
         )
 
     assert release() == release()
-    assert gate(judge(given, champion=1, seed=1), CHAMPION).low != gate(judge(given, champion=1, seed=2), CHAMPION).low
+    assert (
+        gate(gates_of(given, champion=1, seed=1), CHAMPION).low
+        != gate(gates_of(given, champion=1, seed=2), CHAMPION).low
+    )
 
 
 def test_gates_import_numpy_and_nothing_heavier() -> None:

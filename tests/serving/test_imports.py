@@ -15,7 +15,7 @@ ALLOWED = {
     "shared.serving.problems": set(),
     "shared.serving.routes": set(),
     "shared.serving.onnx_check": set(),
-    "shared.serving.limited": set(),
+    "shared.serving.subprocess_check": set(),
     "shared.serving.protocol": set(),
     "shared.serving.invocations": set(),
     "shared.serving.capture": set(),

@@ -35,7 +35,7 @@ class World:
         self.reads = 0
         self.loads: list[int] = []
 
-    def read_stage(self, usecase: str) -> tuple[int, ReleaseDecision] | None:
+    def read_release(self, usecase: str) -> tuple[int, ReleaseDecision] | None:
         self.reads += 1
         if self.down:
             raise Unavailable("down", provider="test")
@@ -50,7 +50,7 @@ class World:
         return msgspec.structs.replace(self.ready, number=number)
 
     def serve(self, cache: ModelCache, now: float) -> tuple[int, int]:
-        model = cache.current("flights", self.read_stage, self.load, now)
+        model = cache.current("flights", self.read_release, self.load, now)
         return model.number, model.revision
 
 
@@ -224,7 +224,7 @@ def test_requests_go_on_while_one_thread_swaps(world: World) -> None:
 
     swapped: list[int] = []
     swapper = threading.Thread(
-        target=lambda: swapped.append(cache.current("flights", world.read_stage, slow, 10.0).number)
+        target=lambda: swapped.append(cache.current("flights", world.read_release, slow, 10.0).number)
     )
     swapper.start()
     assert loading.wait(10)
@@ -280,6 +280,6 @@ def test_memory_running_out_in_a_swap_drops_no_request(world: World) -> None:
     def hungry(usecase: str, number: int) -> LoadedModel:
         raise MemoryError
 
-    assert cache.current("flights", world.read_stage, hungry, 10.0).number == 1
+    assert cache.current("flights", world.read_release, hungry, 10.0).number == 1
     assert cache.failures("flights") == 1
     assert world.serve(cache, 20.0) == (2, 2)

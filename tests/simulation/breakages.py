@@ -108,12 +108,12 @@ def resign(world: World, body: bytes) -> None:
     alter(layout.MODELS, manifest_digest=digest, signature=signature)(world)
 
 
-def alter_decision(**fields: object) -> Breakage:
+def alter_gate_report(**fields: object) -> Breakage:
     """Change the gates' decision on a release."""
 
     def breakage(world: World) -> None:
-        decision = msgspec.structs.replace(document(world, layout.RELEASES).decision, **fields)
-        alter(layout.RELEASES, decision=decision)(world)
+        report = msgspec.structs.replace(document(world, layout.RELEASES).gate_report, **fields)
+        alter(layout.RELEASES, gate_report=report)(world)
 
     return breakage
 
@@ -277,8 +277,8 @@ BREAKAGES: list[tuple[str, str, Breakage]] = [
     ("model_results", "models/tides/00000001.json: the training result", lose(layout.RESULTS)),
     ("stage_models", "its champion, model 99", alter(layout.RELEASES, champion=99)),
     ("stage_models", "its challenger, model 99", alter(layout.RELEASES, challenger=99)),
-    ("stage_models", "its candidate, model 99", alter_decision(model=99)),
-    ("stage_models", "its rival, model 99", alter_decision(against=99)),
+    ("stage_models", "its candidate, model 99", alter_gate_report(model=99)),
+    ("stage_models", "its rival, model 99", alter_gate_report(champion=99)),
     ("window_models", "model 99 is missing", alter(layout.WINDOWS, model=99)),
     ("window_alerts", "alert drift-m1-2013-03 is missing or is not", lose(layout.ALERTS)),
     ("window_alerts", "alert drift-m1-2013-03 is missing or is not", alter(layout.ALERTS, summary="nothing")),

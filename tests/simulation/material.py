@@ -12,7 +12,7 @@ from shared.monitoring.windows import bounds
 from shared.pipeline.records import ModelInterface, SampleRows, TrainingSpec
 from shared.pipeline.training import ChampionModel, TrainingOutput, train
 from shared.registry.signatures import generate, key_id_of, public_of
-from shared.serving.limited import CheckResult, check_in_child
+from shared.serving.subprocess_check import CheckResult, check_in_subprocess
 from shared.usecase.charter import (
     Charter,
     Features,
@@ -99,10 +99,10 @@ def cached_train(
 def cached_check(
     model: bytes, interface: ModelInterface, sample: SampleRows, *, memory_mb: int, timeout_s: float
 ) -> CheckResult:
-    """Return what `check_in_child` returns. Each model is checked once."""
+    """Return what `check_in_subprocess` returns. Each model is checked once."""
     key = digest_of(model)
     if key not in _CHECKS:
-        _CHECKS[key] = check_in_child(model, interface, sample, memory_mb=memory_mb, timeout_s=timeout_s)
+        _CHECKS[key] = check_in_subprocess(model, interface, sample, memory_mb=memory_mb, timeout_s=timeout_s)
     return _CHECKS[key]
 
 

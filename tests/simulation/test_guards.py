@@ -73,7 +73,7 @@ def without_ack_after_send(patch: pytest.MonkeyPatch, capsys: Any) -> None:
 
 def without_tail_probe(patch: pytest.MonkeyPatch, capsys: Any) -> None:
     """A stale hint counts as the tail."""
-    patch.setattr(shared.registry.ledger, "probe", lambda has, start: start)
+    patch.setattr(shared.registry.ledger, "last_number", lambda exists, start: start)
     by_chance()
 
 

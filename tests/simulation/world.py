@@ -1,6 +1,6 @@
 """A stack in one process: the real handlers over the memory adapter, with a clock and faults under control.
 
-Dispatch, grants, handlers and registry are those of production. Training and the check in a limited child are pure and
+Dispatch, grants, handlers and registry are those of production. Training and the check in a limited subprocess are pure and
 slow, so their results are cached by their input. Copying a world copies all state.
 """
 
@@ -41,8 +41,8 @@ SETTINGS = Settings(
     audience="tidegate",
     trust_roots={key: public_text(public) for key, public in TRUST_ROOTS.items()},
     token_keys={},
-    train_unit="sha256:" + "0" * 64,
-    train_lock="sha256:" + "1" * 64,
+    train_code_digest="sha256:" + "0" * 64,
+    train_libraries_digest="sha256:" + "1" * 64,
     settle_s=5.0,
     handover_bytes=10_000,  # so that March, the largest file, is validated by a job
 )

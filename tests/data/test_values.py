@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.data.arrays import strings
-from shared.data.cells import typed
+from shared.data.conversion import typed
 from shared.data.outcome import outcomes
 from shared.data.records import ColumnRule
-from shared.data.words import outcome_of, target_rule
+from shared.data.values import outcome_of, target_rule
 
 WORDS = ("1", "1.0", " 1", "1e0", "01", "0", "-0.0", "2", "true", "True", "FALSE", "no", "yes", "late", "maybe", " yes")
 POSITIVES = ("1", "1.0", "0", "true", "True", "false", "yes", "no", "late", "2")

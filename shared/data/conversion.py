@@ -15,7 +15,7 @@ import pyarrow as pa
 from shared.data import compute as pc
 from shared.data.arrays import UTC_MICROSECONDS, booleans, from_numpy, is_text, null, scalar, strings, to_numpy
 from shared.data.records import ColumnKind
-from shared.data.words import FIRST_US, MISSING_WORDS, parse_boolean, parse_number, parse_time
+from shared.data.values import FIRST_US, MISSING_VALUES, parse_boolean, parse_number, parse_time
 
 MAX_EXAMPLES = 5
 MAX_EXAMPLE_CHARACTERS = 40
@@ -27,25 +27,25 @@ ARROW_TYPES: dict[ColumnKind, Any] = {
     "time": UTC_MICROSECONDS,
 }
 
-_EXACT_MISSING_WORDS = strings(["NA", "NaN", "nan", "null", "NULL", "None"])
+_EXACT_MISSING_VALUES = strings(["NA", "NaN", "nan", "null", "NULL", "None"])
 _PROBES = 4
 
 
-class Unparsable(msgspec.Struct, frozen=True):
+class BadValues(msgspec.Struct, frozen=True):
     """Cells that are not of their column's kind: how many, and the first few distinct ones, shortened."""
 
     count: int = 0
     examples: tuple[str, ...] = ()
 
 
-class TypedRows(msgspec.Struct, frozen=True):
+class TypedBatch(msgspec.Struct, frozen=True):
     """A pyarrow.RecordBatch with ARROW_TYPES by kind, null where missing or unparsable; and the latter, by column."""
 
     batch: Any
-    unparsable: dict[str, Unparsable]
+    unparsable: dict[str, BadValues]
 
 
-def typed_rows(batch: Any, kinds: Mapping[str, ColumnKind]) -> TypedRows:
+def typed_batch(batch: Any, kinds: Mapping[str, ColumnKind]) -> TypedBatch:
     """Return the columns of `batch` that have a kind, in the batch's order, each as that kind."""
     names, arrays, unparsable = [], [], {}
     for name, cells in zip(batch.schema.names, batch.columns, strict=True):
@@ -55,10 +55,10 @@ def typed_rows(batch: Any, kinds: Mapping[str, ColumnKind]) -> TypedRows:
             arrays.append(array)
             if bad.count:
                 unparsable[name] = bad
-    return TypedRows(pa.RecordBatch.from_arrays(arrays, names=names), unparsable)
+    return TypedBatch(pa.RecordBatch.from_arrays(arrays, names=names), unparsable)
 
 
-def typed(cells: Any, kind: ColumnKind) -> tuple[Any, Unparsable]:
+def typed(cells: Any, kind: ColumnKind) -> tuple[Any, BadValues]:
     """Return cells (an Arrow array of any flat type) as a column of `kind`, and what could not be.
 
     >>> values, bad = typed(strings(["1", " 2.5", "NA", "x"]), "number")
@@ -66,14 +66,14 @@ def typed(cells: Any, kind: ColumnKind) -> tuple[Any, Unparsable]:
     ([1.0, 2.5, None, None], 1, ('x',))
     """
     if pa.types.is_null(cells.type):
-        return pa.nulls(len(cells), ARROW_TYPES[kind]), Unparsable()
+        return pa.nulls(len(cells), ARROW_TYPES[kind]), BadValues()
     if is_text(cells.type):
         return _from_text(cells, kind)
     if kind == "text":
         text = _empty_to_null(_as_text(cells))
         if pa.types.is_floating(cells.type):
             text = pc.if_else(pc.is_nan(cells), null(pa.string()), text)
-        return text, Unparsable()
+        return text, BadValues()
     direct = _from_native(cells, kind)
     if direct is None:
         return pa.nulls(len(cells), ARROW_TYPES[kind]), _bad(_as_text(cells), pc.is_valid(cells))
@@ -81,7 +81,7 @@ def typed(cells: Any, kind: ColumnKind) -> tuple[Any, Unparsable]:
     if pa.types.is_floating(cells.type):
         bad = pc.and_(bad, pc.invert(pc.is_nan(cells)))
     bad = pc.fill_null(bad, scalar(False))
-    return direct, _bad(_as_text(cells), bad) if pc.any(bad).as_py() else Unparsable()
+    return direct, _bad(_as_text(cells), bad) if pc.any(bad).as_py() else BadValues()
 
 
 def examples_of(cells: Any) -> tuple[str, ...]:
@@ -103,16 +103,16 @@ def shorten(value: str) -> str:
     return plain if len(value) <= MAX_EXAMPLE_CHARACTERS else plain[:-1] + "…"
 
 
-def _from_text(cells: Any, kind: ColumnKind) -> tuple[Any, Unparsable]:
+def _from_text(cells: Any, kind: ColumnKind) -> tuple[Any, BadValues]:
     if kind == "text":
-        return _empty_to_null(_as_text(cells)), Unparsable()
+        return _empty_to_null(_as_text(cells)), BadValues()
     if kind == "boolean":
         return _each_distinct(cells, parse_boolean, kind)
     parse: Callable[[str], Any] = parse_number if kind == "number" else parse_time
     if not pa.types.is_dictionary(cells.type):
         fast = _all_at_once(cells, parse, _fast_numbers if kind == "number" else _fast_times)
         if fast is not None:
-            return fast, Unparsable()
+            return fast, BadValues()
     return _each_distinct(cells, parse, kind)
 
 
@@ -121,7 +121,7 @@ def _all_at_once(cells: Any, parse: Callable[[str], Any], convert: Callable[[Any
 
     Arrow's casts are fast when all cells parse and very slow when many do not: a few cells are tried first.
     """
-    words = pc.is_in(cells, value_set=_EXACT_MISSING_WORDS)
+    words = pc.is_in(cells, value_set=_EXACT_MISSING_VALUES)
     if pc.any(words).as_py():
         cells = pc.if_else(words, null(cells.type), cells)
     try:
@@ -151,7 +151,7 @@ def _fast_times(cells: Any) -> Any:
     return None
 
 
-def _each_distinct(cells: Any, parse: Callable[[str], Any], kind: ColumnKind) -> tuple[Any, Unparsable]:
+def _each_distinct(cells: Any, parse: Callable[[str], Any], kind: ColumnKind) -> tuple[Any, BadValues]:
     """Convert value by value, each distinct one once; `parse` raises ValueError where a value is not of the kind."""
     encoded = cells if pa.types.is_dictionary(cells.type) else cells.dictionary_encode()
     distinct = encoded.dictionary.to_pylist()
@@ -160,7 +160,7 @@ def _each_distinct(cells: Any, parse: Callable[[str], Any], kind: ColumnKind) ->
     values, valid, wrong = np.zeros(size, dtype), np.zeros(size, np.bool_), np.zeros(size, np.bool_)
     for position, value in enumerate(distinct):
         word = (value or "").strip()
-        if word.lower() in MISSING_WORDS:
+        if word.lower() in MISSING_VALUES:
             continue
         try:
             values[position] = parse(word)
@@ -173,7 +173,7 @@ def _each_distinct(cells: Any, parse: Callable[[str], Any], kind: ColumnKind) ->
         parsed = from_numpy(values, valid, ARROW_TYPES[kind])
     column = pc.take(parsed, encoded.indices)
     if not wrong.any():
-        return column, Unparsable()
+        return column, BadValues()
     mask = pc.take(booleans(wrong), encoded.indices)
     return column, _bad(_as_text(cells), pc.fill_null(mask, scalar(False)))
 
@@ -220,5 +220,5 @@ def _empty_to_null(text: Any) -> Any:
     return pc.if_else(empty, null(pa.string()), text) if pc.any(empty).as_py() else text
 
 
-def _bad(text: Any, mask: Any) -> Unparsable:
-    return Unparsable(int(pc.sum(mask).as_py() or 0), examples_of(pc.filter(text, mask)))
+def _bad(text: Any, mask: Any) -> BadValues:
+    return BadValues(int(pc.sum(mask).as_py() or 0), examples_of(pc.filter(text, mask)))

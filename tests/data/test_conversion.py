@@ -6,9 +6,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.data import cells as module
+from shared.data import conversion as module
 from shared.data.arrays import strings
-from shared.data.cells import examples_of, shorten, typed
+from shared.data.conversion import examples_of, shorten, typed
 from shared.data.outcome import outcomes
 
 NUMBERS = st.text(alphabet="0123456789+-.eEnaifNA _x", max_size=9)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from shared.data.records import ColumnKind, ColumnRule, Contract
 
-MISSING_WORDS = frozenset({"", "na", "n/a", "nan", "null", "none"})
+MISSING_VALUES = frozenset({"", "na", "n/a", "nan", "null", "none"})
 """What stands for a missing value in any column but text, whatever its case."""
 FIRST_US = -62_135_596_800_000_000
 """0001-01-01: Arrow's year 0 is none to Python."""
@@ -34,7 +34,7 @@ def parse_number(word: str) -> float:
     return number
 
 
-def is_code(word: str) -> bool:
+def has_leading_zero(word: str) -> bool:
     """Return whether a number would lose its leading zero by being read as one: a postal code, an account."""
     return _LEADING_ZERO.match(word) is not None
 
@@ -64,12 +64,12 @@ def parse_boolean(word: str) -> bool:
     return _BOOLEANS[word.lower()]
 
 
-def positive_as(kind: ColumnKind, positive: str) -> str | float | bool | None:
+def typed_positive(kind: ColumnKind, positive: str) -> str | float | bool | None:
     """Return the charter's `positive` as a column of this kind holds it; None where none of its values can be it.
 
     A number is it by value, a boolean by truth, text (and a time) to the letter.
 
-    >>> [positive_as(kind, "1.0") for kind in ("number", "boolean", "text")], positive_as("number", "late")
+    >>> [typed_positive(kind, "1.0") for kind in ("number", "boolean", "text")], typed_positive("number", "late")
     ([1.0, True, '1.0'], None)
     """
     if kind not in ("number", "boolean"):
@@ -97,7 +97,7 @@ def target_rule(contract: Contract | None, column: str, positive: str) -> Column
     kind: ColumnKind = "text"
     if word.lower() in ("true", "false"):
         kind = "boolean"
-    elif _NUMBER.fullmatch(word) and not is_code(word):
+    elif _NUMBER.fullmatch(word) and not has_leading_zero(word):
         kind = "number"
     return ColumnRule(name=column, kind=kind)
 
@@ -111,7 +111,7 @@ def outcome_of(value: str | int | float | bool, rule: ColumnRule, positive: str)
     >>> [outcome_of(value, number, "1") for value in ("1.0", " 1", 1, "0")]
     [True, True, True, False]
     """
-    wanted = positive_as(rule.kind, positive)
+    wanted = typed_positive(rule.kind, positive)
     try:
         if rule.kind == "number":
             number = parse_number(value.strip()) if isinstance(value, str) else float(value)

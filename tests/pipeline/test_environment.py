@@ -4,12 +4,12 @@ import pytest
 
 import shared
 from shared.errors import MissingDependency
-from shared.pipeline.provenance import (
+from shared.pipeline.environment import (
     TRAINING_LIBRARIES,
+    code_digest,
+    libraries_digest,
     library_versions,
-    lock_digest,
     training_folders,
-    unit_digest,
 )
 
 
@@ -20,7 +20,7 @@ def test_every_training_library_has_a_version() -> None:
 
 
 def test_another_version_is_another_lock() -> None:
-    assert lock_digest({"numpy": "2.4"}) != lock_digest({"numpy": "2.5"})
+    assert libraries_digest({"numpy": "2.4"}) != libraries_digest({"numpy": "2.5"})
 
 
 def test_the_unit_is_named_by_its_source_alone(tmp_path: Path) -> None:
@@ -30,12 +30,12 @@ def test_the_unit_is_named_by_its_source_alone(tmp_path: Path) -> None:
         path.write_text(text)
         return path.parent
 
-    first = unit_digest([write("a", "x.py", "1")])
-    assert unit_digest([write("b", "x.py", "1")]) == first
+    first = code_digest([write("a", "x.py", "1")])
+    assert code_digest([write("b", "x.py", "1")]) == first
     write("b", "x.pyc", "noise")
-    assert unit_digest([tmp_path / "b" / "pipeline"]) == first
-    assert unit_digest([write("b", "y.py", "")]) != first
-    assert unit_digest([write("a", "x.py", "2")]) != first
+    assert code_digest([tmp_path / "b" / "pipeline"]) == first
+    assert code_digest([write("b", "y.py", "")]) != first
+    assert code_digest([write("a", "x.py", "2")]) != first
 
 
 def test_the_folders_of_the_unit_exist() -> None:

@@ -32,16 +32,16 @@ def library_versions(names: Sequence[str] = TRAINING_LIBRARIES) -> dict[str, str
         raise MissingDependency(f"{error.name} is not installed; training needs the extra: tidegate[train]") from error
 
 
-def lock_digest(versions: dict[str, str]) -> str:
+def libraries_digest(versions: dict[str, str]) -> str:
     """Return the digest of library versions, whatever their order.
 
-    >>> lock_digest({"a": "1", "b": "2"}) == lock_digest({"b": "2", "a": "1"})
+    >>> libraries_digest({"a": "1", "b": "2"}) == libraries_digest({"b": "2", "a": "1"})
     True
     """
     return digest_of(canonical(versions))
 
 
-def unit_digest(folders: Iterable[Path]) -> str:
+def code_digest(folders: Iterable[Path]) -> str:
     """Return the digest of all Python source below the folders: name of folder, path in it, content.
 
     Line ends count as written; bytecode and everything that is not a .py file does not count. A folder's own place

@@ -2,7 +2,7 @@
 
 The parent never loads the model. The child has no environment to speak of, an empty working directory, no open files
 but its own pipes, and hard limits on memory, processor time, file size and open files; past the deadline it is
-killed. It is run as `python -m shared.serving.limited`, a task on its standard input, the answer on its output.
+killed. It is run as `python -m shared.serving.subprocess_check`, a task on its standard input, the answer on its output.
 The limit on memory counts from what the libraries take; it needs Linux, the other limits any POSIX system.
 """
 
@@ -49,7 +49,7 @@ class _Answer(msgspec.Struct, frozen=True):
     error: str = ""
 
 
-def check_in_child(
+def check_in_subprocess(
     model: bytes,
     interface: ModelInterface,
     sample: SampleRows,
@@ -92,7 +92,7 @@ def _run(
     """Return how the child ended, None where it was killed at the deadline."""
     paths = [str(_ROOT), *(path for path in sys.path if path and Path(path).is_absolute())]
     with subprocess.Popen(
-        [sys.executable, "-s", "-m", "shared.serving.limited"],
+        [sys.executable, "-s", "-m", "shared.serving.subprocess_check"],
         stdin=given,
         stdout=answered,
         stderr=subprocess.DEVNULL,

@@ -10,8 +10,8 @@ from onnx import TensorProto, helper
 
 from shared.errors import IntegrityError
 from shared.pipeline.records import ModelInterface, SampleRows
-from shared.serving.limited import CheckResult, check_in_child
 from shared.serving.onnx_check import check_self_contained
+from shared.serving.subprocess_check import CheckResult, check_in_subprocess
 
 _spec = importlib.util.spec_from_file_location("serving_models", Path(__file__).with_name("conftest.py"))
 assert _spec is not None
@@ -21,7 +21,7 @@ _spec.loader.exec_module(models)
 
 
 def check(model: bytes, interface: ModelInterface, sample: SampleRows, **limits: Any) -> CheckResult:
-    return check_in_child(model, interface, sample, **{"memory_mb": 256, "timeout_s": 30, **limits})
+    return check_in_subprocess(model, interface, sample, **{"memory_mb": 256, "timeout_s": 30, **limits})
 
 
 def hostile(nodes: list[Any], weights: list[Any]) -> bytes:
@@ -39,7 +39,7 @@ def test_a_sound_model_agrees(model: bytes, interface: ModelInterface, sample: S
 
 
 def test_the_parent_never_loads_it() -> None:
-    assert not hasattr(sys.modules["shared.serving.limited"], "Scorer")
+    assert not hasattr(sys.modules["shared.serving.subprocess_check"], "Scorer")
 
 
 def test_a_small_model_that_takes_gigabytes_is_stopped(interface: ModelInterface, sample: SampleRows) -> None:

@@ -20,7 +20,7 @@ NOW = 2_000 * DAYS
 
 
 def stack_with(*decisions: TrainingDecision, **settings: Any) -> Stack:
-    stack = new_stack(train_unit="sha256:" + "b" * 64, train_lock="sha256:" + "c" * 64, **settings)
+    stack = new_stack(train_code_digest="sha256:" + "b" * 64, train_libraries_digest="sha256:" + "c" * 64, **settings)
     for decision in decisions:
         ledger = Ledger(stack.platform.system, layout.TRAININGS, decision.usecase, TrainingDecision)
         ledger.append(lambda tail, decision=decision: decision)  # type: ignore[misc]
@@ -39,7 +39,7 @@ def asked(stack: Stack) -> list[Emit]:
 
 @pytest.fixture
 def old(make_spec: MakeSpec) -> TrainingSpec:
-    return make_spec(usecase="tides", unit_digest="sha256:" + "a" * 64, lock_digest="sha256:" + "c" * 64)
+    return make_spec(usecase="tides", code_digest="sha256:" + "a" * 64, libraries_digest="sha256:" + "c" * 64)
 
 
 def test_another_unit_is_asked_for_once(old: TrainingSpec) -> None:
@@ -47,16 +47,16 @@ def test_another_unit_is_asked_for_once(old: TrainingSpec) -> None:
     (emit,) = asked(stack)
     data = emit.data
     assert isinstance(data, TrainingRequested)
-    assert (data.kind, data.cause.partition(".")[0], emit.at) == ("new_unit", "unit", NOW)
+    assert (data.kind, data.cause.partition(".")[0], emit.at) == ("new_code", "unit", NOW)
     assert asked(stack) == [emit], "told again, it is the same"
     refused = TrainingDecision(usecase="tides", cause=data.cause, granted=False, reason="r", data_end=NOW)
     assert asked(stack_with(granted(old), refused)) == []
 
 
 def test_the_unit_that_trained_last_is_none(old: TrainingSpec) -> None:
-    same = msgspec.structs.replace(old, unit_digest="sha256:" + "b" * 64)
+    same = msgspec.structs.replace(old, code_digest="sha256:" + "b" * 64)
     assert asked(stack_with(granted(same))) == []
-    libraries = msgspec.structs.replace(same, lock_digest="sha256:" + "d" * 64)
+    libraries = msgspec.structs.replace(same, libraries_digest="sha256:" + "d" * 64)
     assert len(asked(stack_with(granted(libraries)))) == 1
     assert asked(stack_with(granted(old), granted(same, "dataset.3"))) == []
 
@@ -64,5 +64,5 @@ def test_the_unit_that_trained_last_is_none(old: TrainingSpec) -> None:
 def test_before_the_first_training_or_without_a_unit_nothing_is_asked(old: TrainingSpec) -> None:
     assert asked(stack_with()) == []
     stack = stack_with(granted(old))
-    bare = msgspec.structs.replace(stack.platform.settings, train_unit="")
+    bare = msgspec.structs.replace(stack.platform.settings, train_code_digest="")
     assert list(_unit("tides", msgspec.structs.replace(stack.platform, settings=bare))) == []
