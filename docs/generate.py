@@ -10,7 +10,7 @@ from typing import get_type_hints
 import msgspec
 
 from infra.configuration import NAMESPACE, Configuration, Ports, Retention
-from infra.idle_costs import COSTS, SEEN, TOTALS_USD
+from infra.idle_costs import load
 from localstack.evidence.faults import FAULTS
 from localstack.evidence.row import EVIDENCE, SHOWN, Row
 from localstack.evidence.rows import GAPS, PROVIDERS, ROWS
@@ -156,25 +156,33 @@ def configuration() -> str:
 
 
 def cost() -> str:
-    """Return what each provider's stack costs while nothing happens."""
+    """Return what each provider's stack costs while idle."""
+    prices = load()
     lines = [
-        "# What a stack costs while it idles\n",
+        "# Idle costs of a stack\n",
         NOTE,
-        "Nothing computes while nothing happens: a test walks all that each program declares, and fails on a type that",
-        "is not below. Fixed costs a month, in US dollars. The sources are pages as copies of them stood on",
-        f"{SEEN}, and say list prices: look at yours before you count on them. Where there is no source, that it is",
-        "free was not found in writing. What is used is paid for besides.\n",
-        "| provider | one whole stack | the same, where an account's free share is used up |",
+        "No compute runs while a stack is idle. A test reads what each program declares, and fails on a type without a",
+        "price below. Prices are list prices in US dollars, as copies of the pages had them on the given",
+        "day: check them before you rely on them. `-` as a source: no page was found that says it is free. Usage is",
+        "charged in addition.\n",
+        "| provider | one whole stack, a month | the same, with the account's free units used up |",
         "|---|---|---|",
+        *(f"| {total.provider} | {total.usd:.2f} | {total.usd_without_free:.2f} |" for total in prices.total),
     ]
-    for provider, (with_free, without) in TOTALS_USD.items():
-        lines.append(f"| {provider} | {with_free:.2f} | {without:.2f} |")
-    for provider, idles in COSTS.items():
-        lines += [f"\n## {provider}\n", "| type | each a month | free | why | source |", "|---|---|---|---|---|"]
-        for idle in idles:
-            price = f"{idle.usd_month:.2f}" if idle.usd_month else "0"
-            lines.append(f"| `{idle.type}` | {price} | {idle.free or '-'} | {idle.why} | {idle.source or '-'} |")
-    lines += ["\nA local stack polls its own files and costs what its machine costs."]
+    for provider in (total.provider for total in prices.total):
+        lines += [
+            f"\n## {provider}\n",
+            "| type | each a month | free | why | source | seen |",
+            "|---|---|---|---|---|---|",
+        ]
+        for type_, price in prices.of(provider).items():
+            usd = f"{price.usd:.2f}" if price.usd else "0"
+            source = price.source or "-"
+            lines.append(f"| `{type_}` | {usd} | {price.free or '-'} | {price.why} | {source} | {price.seen} |")
+    lines += [
+        '\n"Infracost" is Infracost\'s expected outputs and its list of free types, which have no date and no region.',
+        "A local stack polls its own files and costs what its machine costs.",
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""The clouds on one machine: start and end the emulators that the demo, measurements and adapter tests run against.
+"""Start and stop the emulators of the three clouds, for the demo and the tests.
 
 All bind to the loopback address on a free port, keep their state in memory or in a private folder, and are ended by
 process id. installation.py puts them there; processes.py keeps them.
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from localstack.installation import EMULATORS, NotInstalled, install, installed, node
 from localstack.processes import NotStarted, Process, answers, free_port, listens, process
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from localstack.certificate import Certificate
 
 __all__ = [
+    "AWS_ACCOUNT",
     "AZURE_ACCOUNT",
     "AZURE_KEY",
     "EMULATORS",
@@ -37,6 +38,12 @@ __all__ = [
     "pubsub",
 ]
 
+AWS_ACCOUNT: dict[str, Any] = {
+    "aws_access_key_id": "111122223333",
+    "aws_secret_access_key": "none",
+    "region_name": "us-east-1",
+}
+"""Arguments of a boto3 client: an account of its own in the AWS emulator."""
 AZURE_ACCOUNT = "devstoreaccount1"
 AZURE_KEY = base64.b64encode(b"a key for one machine, of no worth anywhere else").decode()
 

@@ -21,7 +21,7 @@ from tests.infra.life import NAME, Cloud, is_lived, recovers_from_a_kill
 from tests.infra.policies import AWS, breaches
 from tests.infra.stand_in.aws import REGION, Account
 from tests.infra.stand_in.base import Planned, stand_in
-from tests.infra.test_idle_costs import costs_what_it_says
+from tests.infra.test_idle_costs import check_costs
 
 CONFIG = {
     "provider": "aws",
@@ -109,7 +109,7 @@ def test_what_is_planned_breaks_no_policy_and_no_secret_is_in_the_state(
         secret = account.client("secretsmanager").get_secret_value(SecretId=f"{NAME}-signing-key")["SecretBinary"]
     planned = list(cloud.served.planned.values())
     assert breaches(AWS, planned) == []
-    costs_what_it_says("aws", planned)
+    check_costs("aws", planned)
     assert secret.startswith(b"-----BEGIN PRIVATE KEY-----")
     assert secret.splitlines()[1].decode() not in state
     assert cloud.served.configured["defaultTags"] == {"tags": {"tidegate:stack": NAME, "team": "tides"}}

@@ -22,7 +22,7 @@ from tests.infra.life import NAME, Cloud, is_lived, recovers_from_a_kill
 from tests.infra.policies import AZURE, breaches
 from tests.infra.stand_in.azure import REGION, Subscription
 from tests.infra.stand_in.base import Planned, Refused, stand_in
-from tests.infra.test_idle_costs import costs_what_it_says
+from tests.infra.test_idle_costs import check_costs
 
 CONFIG = {
     "provider": "azure",
@@ -91,7 +91,7 @@ def test_what_is_planned_breaks_no_policy_and_no_secret_is_in_the_state(
         state = json.dumps(stack.export())
     planned = list(cloud.served.planned.values())
     assert breaches(AZURE, planned) == []
-    costs_what_it_says("azure", planned)
+    check_costs("azure", planned)
     secret = vault._texts["signing-key"]
     assert secret.startswith("-----BEGIN PRIVATE KEY-----")
     assert secret.splitlines()[1] not in state

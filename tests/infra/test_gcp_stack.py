@@ -16,7 +16,7 @@ from tests.infra.life import NAME, Cloud, is_lived, recovers_from_a_kill
 from tests.infra.policies import GCP, breaches
 from tests.infra.stand_in.base import Planned, Refused, stand_in
 from tests.infra.stand_in.gcp import PROJECT, REGION, Project, ask
-from tests.infra.test_idle_costs import costs_what_it_says
+from tests.infra.test_idle_costs import check_costs
 
 CONFIG = {
     "provider": "gcp",
@@ -82,7 +82,7 @@ def test_what_is_planned_breaks_no_policy_and_no_secret_is_in_the_state(
         state = json.dumps(stack.export())
     planned = list(cloud.served.planned.values())
     assert breaches(GCP, planned) == []
-    costs_what_it_says("gcp", planned)
+    check_costs("gcp", planned)
     secret = secrets._values[f"{NAME}-signing-key"]
     assert secret.startswith(b"-----BEGIN PRIVATE KEY-----")
     assert secret.splitlines()[1].decode() not in state

@@ -1,28 +1,29 @@
-"""Each emulator honours what the design stands on; where one did not, every test on it would prove nothing.
+"""Each emulator honours conditional writes and leases. If one did not, every test on it would prove nothing.
 
-The control writes without the condition: a race that could not be lost would say nothing of who won it.
+The control races write without the condition: they must have several winners, or the race proves nothing.
 """
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from localstack import emulators, stores
-from localstack.measure_objects import races
-from localstack.queues import MAX_RECEIVES, AzureQueue, MeasuredQueue, PubSub, Sqs
+from localstack import emulators
+from tests.localstack.bare_queues import MAX_RECEIVES, AzureQueue, BareQueue, PubSub, Sqs
+from tests.localstack.bare_stores import S3, Azure, Gcs, Store, races
 from tests.waiting import below, until
 
 pytestmark = pytest.mark.emulator
 RACES, CONTROLS = 6, 3
-STORES = {
-    "aws": (stores.S3, "aws_emulator"),
-    "azure": (stores.Azure, "azure_emulator"),
-    "gcs": (stores.Gcs, "gcs_emulator"),
+STORES: dict[str, tuple[Callable[[emulators.Running], Store], str]] = {
+    "aws": (S3, "aws_emulator"),
+    "azure": (Azure, "azure_emulator"),
+    "gcs": (Gcs, "gcs_emulator"),
 }
-QUEUES = {
+QUEUES: dict[str, tuple[Callable[[emulators.Running], BareQueue], str]] = {
     "sqs": (Sqs, "aws_emulator"),
     "azure": (AzureQueue, "azure_emulator"),
     "pubsub": (PubSub, "pubsub_emulator"),
@@ -30,40 +31,41 @@ QUEUES = {
 
 
 @pytest.fixture(scope="module", params=STORES)
-def store(request: pytest.FixtureRequest) -> Any:
-    kind, emulator = STORES[request.param]
-    running: emulators.Running = request.getfixturevalue(emulator)
-    stores.create_bucket(kind.provider, running)
-    return kind(running.host_port, running.host_port)
+def store(request: pytest.FixtureRequest) -> Store:
+    make, emulator = STORES[request.param]
+    return make(request.getfixturevalue(emulator))
 
 
 @pytest.fixture(params=QUEUES)
-def queue(request: pytest.FixtureRequest) -> MeasuredQueue:
-    kind, emulator = QUEUES[request.param]
-    made: MeasuredQueue = kind(request.getfixturevalue(emulator))
-    return made
+def queue(request: pytest.FixtureRequest) -> BareQueue:
+    make, emulator = QUEUES[request.param]
+    return make(request.getfixturevalue(emulator))
 
 
-def test_one_creator_wins(store: Any) -> None:
-    one, wrong, errors, torn = races(store, store.put_new, RACES)
-    assert (one, wrong, dict(errors), torn["part"]) == (RACES, 0, {}, 0)
+def test_a_conditional_create_has_one_winner(store: Store) -> None:
+    one, wrong, errors, partial_reads = races(store, store.put_new, RACES)
+    assert (one, wrong, dict(errors), partial_reads) == (RACES, 0, {}, 0)
 
 
-def test_without_the_condition_several_win(store: Any) -> None:
-    one, *_ = races(store, lambda key, body: bool(store.put(key, body)), CONTROLS)
+def test_a_create_without_the_condition_has_several_winners(store: Store) -> None:
+    def put(key: str, body: bytes) -> bool:
+        store.put(key, body)
+        return True
+
+    one, *_ = races(store, put, CONTROLS)
     assert one == 0
 
 
-def test_what_is_there_is_not_created_again(store: Any) -> None:
-    assert store.put_new("canary/there", b"first")
-    assert not store.put_new("canary/there", b"second")
-    assert store.get("canary/there") == b"first"
-    store.delete("canary/there")
-    assert store.put_new("canary/there", b"third")
-    store.delete("canary/there")
+def test_an_existing_object_is_not_created_again(store: Store) -> None:
+    assert store.put_new("canary/object", b"first")
+    assert not store.put_new("canary/object", b"second")
+    assert store.get("canary/object") == b"first"
+    store.delete("canary/object")
+    assert store.put_new("canary/object", b"third")
+    store.delete("canary/object")
 
 
-def receive_one(queue: MeasuredQueue, visibility_s: int) -> Any:
+def receive_one(queue: BareQueue, visibility_s: int) -> Any:
     found: list[Any] = []
 
     def came() -> bool:
@@ -74,7 +76,7 @@ def receive_one(queue: MeasuredQueue, visibility_s: int) -> Any:
     return found[0]
 
 
-def test_a_message_on_lease_comes_again_unless_acknowledged(queue: MeasuredQueue) -> None:
+def test_a_message_in_flight_is_delivered_again_unless_it_is_acknowledged(queue: BareQueue) -> None:
     queue.send("canary")
     first = receive_one(queue, 30)
     assert queue.receive(30) == []
@@ -85,24 +87,24 @@ def test_a_message_on_lease_comes_again_unless_acknowledged(queue: MeasuredQueue
     assert queue.receive(1) == []
 
 
-def test_a_message_is_not_lent_for_ever(queue: MeasuredQueue) -> None:
+def test_a_message_is_delivered_again_once_its_lease_has_ended(queue: BareQueue) -> None:
     queue.send("canary")
     assert receive_one(queue, 1).body == receive_one(queue, 1).body == "canary"
 
 
 @pytest.mark.parametrize("name", ["sqs", "pubsub"])
-def test_a_message_nobody_takes_becomes_a_dead_letter(name: str, request: pytest.FixtureRequest) -> None:
-    """Azure's queues know no dead letters: the host moves them (test_azure_host)."""
-    kind, emulator = QUEUES[name]
-    queue = kind(request.getfixturevalue(emulator))
+def test_a_message_that_nobody_acknowledges_becomes_a_dead_letter(name: str, request: pytest.FixtureRequest) -> None:
+    """Azure's queues have no dead letters: the host moves them (test_azure_host)."""
+    make, emulator = QUEUES[name]
+    queue = make(request.getfixturevalue(emulator))
     queue.send("canary")
     seen = 0
 
     def dead() -> bool:
         nonlocal seen
-        for lent in queue.receive(30, 1):
+        for received in queue.receive(30, 1):
             seen += 1
-            queue.change_visibility(lent.receipt_handle, 0)
+            queue.change_visibility(received.receipt_handle, 0)
         return bool(queue.dead())
 
     until(dead)
@@ -111,12 +113,12 @@ def test_a_message_nobody_takes_becomes_a_dead_letter(name: str, request: pytest
 
 
 @pytest.mark.parametrize("emulator", ["aws_emulator", "azure_emulator", "gcs_emulator", "pubsub_emulator"])
-def test_all_that_it_listens_on_is_loopback(emulator: str, request: pytest.FixtureRequest) -> None:
+def test_an_emulator_listens_on_loopback_only(emulator: str, request: pytest.FixtureRequest) -> None:
     running: emulators.Running = request.getfixturevalue(emulator)
     assert running.server is not None
-    asked = {int(each.rpartition(":")[2]) for each in (running.host_port, running.queue_host_port) if each}
+    expected = {int(each.rpartition(":")[2]) for each in (running.host_port, running.queue_host_port) if each}
     found = listening(below(running.server.pid))
-    assert {port for _, port in found} >= asked
+    assert {port for _, port in found} >= expected
     assert {address for address, _ in found} <= LOOPBACK
 
 

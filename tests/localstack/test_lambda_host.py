@@ -12,8 +12,8 @@ import boto3
 import pytest
 
 from localstack import emulators
+from localstack.emulators import AWS_ACCOUNT
 from localstack.lambda_host import LambdaFunction, bootstrap, function
-from localstack.stores import AWS_ACCOUNT
 from tests.waiting import alive, below, until
 
 SOURCE = """

@@ -14,9 +14,8 @@ from obstore.store import AzureStore
 from functions.runtimes.azure import events as azure_events
 from functions.runtimes.landing import landing_of
 from localstack import emulators
-from localstack.emulators import AZURE_ACCOUNT, AZURE_KEY
+from localstack.emulators import AWS_ACCOUNT, AZURE_ACCOUNT, AZURE_KEY
 from localstack.object_events import BLOB_CREATED, ObjectEvents, Schema, as_cloudevent, object_events
-from localstack.stores import AWS_ACCOUNT
 from tests.waiting import until
 
 KEYS = ("uploads/a b+c=(d).csv", "uploads/\u00e9\u20ac.csv", "uploads/100%25.csv")

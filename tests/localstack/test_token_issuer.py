@@ -14,8 +14,8 @@ import jwt
 import pytest
 
 from localstack import emulators
+from localstack.emulators import AWS_ACCOUNT
 from localstack.lambda_host import bootstrap
-from localstack.stores import AWS_ACCOUNT
 from localstack.token_issuer import Algorithm, TokenIssuer, token_issuer
 from shared.errors import Unauthenticated
 from shared.serving.access import authenticate, trusted_issuer
