@@ -10,7 +10,6 @@ import re
 import secrets
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -33,6 +32,7 @@ from adapters.local.files import (
 from adapters.local.store import path_of
 from shared.errors import NotFound, OutcomeUnknown, Unsupported
 from shared.ports import DEFAULT_TIMEOUT_S, JobSpec, JobStatus
+from tidegate import own_process
 
 MAX_LAUNCHES = 3
 LEFTOVER_S = 3600.0
@@ -157,7 +157,7 @@ class LocalJobs:
         log = os.open(folder / job_folder.LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, PRIVATE_FILE)
         try:
             starter = subprocess.Popen(
-                [sys.executable, "-m", "adapters.local.job_runner", str(folder), *self._command],
+                [*own_process.command("adapters.local.job_runner"), str(folder), *self._command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -15,7 +15,7 @@ from shared.topology import FUNCTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
-PACKAGES: list[str] = PROJECT["tool"]["uv"]["build-backend"]["module-name"]
+PACKAGES: list[str] = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]
 CONTRACTS: dict[str, dict[str, Any]] = {
     contract["id"]: contract for contract in PROJECT["tool"]["importlinter"]["contracts"]
 }

@@ -1,6 +1,5 @@
 """The local platform: one home's ports, from its settings, with what only a disk needs."""
 
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, cast
@@ -13,6 +12,7 @@ from functions.runtimes.compose import with_training_digests
 from functions.runtimes.local.home import Home
 from shared.platform import Platform
 from shared.ports import Jobs, ObjectStore, QueueConsumer
+from tidegate import own_process
 
 
 class RecoverableJobs(Jobs, Protocol):
@@ -48,7 +48,7 @@ def compose_all(home: Home, instance: str, *, trains: bool = False) -> Local:
     settings = with_training_digests(home.settings) if trains else home.settings
     here = settings.jobs.startswith("file:")
     # Jobs of a cloud run what is deployed there, and are told by their environment.
-    command = [sys.executable, "-m", "functions.runtimes.local.job", "--home", str(home.path)] if here else []
+    command = [*own_process.command("functions.runtimes.local.job"), "--home", str(home.path)] if here else []
     composed = compose_ports(settings, instance, job_command=command, settled=_settled_after(settings.settle_s))
     recover = cast(RecoverableJobs, composed.platform.jobs).recover if here else _nothing_to_recover
     return Local(composed.platform, composed.consumers, recover)

@@ -41,6 +41,7 @@ from functions.runtimes.local.process import (
 )
 from functions.runtimes.log import Log, described
 from shared.errors import ConfigurationError, TidegateError, Unavailable
+from tidegate import own_process
 
 CHILDREN: tuple[Role, ...] = ("gateway", "worker")
 POLL_S = 0.05
@@ -172,7 +173,7 @@ class _Supervisor:
             raise ConfigurationError(f"the {child.role} cannot start: see {self._home.logs / child.role}.err")
 
     def _start(self, child: Child) -> None:
-        command = [sys.executable, "-m", f"functions.runtimes.local.{child.role}"]
+        command = own_process.command(f"functions.runtimes.local.{child.role}")
         command += ["--home", str(self._home.path), "--parent", str(os.getpid())]
         passed: tuple[int, ...] = ()
         if child.role == "gateway" and self._listening is not None:
@@ -274,7 +275,7 @@ def start(home: Home, port: int | None = None) -> Stack:
 
     Raises: what `serve` does. Unavailable: it was not ready in time, or the home cannot be written.
     """
-    command = [sys.executable, "-m", "functions.runtimes.local.supervisor", "--home", str(home.path)]
+    command = [*own_process.command("functions.runtimes.local.supervisor"), "--home", str(home.path)]
     command += ["--parent", str(os.getpid())]
     if port is not None:
         command += ["--port", str(port)]
