@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from cli.client import Client
-from functions.runtimes.local.gateway import bound_socket, serve, tell_its_end
+from functions.runtimes.local.gateway import bound_socket, serve, warn_of_expiry
 from functions.runtimes.local.home import SECRETS, SETTINGS, Home, create_home, open_home
 from functions.runtimes.local.tls import (
     CERTIFICATE,
@@ -253,7 +253,7 @@ def test_serving_a_certificate_that_ends_says_so(home: Home) -> None:
         (CERTIFICATE, KEY), self_signed(["127.0.0.1"], datetime(2020, 1, 1, tzinfo=UTC)), strict=True
     ):
         (home.path / name).write_bytes(body)
-    tell_its_end((home.path / CERTIFICATE, home.path / KEY), lambda text, **_: told.append(text))
+    warn_of_expiry((home.path / CERTIFICATE, home.path / KEY), lambda text, **_: told.append(text))
     assert len(told) == 1
     assert "run `tidegate up`" in told[0]
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -21,7 +22,7 @@ from functions.runtimes.local.drain import drain
 from functions.runtimes.local.gateway import bound_socket
 from functions.runtimes.local.home import SETTINGS, SIGNING_KEY, TOKEN_KEY, Home, create_home, issue_token, open_home
 from functions.runtimes.local.platform import compose
-from functions.runtimes.local.process import Role, announced, is_alive, tell_failure, told_failure
+from functions.runtimes.local.process import Role, announced, is_alive, read_failure, write_failure
 from functions.runtimes.local.supervisor import STOP_MARGIN_S, Stack, not_ready, serve, start
 from shared.documents import encode
 from shared.errors import ConfigurationError, IntegrityError, MissingDependency, TidegateError, Unavailable
@@ -243,7 +244,7 @@ def test_a_home_that_cannot_be_written_is_the_environments_doing(home: Home, mon
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(supervisor, "on_stop", lambda act: None)  # this process's own signals stay pytest's
+    monkeypatch.setattr(supervisor, "stop_signal", lambda parent: threading.Event())  # pytest keeps its signals
     with monkeypatch.context() as patch:
         patch.setattr(process, "write_whole", full)
         for begin in (serve, start):
@@ -259,7 +260,7 @@ def test_a_home_that_cannot_be_written_is_the_environments_doing(home: Home, mon
 
 
 def test_what_is_never_ready_is_the_environments_doing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    tell_failure(home, "worker", Unavailable("the disk is slow"))
+    write_failure(home, "worker", Unavailable("the disk is slow"))
     assert not_ready(home).exit_code == 3
     assert "not ready after 60 s: the disk is slow; see " in not_ready(home).message
     monkeypatch.setattr(supervisor, "READY_WITHIN_S", -STOP_MARGIN_S)
@@ -269,7 +270,7 @@ def test_what_is_never_ready_is_the_environments_doing(home: Home, monkeypatch: 
 
 @pytest.mark.parametrize("error", [MissingDependency("install it"), IntegrityError("x", provider="local")])
 def test_a_failure_is_told_from_process_to_process_as_it_was(home: Home, error: TidegateError) -> None:
-    tell_failure(home, "gateway", error)
-    told = told_failure(home, "gateway")
+    write_failure(home, "gateway", error)
+    told = read_failure(home, "gateway")
     assert (type(told), str(told), told and told.exit_code) == (type(error), str(error), error.exit_code)
-    assert told_failure(home, "worker") is None
+    assert read_failure(home, "worker") is None

@@ -1,6 +1,6 @@
-"""The local gateway: one home over HTTP, on a kept server (uvicorn) behind deadlines of our own.
+"""The local gateway: serves one home over HTTP, by uvicorn with our own deadlines on connections (guard.py).
 
-`python -m functions.runtimes.local.gateway --home H` serves one home; `tidegate serve` starts it and keeps it alive.
+`python -m functions.runtimes.local.gateway --home H`; `tidegate serve` starts it and keeps it running.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from functions.runtimes.local.guard import LINGER_S, Deadlines, guarded
 from functions.runtimes.local.home import Home, open_home
 from functions.runtimes.local.log_file import FileLog
 from functions.runtimes.local.platform import compose
-from functions.runtimes.local.process import Running, announce, on_stop, only_one, tell_failure, when_orphaned, withdraw
+from functions.runtimes.local.process import Running, announce, only_one, stop_signal, withdraw, write_failure
 from functions.runtimes.log import Log, described
 from functions.runtimes.placement import placed_here
 from functions.runtimes.telemetry import Telemetry
@@ -40,20 +40,30 @@ FLUSH_EVERY_S = 1.0
 
 
 class Server(uvicorn.Server):
-    """uvicorn without signal handlers of its own; it says when it listens. `handshake_s`: how long TLS's may take."""
+    """uvicorn without its own signal handlers: it stops once `stop` is set.
 
-    def __init__(self, config: uvicorn.Config, listening: Callable[[], None], handshake_s: float) -> None:
+    Args: listening: called when it listens. handshake_s: the deadline of a TLS handshake.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, listening: Callable[[], None], handshake_s: float, stop: threading.Event
+    ) -> None:
         super().__init__(config)
         self._listening = listening
         self._handshake_s = handshake_s
+        self._stop = stop
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals to the process: `on_stop` does what is needed."""
+        """Install no signal handlers: `stop_signal` has installed the process's."""
         yield
 
+    async def on_tick(self, counter: int) -> bool:
+        """Return whether to stop; uvicorn calls this ten times a second."""
+        return await super().on_tick(counter) or self._stop.is_set()
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen on these sockets, as uvicorn does, which has no setting for TLS's deadlines; then say so."""
+        """Listen on these sockets as uvicorn does, which has no setting for the TLS deadlines, and call `listening`."""
         config = self.config
         made: Callable[..., asyncio.Protocol] = config.http_protocol_class
         protocol = partial(made, config=config, server_state=self.server_state, app_state=self.lifespan.state)
@@ -74,7 +84,7 @@ class Server(uvicorn.Server):
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
-    """Return a socket bound to the address, yet to listen. Raises: ConfigurationError: it cannot be had."""
+    """Return a socket that is bound to the address and does not listen yet. Raises: ConfigurationError: it is taken."""
     bound: socket.socket | None = None
     try:
         bound = socket.socket(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0], socket.SOCK_STREAM)
@@ -90,15 +100,18 @@ def bound_socket(host: str, port: int) -> socket.socket:
 
 
 def address_of(bound: socket.socket, scheme: str = "http") -> str:
-    """Return the URL that clients on this host reach a bound socket at."""
+    """Return the URL of a bound socket for clients on this host."""
     host, port = bound.getsockname()[:2]
     if ipaddress.ip_address(host).is_unspecified:
         host = "::1" if bound.family == socket.AF_INET6 else "127.0.0.1"
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def serve(home: Home, bound: socket.socket, log: Log) -> None:
-    """Serve the home on a bound socket until SIGTERM or SIGINT; from the main thread of a process of its own."""
+def serve(home: Home, bound: socket.socket, log: Log, parent: int | None = None) -> None:
+    """Serve the home on a bound socket until SIGTERM or SIGINT, or until `parent` is gone.
+
+    Call it from the main thread of a process of its own.
+    """
     settings = home.settings
     pair = tls.checked(home) if tls.speaks_tls(home) else None
     address = address_of(bound, "https" if pair else "http")
@@ -109,32 +122,32 @@ def serve(home: Home, bound: socket.socket, log: Log) -> None:
         )
         log(f"tokens travel unencrypted: {remedy}", address=address)
     if pair is not None:
-        tell_its_end(pair, log)
+        warn_of_expiry(pair, log)
     platform = compose(home, f"gateway-{os.getpid()}")
     telemetry = Telemetry(platform.metrics, "gateway")
     serves = frozenset(function.name for function in placed_here(settings))
     service = Service(platform, telemetry, address=address, log=log, serves=serves)
     service.warm()
     gateway = Gateway(service, platform)
+    stop, ended = stop_signal(parent), threading.Event()
     server = server_of(
-        gateway, settings, lambda: announce(home, "gateway", Running(os.getpid(), platform.clock.now(), address)), pair
+        gateway,
+        settings,
+        lambda: announce(home, "gateway", Running(os.getpid(), platform.clock.now(), address)),
+        pair,
+        stop=stop,
     )
-    stopped = threading.Event()
 
-    def stop() -> None:
-        server.should_exit = True
-
-    def flush() -> None:
-        while not stopped.wait(FLUSH_EVERY_S):
+    def flush_until_ended() -> None:
+        while not ended.wait(FLUSH_EVERY_S):
             telemetry.flush()
 
-    on_stop(stop)
-    threading.Thread(target=flush, name="telemetry", daemon=True).start()
+    threading.Thread(target=flush_until_ended, name="telemetry", daemon=True).start()
     log("serving", address=address)
     try:
         server.run(sockets=[bound])
     finally:
-        stopped.set()
+        ended.set()
         gateway.close()
         telemetry.flush()
         withdraw(home, "gateway")
@@ -142,11 +155,17 @@ def serve(home: Home, bound: socket.socket, log: Log) -> None:
 
 
 def server_of(
-    gateway: Gateway, settings: Settings, listening: Callable[[], None], pair: tuple[Path, Path] | None = None
+    gateway: Gateway,
+    settings: Settings,
+    listening: Callable[[], None],
+    pair: tuple[Path, Path] | None = None,
+    *,
+    stop: threading.Event | None = None,
 ) -> Server:
-    """Return the server, yet to run, that answers with `gateway`; it calls `listening` when it does.
+    """Return the server that answers with `gateway`, not started yet.
 
-    Args: pair: files of a certificate and its key, None for plain HTTP.
+    Args: listening: called when it listens. pair: files of a certificate and its key, None for plain HTTP. stop: ends
+        the server once it is set.
     """
     deadlines = Deadlines(settings.head_timeout_s, settings.head_timeout_s, connection_limit())
     config = uvicorn.Config(
@@ -164,19 +183,19 @@ def server_of(
         timeout_keep_alive=math.ceil(settings.head_timeout_s),
         timeout_graceful_shutdown=math.ceil(settings.stop_s),
     )
-    return Server(config, listening, settings.head_timeout_s)
+    return Server(config, listening, settings.head_timeout_s, stop or threading.Event())
 
 
-def tell_its_end(files: tuple[Path, Path], log: Log) -> None:
-    """Log it where the certificate of a pair of files ends soon, or has ended."""
+def warn_of_expiry(files: tuple[Path, Path], log: Log) -> None:
+    """Log a warning if the certificate in these files expires soon, or has expired."""
     pair = tls.pair_at(*files)
     if pair is not None and pair.ends_soon(datetime.datetime.now(datetime.UTC)):
-        remedy = "run `tidegate up`" if pair.made_here else "put another pair in its place"
-        log(f"the certificate ends soon, or has ended: {remedy}", ends=pair.ends.isoformat())
+        remedy = "run `tidegate up`" if pair.made_here else "replace the certificate and its key"
+        log(f"the certificate expires soon, or has expired: {remedy}", ends=pair.ends.isoformat())
 
 
 def connection_limit() -> int:
-    """Return how many connections may be open: half of the files that this process may open, at most."""
+    """Return how many connections may be open: at most half of the files that this process may open."""
     return min(MAX_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
 
 
@@ -201,11 +220,9 @@ def main(arguments: Sequence[str]) -> int:
             else:
                 port = home.settings.port if given.port is None else given.port
                 bound = bound_socket(home.settings.host, port)
-            if given.parent is not None:
-                when_orphaned(given.parent, lambda: os.kill(os.getpid(), 15))
-            serve(home, bound, log)
+            serve(home, bound, log, given.parent)
     except TidegateError as error:
-        tell_failure(home, "gateway", error)
+        write_failure(home, "gateway", error)
         log("cannot serve", **described(error))
         return error.exit_code
     return 0
@@ -213,6 +230,6 @@ def main(arguments: Sequence[str]) -> int:
 
 if __name__ == "__main__":
     code = main(sys.argv[1:])
-    # A handler that hangs must not keep the process: what had to be finished is.
+    # Threads of handlers that did not end in time must not keep the process.
     sys.stderr.flush()
     os._exit(code)

@@ -1,4 +1,8 @@
-"""What the runtime's processes have in common: they know who started them, stop when asked, and are one of a kind."""
+"""What the processes of a home share: a lock per role, the stop signal, and small files under run/ about themselves.
+
+This module has no state. A process is described by its files: `<role>.lock` is locked while it runs, `<role>.json`
+exists while it is ready, and `<role>.failed` says why the last one could not start.
+"""
 
 import contextlib
 import fcntl
@@ -6,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
@@ -23,9 +27,9 @@ _LOCK_POLL_S = 0.05
 
 
 class Running(msgspec.Struct, frozen=True):
-    """What a process says of itself under run/: its id, when it was ready (epoch s), and where it listens, if at all.
+    """The content of run/<role>.json: the process id, when it was ready (epoch s), and its URL if it listens.
 
-    `restarts`: of the supervisor's: how often it started each of its processes again.
+    `restarts`: of the supervisor only: how often it restarted each of its processes.
     """
 
     pid: int
@@ -35,12 +39,12 @@ class Running(msgspec.Struct, frozen=True):
 
 
 def announce(home: Home, role: Role, running: Running) -> None:
-    """Say under run/ that this process is ready."""
+    """Write run/<role>.json: this process is ready."""
     write_whole(home.run / f"{role}.json", msgspec.json.encode(running))
 
 
 def announced(home: Home, role: Role) -> Running | None:
-    """Return what the newest process of this role said of itself; it may have died since."""
+    """Return what the newest process of this role announced, None if there is none. It may have died since."""
     try:
         return msgspec.json.decode((home.run / f"{role}.json").read_bytes(), type=Running)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
@@ -48,7 +52,7 @@ def announced(home: Home, role: Role) -> Running | None:
 
 
 def withdraw(home: Home, role: Role) -> None:
-    """Take this process's announcement away, unless another has replaced it."""
+    """Delete this process's announcement, unless another process has replaced it."""
     existing = announced(home, role)
     if existing is not None and existing.pid == os.getpid():
         (home.run / f"{role}.json").unlink(missing_ok=True)
@@ -56,10 +60,10 @@ def withdraw(home: Home, role: Role) -> None:
 
 @contextlib.contextmanager
 def only_one(home: Home, role: Role, *, wait_s: float) -> Iterator[None]:
-    """Hold the home's lock for this role; it falls with the process, however that ends.
+    """Hold the home's lock for this role. The kernel releases it when the process ends, however it ends.
 
-    Args: wait_s: how long one that is about to end may take.
-    Raises: Unavailable: another process holds it; with a provider: the home cannot be written.
+    Args: wait_s: how long to wait for a process that is about to end.
+    Raises: Unavailable: another process holds the lock; with a provider: the home cannot be written.
     """
     try:
         file = (home.run / f"{role}.lock").open("a")
@@ -78,25 +82,28 @@ def only_one(home: Home, role: Role, *, wait_s: float) -> Iterator[None]:
         yield
 
 
-def when_orphaned(parent: int, act: Callable[[], None]) -> None:
-    """Call `act` once, from a thread of its own, when this process is no longer a child of `parent`."""
+def stop_signal(parent: int | None = None) -> threading.Event:
+    """Return an event that is set once this process is to stop, and never cleared. Call it from the main thread, once.
 
-    def watch() -> None:
+    It is set by SIGTERM and SIGINT, whose handlers this installs, and when this process is no longer a child of
+    `parent` (a process id).
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+
+    def watch_parent() -> None:
         while os.getppid() == parent:
             time.sleep(PARENT_POLL_S)
-        act()
+        stop.set()
 
-    threading.Thread(target=watch, name="parent", daemon=True).start()
-
-
-def on_stop(act: Callable[[], None]) -> None:
-    """Let SIGTERM and SIGINT call `act`; from the main thread only."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: act())
+    if parent is not None:
+        threading.Thread(target=watch_parent, name="parent", daemon=True).start()
+    return stop
 
 
 def is_alive(pid: int) -> bool:
-    """Return whether there is a process of this id (it may have been given to another since)."""
+    """Return whether a process has this id. The system may have given the id to another process since."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -107,7 +114,7 @@ def is_alive(pid: int) -> bool:
 
 
 def check_writable(home: Home) -> None:
-    """Raises: Unavailable: the home's disk takes no file: said at once, instead of after waiting for what cannot be."""
+    """Check that the home's disk takes a file, before waiting for processes that need one. Raises: Unavailable."""
     probe = home.run / f"probe-{os.getpid()}"
     try:
         write_whole(probe, bytes(PROBE_BYTES))
@@ -117,32 +124,32 @@ def check_writable(home: Home) -> None:
 
 
 class _Failure(msgspec.Struct, frozen=True):
-    """Why a process cannot start: its error's class, message, and provider where one spoke."""
+    """The content of run/<role>.failed: the error's class, its message, and its provider if it has one."""
 
     error: str
     message: str
     provider: str
 
 
-def tell_failure(home: Home, role: Role, error: TidegateError) -> None:
-    """Say under run/ why this process cannot start; on a disk that takes nothing, nobody learns it."""
+def write_failure(home: Home, role: Role, error: TidegateError) -> None:
+    """Write run/<role>.failed: why this process cannot start. Does nothing on a disk that cannot be written."""
     with contextlib.suppress(OSError):
-        told = _Failure(type(error).__name__, error.message, error.provider)
-        write_whole(home.run / f"{role}.failed", msgspec.json.encode(told))
+        failure = _Failure(type(error).__name__, error.message, error.provider)
+        write_whole(home.run / f"{role}.failed", msgspec.json.encode(failure))
 
 
-def told_failure(home: Home, role: Role) -> TidegateError | None:
-    """Return what the last process of this role that could not start said of it."""
+def read_failure(home: Home, role: Role) -> TidegateError | None:
+    """Return the error for which the last process of this role could not start, None if there was none."""
     try:
-        told = msgspec.json.decode((home.run / f"{role}.failed").read_bytes(), type=_Failure)
+        failure = msgspec.json.decode((home.run / f"{role}.failed").read_bytes(), type=_Failure)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
-    kind: type[TidegateError] = getattr(errors, told.error, TidegateError)
-    return kind(told.message, provider=told.provider)
+    kind: type[TidegateError] = getattr(errors, failure.error, TidegateError)
+    return kind(failure.message, provider=failure.provider)
 
 
-def forget_failure(home: Home, role: Role) -> None:
-    """Take away what an earlier process of this role said. Raises: Unavailable: the home cannot be written."""
+def clear_failure(home: Home, role: Role) -> None:
+    """Delete run/<role>.failed. Raises: Unavailable: the home cannot be written."""
     try:
         (home.run / f"{role}.failed").unlink(missing_ok=True)
     except OSError as error:

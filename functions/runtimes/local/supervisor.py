@@ -1,8 +1,7 @@
-"""The supervisor: it serves one home, starting the gateway and the worker and starting them again when they die.
+"""The supervisor: serves one home. It starts the gateway and the worker, and restarts them when they die.
 
-It holds the listening socket, so that clients that connect while the gateway is being started again wait instead of
-being refused, and the home's lock, so that there is one of it. Its children end when it does, even by kill -9: each
-watches its parent.
+It holds the listening socket: clients that connect while the gateway restarts wait instead of being refused. It holds
+the home's lock: a home has one supervisor. Its children end when it does, even by kill -9: each polls its parent's id.
 
 `serve` runs it in the foreground (`tidegate serve`); `start` runs it as a child of a program that needs a stack.
 """
@@ -31,13 +30,12 @@ from functions.runtimes.local.process import (
     announce,
     announced,
     check_writable,
-    forget_failure,
-    on_stop,
+    clear_failure,
     only_one,
-    tell_failure,
-    told_failure,
-    when_orphaned,
+    read_failure,
+    stop_signal,
     withdraw,
+    write_failure,
 )
 from functions.runtimes.log import Log, described
 from shared.errors import ConfigurationError, TidegateError, Unavailable
@@ -47,15 +45,20 @@ CHILDREN: tuple[Role, ...] = ("gateway", "worker")
 POLL_S = 0.05
 FIRST_PAUSE_S = 0.1
 STEADY_S = 30.0
-"""A process that lived for so long had started well; the next pause is the first again."""
+"""A process that ran this long had started well: the pause before its next restart is the first one again."""
 READY_WITHIN_S = 60.0
+PORT_WITHIN_S = 3.0
 STOP_MARGIN_S = 5.0
-"""Beyond the time that a process is given to finish, before it is killed."""
+"""Added to `stop_s`, the time that a process has to finish, before it is killed."""
 
 
 @dataclass
 class Child:
-    """One of the two processes: the present one, when it began (monotonic s), and how often it was started again."""
+    """The state of one of the two processes. Only the supervisor's main thread reads and changes it.
+
+    process: the present one, None while it does not run. began, resume_at: monotonic s; the latter is the earliest
+        time of the next restart. pause_s: the pause before it.
+    """
 
     role: Role
     process: subprocess.Popen[bytes] | None = None
@@ -68,18 +71,15 @@ class Child:
 def serve(
     home: Home, port: int | None = None, on_ready: Callable[[str], None] | None = None, *, parent: int | None = None
 ) -> None:
-    """Serve the home until SIGTERM or SIGINT; from the main thread.
+    """Serve the home until SIGTERM or SIGINT, or until `parent` is gone. Call it from the main thread.
 
-    Args: port: instead of the settings', 0 for any free one. on_ready: called once with the URL, when the gateway
-        listens and the worker works. parent: process id; stop when it is no longer the parent.
-    Raises: ConfigurationError: the home is served already, a key of it is lost, the port is not to be had. Unavailable:
-        it was not ready in time, or the home cannot be written. What a process says that cannot start.
+    Args: port: instead of the settings', 0 for any free one. on_ready: called once with the URL, when gateway and
+        worker are ready. parent: a process id; stop when it is no longer the parent.
+    Raises: ConfigurationError: the home is served already, a key of it is lost, or the port is in use. Unavailable: it
+        was not ready in time, or the home cannot be written. The error of a process that cannot start.
     """
     check_secrets(home)
-    asked = threading.Event()
-    on_stop(asked.set)
-    if parent is not None:
-        when_orphaned(parent, asked.set)
+    stop = stop_signal(parent)
     log = FileLog(home.logs / "supervisor.log", "supervisor", time.time)
     with ExitStack() as held:
         try:
@@ -89,22 +89,22 @@ def serve(
                 raise
             raise already_served(home) from error
         check_writable(home)
-        _Supervisor(home, home.settings.port if port is None else port, log).run(asked, on_ready)
+        _Supervisor(home, home.settings.port if port is None else port, log).run(stop, on_ready)
 
 
 def already_served(home: Home) -> ConfigurationError:
     """Return the error for a home that another process serves; it names the URL."""
     serving = announced(home, "gateway")
-    where = f"at {serving.url} (process {serving.pid})" if serving else "by a process that is about to be ready"
+    where = f"at {serving.url} (process {serving.pid})" if serving else "by a process that is starting"
     return ConfigurationError(
         f"the home at {home.path} is served already {where}; use that one, stop it, or give another with --home"
     )
 
 
 def not_ready(home: Home) -> Unavailable:
-    """Return the error for a home whose processes do not become ready; it says what they say themselves."""
-    told = [failure.message for role in CHILDREN if (failure := told_failure(home, role)) is not None]
-    return Unavailable(f"not ready after {READY_WITHIN_S:g} s: {'; '.join((*told, f'see {home.logs}'))}")
+    """Return the error for a home whose processes do not become ready; it quotes their own errors."""
+    reasons = [failure.message for role in CHILDREN if (failure := read_failure(home, role)) is not None]
+    return Unavailable(f"not ready after {READY_WITHIN_S:g} s: {'; '.join((*reasons, f'see {home.logs}'))}")
 
 
 class _Supervisor:
@@ -115,33 +115,34 @@ class _Supervisor:
         self._children = [Child(role) for role in CHILDREN]
         self._listening: socket.socket | None = None
 
-    def run(self, asked: threading.Event, on_ready: Callable[[str], None] | None) -> None:
+    def run(self, stop: threading.Event, on_ready: Callable[[str], None] | None) -> None:
+        """Keep both processes running until `stop` is set; then stop them."""
         from functions.runtimes.local.gateway import bound_socket
 
         for role in CHILDREN:
-            forget_failure(self._home, role)
-        self._listening = _patiently(lambda: bound_socket(self._home.settings.host, self._port), asked)
+            clear_failure(self._home, role)
+        self._listening = _bound_once_free(lambda: bound_socket(self._home.settings.host, self._port), stop)
         if self._listening is None:
             return
         with self._listening:
             began = time.monotonic()
             ready = False
             try:
-                while not asked.is_set():
+                while not stop.is_set():
                     for child in self._children:
-                        self._tend(child, ready)
+                        self._keep_running(child, ready)
                     if not ready and self._ready():
                         ready = True
-                        self._say_ready(on_ready)
+                        self._report_ready(on_ready)
                     elif not ready and time.monotonic() - began > READY_WITHIN_S:
                         raise not_ready(self._home)
-                    asked.wait(POLL_S)
+                    stop.wait(POLL_S)
             finally:
                 self._stop()
                 withdraw(self._home, "supervisor")
 
-    def _tend(self, child: Child, ready: bool) -> None:
-        """Start the child where it does not run, unless it is to rest first."""
+    def _keep_running(self, child: Child, ready: bool) -> None:
+        """Start the child if it does not run and the pause before its restart is over."""
         now = time.monotonic()
         if child.process is None:
             if now >= child.resume_at:
@@ -152,7 +153,7 @@ class _Supervisor:
             return
         child.process = None
         if not ready:
-            self._raise_if_hopeless(child, code)
+            self._raise_if_permanent(child, code)
         child.restarts += 1
         child.pause_s = (
             FIRST_PAUSE_S
@@ -164,12 +165,12 @@ class _Supervisor:
         if ready:
             self._announce()
 
-    def _raise_if_hopeless(self, child: Child, code: int) -> None:
-        """Raise where the process said that it cannot start, for good: starting it again would not help."""
-        told = told_failure(self._home, child.role)
-        if told is not None and not told.transient:
-            raise type(told)(f"the {child.role} cannot start: {told.message}", provider=told.provider)
-        if told is None and code == ConfigurationError.exit_code:
+    def _raise_if_permanent(self, child: Child, code: int) -> None:
+        """Raise the error for which the process cannot start, if a restart would not help."""
+        failure = read_failure(self._home, child.role)
+        if failure is not None and not failure.transient:
+            raise type(failure)(f"the {child.role} cannot start: {failure.message}", provider=failure.provider)
+        if failure is None and code == ConfigurationError.exit_code:
             raise ConfigurationError(f"the {child.role} cannot start: see {self._home.logs / child.role}.err")
 
     def _start(self, child: Child) -> None:
@@ -186,19 +187,19 @@ class _Supervisor:
                 stdout=errors,
                 stderr=errors,
                 pass_fds=passed,
-                start_new_session=True,  # so that a terminal's ^C reaches us alone, and we stop them in order
+                start_new_session=True,  # a terminal's ^C then reaches only the supervisor, which stops them
             )
         child.began = time.monotonic()
         self._log("started", role=child.role, child=child.process.pid)
 
     def _ready(self) -> bool:
         for child in self._children:
-            said = announced(self._home, child.role)
-            if child.process is None or said is None or said.pid != child.process.pid:
+            running = announced(self._home, child.role)
+            if child.process is None or running is None or running.pid != child.process.pid:
                 return False
         return True
 
-    def _say_ready(self, on_ready: Callable[[str], None] | None) -> None:
+    def _report_ready(self, on_ready: Callable[[str], None] | None) -> None:
         self._announce()
         serving = announced(self._home, "gateway")
         if on_ready is not None and serving is not None:
@@ -211,7 +212,7 @@ class _Supervisor:
         announce(self._home, "supervisor", Running(os.getpid(), time.time(), url, restarts))
 
     def _stop(self) -> None:
-        """Ask both to finish, the gateway first; kill what does not."""
+        """Ask both processes to finish, the gateway first; kill one that does not finish in time."""
         if self._listening is not None:
             self._listening.close()
         for child in self._children:
@@ -230,29 +231,32 @@ class _Supervisor:
         self._log("stopped")
 
 
-def _patiently(bind: Callable[[], socket.socket], asked: threading.Event) -> socket.socket | None:
-    """Return the bound socket; a gateway that has just lost its supervisor may hold the port a moment longer."""
-    deadline = time.monotonic() + 3.0
-    while not asked.is_set():
+def _bound_once_free(bind: Callable[[], socket.socket], stop: threading.Event) -> socket.socket | None:
+    """Return the bound socket, None if `stop` is set first.
+
+    Tries for a few seconds: the gateway of a supervisor that was killed holds the port until it notices.
+    """
+    deadline = time.monotonic() + PORT_WITHIN_S
+    while not stop.is_set():
         try:
             return bind()
         except ConfigurationError:
             if time.monotonic() >= deadline:
                 raise
-        asked.wait(POLL_S)
+        stop.wait(POLL_S)
     return None
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A served home. `stop` ends it; as a context manager it ends with the block."""
+    """A served home. `stop` ends it; used as a context manager, it ends with the block."""
 
     home: Home
     url: str
     process: subprocess.Popen[bytes]
 
     def stop(self) -> None:
-        """Stop gateway and worker, letting them finish what they have in hand. Again is harmless."""
+        """Stop gateway and worker, which finish their requests and messages first. May be called again."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
@@ -271,16 +275,16 @@ class Stack:
 
 
 def start(home: Home, port: int | None = None) -> Stack:
-    """Serve the home in processes of their own, and return when it is ready. They end when this process does.
+    """Serve the home in other processes, which end when this one does. Returns when it is ready.
 
-    Raises: what `serve` does. Unavailable: it was not ready in time, or the home cannot be written.
+    Raises: what `serve` raises. Unavailable: it was not ready in time, or the home cannot be written.
     """
     command = [*own_process.command("functions.runtimes.local.supervisor"), "--home", str(home.path)]
     command += ["--parent", str(os.getpid())]
     if port is not None:
         command += ["--port", str(port)]
     check_writable(home)
-    forget_failure(home, "supervisor")
+    clear_failure(home, "supervisor")
     with (home.logs / "supervisor.err").open("wb") as errors:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, start_new_session=True
@@ -288,11 +292,11 @@ def start(home: Home, port: int | None = None) -> Stack:
     deadline = time.monotonic() + READY_WITHIN_S + STOP_MARGIN_S
     try:
         while time.monotonic() < deadline:
-            said = announced(home, "supervisor")
-            if said is not None and said.pid == process.pid:
-                return Stack(home, said.url, process)
+            running = announced(home, "supervisor")
+            if running is not None and running.pid == process.pid:
+                return Stack(home, running.url, process)
             if process.poll() is not None:
-                raise told_failure(home, "supervisor") or TidegateError(
+                raise read_failure(home, "supervisor") or TidegateError(
                     f"the stack ended before it was ready: see {home.logs}/supervisor.err"
                 )
             time.sleep(POLL_S)
@@ -305,7 +309,7 @@ def start(home: Home, port: int | None = None) -> Stack:
 
 def main(arguments: Sequence[str]) -> int:
     """Serve a home; returns an exit code of shared.errors."""
-    parser = argparse.ArgumentParser(prog="supervisor", description="Serve one home until asked to stop.")
+    parser = argparse.ArgumentParser(prog="supervisor", description="Serve one home until SIGTERM or SIGINT.")
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--port", type=int)
     parser.add_argument("--parent", type=int, help="process id: stop when it is no longer the parent")
@@ -318,7 +322,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         serve(home, given.port, parent=given.parent)
     except TidegateError as error:
-        tell_failure(home, "supervisor", error)
+        write_failure(home, "supervisor", error)
         sys.stderr.write(f"{described(error)}\n")
         return error.exit_code
     return 0

@@ -1,10 +1,12 @@
-"""The local worker: it takes messages from the queues, lets their functions handle them, and acknowledges after.
+"""The local worker: receives messages from the queues, lets their functions handle them, and then acknowledges them.
 
-A message is borrowed for a short time and borrowed on while its handler runs, so that one whose worker was killed is
-handled again soon. A handler that outlives its function's time limit ends the whole process: threads cannot be
-stopped, and what else was in hand comes back by itself.
+A message's lease is short and is renewed while its handler runs (leases.py), so that the message of a worker that was
+killed is soon handled again. A handler that runs past its function's time limit ends the whole process, because a
+thread cannot be stopped. The queues deliver the process's other messages again.
 
-`python -m functions.runtimes.local.worker --home H`; `tidegate serve` starts it and keeps it alive.
+Threads share three things, each with its own lock: the leases, the stop signal, and the platform's ports.
+
+`python -m functions.runtimes.local.worker --home H`; `tidegate serve` starts it and keeps it running.
 """
 
 import argparse
@@ -14,44 +16,46 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from functions.runtimes.dispatch import deliver, opened
 from functions.runtimes.local.home import Home, open_home
+from functions.runtimes.local.leases import Lease, Leases, renew_until
 from functions.runtimes.local.log_file import FileLog
 from functions.runtimes.local.platform import Local, compose_all
 from functions.runtimes.local.poller import Poller, needed
-from functions.runtimes.local.process import Running, announce, on_stop, only_one, tell_failure, when_orphaned, withdraw
+from functions.runtimes.local.process import Running, announce, only_one, stop_signal, withdraw, write_failure
 from functions.runtimes.local.schedule import tick
+from functions.runtimes.local.threads import Threads
 from functions.runtimes.log import Log, described
 from functions.runtimes.placement import placed_here
 from functions.runtimes.telemetry import MEMORY, memory_mb
 from shared.errors import TidegateError, TransientError
 from shared.events import ScheduleTicked
 from shared.platform import Platform
-from shared.ports import Message, QueueConsumer
+from shared.ports import QueueConsumer
 from shared.topology import FUNCTIONS, Function
 
 WAIT_S = 0.5
-"""How long a thread waits for a message before it looks whether it should stop."""
+"""How long a thread waits for a message before it checks whether the worker stops."""
 FIRST_RETRY_S = 1.0
 RETRY_GROWTH = 4.0
 LONGEST_RETRY_S = 300.0
 RECOVER_EVERY_S = 5.0
-POLL_S = 0.1
 MEASURE_EVERY_S = 10.0
 WATERMARK = "watermark.json"
 OVERDUE_CODE = 70
-"""Exit code of a worker whose handler outlived its time limit (EX_SOFTWARE)."""
+"""Exit code of a worker with a handler past its time limit (EX_SOFTWARE)."""
 
 
 def retry_after_s(error: BaseException, receive_count: int, spread: float) -> float:
-    """Return how long a message rests after a failed delivery.
+    """Return the pause before a message that failed is delivered again.
 
-    Where trying again helps, longer each time: 1, 4, 16, 64 s, at least what the provider advised; else a moment, so
-    that it soon lies among the dead letters, where a person sees it. Spread evenly over the upper half, so that
-    messages that failed together do not come back together.
+    After a transient error it grows with each delivery (1, 4, 16, 64 s) and is at least what the provider asked for.
+    After any other error it is short, so that the message soon becomes a dead letter, which a person sees. The pause
+    is drawn evenly from its upper half, so that messages that failed together are not delivered together.
 
     Args: receive_count: from 1. spread: random, in [0, 1).
 
@@ -65,28 +69,71 @@ def retry_after_s(error: BaseException, receive_count: int, spread: float) -> fl
     return pause * (0.5 + spread / 2)
 
 
-@dataclass
-class Lease:
-    """A message in hand since `began` (monotonic s); while it is `open` it is borrowed on, with `guard` held."""
+@dataclass(frozen=True)
+class Receiver:
+    """Receives the messages of one function and lets the function handle them, one at a time.
+
+    Nothing in it changes, so several threads may `run` one receiver. Args: spread: returns a random number in [0, 1).
+    """
 
     function: Function
-    message: Message
     consumer: QueueConsumer
-    began: float
-    guard: threading.Lock = field(default_factory=threading.Lock)
-    open: bool = True
-    lost: bool = False
-    receipt_handle: str = ""
+    platform: Platform
+    leases: Leases
+    stop: threading.Event
+    log: Log
+    spread: Callable[[], float]
 
-    def __post_init__(self) -> None:
-        self.receipt_handle = self.message.receipt_handle
+    def run(self) -> None:
+        """Receive and handle messages until `stop` is set."""
+        failures = 0
+        while not self.stop.is_set():
+            try:
+                received = self.consumer.receive(1, self.platform.settings.lease_s, wait_s=WAIT_S)
+                failures = 0
+            except Exception as error:
+                failures += 1
+                self.log("cannot receive", function=self.function.name, **described(error))
+                self.stop.wait(retry_after_s(TransientError(""), min(failures, 4), self.spread()))
+                continue
+            for message in received:
+                self._handle(Lease(self.function, message, self.consumer, time.monotonic()))
+
+    def _handle(self, lease: Lease) -> None:
+        name, error = self.function.name, None
+        fields: dict[str, object] = {"function": name, "received": lease.message.receive_count}
+        with self.leases.holding(lease):
+            try:
+                event = opened(name, lease.message.body, self.platform)
+                fields |= {"event": event.id, "type": event.type, "usecase": event.usecase}
+                deliver(name, event, self.platform)
+            except Exception as failure:
+                error = failure
+        fields["duration_ms"] = round((time.monotonic() - lease.began) * 1000, 1)
+        try:
+            if error is None:
+                self._acknowledge(lease, fields)
+            else:
+                self._retry(lease, fields, error)
+        except Exception as failure:  # the lease expires, and the message is delivered again
+            self.log("cannot acknowledge or give back", **fields, **described(failure))
+
+    def _acknowledge(self, lease: Lease, fields: dict[str, object]) -> None:
+        note = {} if lease.ack() else {"note": "the lease had expired; the message is delivered again"}
+        if fields["type"] != ScheduleTicked.TYPE:  # ticks come every few seconds and would fill the log
+            self.log("handled", **fields, **note)
+
+    def _retry(self, lease: Lease, fields: dict[str, object], error: Exception) -> None:
+        pause_s = retry_after_s(error, lease.message.receive_count, self.spread())
+        lease.retry_in(pause_s)
+        self.log("failed", **fields, **described(error), retry_in_s=round(pause_s, 2))
 
 
 class Worker:
-    """The threads of one process: one for each message that a function may handle at a time, and three that watch.
+    """The threads of one process: one for each message that a function may handle at a time, and a few periodic ones.
 
-    Args: overdue: called for a handler past its time limit; it does not return in production. poll: looks for new
-        objects where their store cannot tell of them.
+    Args: overdue: called for a handler past its time limit; in production it ends the process. poll: looks for new
+        objects of a landing store that sends no object events.
     """
 
     def __init__(
@@ -99,147 +146,62 @@ class Worker:
         functions: Sequence[Function] = FUNCTIONS,
         poll: Callable[[], object] | None = None,
     ) -> None:
-        self._platform: Platform = local.platform
         self._local = local
         self._log = log
         self._overdue = overdue
         self._spread = spread
         self._functions = [function for function in functions if function.subscribes]
         self._poll = poll
-        self._lease_s = local.platform.settings.lease_s
-        self._leases: dict[int, Lease] = {}
-        self._stop = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._leases = Leases()
+        self._threads = Threads(log)
 
     def start(self) -> None:
-        """Begin to work."""
+        """Start all threads."""
+        threads, settings = self._threads, self._local.platform.settings
         for function in self._functions:
+            receiver = self._receiver(function)
             for number in range(function.concurrency):
-                self._spawn(f"{function.name}-{number}", self._work, function)
-        self._spawn("leases", self._keep_leases)
-        self._spawn("jobs", self._every, RECOVER_EVERY_S, self._recover)
-        self._spawn("measure", self._every, MEASURE_EVERY_S, self._measure)
+                threads.start(f"{function.name}-{number}", receiver.run)
+        threads.start("leases", self._renew_leases)
+        threads.repeat("jobs", RECOVER_EVERY_S, self._local.recover_jobs)
+        threads.repeat("measure", MEASURE_EVERY_S, self._measure)
         if self._poll is not None:
-            self._spawn("landing", self._every, self._platform.settings.poll_every_s, self._poll)
+            threads.repeat("landing", settings.poll_every_s, self._poll)
         for function in self._functions:
-            period_s = float(getattr(self._platform.settings, function.schedule)) if function.schedule else 0.0
+            period_s = float(getattr(settings, function.schedule)) if function.schedule else 0.0
             if period_s > 0:
-                self._spawn(f"schedule-{function.name}", self._every, period_s, self._ticker(function))
+                threads.repeat(f"schedule-{function.name}", period_s, partial(self._tick, function))
 
     def stop(self) -> None:
-        """Take no more messages; what is in hand goes on."""
-        self._stop.set()
+        """Receive no more messages. Handlers that are running go on."""
+        self._threads.stop.set()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait until everything in hand is finished; False where that takes longer than `timeout_s`."""
-        deadline = time.monotonic() + timeout_s
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
-        return not any(thread.is_alive() for thread in self._threads)
+        """Wait until all handlers have ended. Returns False if that takes longer than `timeout_s`."""
+        return self._threads.join(timeout_s)
 
-    def _spawn(self, name: str, target: Callable[..., None], *arguments: object) -> None:
-        thread = threading.Thread(target=target, args=arguments, name=name, daemon=True)
-        self._threads.append(thread)
-        thread.start()
+    def _receiver(self, function: Function) -> Receiver:
+        local = self._local
+        consumer = local.consumers[function.name]
+        return Receiver(function, consumer, local.platform, self._leases, self._threads.stop, self._log, self._spread)
 
-    def _work(self, function: Function) -> None:
-        consumer = self._local.consumers[function.name]
-        failures = 0
-        while not self._stop.is_set():
-            try:
-                received = consumer.receive(1, self._lease_s, wait_s=WAIT_S)
-                failures = 0
-            except Exception as error:
-                failures += 1
-                self._log("cannot receive", function=function.name, **described(error))
-                self._stop.wait(retry_after_s(TransientError(""), min(failures, 4), self._spread()))
-                continue
-            for message in received:
-                self._handle(Lease(function, message, consumer, time.monotonic()))
-
-    def _handle(self, lease: Lease) -> None:
-        message, name = lease.message, lease.function.name
-        fields: dict[str, object] = {"function": name, "received": message.receive_count}
-        error: Exception | None = None
-        self._leases[id(lease)] = lease  # one step, for all threads to see
-        try:
-            event = opened(name, message.body, self._platform)
-            fields |= {"event": event.id, "type": event.type, "usecase": event.usecase}
-            deliver(name, event, self._platform)
-        except Exception as failure:
-            error = failure
-        finally:
-            with lease.guard:
-                lease.open = False
-            del self._leases[id(lease)]
-        fields["duration_ms"] = round((time.monotonic() - lease.began) * 1000, 1)
-        try:
-            if error is None:
-                if not lease.consumer.ack(lease.receipt_handle):
-                    fields["note"] = "the lease had lapsed; it is delivered again"
-                if fields["type"] != ScheduleTicked.TYPE:  # those would fill the log with nothing
-                    self._log("handled", **fields)
-            else:
-                pause_s = retry_after_s(error, message.receive_count, self._spread())
-                lease.consumer.change_visibility(lease.receipt_handle, pause_s)
-                self._log("failed", **fields, **described(error), retry_in_s=round(pause_s, 2))
-        except Exception as failure:  # the lease lapses, and the message comes back
-            self._log("cannot settle", **fields, **described(failure))
-
-    def _keep_leases(self) -> None:
-        """Borrow on what is in hand, three times a lease, until nothing is and the worker stops."""
-        due = time.monotonic()
-        while self._leases or not self._stop.is_set():
-            if time.monotonic() >= due:
-                due = time.monotonic() + self._lease_s / 3
-                for lease in list(self._leases.values()):
-                    self._extend(lease)
-            time.sleep(min(POLL_S, self._lease_s / 6))
-
-    def _extend(self, lease: Lease) -> None:
-        name, limit_s = lease.function.name, lease.function.timeout_s
-        if time.monotonic() - lease.began > limit_s:
-            self._log("overdue", function=name, timeout_s=limit_s)
-            self._overdue()
-            return
-        with lease.guard:
-            if not lease.open or lease.lost:
-                return
-            try:
-                receipt_handle = lease.consumer.change_visibility(lease.receipt_handle, self._lease_s)
-                lease.lost = receipt_handle is None
-                lease.receipt_handle = receipt_handle or lease.receipt_handle
-            except Exception as error:
-                self._log("cannot extend", function=name, **described(error))
-        if lease.lost:
-            self._log("lease lost", function=name)
-
-    def _recover(self) -> None:
-        self._local.recover_jobs()
+    def _renew_leases(self) -> None:
+        lease_s = self._local.platform.settings.lease_s
+        renew_until(self._threads.stop, self._leases, lease_s, overdue=self._overdue, log=self._log)
 
     def _measure(self) -> None:
-        self._platform.metrics.gauge(MEMORY, memory_mb(), {"process": "worker"})
+        self._local.platform.metrics.gauge(MEMORY, memory_mb(), {"process": "worker"})
 
-    def _ticker(self, function: Function) -> Callable[[], None]:
-        consumer, queue = self._local.consumers[function.name], self._platform.queues[function.name]
-
-        def send() -> None:
-            tick(function.name, queue, consumer, self._platform.clock.now())
-
-        return send
-
-    def _every(self, period_s: float, act: Callable[[], None]) -> None:
-        while True:
-            try:
-                act()
-            except Exception as error:
-                self._log("cannot", act=threading.current_thread().name, **described(error))
-            if self._stop.wait(period_s):
-                return
+    def _tick(self, function: Function) -> None:
+        platform, name = self._local.platform, function.name
+        tick(name, platform.queues[name], self._local.consumers[name], platform.clock.now())
 
 
-def serve(home: Home, log: Log) -> bool:
-    """Work until SIGTERM or SIGINT; from the main thread. Returns whether everything in hand could be finished."""
+def serve(home: Home, log: Log, parent: int | None = None) -> bool:
+    """Work until SIGTERM or SIGINT, or until `parent` is gone. Call it from the main thread.
+
+    Returns: whether all handlers ended within `stop_s`.
+    """
     local = compose_all(home, f"worker-{os.getpid()}", trains=True)
     here = placed_here(home.settings)
     poller = Poller(
@@ -252,13 +214,11 @@ def serve(home: Home, log: Log) -> bool:
         functions=here,
         poll=poller.poll if needed(home.settings) else None,
     )
-    asked = threading.Event()
-    on_stop(asked.set)
+    stop = stop_signal(parent)
     worker.start()
     announce(home, "worker", Running(os.getpid(), local.platform.clock.now()))
     log("working", functions=[function.name for function in here if function.subscribes])
-    while not asked.wait(60.0):
-        pass
+    stop.wait()
     worker.stop()
     finished = worker.join(home.settings.stop_s)
     withdraw(home, "worker")
@@ -280,11 +240,9 @@ def main(arguments: Sequence[str]) -> int:
     log = FileLog(home.logs / "worker.log", "worker", time.time)
     try:
         with only_one(home, "worker", wait_s=home.settings.stop_s + 2.0):
-            if given.parent is not None:
-                when_orphaned(given.parent, lambda: os.kill(os.getpid(), 15))
-            serve(home, log)
+            serve(home, log, given.parent)
     except TidegateError as error:
-        tell_failure(home, "worker", error)
+        write_failure(home, "worker", error)
         log("cannot work", **described(error))
         return error.exit_code
     return 0
@@ -292,6 +250,6 @@ def main(arguments: Sequence[str]) -> int:
 
 if __name__ == "__main__":
     code = main(sys.argv[1:])
-    # What could not be finished in time is delivered again; its threads must not keep the process.
+    # Threads of handlers that did not end in time must not keep the process; their messages are delivered again.
     sys.stderr.flush()
     os._exit(code)
