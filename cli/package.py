@@ -32,7 +32,7 @@ def package(
 ) -> None:
     """Build the deploy units: libraries, our modules and bytecode, each a zip with a bill of materials beside it.
 
-    The same inputs give the same bytes. A unit over its budget, or one that does not run from its package alone, is
+    The same inputs give the same bytes. A unit that exceeds its budget, or one that does not run from its package alone, is
     refused. With --base, the train unit becomes an image as well, TO/train-PROVIDER-ARCHITECTURE.oci.
 
     Example: tidegate package --provider aws --unit serve

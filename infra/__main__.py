@@ -1,4 +1,4 @@
-"""What `pulumi up` runs in this folder: the stack's configuration, read, and its provider's program."""
+"""The entry point of `pulumi up` in this folder."""
 
 from infra.program import declare
 

@@ -1,7 +1,7 @@
-"""The stack on AWS: buckets, queues, functions, an HTTP API, schedules and jobs, as the topology has them.
+"""The stack on AWS: buckets, queues, functions, an HTTP API, schedules and jobs, derived from shared.topology.
 
-Nothing computes while nothing happens, and nothing listens but the API, which lets no request pass without a token of
-the configured issuer. Every function has a role of its own, whose rights are those of infra/plan.py and no other.
+No compute runs while the stack is idle. Only the API accepts connections, and its closed routes require a token of the
+configured issuer. Every function has its own role, with exactly the rights of infra/plan.py.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,16 +25,17 @@ from shared.errors import ConfigurationError
 from shared.topology import FUNCTIONS, Function
 
 SIGNING_KEY = "signing-key"
-"""The one secret there is, by the name that the topology gives it."""
+"""The name of the one secret in the topology."""
 _DAYS_TO_RECOVER = 30
 _MAX_UPLOAD_BYTES = 4_500_000
-"""What fits a synchronous call of 6 MB once it is base64; larger files go straight into the landing bucket."""
+"""Fits a synchronous call of 6 MB in base64. Larger files are put into the landing bucket directly."""
 
 
 def declare(configuration: Configuration, functions: Sequence[Function] = FUNCTIONS) -> None:
     """Declare a stack on AWS. Exports: url, landing, settings; kept: what outlives `down`.
 
-    Raises: ConfigurationError: the topology cannot be deployed, or the configuration asks for what AWS has not.
+    Raises: ConfigurationError: the topology cannot be deployed, or AWS does not offer what the configuration
+        asks for.
     """
     plan.check(functions)
     _check(configuration)
@@ -71,11 +72,11 @@ def declare(configuration: Configuration, functions: Sequence[Function] = FUNCTI
         key=configuration.kms_key,
     )
     jobs.define(here, places, settings)
-    made = Functions(platform, configuration, here, packages, places, settings)
-    queues.feed(made)
+    deployed = Functions(platform, configuration, here, packages, places, settings)
+    queues.trigger(deployed)
     stores.notify(queues)
-    endpoint = Endpoints(platform, configuration, made)
-    monitoring(platform, configuration, here, queues, made)
+    endpoint = Endpoints(platform, configuration, deployed)
+    monitoring(platform, configuration, here, queues, deployed)
     platform.done({"url": endpoint.url})
     pulumi.export("url", endpoint.url)
     pulumi.export("landing", urls["landing"])
@@ -87,25 +88,25 @@ def declare(configuration: Configuration, functions: Sequence[Function] = FUNCTI
 def _check(configuration: Configuration) -> None:
     if configuration.kms_key and not configuration.kms_key.startswith("arn:"):
         raise ConfigurationError(
-            f"{NAMESPACE}kmsKey is {configuration.kms_key[:80]!r}: write the key's ARN, arn:aws:kms:..., since rights "
-            "are given on it"
+            f"{NAMESPACE}kmsKey is {configuration.kms_key[:80]!r}: write the key's ARN, arn:aws:kms:..., which IAM "
+            "statements need"
         )
     if configuration.ports.queues:
         raise ConfigurationError(
-            f"{NAMESPACE}ports.queues is {configuration.ports.queues[:80]!r}: Lambda is called by queues of its own "
-            "account only; leave it out, or place the functions that hear at home (docs/clouds.md)"
+            f"{NAMESPACE}ports.queues is {configuration.ports.queues[:80]!r}: Lambda consumes queues of its own "
+            "account only; leave it out, or place the functions with queues on a host (docs/clouds.md)"
         )
     if configuration.ports.landing and not configuration.ports.landing.startswith("s3:"):
         raise ConfigurationError(
-            f"{NAMESPACE}ports.landing is {configuration.ports.landing[:80]!r}: on AWS only S3 tells of new objects; "
-            "leave it out, or place validate and reconcile where that store is"
+            f"{NAMESPACE}ports.landing is {configuration.ports.landing[:80]!r}: on AWS only S3 sends events of new "
+            "objects; leave it out, or place validate and reconcile where that store is"
         )
 
 
 def _secrets(
     platform: Platform, configuration: Configuration
 ) -> tuple[SigningKey, pulumi.Output[str] | None, pulumi.Input[str]]:
-    """Return the signing key, where it is kept, and the port's URL."""
+    """Return the signing key, the ARN of its secret, and the port's URL."""
     vault = Vault("vault", platform)
     keep = configuration.keep_data
     given = configuration.ports.secrets

@@ -1,6 +1,6 @@
-"""The HTTPS address: an HTTP API that lets no request pass to a closed route without a token of the issuer.
+"""The HTTPS endpoint: an HTTP API whose closed routes require a token of the configured issuer.
 
-Whose token it is, and for which use case, the function judges again: the API knows no use cases.
+The API knows no use cases. The function validates the token again, and checks its use case.
 """
 
 from functools import cache
@@ -14,10 +14,10 @@ from infra.components import Endpoint, Platform
 from infra.configuration import Configuration
 from shared.serving.routes import ROUTES
 
-ANSWERS_OPEN_ROUTES = "infer"
-"""Routes of the gateway's own are answered by every function that answers any."""
+GATEWAY_ROUTES_FUNCTION = "infer"
+"""Any function with routes can answer the gateway's own routes; this one does."""
 _REQUESTS_A_SECOND, _BURST = 100, 200
-_LOGGED = {
+_LOG_FIELDS = {
     "at": "$context.requestTime",
     "id": "$context.requestId",
     "route": "$context.routeKey",
@@ -25,11 +25,11 @@ _LOGGED = {
     "latency_ms": "$context.responseLatency",
     "refused": "$context.authorizer.error",
 }
-"""Neither paths, which name use cases, nor addresses, nor tokens."""
+"""The fields of the access log. It has no paths, which name use cases, no addresses and no tokens."""
 
 
 class Endpoints:
-    """The API. `url`: where clients reach the stack, "" where no function here answers any."""
+    """The API. `url`: the stack's base URL, "" where no function here has a route."""
 
     def __init__(self, platform: Platform, configuration: Configuration, functions: Functions) -> None:
         self.url: pulumi.Input[str] = ""
@@ -61,7 +61,7 @@ class Endpoints:
                 source_arn=api.execution_arn.apply(lambda arn: f"{arn}/*/*"),
                 opts=within,
             )
-            made = aws.apigatewayv2.Integration(
+            target = aws.apigatewayv2.Integration(
                 function,
                 api_id=api.id,
                 integration_type="AWS_PROXY",
@@ -69,7 +69,7 @@ class Endpoints:
                 payload_format_version="2.0",
                 opts=within,
             )
-            return made.id.apply(lambda id_: f"integrations/{id_}")
+            return target.id.apply(lambda id_: f"integrations/{id_}")
 
         for route, function in routes:
             closed = route.action is not None
@@ -94,7 +94,7 @@ class Endpoints:
                 "throttling_rate_limit": _REQUESTS_A_SECOND,
                 "throttling_burst_limit": _BURST,
             },
-            access_log_settings={"destination_arn": log.arn, "format": pulumi.Output.json_dumps(_LOGGED)},
+            access_log_settings={"destination_arn": log.arn, "format": pulumi.Output.json_dumps(_LOG_FIELDS)},
             opts=within,
         )
         self.url = api.api_endpoint
@@ -102,4 +102,4 @@ class Endpoints:
 
 
 def _function_of(name: str) -> str:
-    return ANSWERS_OPEN_ROUTES if name == GATEWAY else name
+    return GATEWAY_ROUTES_FUNCTION if name == GATEWAY else name

@@ -1,4 +1,4 @@
-"""Functions of Lambda, each with a role and a log group of its own, and the schedules that call them."""
+"""Lambda functions, each with its own role and log group, and the schedules that invoke them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,14 +19,14 @@ from shared.errors import ConfigurationError
 from shared.topology import Function, Unit
 
 MEASURED = "infer"
-"""Whose measurements are asked for: requests for predictions, which Lambda keeps in this function's log group."""
+"""The function whose metrics the service reads: Lambda writes its prediction requests to this log group."""
 HANDLER = "functions.runtimes.aws.main.handler"
 MAX_UNPACKED_BYTES = 262_144_000
-"""Of a function's zip, unpacked (AWS Lambda Developer Guide, "Lambda quotas")."""
+"""Largest unpacked size of a function's zip (AWS Lambda Developer Guide, "Lambda quotas")."""
 
 
 class Functions:
-    """The functions but for jobs. By name: `names`, `arns`, and `rights`, what must stand before it is called."""
+    """All functions that are not jobs. By function: `names`, `arns`, and `rights`, which must exist before a call."""
 
     def __init__(
         self,
@@ -52,8 +52,8 @@ class Functions:
             self._places = msgspec.structs.replace(places, metrics_log=logs[MEASURED].arn)
         for function in callable_:
             self._make(function, parts[function.name], logs[function.name])
-        for tick in plan.ticks(configuration, callable_):
-            self._schedule(tick)
+        for each in plan.schedules(configuration, callable_):
+            self._schedule(each)
 
     def _log(self, name: str, part: FunctionPart) -> aws.cloudwatch.LogGroup:
         return aws.cloudwatch.LogGroup(
@@ -64,7 +64,7 @@ class Functions:
         )
 
     def _code(self, unit: Unit) -> dict[str, Any]:
-        """Return what a function of the unit is made of: its image where one is given, else its zip."""
+        """Return a function's code arguments: the unit's image where one is configured, else its zip."""
         if image := self._configuration.function_images.get(unit):
             return {"package_type": "Image", "image_uri": image, "image_config": {"commands": [HANDLER]}}
         package = self._packages[unit]
@@ -84,7 +84,7 @@ class Functions:
             policy=policy_of(function, self._places, log.arn, called=True),
             opts=within,
         )
-        made = aws.lambda_.Function(
+        deployed = aws.lambda_.Function(
             function.name,
             name=name,
             description=function.about[:256],
@@ -98,34 +98,34 @@ class Functions:
             opts=pulumi.ResourceOptions(parent=part, depends_on=[rights]),
             **self._code(function.unit),
         )
-        self.names[function.name], self.arns[function.name] = made.name, made.arn
+        self.names[function.name], self.arns[function.name] = deployed.name, deployed.arn
         self.rights[function.name] = rights
-        part.done({"arn": made.arn})
+        part.done({"arn": deployed.arn})
 
-    def _schedule(self, tick: plan.Tick) -> None:
-        """Let EventBridge Scheduler call the function, by a role that may do just that."""
-        name = f"{self._configuration.name}-{tick.function}"
-        part = Schedule(f"schedule-{tick.function}", self._platform)
+    def _schedule(self, schedule: plan.Schedule) -> None:
+        """Let EventBridge Scheduler invoke the function, through a role with that one right."""
+        name = f"{self._configuration.name}-{schedule.function}"
+        part = Schedule(f"schedule-{schedule.function}", self._platform)
         within = pulumi.ResourceOptions(parent=part)
-        arn = self.arns[tick.function]
+        arn = self.arns[schedule.function]
         role = aws.iam.Role(
-            f"{tick.function}-schedule",
+            f"{schedule.function}-schedule",
             name=f"{name}-schedule",
             assume_role_policy=pulumi.Output.json_dumps(assumed_by(SCHEDULER)),
             opts=within,
         )
         statement = {"Sid": "InvokeFunction", "Effect": "Allow", "Action": ["lambda:InvokeFunction"], "Resource": [arn]}
         rights = aws.iam.RolePolicy(
-            f"{tick.function}-schedule",
-            name="call",
+            f"{schedule.function}-schedule",
+            name="invoke",
             role=role.id,
             policy=pulumi.Output.json_dumps(document([statement])),
             opts=within,
         )
         aws.scheduler.Schedule(
-            tick.function,
+            schedule.function,
             name=name,
-            schedule_expression=rate(tick.every_minutes),
+            schedule_expression=rate(schedule.every_minutes),
             flexible_time_window={"mode": "OFF"},
             target={"arn": arn, "role_arn": role.arn, "retry_policy": {"maximum_retry_attempts": 2}},
             opts=pulumi.ResourceOptions(parent=part, depends_on=[rights]),
@@ -134,7 +134,7 @@ class Functions:
 
 
 def packages_of(configuration: Configuration, functions: Sequence[Function]) -> dict[Unit, Package]:
-    """Return the packages that the functions are in, but for those of which the configuration gives an image.
+    """Return the packages of the functions' units, without units for which the configuration has an image.
 
     Raises: ConfigurationError: one is missing, damaged, or too large for Lambda.
     """
@@ -146,14 +146,14 @@ def packages_of(configuration: Configuration, functions: Sequence[Function]) -> 
         if package.unpacked_bytes > MAX_UNPACKED_BYTES:
             raise ConfigurationError(
                 f"package {package.path} has {package.unpacked_bytes / 1e6:.0f} MB unpacked, and Lambda takes "
-                f"{MAX_UNPACKED_BYTES / 1e6:.0f}: make the unit smaller (`tidegate package` says what is "
-                f"big), or make an image of it and give that as {NAMESPACE}functionImages (docs/packages.md)"
+                f"{MAX_UNPACKED_BYTES / 1e6:.0f}: make the unit smaller (`tidegate package` lists the "
+                f"largest parts), or make an image of it and set {NAMESPACE}functionImages (docs/packages.md)"
             )
     return found
 
 
 def rate(minutes: int) -> str:
-    """Return EventBridge's words for a schedule.
+    """Return a schedule as EventBridge's rate expression.
 
     >>> rate(1), rate(15)
     ('rate(1 minute)', 'rate(15 minutes)')
@@ -162,9 +162,9 @@ def rate(minutes: int) -> str:
 
 
 _LOG_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
-"""What CloudWatch Logs can keep (API reference, PutRetentionPolicy)."""
+"""The retention periods of CloudWatch Logs (API reference, PutRetentionPolicy)."""
 
 
 def log_days(configuration: Configuration) -> int:
-    """Return for how many days logs are kept: at least as long as configured."""
+    """Return the shortest retention period of CloudWatch Logs that is at least as long as configured."""
     return next(days for days in _LOG_DAYS if days >= configuration.retention_days.logs)

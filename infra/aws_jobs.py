@@ -1,7 +1,7 @@
-"""Jobs as tasks of Fargate: a cluster without a service, a network without a way in, a task definition a function.
+"""Jobs as Fargate tasks: a cluster without services, a network without ingress, one task definition a function.
 
-Tasks have a public address for the time that they run, so that no gateway need stand (and cost) while none does; their
-security group lets nothing in.
+A task has a public address while it runs. No NAT gateway is needed, which would cost while idle. The security group
+allows no ingress.
 """
 
 import json
@@ -23,7 +23,7 @@ from shared.topology import Function
 
 CONTAINER = "job"
 ANSWERED_CODES = (0, 1, 2, 3, OVERDUE)
-"""Exit codes with which a job has said how it went; with any other it was killed, and is started again."""
+"""Exit codes by which a job reports its outcome. Any other means that it was killed, and it is restarted."""
 _NETWORK, _SUBNETS = "10.77.0.0/24", ("10.77.0.0/26", "10.77.0.64/26")
 _RESTART_S = 60
 _STOP_S = 120
@@ -31,9 +31,10 @@ _ARCHITECTURES = {"x86_64": "X86_64", "arm64": "ARM64"}
 
 
 class Jobs:
-    """What runs jobs; nothing of it where the configuration names a port of somebody else's.
+    """The cluster, network and roles of jobs; empty where the configuration names another jobs port.
 
-    `definition_arns`: function -> its task definition's, without the revision; `role_arns`: -> those of its tasks.
+    `definition_arns`: function -> ARN of its task definition without the revision. `role_arns`: function -> ARNs of
+    the roles of its tasks.
     """
 
     def __init__(self, platform: Platform, configuration: Configuration, functions: Sequence[Function]) -> None:
@@ -57,7 +58,7 @@ class Jobs:
         self._log = aws.cloudwatch.LogGroup(
             "jobs", name=f"/{name}/jobs", retention_in_days=log_days(configuration), opts=self._within
         )
-        self._starts = self._starting_role()
+        self._execution_role = self._declare_execution_role()
         for function in jobs:
             role = aws.iam.Role(
                 f"{function.name}-job",
@@ -66,7 +67,7 @@ class Jobs:
                 opts=self._within,
             )
             self._roles[function.name] = role
-            self.role_arns[function.name] = [role.arn, self._starts.arn]
+            self.role_arns[function.name] = [role.arn, self._execution_role.arn]
             family = f"{name}-{function.name}"
             self.definition_arns[function.name] = cluster.arn.apply(
                 lambda arn, family=family: f"{arn.rpartition(':')[0]}:task-definition/{family}"  # type: ignore[misc]
@@ -74,7 +75,7 @@ class Jobs:
         self.url = pulumi.Output.all(*subnets, group).apply(lambda ids: self._url(ids[:-1], ids[-1]))
 
     def define(self, functions: Sequence[Function], places: Places, settings: pulumi.Output[str]) -> None:
-        """Make the task definitions: they hold the settings, which name this port."""
+        """Declare the task definitions. They hold the settings, which name this port."""
         if not self._roles:
             return
         for function in plan.jobs(functions):
@@ -93,7 +94,7 @@ class Jobs:
                 network_mode="awsvpc",
                 cpu=str(units),
                 memory=str(memory_mb),
-                execution_role_arn=self._starts.arn,
+                execution_role_arn=self._execution_role.arn,
                 task_role_arn=self._roles[function.name].arn,
                 runtime_platform={
                     "cpu_architecture": _ARCHITECTURES[self._configuration.architecture],
@@ -133,8 +134,8 @@ class Jobs:
             },
         }
 
-    def _starting_role(self) -> aws.iam.Role:
-        """Return the role by which ECS fetches the image and writes the log: no right of the job's is in it."""
+    def _declare_execution_role(self) -> aws.iam.Role:
+        """Return the execution role: ECS pulls the image and writes the log with it. It has no right of the job."""
         role = aws.iam.Role(
             "jobs-start",
             name=f"{self._configuration.name}-jobs-start",
@@ -153,7 +154,7 @@ class Jobs:
         if repository := ecr_repository(image):
             actions = ["ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage"]
             statements.append({"Sid": "PullImage", "Effect": "Allow", "Action": actions, "Resource": [repository]})
-            # ECR's only action that knows no resource.
+            # The action has no resource type.
             login = {
                 "Sid": "GetRegistryToken",
                 "Effect": "Allow",
@@ -171,7 +172,7 @@ class Jobs:
         return role
 
     def _network(self) -> tuple[list[pulumi.Output[str]], pulumi.Output[str]]:
-        """Return subnets and security group."""
+        """Declare the network; return the ids of its subnets and of its security group."""
         name = self._configuration.name
         zones = aws.get_availability_zones_output(state="available", opts=pulumi.InvokeOutputOptions(parent=self._part))
         vpc = aws.ec2.Vpc("jobs", cidr_block=_NETWORK, tags={"Name": name}, opts=self._within)
@@ -195,7 +196,7 @@ class Jobs:
         group = aws.ec2.SecurityGroup(
             "jobs",
             name=f"{name}-jobs",
-            description="Jobs: out by TLS, and nothing in",
+            description="Jobs: egress by TLS, no ingress",
             vpc_id=vpc.id,
             egress=[{"protocol": "tcp", "from_port": 443, "to_port": 443, "cidr_blocks": ["0.0.0.0/0"]}],
             opts=self._within,
@@ -204,7 +205,7 @@ class Jobs:
 
 
 def ecr_repository(image: str) -> str:
-    """Return the ARN of the repository that an image is in, "" where it is not in ECR.
+    """Return the ARN of an image's ECR repository, "" for another registry.
 
     >>> ecr_repository("111122223333.dkr.ecr.eu-west-1.amazonaws.com/tidegate/train")
     'arn:aws:ecr:eu-west-1:111122223333:repository/tidegate/train'

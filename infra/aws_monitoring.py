@@ -1,4 +1,4 @@
-"""Monitoring of the stack itself: alarms on dead letters and on failing functions, mail for them, one dashboard."""
+"""Monitoring of the stack: alarms on dead letters and on failing functions, their e-mails, and one dashboard."""
 
 import json
 from collections.abc import Sequence
@@ -21,9 +21,12 @@ def monitoring(
     configuration: Configuration,
     functions: Sequence[Function],
     queues: Queues,
-    made: Functions,
+    deployed: Functions,
 ) -> None:
-    """Declare alarms and dashboard: a queue tells by its dead letters, what has none by its errors."""
+    """Declare the alarms and the dashboard.
+
+    A function with a queue has an alarm on its dead letters; any other function has one on its errors.
+    """
     part = Monitoring("monitoring", platform)
     within = pulumi.ResourceOptions(parent=part)
     actions: list[pulumi.Input[str]] = []
@@ -53,18 +56,16 @@ def monitoring(
         )
 
     for name, dead in queues.dead.items():
-        about = (
-            f"{name} gave up on a message: read it in {dead}, mend the cause, and send it again (start-message-move)"
-        )
+        about = f"a message of {name} is dead-lettered: fix the cause, and redrive {dead} (start-message-move)"
         alarm(f"{name}-dead", about, "AWS/SQS", "ApproximateNumberOfMessagesVisible", {"QueueName": dead}, "Maximum")
     for function in functions:
-        if function.name in made.names and function.name not in queues.dead:
-            about = f"{function.name} failed: its log, /aws/lambda/{configuration.name}-{function.name}, says why"
+        if function.name in deployed.names and function.name not in queues.dead:
+            about = f"{function.name} failed: see its log group /aws/lambda/{configuration.name}-{function.name}"
             alarm(f"{function.name}-errors", about, "AWS/Lambda", "Errors", _of(configuration, function), "Sum")
     aws.cloudwatch.Dashboard(
         "stack",
         dashboard_name=configuration.name,
-        dashboard_body=json.dumps(_dashboard(configuration, functions, queues, made)),
+        dashboard_body=json.dumps(_dashboard(configuration, functions, queues, deployed)),
         opts=within,
     )
     part.done()
@@ -75,16 +76,18 @@ def _of(configuration: Configuration, function: Function) -> dict[str, str]:
 
 
 def _dashboard(
-    configuration: Configuration, functions: Sequence[Function], queues: Queues, made: Functions
+    configuration: Configuration, functions: Sequence[Function], queues: Queues, deployed: Functions
 ) -> dict[str, Any]:
     """Return a dashboard's body (CloudWatch API reference, "Dashboard body structure and syntax")."""
-    names = [f"{configuration.name}-{function.name}" for function in functions if function.name in made.names]
+    names = [f"{configuration.name}-{function.name}" for function in functions if function.name in deployed.names]
 
-    def panel(place: int, title: str, namespace: str, metric: str, dimension: str, of: Sequence[str], stat: str) -> Any:
+    def panel(
+        position: int, title: str, namespace: str, metric: str, dimension: str, of: Sequence[str], stat: str
+    ) -> Any:
         return {
             "type": "metric",
-            "x": place % 2 * 12,
-            "y": place // 2 * 6,
+            "x": position % 2 * 12,
+            "y": position // 2 * 6,
             "width": 12,
             "height": 6,
             "properties": {

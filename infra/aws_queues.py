@@ -1,4 +1,4 @@
-"""Queues of SQS, each with one for its dead letters: encrypted, and by TLS only."""
+"""SQS queues, each with a dead-letter queue: encrypted, TLS only."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 _DEAD_DAYS = 14
 _DAY_S = 86_400
 BATCH_SIZE = 1
-"""Messages a call: a function's time limit and memory are meant for one."""
+"""Messages in a call: a function's timeout and memory are sized for one."""
 
 
 class Queues:
-    """The queues of the functions that hear. `arns`: function -> its queue's; `dead`: -> its dead letters' name."""
+    """The functions' queues. `arns`: function -> ARN of its queue. `dead`: function -> its dead-letter queue's name."""
 
     def __init__(self, platform: Platform, configuration: Configuration, functions: "Sequence[Function]") -> None:
         self._platform = platform
@@ -41,11 +41,11 @@ class Queues:
         return f"sqs://{self._configuration.region}/{self._configuration.name}-"
 
     def allow_bucket(self, name: str, bucket_arn: str) -> pulumi.Resource:
-        """Let a bucket put its events into a queue; returns what must stand before the bucket is told so."""
+        """Let a bucket send its events to a queue; return the policy that must exist before the notification."""
         return self._policy(name, bucket_arn)
 
-    def feed(self, functions: "Functions") -> None:
-        """Let each queue call its function, and close those that nobody else was let into."""
+    def trigger(self, functions: "Functions") -> None:
+        """Let each queue invoke its function, and declare the policy of each queue that no bucket sends to."""
         for name, queue in self._queues.items():
             trigger = Trigger(f"trigger-{name}", self._platform)
             aws.lambda_.EventSourceMapping(
@@ -60,37 +60,37 @@ class Queues:
             if name != "validate":
                 self._policy(name, "")
 
-    def _make(self, lent: plan.QueueRules) -> None:
-        full = f"{self._configuration.name}-{lent.name}"
-        part = Queue(f"queue-{lent.name}", self._platform)
+    def _make(self, rules: plan.QueueRules) -> None:
+        full = f"{self._configuration.name}-{rules.name}"
+        part = Queue(f"queue-{rules.name}", self._platform)
         within = pulumi.ResourceOptions(parent=part)
-        self.dead[lent.name] = f"{full}-dead"
+        self.dead[rules.name] = f"{full}-dead"
         dead = aws.sqs.Queue(
-            f"{lent.name}-dead",
-            name=self.dead[lent.name],
+            f"{rules.name}-dead",
+            name=self.dead[rules.name],
             sqs_managed_sse_enabled=True,
             message_retention_seconds=_DEAD_DAYS * _DAY_S,
             opts=within,
         )
         queue = aws.sqs.Queue(
-            lent.name,
+            rules.name,
             name=full,
             sqs_managed_sse_enabled=True,
             message_retention_seconds=_DEAD_DAYS * _DAY_S,
-            visibility_timeout_seconds=lent.visibility_s,
+            visibility_timeout_seconds=rules.visibility_s,
             redrive_policy=pulumi.Output.json_dumps(
-                {"deadLetterTargetArn": dead.arn, "maxReceiveCount": lent.max_receives}
+                {"deadLetterTargetArn": dead.arn, "maxReceiveCount": rules.max_receives}
             ),
             opts=within,
         )
         aws.sqs.QueuePolicy(
-            f"{lent.name}-dead",
+            f"{rules.name}-dead",
             queue_url=dead.url,
             policy=pulumi.Output.json_dumps({"Version": "2012-10-17", "Statement": [_tls_only(dead.arn)]}),
             opts=within,
         )
-        self._queues[lent.name], self._parts[lent.name] = queue, part
-        self.arns[lent.name] = queue.arn
+        self._queues[rules.name], self._parts[rules.name] = queue, part
+        self.arns[rules.name] = queue.arn
         part.done({"arn": queue.arn})
 
     def _policy(self, name: str, bucket_arn: str) -> pulumi.Resource:

@@ -1,4 +1,4 @@
-"""Stores as buckets: encrypted, versioned, private, TLS only, and reconciled by age where the retention says so."""
+"""The stores as S3 buckets: encrypted, versioned, private, TLS only, with lifecycle rules for retention."""
 
 import json
 from typing import Any
@@ -13,12 +13,12 @@ from infra.configuration import Configuration
 from shared import layout
 from shared.layout import StoreName
 
-_AFTER_REPLACED_DAYS = 30
-"""How long a replaced hint, or a deleted object, can be had back."""
+_NONCURRENT_DAYS = 30
+"""How long a replaced hint or a deleted object can be restored."""
 
 
 class Stores:
-    """The three stores. `arns`: store -> its bucket's, where it is in S3; `urls`: store -> the port's URL."""
+    """The three stores. `arns`: store -> ARN of its bucket, for stores in S3. `urls`: store -> the port's URL."""
 
     def __init__(self, platform: Platform, configuration: Configuration) -> None:
         self._configuration = configuration
@@ -33,7 +33,7 @@ class Stores:
                 self.arns[name] = f"arn:aws:s3:::{landing_bucket(given)}"
 
     def notify(self, queues: Queues) -> None:
-        """Let S3 tell validate's queue of every upload and drop."""
+        """Send S3's events of uploads and drops to the queue of validate."""
         from functions.runtimes.landing import landing_of
 
         queue = queues.arns.get("validate")
@@ -60,11 +60,11 @@ class Stores:
         trigger.done()
 
     def _bucket_of(self, name: str, given: str) -> pulumi.Input[str]:
-        made, _ = self._landing
-        return made or given
+        bucket_id, _ = self._landing
+        return bucket_id or given
 
     def _make(self, name: StoreName) -> str:
-        """Return the URL of the bucket that is made."""
+        """Declare a store's bucket; return its URL."""
         configuration = self._configuration
         bucket_name = f"{configuration.name}-{name}"
         store = Store(f"store-{name}", self._platform)
@@ -121,7 +121,7 @@ def landing_bucket(url: str) -> str:
 
 
 def _tls_only(arn: str) -> dict[str, Any]:
-    """Return the policy that refuses whoever comes without TLS."""
+    """Return the policy that denies requests without TLS."""
     return {
         "Version": "2012-10-17",
         "Statement": [
@@ -138,15 +138,15 @@ def _tls_only(arn: str) -> dict[str, Any]:
 
 
 def _rules(name: StoreName, configuration: Configuration) -> list[Any]:
-    """Return how long what is kept where; what was replaced or deleted goes after some days everywhere."""
+    """Return a bucket's lifecycle rules: retention by family, and expiry of replaced and deleted objects."""
     days = configuration.retention_days
     kept = {layout.QUARANTINE: days.quarantine, layout.PREDICTIONS: days.predictions, layout.PAYLOADS: days.payloads}
     found: list[Any] = [
         {
-            "id": "replaced",
+            "id": "noncurrent",
             "status": "Enabled",
             "filter": {"prefix": ""},
-            "noncurrent_version_expiration": {"noncurrent_days": _AFTER_REPLACED_DAYS},
+            "noncurrent_version_expiration": {"noncurrent_days": _NONCURRENT_DAYS},
             "abort_incomplete_multipart_upload": {"days_after_initiation": 7},
         }
     ]

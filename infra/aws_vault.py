@@ -1,10 +1,10 @@
-"""The signing key in Secrets Manager. `place`: `region`, and `secret`, its ARN."""
+"""The signing key in Secrets Manager. `place`: `region`, and `secret`, the secret's ARN."""
 
 from typing import Any
 
 
 def read(place: dict[str, Any]) -> bytes | None:
-    """Return the secret's current value, None where it has none."""
+    """Return the secret's current value, None where it has no version."""
     client = _client(place)
     try:
         found: dict[str, Any] = client.get_secret_value(SecretId=place["secret"])
@@ -14,7 +14,7 @@ def read(place: dict[str, Any]) -> bytes | None:
 
 
 def put(place: dict[str, Any], value: bytes) -> None:
-    """Give the secret a value."""
+    """Write a new version of the secret."""
     _client(place).put_secret_value(SecretId=place["secret"], SecretBinary=value)
 
 

@@ -1,9 +1,8 @@
-"""The stack on Azure: a storage account with containers and queues, Function Apps, an entrance, events and a job, as
-the topology has them.
+"""The stack on Azure: a storage account with containers and queues, Function Apps, API Management, Event Grid and a
+job, derived from shared.topology.
 
-Nothing computes while nothing happens. Every app has an identity of its own, whose rights are those of infra/plan.py;
-no key and no connection string is anywhere. The entrance lets no request pass to a closed route without a token of the
-configured issuer.
+No compute runs while the stack is idle. Every app has its own identity, with the rights of infra/plan.py. There are no
+account keys and no connection strings. API Management's closed routes require a token of the configured issuer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from infra import plan
 from infra.azure_apps import Apps, packages_of
 from infra.azure_endpoint import endpoint_of
 from infra.azure_jobs import Job
-from infra.azure_monitoring import Watching
+from infra.azure_monitoring import Monitor
 from infra.azure_stores import SENDER, Stores, account_name, assign
 from infra.components import Platform, Trigger, Vault, keeping
 from infra.configuration import NAMESPACE, Configuration
@@ -31,16 +30,18 @@ from shared.topology import FUNCTIONS, Function
 
 SIGNING_KEY = "signing-key"
 NO_METRICS = "memory:"
-"""Our own measurements go nowhere, unless a port is given that takes OpenTelemetry; the platform's are kept anyway."""
+"""The stack's own metrics are dropped unless the configuration names a port for OpenTelemetry. Application Insights
+keeps the platform's metrics in either case."""
 _SOFT_DELETE_DAYS = 30
 _MAX_UPLOAD_BYTES = 104_857_600
-"""What Azure Functions takes in a request."""
+"""The request limit of Azure Functions."""
 
 
 def declare(configuration: Configuration, functions: Sequence[Function] = FUNCTIONS) -> None:
     """Declare a stack on Azure. Exports: url, landing, settings; kept: what outlives `down`.
 
-    Raises: ConfigurationError: the topology cannot be deployed, or the configuration asks for what there is not.
+    Raises: ConfigurationError: the topology cannot be deployed, or Azure does not offer what the configuration
+        asks for.
     """
     plan.check(functions)
     _check(configuration)
@@ -50,16 +51,16 @@ def declare(configuration: Configuration, functions: Sequence[Function] = FUNCTI
     tags = {"tidegate-stack": name, **configuration.tags}
     platform = Platform("tidegate")
     keep = configuration.keep_data
-    # Deleting a group deletes all that is in it: it stays where data stays.
+    # Deleting a group deletes everything in it: it is kept where data is kept.
     group = resources.ResourceGroup(
         "group", resource_group_name=name, location=configuration.region, tags=tags, opts=keeping(platform, keep)
     )
-    who = authorization.get_client_config_output(opts=pulumi.InvokeOutputOptions(parent=platform))
-    watching = Watching(platform, configuration, group.name, tags)
+    client = authorization.get_client_config_output(opts=pulumi.InvokeOutputOptions(parent=platform))
+    monitoring = Monitor(platform, configuration, group.name, tags)
     stores = Stores(platform, configuration, group.name, here, tags)
-    key, vault, secrets_url = _secrets(platform, configuration, group.name, who.tenant_id, tags)
+    key, vault, secrets_url = _secrets(platform, configuration, group.name, client.tenant_id, tags)
     job = Job(platform, configuration, group.name, here, stores, tags)
-    jobs_url = pulumi.Output.all(who.subscription_id, group.name, watching.workspace.customer_id).apply(
+    jobs_url = pulumi.Output.all(client.subscription_id, group.name, monitoring.workspace.customer_id).apply(
         lambda known: f"containerapps://{known[0]}/{known[1]}/{name}-job?workspace={known[2]}"
     )
     urls: Mapping[str, pulumi.Input[str]] = {
@@ -79,14 +80,14 @@ def declare(configuration: Configuration, functions: Sequence[Function] = FUNCTI
         packages,
         stores,
         settings,
-        watching.connection,
+        monitoring.connection,
         tags,
         vault.id if vault is not None else None,
     )
     job.define(settings, apps, here)
     _notify(platform, configuration, group.name, stores, tags)
     url = endpoint_of(platform, configuration, group.name, apps, tags)
-    watching.alarm(stores.account.id)
+    monitoring.declare_alarms()
     platform.done({"url": url})
     pulumi.export("url", url)
     pulumi.export("landing", urls["landing"])
@@ -100,15 +101,15 @@ def declare(configuration: Configuration, functions: Sequence[Function] = FUNCTI
 def _check(configuration: Configuration) -> None:
     if configuration.kms_key:
         raise ConfigurationError(
-            f"{NAMESPACE}kmsKey is for AWS and Google Cloud: on Azure a key of yours takes an identity with rights on "
-            "its vault, which is not provisioned; leave it out (Azure's own keys encrypt what is stored)"
+            f"{NAMESPACE}kmsKey is for AWS and Google Cloud: on Azure a customer-managed key needs an identity with "
+            "rights on its vault, which is not provisioned; leave it out (Azure's own keys encrypt the stores)"
         )
     for port, scheme in (("queues", "azq:"), ("landing", "az:")):
         given = getattr(configuration.ports, port)
         if given and not given.startswith(scheme):
             raise ConfigurationError(
-                f"{NAMESPACE}ports.{port} is {given[:80]!r}: the apps are called by Azure's queues, and only its "
-                "storage tells them of new blobs; leave it out, or place what hears elsewhere (docs/clouds.md)"
+                f"{NAMESPACE}ports.{port} is {given[:80]!r}: the apps are triggered by Azure's queues, and only its "
+                "storage sends events of new blobs; leave it out, or place these functions elsewhere (docs/clouds.md)"
             )
 
 
@@ -156,7 +157,7 @@ def _notify(
     stores: Stores,
     tags: dict[str, str],
 ) -> None:
-    """Let Event Grid tell the landing queue of every upload and drop, by an identity that may send to it alone."""
+    """Send Event Grid's events of uploads and drops to the landing queue, with an identity that may send only there."""
     queue = stores.queues.get(LANDING_QUEUE)
     if queue is None or "landing" not in stores.containers:
         return

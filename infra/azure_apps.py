@@ -1,5 +1,6 @@
-"""Function Apps on Flex Consumption: one for each group of functions of equal grants and memory, since identity and
-memory are an app's; each with a plan of its own, which has no instance while nothing is called.
+"""Function Apps on Flex Consumption: one for each group of functions with the same grants and memory.
+
+Identity and memory belong to an app. Each app has its own plan, which has no instance while idle.
 """
 
 import hashlib
@@ -27,14 +28,14 @@ from shared.events import UploadReceived
 from shared.topology import Function, Unit
 
 SIZES_MB = (512, 2048, 4096)
-"""What an instance on Flex Consumption may have (Azure Functions, "Flex Consumption plan")."""
+"""The instance sizes of Flex Consumption (Azure Functions, "Flex Consumption plan")."""
 _BLOB_OWNER, _SECRETS_USER = "b7e6dc6d-f1e8-4753-8033-0f276bb0955b", "4633458b-17de-408a-b874-0445c86b69e6"
-"""Azure's roles: Storage Blob Data Owner, of the host's own account alone, and Key Vault Secrets User."""
-_MOST_INSTANCES = 40
+"""Built-in roles: Storage Blob Data Owner, for the host's own account only, and Key Vault Secrets User."""
+_MAX_INSTANCES = 40
 
 
 class Apps:
-    """The apps. `urls`: function -> the base URL of its app; `principals`: app -> its identity's."""
+    """The apps. `urls`: function -> base URL of its app. `principals`: app -> principal id of its identity."""
 
     def __init__(
         self,
@@ -61,7 +62,7 @@ class Apps:
         self.principals: dict[str, pulumi.Output[str]] = {}
         self.parts: dict[str, FunctionPart] = {}
         self._host = Store("store-host", platform)
-        # What the hosts keep for themselves, and their packages: nothing of the stack's data is in this account.
+        # The hosts' own data and packages. This account has none of the stack's data.
         self._account = account_of(
             "host",
             account_name(configuration, "host"),
@@ -101,13 +102,13 @@ class Apps:
         if self._vault is not None and any(self._functions[each].secrets for each in app.functions):
             reads = role_of(self._account.id, _SECRETS_USER)
             rights.append(assign(f"{app.name}-secrets", self._vault, reads, identity.principal_id, part))
-        first = self._functions[app.functions[0]]  # all of an app have the same grants
+        first = self._functions[app.functions[0]]  # all functions of an app have the same grants
         stores.grant(first, app.name, identity.principal_id, part)
         for function in (self._functions[each] for each in app.functions):
             if function.subscribes:
-                stores.hear(function.name, app.name, identity.principal_id, part)
+                stores.consume(function.name, app.name, identity.principal_id, part)
             if UploadReceived.TYPE in function.subscribes:
-                stores.hear(LANDING_QUEUE, app.name, identity.principal_id, part)
+                stores.consume(LANDING_QUEUE, app.name, identity.principal_id, part)
         container = storage.BlobContainer(
             f"code-{app.name}",
             account_name=self._account.name,
@@ -150,7 +151,7 @@ class Apps:
             FUNCTION: ",".join(app.functions),
             SETTINGS: self._settings,
         }
-        made = web.WebApp(
+        site = web.WebApp(
             app.name,
             name=name,
             resource_group_name=self._group,
@@ -179,7 +180,7 @@ class Apps:
                 "runtime": {"name": "python", "version": package.python},
                 "scale_and_concurrency": {
                     "instance_memory_mb": size_mb(app),
-                    "maximum_instance_count": _MOST_INSTANCES,
+                    "maximum_instance_count": _MAX_INSTANCES,
                 },
             },
             site_config={
@@ -192,29 +193,29 @@ class Apps:
             opts=pulumi.ResourceOptions(parent=part, depends_on=[*rights, uploaded]),
         )
         for each in app.functions:
-            self.urls[each] = made.default_host_name.apply(lambda host: host if "://" in host else f"https://{host}")
-        part.done({"url": made.default_host_name})
+            self.urls[each] = site.default_host_name.apply(lambda host: host if "://" in host else f"https://{host}")
+        part.done({"url": site.default_host_name})
 
 
 def store_at(container: str, account: str, endpoint: str) -> str:
-    """Return the URL of a container as a store, with its address where that is not Azure's own."""
+    """Return a container's URL as a store, with the endpoint where it is not Azure's own."""
     own = endpoint.startswith(f"https://{account}.blob.")
     return f"az://{container}?account={account}" + ("" if own else f"&endpoint={endpoint.rstrip('/')}")
 
 
 def size_mb(app: App) -> int:
-    """Return the least that an instance may have and that is enough. Raises: ConfigurationError: there is none."""
+    """Return the smallest instance size that is enough. Raises: ConfigurationError: none is."""
     found = next((size for size in SIZES_MB if size >= app.memory_mb), None)
     if found is None:
         raise ConfigurationError(
-            f"{app.name} is to have {app.memory_mb} MB, and instances on Azure have {SIZES_MB[-1]} at most: take "
-            "tidegate:memoryMb down, or place it elsewhere"
+            f"{app.name} needs {app.memory_mb} MB, and instances on Azure have at most {SIZES_MB[-1]}: lower "
+            "tidegate:memoryMb, or place the function elsewhere"
         )
     return found
 
 
 def app_package(app: App, package: Package) -> tuple[Path, str]:
-    """Write an app's package beside its unit's, which it holds with the app's own files, and return it and its digest.
+    """Write an app's package, its unit's files and its own; return the path and the digest.
 
     The same unit and app give the same bytes.
     """
@@ -236,7 +237,7 @@ def app_package(app: App, package: Package) -> tuple[Path, str]:
 
 
 def packages_of(configuration: Configuration, functions: Sequence[Function]) -> dict[Unit, Package]:
-    """Return the packages that the functions are in. Raises: ConfigurationError: one is missing or damaged."""
+    """Return the packages of the functions' units. Raises: ConfigurationError: one is missing or damaged."""
     folder = packages_folder(configuration)
     units = plan.units([function for function in functions if not function.job])
     return {unit: read_package(folder, unit, "azure", configuration.architecture) for unit in units}

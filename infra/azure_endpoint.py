@@ -1,7 +1,7 @@
-"""The HTTPS address of all apps: API Management on the Consumption tier, which costs nothing while nobody calls.
+"""The HTTPS endpoint of all apps: API Management on the Consumption tier, which costs nothing while idle.
 
-It lets no request pass to a closed route without a token of the issuer. The apps judge tokens again, since it knows no
-use cases; and since they can be reached by their own names as well, they rely on nothing that it did.
+Its closed routes require a token of the configured issuer. The apps validate the token again: API Management knows no
+use cases, and the apps can also be reached by their own host names.
 """
 
 import re
@@ -16,17 +16,17 @@ from infra.components import Endpoint, Platform
 from infra.configuration import Configuration
 from shared.serving.routes import ROUTES, Route
 
-ANSWERS_OPEN_ROUTES = "infer"
-_NOBODY = "nobody@example.com"
-"""Whom the service is to name as its publisher, where there is no alarm address."""
+GATEWAY_ROUTES_FUNCTION = "infer"
+_PUBLISHER = "nobody@example.com"
+"""The publisher's e-mail, which the service requires, where there is no alarm address."""
 _HOLE = re.compile(r"\{([a-z]+)\}")
 
 
 def endpoint_of(
     platform: Platform, configuration: Configuration, group: pulumi.Input[str], apps: Apps, tags: dict[str, str]
 ) -> pulumi.Input[str]:
-    """Declare the entrance, and return where clients reach the stack: "" where no function here answers any."""
-    routes = [(route, ANSWERS_OPEN_ROUTES if route.function == GATEWAY else route.function) for route in ROUTES]
+    """Declare API Management; return the stack's base URL, "" where no function here has a route."""
+    routes = [(route, GATEWAY_ROUTES_FUNCTION if route.function == GATEWAY else route.function) for route in ROUTES]
     routes = [(route, function) for route, function in routes if function in apps.urls]
     if not routes:
         return ""
@@ -38,7 +38,7 @@ def endpoint_of(
         resource_group_name=group,
         location=configuration.region,
         publisher_name=configuration.name,
-        publisher_email=configuration.alarm_address or _NOBODY,
+        publisher_email=configuration.alarm_address or _PUBLISHER,
         sku={"name": apimanagement.SkuType.CONSUMPTION, "capacity": 0},
         custom_properties={
             f"Microsoft.WindowsAzure.ApiManagement.Gateway.Security.{side}Protocols.{old}": "false"
@@ -56,7 +56,7 @@ def endpoint_of(
         display_name=configuration.name,
         path="",
         protocols=[apimanagement.Protocol.HTTPS],
-        subscription_required=False,  # tokens say who calls
+        subscription_required=False,  # tokens identify callers
         opts=within,
     )
     for route, function in routes:
@@ -90,19 +90,21 @@ def endpoint_of(
 
 
 def policy_of(configuration: Configuration, route: Route, url: str) -> str:
-    """Return what the entrance does with a request: judge its token, where the route is closed, and pass it on.
+    """Return a route's policy: validate the token where the route is closed, and pass the request on.
 
     Source: API Management policy reference, validate-jwt and set-backend-service.
     """
     discovery = configuration.issuer.rstrip("/") + "/.well-known/openid-configuration"
-    judged = (
+    validate_jwt = (
         '<validate-jwt header-name="Authorization" require-scheme="Bearer" failed-validation-httpcode="401">'
         f"<openid-config url={quoteattr(discovery)} />"
         f"<audiences><audience>{escape(configuration.audience)}</audience></audiences>"
         f"<issuers><issuer>{escape(configuration.issuer)}</issuer></issuers>"
         "</validate-jwt>"
     )
-    inbound = f"<base />{judged if route.action is not None else ''}<set-backend-service base-url={quoteattr(url)} />"
+    inbound = (
+        f"<base />{validate_jwt if route.action is not None else ''}<set-backend-service base-url={quoteattr(url)} />"
+    )
     return (
         f"<policies><inbound>{inbound}</inbound><backend><base /></backend><outbound><base /></outbound>"
         "<on-error><base /></on-error></policies>"

@@ -1,7 +1,7 @@
-"""The job: one of Container Apps, started by hand, which costs nothing while no execution of it runs.
+"""The Container Apps job, with a manual trigger, which costs nothing while none of its executions runs.
 
-It is one for all functions that run as jobs, since an execution chooses the function and not the identity: its
-identity has what they have together.
+All functions that run as jobs share it. An execution can override the function but not the identity, which therefore
+has the rights of all of them.
 """
 
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ from shared.topology import Function
 JOB = "job"
 COMMAND = ("python", "-m", "functions.runtimes.job")
 _CPU, _MEMORY = 2.0, "4Gi"
-"""The largest that a job on consumption may have is 4 processors and 8 GiB; memory is twice the processors."""
+"""The largest size on the Consumption plan is 4 processors and 8 GiB; memory is twice the processors."""
 _RETRIES = 1
 
 
 class Job:
-    """The job. `id`: None where somebody else runs jobs."""
+    """The job. `id`: None where the configuration names another jobs port."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Job:
         )
 
     def define(self, settings: pulumi.Output[str], apps: Apps, functions: Sequence[Function]) -> None:
-        """Make the job, and let those start it that submit one."""
+        """Declare the job, and let the functions that submit jobs start it."""
         if not self._jobs or self._configuration.ports.jobs:
             return
         configuration = self._configuration

@@ -1,4 +1,4 @@
-"""Monitoring of the stack itself: logs with a retention, alarms on poison and on failures, mail for them, a workbook."""
+"""Monitoring of the stack: logs with a retention, alarms on poison messages and failures, their e-mails, a workbook."""
 
 import json
 import uuid
@@ -12,13 +12,13 @@ import pulumi_azure_native.operationalinsights as operationalinsights
 from infra.components import Monitoring, Platform
 from infra.configuration import Configuration
 
-_LEAST_LOG_DAYS, _MOST_LOG_DAYS = 30, 730
+_MIN_LOG_DAYS, _MAX_LOG_DAYS = 30, 730
 _WORKBOOKS = uuid.UUID("b5f4a1d2-7f0d-5c31-9a62-2b9b3f6c8e10")
-"""Ours, for names of workbooks, which are UUIDs."""
+"""Namespace of the workbooks' names, which are UUIDs."""
 
 
-class Watching:
-    """Logs and alarms. `connection`: what apps send their telemetry by; it names the place, and is no secret."""
+class Monitor:
+    """Logs and alarms. `connection`: the apps' connection string for telemetry, which is not a secret."""
 
     def __init__(
         self, platform: Platform, configuration: Configuration, group: pulumi.Input[str], tags: dict[str, str]
@@ -26,7 +26,7 @@ class Watching:
         self._configuration, self._group, self._tags = configuration, group, tags
         self._part = Monitoring("monitoring", platform)
         self._within = pulumi.ResourceOptions(parent=self._part)
-        days = min(max(configuration.retention_days.logs, _LEAST_LOG_DAYS), _MOST_LOG_DAYS)
+        days = min(max(configuration.retention_days.logs, _MIN_LOG_DAYS), _MAX_LOG_DAYS)
         self.workspace = operationalinsights.Workspace(
             "logs",
             workspace_name=configuration.name,
@@ -53,8 +53,8 @@ class Watching:
         )
         self.connection: pulumi.Output[str] = self._insights.connection_string
 
-    def alarm(self, account: pulumi.Output[str]) -> None:
-        """Declare alarms and workbook. Args: account: the id of the account with the queues."""
+    def declare_alarms(self) -> None:
+        """Declare the alarms and the workbook."""
         configuration = self._configuration
         actions: list[pulumi.Input[str]] = []
         if configuration.alarm_address:
@@ -73,13 +73,17 @@ class Watching:
             )
             actions = [mail.id]
         failures = f"requests | where success == false and cloud_RoleName startswith '{configuration.name}'"
-        given_up = (
+        poisoned = (
             "traces | where message has 'poison' or message has 'MaxDequeueCount' | where cloud_RoleName startswith "
             f"'{configuration.name}'"
         )
         for name, query, about in (
-            ("errors", failures, "A function fails: its log in Application Insights says why."),
-            ("poison", given_up, "A message was given up on: read it in the queue's poison, and send it again."),
+            ("errors", failures, "A function failed: see its log in Application Insights."),
+            (
+                "poison",
+                poisoned,
+                "A message is dead-lettered: read it in the poison queue, fix the cause, and send it again.",
+            ),
         ):
             monitor.ScheduledQueryRule(
                 name,

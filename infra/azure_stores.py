@@ -1,8 +1,8 @@
-"""Stores and queues in one storage account that takes no keys: identities only, TLS 1.2, nothing public.
+"""Stores and queues in one storage account: identities only, no keys, TLS 1.2, nothing public.
 
-Rights are on containers, with a condition on the blob's path that limits them to the families that a function was
-granted (Azure role-based access control, "Conditions"): roles of our own have one verb each. To list is to read in
-Azure's words; the condition holds it to prefixes. `add` makes a blob and never replaces one, which `write` does.
+A custom role has one verb. It is assigned on a container, with a condition on the blob's path that limits it to the
+families that a function was granted (Azure role-based access control, "Conditions"). Azure counts listing as reading;
+the condition limits it to prefixes. `add` creates a blob and cannot replace one; `write` can.
 """
 
 from collections.abc import Sequence
@@ -23,23 +23,23 @@ from shared.topology import Function
 
 _BLOBS = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs"
 VERBS = {"read": f"{_BLOBS}/read", "create": f"{_BLOBS}/add/action", "replace": f"{_BLOBS}/write"}
-"""What may be done -> the data action that it takes."""
+"""Verb -> the data action that it needs."""
 SENDER, PROCESSOR, QUEUE_READER = (
     "c6a89b2d-59bc-44d0-9896-0f6e12d7b80a",
     "8a0f0c08-91a1-4084-bc3d-661d67233fed",
     "19e7f393-937e-4f77-808e-94535e297925",
 )
-"""Azure's roles: Storage Queue Data Message Sender, ... Message Processor, Storage Queue Data Reader."""
+"""Built-in roles: Storage Queue Data Message Sender, ... Message Processor, Storage Queue Data Reader."""
 _KEPT_DAYS = 30
 
 
 def account_name(configuration: Configuration, what: str = "") -> str:
-    """Return a storage account's name: lower-case letters and digits, 24 at most, and nobody else's in the world."""
+    """Return a storage account's name: at most 24 lower-case letters and digits, globally unique."""
     return (configuration.name.replace("-", "") + what)[:24]
 
 
 class Stores:
-    """The account, its containers and queues. `urls`: store -> the port's URL; `queues`: name -> the queue."""
+    """The account, its containers and queues. `urls`: store -> the port's URL. `queues`: name -> queue."""
 
     def __init__(
         self,
@@ -91,8 +91,8 @@ class Stores:
             for verb, action in VERBS.items()
         }
         self.queues: dict[str, storage.Queue] = {}
-        heard = [each.name for each in plan.queues(functions)]
-        for queue in (*heard, *([LANDING_QUEUE] if "validate" in heard else [])):
+        with_queue = [each.name for each in plan.queues(functions)]
+        for queue in (*with_queue, *([LANDING_QUEUE] if "validate" in with_queue else [])):
             self._queue(queue, platform)
         part.done({"account": self.account.name})
 
@@ -103,7 +103,7 @@ class Stores:
         return given or f"azq://{account_name(self._configuration)}/{self._configuration.name}-"
 
     def grant(self, function: Function, who: str, principal: pulumi.Input[str], parent: pulumi.Resource) -> None:
-        """Let an identity do what the function was granted. Args: who: begins the assignments' names."""
+        """Give an identity the function's grants. Args: who: prefix of the assignments' names."""
         for store, container in self.containers.items():
             access = [each for each in plan.access(function) if each.store == store]
             for verb, action in VERBS.items():
@@ -121,14 +121,14 @@ class Stores:
             if name in self.queues:
                 assign(f"{who}-{name}-send", self.queues[name].id, self.role(SENDER), principal, parent)
 
-    def hear(self, name: str, who: str, principal: pulumi.Input[str], parent: pulumi.Resource) -> None:
-        """Let an identity take messages from a queue, and put what it gives up on among its poison."""
-        assign(f"{who}-{name}-hear", self.queues[name].id, self.role(PROCESSOR), principal, parent)
+    def consume(self, name: str, who: str, principal: pulumi.Input[str], parent: pulumi.Resource) -> None:
+        """Let an identity consume a queue, and send to its poison queue."""
+        assign(f"{who}-{name}-consume", self.queues[name].id, self.role(PROCESSOR), principal, parent)
         assign(f"{who}-{name}-look", self.queues[name].id, self.role(QUEUE_READER), principal, parent)
         assign(f"{who}-{name}-poison", self.queues[f"{name}-poison"].id, self.role(SENDER), principal, parent)
 
     def role(self, id_: str) -> pulumi.Output[str]:
-        """Return one of Azure's own roles."""
+        """Return a built-in role."""
         return role_of(self.account.id, id_)
 
     def _make(self, name: StoreName) -> str:
@@ -164,7 +164,7 @@ def account_of(
     tags: dict[str, str],
     options: pulumi.ResourceOptions,
 ) -> storage.StorageAccount:
-    """Declare a storage account: no keys, no public blobs, TLS 1.2, and identities by default."""
+    """Declare a storage account: no keys, no public blobs, TLS 1.2, authentication by identity."""
     return storage.StorageAccount(
         name,
         account_name=account,
@@ -192,7 +192,7 @@ def assign(
     *,
     condition: str = "",
 ) -> authorization.RoleAssignment:
-    """Give an identity a role on one resource. Args: condition: what limits it, "" for nothing."""
+    """Assign a role on one resource to an identity. Args: condition: limits the assignment, "" for none."""
     return authorization.RoleAssignment(
         name,
         scope=scope,
@@ -206,16 +206,16 @@ def assign(
 
 
 def role_of(resource_id: pulumi.Output[str], id_: str) -> pulumi.Output[str]:
-    """Return the name of one of Azure's own roles, in the subscription of a resource."""
+    """Return the id of a built-in role in the subscription of a resource."""
     return resource_id.apply(
         lambda known: f"/subscriptions/{known.split('/')[2]}/providers/Microsoft.Authorization/roleDefinitions/{id_}"
     )
 
 
 def condition_of(action: str, paths: Sequence[str], prefixes: Sequence[str]) -> str:
-    """Return a condition that lets a data action be done to blobs of these paths.
+    """Return a condition that limits a data action to blobs with these paths.
 
-    Args: paths: with "*" for each name in them. prefixes: by which blobs may be listed, where the action is reading.
+    Args: paths: with "*" for each name in them. prefixes: those by which blobs may be listed, if the action is reading.
     """
     within = [f"@Resource[{_BLOBS}:path] StringLike '{path}'" for path in paths]
     other = f"!(ActionMatches{{'{action}'}})"

@@ -1,7 +1,7 @@
-"""A Function App's package, put where the app fetches it: a container of blobs, by the operator's own credentials.
+"""A Function App's package in the blob container that the app reads, uploaded with the operator's credentials.
 
-A dynamic resource, since the provider's own resource for blobs signs with the account's key, and these accounts take
-none. Its provider is pickled by reference and runs in a process of the engine's.
+It is a dynamic resource: the provider's own resource for blobs signs with an account key, and these accounts have key
+access disabled. Its provider is pickled by reference and runs in a process of the engine.
 """
 
 from pathlib import Path
@@ -11,11 +11,11 @@ import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
 
 BLOB = "released-package.zip"
-"""What an app on Flex Consumption is started from (Azure Functions, "Deployment technologies", one deploy)."""
+"""The blob that an app on Flex Consumption starts from (Azure Functions, "Deployment technologies", one deploy)."""
 
 
 class _Upload(ResourceProvider):
-    serialize_as_secret_always = False  # it is named, not copied: there is nothing in it to be hidden
+    serialize_as_secret_always = False  # it is pickled by reference and holds no secret
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         _put(props)
@@ -36,11 +36,11 @@ class _Upload(ResourceProvider):
         return ReadResult(id_=id_ if found else "", outs=props if found else {})
 
     def delete(self, id_: str, props: dict[str, Any]) -> None:
-        """Leave it to its container, which goes with all that is in it."""
+        """Do nothing: deleting the container deletes the blob."""
 
 
 class Upload(Resource, module="tidegate", name="AppPackage"):
-    """A package in a store. Args: store: the port's URL. path: of the zip; digest: of what is in it."""
+    """A package in a store. Args: store: the port's URL. path, digest: of the zip."""
 
     def __init__(
         self, name: str, store: pulumi.Input[str], path: str, digest: str, opts: pulumi.ResourceOptions

@@ -1,10 +1,10 @@
-"""The signing key in Key Vault. `place`: `vault`, its address, and `secret`, its name there."""
+"""The signing key in Key Vault. `place`: `vault`, its URL, and `secret`, the secret's name."""
 
 from typing import Any
 
 
 def read(place: dict[str, Any]) -> bytes | None:
-    """Return the secret's newest value, None where it has none."""
+    """Return the secret's latest version, None where it has none."""
     from azure.core.exceptions import ResourceNotFoundError
 
     try:
@@ -15,7 +15,7 @@ def read(place: dict[str, Any]) -> bytes | None:
 
 
 def put(place: dict[str, Any], value: bytes) -> None:
-    """Give the secret a value: a PEM is text."""
+    """Write a new version of the secret, as text: the value is PEM."""
     _client(place).set_secret(place["secret"], value.decode())
 
 
@@ -25,6 +25,6 @@ def _client(place: dict[str, Any]) -> Any:
 
     from adapters.addresses import is_loopback
 
-    # A vault's challenge names Azure's domain, which an emulator of this machine is not in.
+    # The challenge names Azure's domain, which an emulator on this machine does not belong to.
     strict = not is_loopback(place["vault"])
     return SecretClient(place["vault"], DefaultAzureCredential(), verify_challenge_resource=strict)

@@ -1,4 +1,4 @@
-"""The parts of a stack, the same words on every provider: each groups the provider's own resources that make it up."""
+"""The components of a stack, the same on every provider: each groups the provider's resources."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,9 +7,9 @@ import pulumi
 
 
 class _Part(pulumi.ComponentResource):
-    """A part of a stack. `outputs` are what the program's other parts, and operators, may know of it.
+    """A component of a stack.
 
-    Args: provider: of the provider's SDK, for all that is below.
+    Args: provider: the SDK's provider, for all resources below.
     """
 
     def __init__(
@@ -19,14 +19,14 @@ class _Part(pulumi.ComponentResource):
         super().__init__(f"tidegate:index:{type(self).__name__}", name, None, options)
 
     def done(self, outputs: Mapping[str, Any] | None = None) -> None:
-        """Say that all of its resources are declared."""
+        """Register the component's outputs, once all of its resources are declared."""
         self.register_outputs(dict(outputs or {}))
 
 
 def keeping(parent: pulumi.Resource, keep: bool, *after: pulumi.Resource) -> pulumi.ResourceOptions:
-    """Return the options of what holds data: no change replaces it, and what takes the stack down leaves it.
+    """Return the options of a resource with data: no update replaces it, and `down` leaves it in place.
 
-    Args: keep: whether it is to be kept at all.
+    Args: keep: whether data is kept at all.
     """
     return pulumi.ResourceOptions(parent=parent, protect=keep, retain_on_delete=keep, depends_on=list(after))
 
@@ -40,31 +40,31 @@ class Store(_Part):
 
 
 class Queue(_Part):
-    """A queue, and where its dead letters go."""
+    """A queue and its dead-letter queue."""
 
 
 class Function(_Part):
-    """A function with its identity, its rights and its log."""
+    """A function with its identity, rights and log."""
 
 
 class Trigger(_Part):
-    """What lets a store's events or a queue's messages call a function."""
+    """A trigger: a store's events or a queue's messages invoke a function."""
 
 
 class Endpoint(_Part):
-    """The HTTPS address at which the stack is called."""
+    """The HTTPS endpoint."""
 
 
 class Schedule(_Part):
-    """What calls a function again and again."""
+    """A schedule of a function."""
 
 
 class TrainingJob(_Part):
-    """What runs jobs, and costs nothing while none runs."""
+    """The job runner, which costs nothing while no job runs."""
 
 
 class Vault(_Part):
-    """Where secrets are kept."""
+    """The secret store."""
 
 
 class Monitoring(_Part):

@@ -1,8 +1,7 @@
-"""A stack's configuration: what an operator may set under `tidegate:`, read once, every key checked before anything is
-made.
+"""A stack's configuration: the keys under `tidegate:`, all validated before any resource is created.
 
-`pulumi config set tidegate:region eu-west-1`, or the stack's Pulumi.NAME.yaml. Lists and mappings are written as YAML
-there (`tidegate:tags: {team: harbour}`).
+Set a key by `pulumi config set tidegate:region eu-west-1`, or in the stack's Pulumi.NAME.yaml. Lists and mappings are
+YAML there (`tidegate:tags: {team: harbour}`).
 """
 
 import ipaddress
@@ -19,7 +18,7 @@ from shared.topology import BY_NAME, FUNCTIONS
 PROVIDERS = ("local", "aws", "azure", "gcp")
 NAMESPACE = "tidegate:"
 CALLED_UNITS: list[str] = sorted({function.unit for function in FUNCTIONS if not function.job})
-LEAST_MEMORY_MB, MOST_MEMORY_MB = 256, 10_240
+MIN_MEMORY_MB, MAX_MEMORY_MB = 256, 10_240
 _NAME = re.compile("[a-z][a-z0-9-]{1,22}[a-z0-9]")
 _REGION = re.compile("[a-z][a-z0-9-]{1,30}")
 _MAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}\.[^@\s.]{2,}")
@@ -31,7 +30,7 @@ _TAG = re.compile("[A-Za-z][A-Za-z0-9_-]{0,62}")
 
 
 class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How many days are kept: refused uploads, captured predictions, claim checks of messages, and logs."""
+    """Retention in days: of quarantined uploads, captured predictions, claim checks of messages, and logs."""
 
     quarantine: int = 90
     predictions: int = 400
@@ -40,7 +39,7 @@ class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Ports(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """URLs of ports that somebody else provides: the stack makes none of its own for them (docs/clouds.md)."""
+    """URLs of existing ports that the stack uses in place of its own (docs/clouds.md)."""
 
     landing: str = ""
     system: str = ""
@@ -56,66 +55,66 @@ def _about(text: str) -> msgspec.Meta:
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """One stack's configuration; in YAML its keys are written as camelBack words (`alarmAddress`).
+    """One stack's configuration. Its keys are camelCase in YAML (`alarmAddress`).
 
-    What each means stands at it, and in docs/configuration.md, which is made of it.
+    docs/configuration.md is generated from these fields.
     """
 
-    provider: Annotated[Literal["local", "aws", "azure", "gcp"], _about("Where the stack is made. Required.")]
-    name: Annotated[str, _about("Begins the names of all that is made; `tidegate-STACK` where none is given.")]
-    region: Annotated[str, _about("Where, in the provider's words: `eu-west-1`. Required on clouds.")] = ""
-    project: Annotated[str, _about("The project's id. Required on Google Cloud.")] = ""
+    provider: Annotated[Literal["local", "aws", "azure", "gcp"], _about("The provider on which the stack is created. Required.")]
+    name: Annotated[str, _about("Prefix of the names of all resources; `tidegate-STACK` by default.")]
+    region: Annotated[str, _about("The provider's region, such as `eu-west-1`. Required on clouds.")] = ""
+    project: Annotated[str, _about("The id of the project. Required on Google Cloud.")] = ""
     issuer: Annotated[
-        str, _about("Whose tokens count: the address of an OpenID Connect issuer. Required on clouds.")
+        str, _about("URL of the OpenID Connect issuer whose tokens are accepted. Required on clouds.")
     ] = ""
-    audience: Annotated[str, _about("For whom these tokens must be made. Required on clouds.")] = ""
+    audience: Annotated[str, _about("The audience that these tokens must have. Required on clouds.")] = ""
     alarm_address: Annotated[
-        str, _about("The e-mail address that alarms go to; nobody is told where there is none.")
+        str, _about("The e-mail address that receives alarms; without it, alarms send no e-mail.")
     ] = ""
-    architecture: Annotated[Literal["x86_64", "arm64"], _about("What the functions' processors are.")] = "x86_64"
-    memory_mb: Annotated[dict[str, int], _about("Function to megabytes, where it is not the topology's.")] = {}
-    retention_days: Annotated[Retention, _about("How many days things are kept; see below.")] = Retention()
-    tags: Annotated[dict[str, str], _about("Written on all that takes tags.")] = {}
-    kms_key: Annotated[str, _about("The provider's name of a key of yours that encrypts what is stored.")] = ""
-    ports: Annotated[Ports, _about("URLs of ports that somebody else provides; see below.")] = Ports()
-    place: Annotated[str, _about("What this place is called, in a stack that is spread over several.")] = "here"
-    placement: Annotated[dict[str, str], _about("Function to the place where it runs; all others run at each.")] = {}
-    monitor_every_s: Annotated[float, _about("How often production is judged, in seconds; 0 for never.")] = 3600.0
-    reconcile_every_s: Annotated[float, _about("How often what was missed is looked for, in seconds; 0 for never.")] = (
+    architecture: Annotated[Literal["x86_64", "arm64"], _about("The processor architecture of the functions.")] = "x86_64"
+    memory_mb: Annotated[dict[str, int], _about("Function to memory in MB, in place of the topology's.")] = {}
+    retention_days: Annotated[Retention, _about("Retention in days; see below.")] = Retention()
+    tags: Annotated[dict[str, str], _about("Tags of all resources that can have them.")] = {}
+    kms_key: Annotated[str, _about("A customer-managed key that encrypts the stores, by the provider's name for it.")] = ""
+    ports: Annotated[Ports, _about("URLs of existing ports that the stack uses in place of its own; see below.")] = Ports()
+    place: Annotated[str, _about("The name of this place, for a stack that is spread over several.")] = "here"
+    placement: Annotated[dict[str, str], _about("Function to the place where it runs; any other runs at every place.")] = {}
+    monitor_every_s: Annotated[float, _about("How often production is monitored, in seconds; 0 for never.")] = 3600.0
+    reconcile_every_s: Annotated[float, _about("How often missed work is reconciled, in seconds; 0 for never.")] = (
         900.0
     )
-    packages: Annotated[str, _about("The folder of built units (`tidegate package`), from infra/.")] = "../dist"
+    packages: Annotated[str, _about("The folder of built units (`tidegate package`), relative to infra/.")] = "../dist"
     job_image: Annotated[str, _about("The train unit's image, with its digest. Required on clouds.")] = ""
     function_images: Annotated[
-        dict[str, str], _about("On AWS: deploy unit to its image with its digest, where it does not fit a zip.")
+        dict[str, str], _about("On AWS: deploy unit to its image with its digest, for a unit that is too large for a zip.")
     ] = {}
     home: Annotated[
-        str, _about("Of a local stack: the folder with its state; beside Pulumi's own where none is given.")
+        str, _about("Local stacks: the folder with the stack's state; by default beside Pulumi's state.")
     ] = ""
-    host: Annotated[str, _about("Of a local stack: the address that it listens at.")] = "127.0.0.1"
-    port: Annotated[int, _about("Of a local stack: the port, 0 for any free one.")] = 8080
-    tls: Annotated[bool, _about("Of a local stack: it speaks HTTPS, by a certificate in its home.")] = False
+    host: Annotated[str, _about("Local stacks: the address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, _about("Local stacks: the port; 0 for any free one.")] = 8080
+    tls: Annotated[bool, _about("Local stacks: serve HTTPS, with a certificate in the home.")] = False
     tls_names: Annotated[
-        list[str], _about("Of a local stack with `tls`: names and addresses that clients elsewhere call it by.")
+        list[str], _about("Local stacks with `tls`: the names and addresses by which clients on other hosts call it.")
     ] = []
-    keep_data: Annotated[bool, _about("What holds data outlives `tidegate down` and `pulumi destroy`.")] = True
+    keep_data: Annotated[bool, _about("`tidegate down` and `pulumi destroy` keep resources with data.")] = True
 
 
 def read_configuration(given: Mapping[str, Any], stack: str) -> Configuration:
     """Return the configuration of a stack.
 
-    Args: given: key without `tidegate:` -> value, lists and mappings as such. stack: its name, after which what it
-        makes is called where no `name` is given.
-    Raises: ConfigurationError: an unknown key, or a value that cannot be; it names the key and the remedy.
+    Args: given: key without `tidegate:` -> value, with lists and mappings decoded. stack: its name, from which the
+        default of `name` is made.
+    Raises: ConfigurationError: a key is unknown or a value is invalid; the message has the key and the remedy.
     """
     known = [field.encode_name for field in msgspec.structs.fields(Configuration)]
     for key in given:
         if key not in known:
-            raise ConfigurationError(f"{NAMESPACE}{key} is no setting{_instead(key, known)}; there are {_list(known)}")
+            raise ConfigurationError(f"{NAMESPACE}{key} is not a setting{_instead(key, known)}; settings are {_list(known)}")
     if given.get("provider") not in PROVIDERS:
         said = given.get("provider", "nothing")
         raise ConfigurationError(
-            f"{NAMESPACE}provider says {said!r}: write one of {_list(PROVIDERS)}, as in "
+            f"{NAMESPACE}provider is {said!r}: write one of {_list(PROVIDERS)}, as in "
             "`pulumi config set tidegate:provider local`"
         )
     try:
@@ -127,7 +126,7 @@ def read_configuration(given: Mapping[str, Any], stack: str) -> Configuration:
 
 
 def value_of(text: str) -> Any:
-    """Return what a value given as text means: a list or a mapping where it is written as JSON, else the text."""
+    """Return the value of a text: a list or mapping if it is JSON of one, else the text itself."""
     if not text.startswith(("{", "[")):
         return text
     try:
@@ -148,10 +147,10 @@ def _check(found: Configuration) -> None:
         for key, value in (("region", found.region), ("issuer", found.issuer), ("audience", found.audience)):
             if not value:
                 raise ConfigurationError(
-                    f"{NAMESPACE}{key} is missing, which a stack on {found.provider} needs: "
+                    f"{NAMESPACE}{key} is missing; a stack on {found.provider} needs it: "
                     f"`pulumi config set tidegate:{key} ...`"
                 )
-        if not found.issuer.startswith(("https://", "http://127.0.0.1:")):  # the latter is for emulators
+        if not found.issuer.startswith(("https://", "http://127.0.0.1:")):  # the latter is an emulator
             raise ConfigurationError(f"{NAMESPACE}issuer is {found.issuer[:80]!r}: write an https:// address")
         if "@sha256:" not in found.job_image:
             raise ConfigurationError(
@@ -163,22 +162,22 @@ def _check(found: Configuration) -> None:
     for unit, image in found.function_images.items():
         if unit not in CALLED_UNITS:
             raise ConfigurationError(
-                f"{NAMESPACE}functionImages names {unit!r}, which is no unit of functions that are called"
-                f"{_instead(unit, CALLED_UNITS)}; there are {_list(CALLED_UNITS)}"
+                f"{NAMESPACE}functionImages names {unit!r}, which is not a unit of functions"
+                f"{_instead(unit, CALLED_UNITS)}; units are {_list(CALLED_UNITS)}"
             )
         if found.provider != "aws" or not _ECR.fullmatch(image) or f".ecr.{found.region}." not in image:
             raise ConfigurationError(
                 f"{NAMESPACE}functionImages.{unit} is {image[:120]!r} on {found.provider}: write an image of AWS's "
                 "registry in the stack's region, ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME@sha256:... "
-                "(docs/packages.md); other providers take zips of any size"
+                "(docs/packages.md); other providers accept zips of any size"
             )
     for function, megabytes in found.memory_mb.items():
         if function not in BY_NAME:
             hint = _instead(function, list(BY_NAME))
-            raise ConfigurationError(f"{NAMESPACE}memoryMb names {function!r}, which is no function{hint}")
-        if not LEAST_MEMORY_MB <= megabytes <= MOST_MEMORY_MB:
+            raise ConfigurationError(f"{NAMESPACE}memoryMb names {function!r}, which is not a function{hint}")
+        if not MIN_MEMORY_MB <= megabytes <= MAX_MEMORY_MB:
             raise ConfigurationError(
-                f"{NAMESPACE}memoryMb gives {function} {megabytes} MB: write {LEAST_MEMORY_MB} to {MOST_MEMORY_MB}"
+                f"{NAMESPACE}memoryMb gives {function} {megabytes} MB: write {MIN_MEMORY_MB} to {MAX_MEMORY_MB}"
             )
     for function in found.placement:
         if function not in BY_NAME:
@@ -196,8 +195,8 @@ def _check(found: Configuration) -> None:
     listens = _address(found.host)
     if found.tls and listens and listens.is_unspecified and not found.tls_names:
         raise ConfigurationError(
-            f"{NAMESPACE}host is {found.host}, any address of this machine, and {NAMESPACE}tlsNames is empty: write "
-            "there what clients call it by, like [stack.example, 192.0.2.7], since its certificate is for that"
+            f"{NAMESPACE}host is {found.host}, any address of this machine, and {NAMESPACE}tlsNames is empty: set it "
+            "to the names by which clients call the stack, like [stack.example, 192.0.2.7], for its certificate"
         )
     if not 0 <= found.port <= 65_535:
         raise ConfigurationError(f"{NAMESPACE}port is {found.port}: write 0 (any free one) to 65535")

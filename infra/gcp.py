@@ -1,10 +1,9 @@
-"""The stack on Google Cloud: buckets, topics, Cloud Run functions, an API gateway, schedules and a job, as the topology
-has them.
+"""The stack on Google Cloud: buckets, topics, Cloud Run functions, an API gateway, schedules and a job, derived from
+shared.topology.
 
-Nothing computes while nothing happens. Every function has a service account of its own, whose rights are those of
-infra/plan.py; a service is called by its one caller's account only (the gateway's, the subscriptions', the
-scheduler's), and nothing is open to everybody. The gateway lets no request pass to a closed route without a token of
-the configured issuer.
+No compute runs while the stack is idle. Every function has its own service account, with the rights of infra/plan.py.
+A service accepts calls of one account only: the gateway's, the subscriptions' or the scheduler's. Nothing is public.
+The gateway's closed routes require a token of the configured issuer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,15 +28,16 @@ from shared.topology import FUNCTIONS, Function
 
 SIGNING_KEY = "signing-key"
 _LONGEST_NAME = 20
-"""With a function's name, it is a service account's, of which Google takes 30 characters."""
+"""Longest stack name: with a function's name it makes a service account's id, which has at most 30 characters."""
 _MAX_UPLOAD_BYTES = 32 * 1024 * 1024
-"""What Cloud Run takes in a request over HTTP/1."""
+"""Cloud Run's limit of a request over HTTP/1."""
 
 
 def declare(configuration: Configuration, functions: Sequence[Function] = FUNCTIONS) -> None:
     """Declare a stack on Google Cloud. Exports: url, landing, settings; kept: what outlives `down`.
 
-    Raises: ConfigurationError: the topology cannot be deployed, or the configuration asks for what there is not.
+    Raises: ConfigurationError: the topology cannot be deployed, or Google Cloud does not offer what the
+        configuration asks for.
     """
     plan.check(functions)
     _check(configuration)
@@ -77,11 +77,11 @@ def declare(configuration: Configuration, functions: Sequence[Function] = FUNCTI
                     opts=pulumi.ResourceOptions(parent=accounts.parts[function.name]),
                 )
     job_of(platform, configuration, here, accounts, stores, queues, settings)
-    made = Functions(platform, configuration, here, packages, accounts, settings)
-    queues.feed(made)
+    deployed = Functions(platform, configuration, here, packages, accounts, settings)
+    queues.trigger(deployed)
     stores.notify(queues)
-    url = endpoint_of(platform, configuration, made)
-    monitoring(platform, configuration, queues, made)
+    url = endpoint_of(platform, configuration, deployed)
+    monitoring(platform, configuration, queues, deployed)
     platform.done({"url": url})
     pulumi.export("url", url)
     pulumi.export("landing", urls["landing"])
@@ -97,16 +97,18 @@ def _check(configuration: Configuration) -> None:
         )
     for tag, value in configuration.tags.items():
         if tag.lower() != tag or value.lower() != value:
-            raise ConfigurationError(f"{NAMESPACE}tags has {tag}={value[:60]!r}: Google's labels are in lower case")
+            raise ConfigurationError(
+                f"{NAMESPACE}tags has {tag}={value[:60]!r}: write it in lower case, as Google's labels are"
+            )
     if configuration.ports.queues and not configuration.ports.queues.startswith("pubsub:"):
         raise ConfigurationError(
-            f"{NAMESPACE}ports.queues is {configuration.ports.queues[:80]!r}: these functions are called by Pub/Sub; "
-            "leave it out, or place the functions that hear at home (docs/clouds.md)"
+            f"{NAMESPACE}ports.queues is {configuration.ports.queues[:80]!r}: Pub/Sub triggers these functions; leave "
+            "it out, or place the functions with queues on a host (docs/clouds.md)"
         )
     if configuration.ports.landing and not configuration.ports.landing.startswith("gs:"):
         raise ConfigurationError(
-            f"{NAMESPACE}ports.landing is {configuration.ports.landing[:80]!r}: here only Cloud Storage tells of new "
-            "objects; leave it out, or place validate and reconcile where that store is"
+            f"{NAMESPACE}ports.landing is {configuration.ports.landing[:80]!r}: here Cloud Storage alone sends "
+            "events of new objects; leave it out, or place validate and reconcile where that store is"
         )
 
 

@@ -1,7 +1,7 @@
-"""The HTTPS address: an API Gateway, which lets no request pass to a closed route without a token of the issuer.
+"""The HTTPS endpoint: an API Gateway whose closed routes require a token of the configured issuer.
 
-It calls the services as its own account, the only one that they let in, and hands the caller's token on in
-X-Forwarded-Authorization; the function judges that again, for the gateway knows no use cases.
+The gateway calls the services as its own account, the only one that they accept, and passes the caller's token on in
+X-Forwarded-Authorization. It knows no use cases: the function validates the token again.
 """
 
 import base64
@@ -20,13 +20,13 @@ from infra.gcp_functions import Functions
 from shared.serving.routes import ROUTES
 
 CALLER = "gateway"
-ANSWERS_OPEN_ROUTES = "infer"
+GATEWAY_ROUTES_FUNCTION = "infer"
 _TOKENS = "tokens"
 _HOLE = re.compile(r"\{([a-z]+)\}")
 
 
 def endpoint_of(platform: Platform, configuration: Configuration, functions: Functions) -> pulumi.Input[str]:
-    """Declare the gateway, and return where clients reach the stack: "" where no function here answers any."""
+    """Declare the gateway; return the stack's base URL, "" where no function here has a route."""
     answering = {function: service for (function, target), service in functions.services.items() if target == "http"}
     if not answering:
         return ""
@@ -64,13 +64,13 @@ def endpoint_of(platform: Platform, configuration: Configuration, functions: Fun
 
 
 def document(configuration: Configuration, urls: Mapping[str, str]) -> str:
-    """Return the OpenAPI 2.0 document that the gateway goes by.
+    """Return the OpenAPI 2.0 document that configures the gateway.
 
-    Args: urls: function -> its service's. Source: API Gateway documentation, "OpenAPI extensions".
+    Args: urls: function -> URL of its service. Source: API Gateway documentation, "OpenAPI extensions".
     """
     paths: dict[str, dict[str, Any]] = {}
     for route in ROUTES:
-        function = ANSWERS_OPEN_ROUTES if route.function == GATEWAY else route.function
+        function = GATEWAY_ROUTES_FUNCTION if route.function == GATEWAY else route.function
         if function not in urls:
             continue
         operation: dict[str, Any] = {
@@ -79,7 +79,7 @@ def document(configuration: Configuration, urls: Mapping[str, str]) -> str:
             "parameters": [
                 {"name": name, "in": "path", "required": True, "type": "string"} for name in _HOLE.findall(route.path)
             ],
-            "responses": {"default": {"description": "As the stack's own /openapi.json says."}},
+            "responses": {"default": {"description": "See the stack's own /openapi.json."}},
             "x-google-backend": {
                 "address": urls[function],
                 "path_translation": "APPEND_PATH_TO_ADDRESS",
@@ -100,7 +100,7 @@ def document(configuration: Configuration, urls: Mapping[str, str]) -> str:
                     "type": "oauth2",
                     "flow": "implicit",
                     "authorizationUrl": "",
-                    "x-google-issuer": configuration.issuer,  # whose keys are found by its discovery document
+                    "x-google-issuer": configuration.issuer,  # its keys are found through its discovery document
                     "x-google-audiences": configuration.audience,
                 }
             },

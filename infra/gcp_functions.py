@@ -1,6 +1,6 @@
-"""Cloud Run functions, from zips: for each function a service for what it answers, and one for what it hears.
+"""Cloud Run functions, built from zips: each function has a service for its HTTP routes and one for its events.
 
-A service account for each function; the schedules that call them have one of their own. No instance is kept.
+Each function has its own service account, and so have the schedules. No service has a minimum of instances.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ _MINUTES_A_DAY, _MINUTES_AN_HOUR = 1440, 60
 
 
 class Accounts:
-    """The functions' service accounts. `parts`: account -> the component that all of its rights are below."""
+    """The functions' service accounts. `parts`: account -> the component that is the parent of its rights."""
 
     def __init__(self, platform: Platform, configuration: Configuration, functions: Sequence[Function]) -> None:
         self._platform = platform
@@ -35,7 +35,7 @@ class Accounts:
                 self.make(function.name, function.about)
 
     def make(self, name: str, about: str) -> None:
-        """Make one more account: it may write its measurements, and nothing else."""
+        """Declare an account, with the right to write metrics."""
         part = FunctionPart(f"function-{name}", self._platform)
         self.parts[name] = part
         account = gcp.serviceaccount.Account(
@@ -46,7 +46,7 @@ class Accounts:
         )
         self.emails[name] = account.email
         gcp.projects.IAMMember(
-            f"{name}-measures",
+            f"{name}-metrics",
             project=self._configuration.project,
             role="roles/monitoring.metricWriter",
             member=self.member(name),
@@ -54,12 +54,12 @@ class Accounts:
         )
 
     def member(self, name: str) -> pulumi.Output[str]:
-        """Return the account as IAM calls it."""
+        """Return the account as an IAM member."""
         return self.emails[name].apply(lambda email: f"serviceAccount:{email}")
 
 
 class Functions:
-    """The services. `services`: (function, target) -> the one that is called."""
+    """The services. `services`: (function, target) -> service."""
 
     def __init__(
         self,
@@ -81,14 +81,14 @@ class Functions:
             for target in targets_of(function):
                 self._make(function, target, sources[function.unit])
             accounts.parts[function.name].done()
-        ticks = plan.ticks(configuration, callable_)
-        if ticks:
-            self._schedule(ticks)
+        schedules = plan.schedules(configuration, callable_)
+        if schedules:
+            self._schedule(schedules)
 
-    def let_in(
+    def allow_calls(
         self, name: str, function: str, target: Target, email: pulumi.Input[str], parent: pulumi.Resource
     ) -> pulumi.Resource:
-        """Let one account call a service; returns what must stand before it does."""
+        """Let one account call a service; return the right, which must exist before the first call."""
         return gcp.cloudrunv2.ServiceIamMember(
             name,
             project=self._configuration.project,
@@ -100,7 +100,7 @@ class Functions:
         )
 
     def _sources(self, packages: Mapping[Unit, Package]) -> dict[Unit, tuple[gcp.storage.BucketObject, Package]]:
-        """Return the packages, in a bucket of their own that functions are built from."""
+        """Upload the packages to a bucket of their own, from which the functions are built."""
         configuration = self._configuration
         part = Store("store-code", self._platform)
         bucket = gcp.storage.Bucket(
@@ -117,7 +117,7 @@ class Functions:
         )
         found: dict[Unit, tuple[gcp.storage.BucketObject, Package]] = {}
         for unit, package in packages.items():
-            # Named after what it is: another package is another object, and so another build.
+            # The digest is part of the name: another package is another object, and so another build.
             stored = gcp.storage.BucketObject(
                 f"code-{unit}",
                 bucket=bucket.name,
@@ -138,7 +138,7 @@ class Functions:
             location=configuration.region,
             description=function.about[:200],
             kms_key_name=configuration.kms_key or None,
-            build_config={  # all that is imported is in the package, beside main.py: nothing is to be installed
+            build_config={  # the package has all dependencies beside main.py: the build installs nothing
                 "runtime": f"python{package.python.replace('.', '')}",
                 "entry_point": target,
                 "source": {"storage_source": {"bucket": stored.bucket, "object": stored.name}},
@@ -150,7 +150,7 @@ class Functions:
                 "timeout_seconds": function.timeout_s,
                 "min_instance_count": 0,
                 "max_instance_request_concurrency": function.concurrency if target == "http" else 1,
-                # Pub/Sub and Scheduler call from inside; the gateway comes from outside, as everybody would.
+                # Pub/Sub and Scheduler call from the inside. The gateway calls from the outside.
                 "ingress_settings": "ALLOW_ALL" if target == "http" else "ALLOW_INTERNAL_ONLY",
                 "all_traffic_on_latest_revision": True,
                 "environment_variables": {SETTINGS: self._settings, FUNCTION: function.name},
@@ -158,23 +158,23 @@ class Functions:
             opts=pulumi.ResourceOptions(parent=self._accounts.parts[function.name]),
         )
 
-    def _schedule(self, ticks: Sequence[plan.Tick]) -> None:
+    def _schedule(self, schedules: Sequence[plan.Schedule]) -> None:
         configuration = self._configuration
         part = Schedule("schedules", self._platform)
         caller = gcp.serviceaccount.Account(
             TIMER,
             account_id=f"{configuration.name}-{TIMER}",
-            display_name="Schedules' calls",
+            display_name="Calls of the schedules",
             opts=pulumi.ResourceOptions(parent=part),
         )
-        for tick in ticks:
-            service = self.services[tick.function, "event"]
-            allowed = self.let_in(f"{tick.function}-schedule", tick.function, "event", caller.email, part)
+        for each in schedules:
+            service = self.services[each.function, "event"]
+            allowed = self.allow_calls(f"{each.function}-schedule", each.function, "event", caller.email, part)
             gcp.cloudscheduler.Job(
-                tick.function,
-                name=f"{configuration.name}-{tick.function}",
+                each.function,
+                name=f"{configuration.name}-{each.function}",
                 region=configuration.region,
-                schedule=cron(tick.every_minutes),
+                schedule=cron(each.every_minutes),
                 time_zone="Etc/UTC",
                 attempt_deadline="320s",
                 retry_config={"retry_count": 2},
@@ -189,13 +189,13 @@ class Functions:
 
 
 def targets_of(function: Function) -> tuple[Target, ...]:
-    """Return what is deployed of a function: what it answers and what it hears are services of their own."""
-    hears = bool(function.subscribes or function.schedule)
-    return (*(("http",) if function.http else ()), *(("event",) if hears else ()))
+    """Return the services of a function: one for its routes, one for its events and schedule."""
+    has_events = bool(function.subscribes or function.schedule)
+    return (*(("http",) if function.http else ()), *(("event",) if has_events else ()))
 
 
 def cron(minutes: int) -> str:
-    """Return how often in cron's words: whole parts of an hour, whole hours, or days, at least as often as asked.
+    """Return a cron expression that fires at least every so many minutes: by parts of an hour, by hours, or daily.
 
     >>> cron(1), cron(15), cron(60), cron(90), cron(5000)
     ('*/1 * * * *', '*/15 * * * *', '0 */1 * * *', '0 */1 * * *', '0 0 * * *')
@@ -206,7 +206,7 @@ def cron(minutes: int) -> str:
 
 
 def packages_of(configuration: Configuration, functions: Sequence[Function]) -> dict[Unit, Package]:
-    """Return the packages that the functions are in. Raises: ConfigurationError: one is missing or damaged."""
+    """Return the packages of the functions' units. Raises: ConfigurationError: one is missing or damaged."""
     folder = packages_folder(configuration)
     units = plan.units([function for function in functions if not function.job])
     return {unit: read_package(folder, unit, "gcp", configuration.architecture) for unit in units}

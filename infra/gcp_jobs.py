@@ -1,7 +1,7 @@
-"""The job: one of Cloud Run, which costs nothing while no execution of it runs.
+"""The Cloud Run job, which costs nothing while none of its executions runs.
 
-It is one for all functions that run as jobs, since an execution chooses the function and not the account: its account
-has what they have together.
+All functions that run as jobs share it. An execution can override the function but not the service account, which
+therefore has the rights of all of them.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,8 @@ def job_of(
     queues: Queues,
     settings: pulumi.Output[str],
 ) -> None:
-    """Declare the job, and let those run it that submit one; nothing where somebody else runs jobs."""
+    """Declare the job, and let the functions that submit jobs run it. Nothing is declared where the configuration names
+    another jobs port."""
     jobs = plan.jobs(functions)
     if configuration.ports.jobs or not jobs:
         return

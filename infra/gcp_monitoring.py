@@ -1,4 +1,4 @@
-"""Monitoring of the stack itself: alerts on dead letters and on failing services, mail for them, one dashboard."""
+"""Monitoring of the stack: alerts on dead letters and on failing services, their e-mails, and one dashboard."""
 
 import json
 from typing import Any
@@ -18,7 +18,7 @@ _LATENCIES = "run.googleapis.com/request_latencies"
 
 
 def monitoring(platform: Platform, configuration: Configuration, queues: Queues, functions: Functions) -> None:
-    """Declare alerts and dashboard."""
+    """Declare the alerts and the dashboard."""
     part = Monitoring("monitoring", platform)
     within = pulumi.ResourceOptions(parent=part)
     channels: list[pulumi.Input[str]] = []
@@ -35,11 +35,11 @@ def monitoring(platform: Platform, configuration: Configuration, queues: Queues,
     if queues.dead:
         _alert(
             "dead-letters",
-            f"{name}: a message was given up on",
+            f"{name}: a message is dead-lettered",
             f'resource.type = "pubsub_subscription" AND metric.type = "{_UNDELIVERED}" AND '
             f'resource.label.subscription_id = monitoring.regex.full_match("{name}-.*-dead")',
             "ALIGN_MAX",
-            "Read it in the subscription of its name, mend the cause, and publish it to the topic again.",
+            "Read it in the dead-letter subscription, fix the cause, and publish it to the topic again.",
             channels,
             within,
         )
@@ -49,7 +49,7 @@ def monitoring(platform: Platform, configuration: Configuration, queues: Queues,
         f'resource.type = "cloud_run_revision" AND metric.type = "{_REQUESTS}" AND '
         f'resource.label.service_name = starts_with("{name}-") AND metric.label.response_code_class = "5xx"',
         "ALIGN_DELTA",
-        "The service's log says why.",
+        "See the service's log.",
         channels,
         within,
     )

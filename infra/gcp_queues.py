@@ -1,6 +1,6 @@
-"""Queues as topics of Pub/Sub, each with one for its dead letters; subscriptions push to the function that hears.
+"""Queues as Pub/Sub topics, each with a dead-letter topic; subscriptions push to the subscribed function.
 
-Pub/Sub signs each call as the account of the subscriptions, and Cloud Run lets in nobody else.
+Pub/Sub signs each call as the subscriptions' service account, the only one that Cloud Run accepts.
 """
 
 from collections.abc import Sequence
@@ -19,17 +19,18 @@ if TYPE_CHECKING:
     from infra.gcp_functions import Accounts, Functions
 
 LANDING = "landing"
-"""The topic of what was written to the landing bucket."""
+"""The topic of the landing bucket's events."""
 PUSHER = "push"
-_LONGEST_ACK_S = 600
-"""Pub/Sub's longest deadline; a push is answered within it or comes again."""
-_KEPT = "2678400s"
-"""31 days, the longest that Pub/Sub keeps a message."""
+_MAX_ACK_DEADLINE_S = 600
+"""Pub/Sub's longest deadline. A push that is not answered within it is delivered again."""
+_RETENTION = "2678400s"
+"""31 days, the longest retention of Pub/Sub."""
 _AGENT = "service-{number}@gcp-sa-pubsub.iam.gserviceaccount.com"
 
 
 class Queues:
-    """The topics. `topics`: function -> its topic; `dead`: -> its dead letters' subscription; `landing`: see above."""
+    """The topics. `topics`: function -> topic. `dead`: function -> name of its dead-letter subscription. `landing`: the
+    topic of the landing bucket's events, None without a subscriber here."""
 
     def __init__(self, platform: Platform, configuration: Configuration, functions: Sequence[Function]) -> None:
         self._platform = platform
@@ -38,8 +39,8 @@ class Queues:
         self.dead: dict[str, str] = {}
         self.landing: gcp.pubsub.Topic | None = None
         self._dead_topics: dict[str, gcp.pubsub.Topic] = {}
-        self._lent = {each.name: each for each in plan.queues(functions)}
-        if not self._lent:
+        self._rules = {each.name: each for each in plan.queues(functions)}
+        if not self._rules:
             return
         part = Queue("subscriptions", platform)
         within = pulumi.ResourceOptions(parent=part)
@@ -48,7 +49,7 @@ class Queues:
         )
         self._agent = project.number.apply(lambda number: f"serviceAccount:{_AGENT.format(number=number)}")
         self._pusher = gcp.serviceaccount.Account(
-            PUSHER, account_id=f"{configuration.name}-{PUSHER}", display_name="Subscriptions' pushes", opts=within
+            PUSHER, account_id=f"{configuration.name}-{PUSHER}", display_name="Pushes of the subscriptions", opts=within
         )
         gcp.serviceaccount.IAMMember(
             PUSHER,
@@ -58,9 +59,9 @@ class Queues:
             opts=within,
         )
         part.done()
-        for name in self._lent:
+        for name in self._rules:
             self.topics[name] = self._make(name)
-        if any(name in self._lent for name in subscribers(UploadReceived.TYPE)):
+        if any(name in self._rules for name in subscribers(UploadReceived.TYPE)):
             self.landing = self._make(LANDING)
 
     @property
@@ -70,7 +71,7 @@ class Queues:
         return given or f"pubsub://{self._configuration.project}/{self._configuration.name}-"
 
     def grant(self, function: Function, accounts: "Accounts", account: str = "") -> None:
-        """Let a function's account, or another's in its place, send what the function sends."""
+        """Let a function's account publish the function's events. Args: account: another account in its place."""
         who = account or function.name
         for name in plan.sends_to(function):
             if name in self.topics:
@@ -82,12 +83,14 @@ class Queues:
                     opts=pulumi.ResourceOptions(parent=accounts.parts[who]),
                 )
 
-    def feed(self, functions: "Functions") -> None:
-        """Let each topic's messages be pushed to its function."""
-        fed = [(name, topic, name) for name, topic in self.topics.items()]
+    def trigger(self, functions: "Functions") -> None:
+        """Push each topic's messages to its function."""
+        pushed = [(name, topic, name) for name, topic in self.topics.items()]
         if self.landing is not None:
-            fed += [(LANDING, self.landing, name) for name in subscribers(UploadReceived.TYPE) if name in self._lent]
-        for name, topic, function in fed:
+            pushed += [
+                (LANDING, self.landing, name) for name in subscribers(UploadReceived.TYPE) if name in self._rules
+            ]
+        for name, topic, function in pushed:
             self._push(name, topic, function, functions)
 
     def _make(self, name: str) -> gcp.pubsub.Topic:
@@ -102,7 +105,7 @@ class Queues:
             f"{name}-dead",
             name=f"{full}-dead",
             topic=dead.id,
-            message_retention_duration=_KEPT,
+            message_retention_duration=_RETENTION,
             expiration_policy={"ttl": ""},
             opts=within,
         )
@@ -117,13 +120,13 @@ class Queues:
         trigger = Trigger(f"trigger-{name}-push", self._platform)
         within = pulumi.ResourceOptions(parent=trigger)
         service = functions.services[function, "event"]
-        allowed = functions.let_in(f"{name}-push", function, "event", self._pusher.email, trigger)
+        allowed = functions.allow_calls(f"{name}-push", function, "event", self._pusher.email, trigger)
         subscription = gcp.pubsub.Subscription(
             name,
             name=f"{self._configuration.name}-{name}",
             topic=topic.id,
-            ack_deadline_seconds=min(_LONGEST_ACK_S, self._lent[function].visibility_s),
-            message_retention_duration=_KEPT,
+            ack_deadline_seconds=min(_MAX_ACK_DEADLINE_S, self._rules[function].visibility_s),
+            message_retention_duration=_RETENTION,
             expiration_policy={"ttl": ""},
             push_config={
                 "push_endpoint": service.url,

@@ -1,9 +1,11 @@
-"""Stores as buckets of Cloud Storage: uniform access, closed to the public, versioned, reconciled by age; and who may what.
+"""The stores as Cloud Storage buckets: uniform access, not public, versioned, with lifecycle rules; and the rights on
+their objects.
 
-Rights are on keys: a custom role has just the permissions of one verb, and a condition on the object's name limits it
-to the families that a function was granted (IAM, "Resource attributes for IAM Conditions"). Two things Google cannot
-say as narrowly. Whether a key that is not there is told as missing (404) depends on the right to list; and overwriting
-is deleting, so that hints, the only keys that are ever replaced, may be deleted by whoever replaces them.
+A custom role has the permissions of one verb. A condition on the object's name limits it to the families that a
+function was granted (IAM, "Resource attributes for IAM Conditions"). IAM cannot express two of the grants exactly.
+
+- An absent key is answered with 404 only to an account that may list; any other gets 403.
+- Overwriting an object needs the right to delete it. A function that replaces hints can therefore delete them.
 """
 
 import itertools
@@ -31,14 +33,14 @@ VERBS = {
     "create": ("storage.objects.create",),
     "replace": ("storage.objects.create", "storage.objects.delete"),
 }
-"""What may be done -> the permissions that it takes."""
-_AFTER_REPLACED_DAYS = 30
+"""Verb -> the permissions that it needs."""
+_NONCURRENT_DAYS = 30
 _CLAUSES = 5
-"""Families a condition: IAM takes 12 logical operators in one, and a family takes up to two."""
+"""Families in one condition: IAM allows 12 logical operators, and a family needs up to two."""
 
 
 class Stores:
-    """The three stores. `buckets`: store -> its name, where it is here; `urls`: store -> the port's URL."""
+    """The three stores. `buckets`: store -> bucket, for stores in Cloud Storage. `urls`: store -> the port's URL."""
 
     def __init__(self, platform: Platform, configuration: Configuration) -> None:
         self._configuration = configuration
@@ -64,17 +66,17 @@ class Stores:
             part.done()
 
     def grant(self, function: Function, accounts: "Accounts", account: str = "") -> None:
-        """Let a function's account, or another's in its place, do what the function was granted."""
+        """Give a function's account the function's grants. Args: account: another account in its place."""
         who = account or function.name
         for store, bucket in self.buckets.items():
             access = [each for each in plan.access(function) if each.store == store]
             for verb, conditions in conditions_of(access).items():
                 for number, condition in enumerate(conditions):
-                    told = f"{who}-{function.name}" if account else who
-                    self._allow(f"{told}-{store}-{verb}-{number}", bucket, verb, condition, accounts, who)
+                    name = f"{who}-{function.name}" if account else who
+                    self._allow(f"{name}-{store}-{verb}-{number}", bucket, verb, condition, accounts, who)
 
     def notify(self, queues: "Queues") -> None:
-        """Let Cloud Storage tell the landing topic of every upload and drop."""
+        """Send Cloud Storage's events of uploads and drops to the landing topic."""
         topic = queues.landing
         if topic is None or "landing" not in self.buckets:
             return
@@ -121,7 +123,7 @@ class Stores:
         )
 
     def _make(self, name: StoreName) -> str:
-        """Return the URL of the bucket that is made."""
+        """Declare a store's bucket; return its URL."""
         configuration = self._configuration
         full = f"{configuration.name}-{name}"
         store = Store(f"store-{name}", self._platform)
@@ -143,27 +145,29 @@ class Stores:
 
 
 BUCKET = "{bucket}"
-"""Stands for the bucket's name in a condition."""
+"""Placeholder of the bucket's name in a condition."""
 
 
 def conditions_of(access: Sequence[plan.Access]) -> dict[str, list[str]]:
-    """Return verb -> conditions, each of which lets it be done to some of the families' keys."""
+    """Return verb -> conditions, each of which holds for some of the families' keys."""
     found = {
         "read": [_named(each) for each in access if each.read],
         "create": [_named(each) for each in access if each.create and not each.replace],
         "replace": [_named(each) for each in access if each.replace],
     }
     prefixes = dict.fromkeys(each.prefix for each in access)
-    asked = 'api.getAttribute("storage.googleapis.com/objectListPrefix", "")'
-    # Without a prefix there is no list, but a look for one key, which is to be told as missing.
-    found["list"] = [f'{asked} == ""', *(f'{asked}.startsWith("{prefix}")' for prefix in prefixes)] if access else []
+    prefix_asked = 'api.getAttribute("storage.googleapis.com/objectListPrefix", "")'
+    # A request without a prefix reads one key, and needs the right to list to be answered with 404.
+    found["list"] = (
+        [f'{prefix_asked} == ""', *(f'{prefix_asked}.startsWith("{prefix}")' for prefix in prefixes)] if access else []
+    )
     return {verb: [" || ".join(chunk) for chunk in _chunks(clauses)] for verb, clauses in found.items() if clauses}
 
 
 def _named(access: plan.Access) -> str:
-    """Return what is true of the names of a family's objects, in the functions that conditions have.
+    """Return a condition that holds for the names of a family's objects, and for no others.
 
-    runs/*/*/trials/*.json stands beside runs/*/*/result.json: what is before the last name tells them apart.
+    runs/*/*/trials/*.json and runs/*/*/result.json differ only in what is before the last name.
     """
     begins = f'resource.name.startsWith("projects/_/buckets/{BUCKET}/objects/{access.prefix}")'
     names = access.pattern.split("*")
@@ -185,7 +189,7 @@ def _rules(name: StoreName, configuration: Configuration) -> list[Any]:
     found: list[Any] = [
         {
             "action": {"type": "Delete"},
-            "condition": {"days_since_noncurrent_time": _AFTER_REPLACED_DAYS, "with_state": "ARCHIVED"},
+            "condition": {"days_since_noncurrent_time": _NONCURRENT_DAYS, "with_state": "ARCHIVED"},
         }
     ]
     return found + [

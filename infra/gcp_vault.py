@@ -4,7 +4,7 @@ from typing import Any
 
 
 def read(place: dict[str, Any]) -> bytes | None:
-    """Return the secret's newest value, None where it has none."""
+    """Return the secret's latest version, None where it has none."""
     from google.api_core.exceptions import NotFound
 
     try:
@@ -15,12 +15,12 @@ def read(place: dict[str, Any]) -> bytes | None:
 
 
 def put(place: dict[str, Any], value: bytes) -> None:
-    """Give the secret a value."""
+    """Write a new version of the secret."""
     _client().add_secret_version(parent=place["secret"], payload={"data": value})
 
 
 def _client() -> Any:
-    """Return a client; TIDEGATE_SECRET_MANAGER is the address of an emulator of this machine."""
+    """Return a client; TIDEGATE_SECRET_MANAGER is the address of an emulator on this machine."""
     import os
 
     from google.cloud import secretmanager

@@ -1,4 +1,4 @@
-"""The signing key of a stack whose secrets somebody else keeps: it must be there, and is only read."""
+"""The signing key in a secrets port that the configuration names: it must exist, and is only read."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ SIGNING_KEY = "signing-key"
 
 
 def read(place: dict[str, Any]) -> bytes | None:
-    """Return the key that is at `place["url"]`, None where there is none. Raises: what the adapter raises."""
+    """Return the key at `place["url"]`, None where there is none. Raises: what the adapter raises."""
     from adapters.urls import open_secrets
 
     try:
@@ -18,8 +18,8 @@ def read(place: dict[str, Any]) -> bytes | None:
 
 
 def put(place: dict[str, Any], value: bytes) -> None:
-    """Refuse: what somebody else keeps is theirs to make. Raises: ConfigurationError."""
+    """Refuse to create a key in another's store. Raises: ConfigurationError: always."""
     raise ConfigurationError(
-        f"tidegate:ports.secrets is {place['url']}, where there is no secret {SIGNING_KEY!r}: put an Ed25519 private "
-        "key in PEM there (openssl genpkey -algorithm ed25519), or leave the port to the stack"
+        f"tidegate:ports.secrets is {place['url']}, which has no secret {SIGNING_KEY!r}: put an Ed25519 private key "
+        "in PEM there (openssl genpkey -algorithm ed25519), or remove the setting"
     )

@@ -1,4 +1,4 @@
-"""The stack on one machine, or on premises: a home, the process that serves it, and a unit for whoever has systemd."""
+"""The stack on one machine or on premises: a home, the process that serves it, and a systemd unit file."""
 
 import shlex
 import sys
@@ -55,7 +55,7 @@ def declare(configuration: Configuration) -> None:
     )
     store.done({"path": home.path})
     endpoint = Endpoint("endpoint", platform)
-    # What a running process has read once: it is started again where any of it changes.
+    # A process reads these once, when it starts: it is restarted when one of them changes.
     settled = msgspec.json.encode(settings, order="deterministic").decode()
     revision: pulumi.Input[str] = digest_of_parts(settled)
     needed: list[pulumi.Resource] = [home]
@@ -95,7 +95,7 @@ def declare(configuration: Configuration) -> None:
 
 
 def home_of(configuration: Configuration) -> Path:
-    """Return where the stack's home is: as configured, else beside the stack's state."""
+    """Return the stack's home: as configured, else beside the stack's state."""
     if configuration.home:
         return Path(configuration.home).expanduser().absolute()
     from infra.engine import stacks_folder
@@ -104,7 +104,7 @@ def home_of(configuration: Configuration) -> Path:
 
 
 def settings_of(configuration: Configuration) -> dict[str, Any]:
-    """Return the settings that the configuration gives, beside those that a new home has of itself."""
+    """Return the settings from the configuration, in addition to those that a new home has."""
     ports = configuration.ports
     if bool(configuration.issuer) != bool(configuration.audience):
         raise ConfigurationError(f"{NAMESPACE}issuer and {NAMESPACE}audience go together: give both, or neither")

@@ -1,7 +1,6 @@
-"""What a stack on premises is made of, as Pulumi's dynamic resources: the home, and the process that serves it.
+"""The resources of a local stack as Pulumi dynamic resources: the home, and the process that serves it.
 
-Each is created, compared, changed, looked at and removed for real. Their providers are pickled by reference, and run
-in a process of the engine's: this module does nothing when it is imported.
+Their providers are pickled by reference and run in a process of the engine: importing this module has no effects.
 """
 
 import os
@@ -30,11 +29,11 @@ _PRIVATE = 0o700
 
 
 class _Provider(ResourceProvider):
-    serialize_as_secret_always = False  # it is named, not copied: there is nothing in it to be hidden
+    serialize_as_secret_always = False  # it is pickled by reference and holds no secret
 
 
 class _Home(_Provider):
-    """A home as functions.runtimes.local.home makes it, with the settings that the configuration asks for."""
+    """Creates a home through functions.runtimes.local.home, with the settings of the configuration."""
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         from functions.runtimes.local.home import create_home
@@ -47,9 +46,9 @@ class _Home(_Provider):
     def diff(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         replaces = [key for key in ("path", "stack") if olds.get(key) != news.get(key)]
         changed = [key for key in ("host", "port", "settings") if olds.get(key) != news.get(key)]
-        mended = [] if olds.get("state", "whole") == "whole" else ["state"]
+        repaired = [] if olds.get("state", "whole") == "whole" else ["state"]
         return DiffResult(
-            changes=bool(replaces or changed or mended),
+            changes=bool(replaces or changed or repaired),
             replaces=replaces,
             delete_before_replace=False,
             stables=["path"],
@@ -76,7 +75,7 @@ class _Home(_Provider):
 
 
 class Home(Resource, module="tidegate", name="LocalHome"):
-    """The folder with all of a local stack's state. `settings`: keys of shared.settings that are not the default."""
+    """The folder with a local stack's state. `settings`: keys of shared.settings that differ from the default."""
 
     path: pulumi.Output[str]
     state: pulumi.Output[str]
@@ -86,7 +85,7 @@ class Home(Resource, module="tidegate", name="LocalHome"):
 
 
 class _Service(_Provider):
-    """`tidegate serve`, kept by its own supervisor, in a session of its own; it outlives `pulumi up`."""
+    """Starts `tidegate serve` under its own supervisor, in its own session; it keeps running after `pulumi up`."""
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(id_=str(props["home"]), outs=_started(props))
@@ -113,7 +112,7 @@ class _Service(_Provider):
 
 
 class Service(Resource, module="tidegate", name="LocalService"):
-    """The process that serves a home. `revision`: changes with what needs a new start. `url`: where it answers."""
+    """The process that serves a home. `revision`: a change of it restarts the process. `url`: its base URL."""
 
     url: pulumi.Output[str]
 
@@ -122,7 +121,7 @@ class Service(Resource, module="tidegate", name="LocalService"):
 
 
 class _File(_Provider):
-    """A text file of just this content."""
+    """Writes a text file with this content."""
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         _write(Path(props["path"]), props["text"])
@@ -147,7 +146,7 @@ class _File(_Provider):
 
 
 class File(Resource, module="tidegate", name="LocalFile"):
-    """A file that an operator may use, such as a unit of systemd's."""
+    """A file for the operator, such as a systemd unit."""
 
     path: pulumi.Output[str]
     text: pulumi.Output[str]
@@ -157,7 +156,7 @@ class File(Resource, module="tidegate", name="LocalFile"):
 
 
 def _seen_home(props: dict[str, Any]) -> dict[str, Any]:
-    """Return what there is, in the words of what was asked for: settings as they are, and whether secrets are safe."""
+    """Return the home's actual properties: its settings, and whether its secrets are private."""
     from functions.runtimes.local.home import SECRETS, SETTINGS, SIGNING_KEY, TOKEN_KEY
     from shared.settings import read_settings
 
@@ -177,7 +176,7 @@ def _seen_home(props: dict[str, Any]) -> dict[str, Any]:
 
 
 def _secrets(path: Path) -> list[Path]:
-    """Return the files with secrets of a home. What a link leads to is not the home's, and a certificate is public."""
+    """Return a home's files with secrets. A link's target does not belong to the home; a certificate is public."""
     from functions.runtimes.local.home import SECRETS
     from functions.runtimes.local.tls import CERTIFICATE
 
@@ -210,7 +209,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _started(props: dict[str, Any]) -> dict[str, Any]:
-    """Start the service and wait until it answers. Raises: RuntimeError: it ended, or did not in time."""
+    """Start the service and wait until it answers. Raises: RuntimeError: it ended, or did not answer in time."""
     home = Path(props["home"])
     said = home / "logs" / "service.log"
     with said.open("ab") as output:
@@ -239,7 +238,7 @@ def _environment() -> dict[str, str]:
 
 
 def _serving(home: Path) -> str:
-    """Return where the home's gateway answers health checks, "" where it does not."""
+    """Return the base URL at which the home's gateway answers health checks, "" where it does not."""
     import http.client
     from urllib.parse import urlsplit
 
@@ -258,7 +257,7 @@ def _serving(home: Path) -> str:
     parts = urlsplit(gateway.url)
     host, port = parts.hostname or "", parts.port
     connection = http.client.HTTPConnection(host, port, timeout=5)
-    if parts.scheme == "https":  # as it is served, which may be other than the settings say by now
+    if parts.scheme == "https":  # as the running process serves it: the settings may have changed since
         try:
             connection = http.client.HTTPSConnection(host, port, timeout=5, context=trusting(opened))
         except TidegateError:
@@ -273,7 +272,7 @@ def _serving(home: Path) -> str:
 
 
 def _stop(home: Path) -> None:
-    """End the service and wait until all of it is gone; there may be none."""
+    """Stop the service, if one runs, and wait until all of its processes have ended."""
     from functions.runtimes.local.home import open_home
     from functions.runtimes.local.process import announced, is_alive
     from shared.errors import TidegateError

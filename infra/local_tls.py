@@ -1,7 +1,7 @@
-"""The certificate that a local stack speaks HTTPS with, as a dynamic resource: made, renewed, mended, removed.
+"""The HTTPS certificate of a local stack, as a dynamic resource: created, renewed, repaired and removed.
 
-What `up` made, it may write over and remove. A pair that the operator puts in its place is the operator's: it is looked
-at, warned of before it ends, and never written over.
+`up` overwrites and removes only a pair that it created. A pair that the operator put in its place is checked, reported
+before it expires, and never overwritten.
 """
 
 import datetime
@@ -15,31 +15,31 @@ from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, Resou
 
 
 class CertificateProvider(ResourceProvider):
-    """A pair that signs itself, or the operator's own."""
+    """Provides a self-signed pair, or uses the operator's."""
 
     serialize_as_secret_always = False
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        """Make a pair, or take what stands there."""
+        """Create a pair, or use the existing one."""
         return CreateResult(id_=str(props["home"]), outs=_settled(props))
 
     def diff(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
-        """Say whether what `up` made is for too few names, or no pair can be used."""
+        """Report a change if the pair lacks a name, or cannot be used."""
         replaces = ["home"] if olds.get("home") != news.get("home") else []
         others = bool(olds.get("made_here")) and not set(news["names"]) <= set(olds.get("held") or [])
         changes = bool(replaces) or others or bool(olds.get("wrong"))
         return DiffResult(changes=changes, replaces=replaces, delete_before_replace=True)
 
     def update(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
-        """Make it anew where it has to be."""
+        """Create the pair again where needed."""
         return UpdateResult(outs=_settled(news))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """Look at what stands there."""
+        """Read the existing pair."""
         return ReadResult(id_=id_, outs=_seen(props))
 
     def delete(self, id_: str, props: dict[str, Any]) -> None:
-        """Remove what `up` made."""
+        """Remove the pair if `up` created it."""
         from functions.runtimes.local.tls import pair_at
 
         pair = pair_at(*_files(props))
@@ -51,8 +51,9 @@ class CertificateProvider(ResourceProvider):
 class Certificate(Resource, module="tidegate", name="LocalCertificate"):
     """A home's certificate and key.
 
-    names: hosts and addresses that it has to be for, where `up` makes it. held: those that it is for. fingerprint: of
-    the certificate. made_here: `up` made it. wrong: why it is to be made anew. warning: what the operator has to do.
+    names: hosts and addresses that a pair created by `up` must be valid for. held: those of the existing certificate.
+    fingerprint: of the certificate. made_here: `up` created it. wrong: why it must be created again. warning: what the
+    operator has to do.
     """
 
     fingerprint: pulumi.Output[str]
@@ -64,7 +65,7 @@ class Certificate(Resource, module="tidegate", name="LocalCertificate"):
 
 
 def names_of(host: str, more: Sequence[str] = ()) -> list[str]:
-    """Return what a certificate is for where a stack listens at `host`: that, this machine's own names, and `more`."""
+    """Return the names of a certificate for a stack that listens at `host`: it, this machine's names, and `more`."""
     named = {"localhost", "127.0.0.1", "::1"}
     for name in (host, *more):
         try:
@@ -72,7 +73,7 @@ def names_of(host: str, more: Sequence[str] = ()) -> list[str]:
         except ValueError:
             named.add(name)
         else:
-            named |= set() if address.is_unspecified else {str(address)}  # as it is written in certificates
+            named |= set() if address.is_unspecified else {str(address)}  # as certificates have it
     return sorted(named)
 
 
@@ -83,9 +84,9 @@ def _files(props: dict[str, Any]) -> tuple[Path, Path]:
 
 
 def _settled(props: dict[str, Any]) -> dict[str, Any]:
-    """Let there be a pair that can be used, and return what there is.
+    """Create a pair unless there is a usable one; return its properties.
 
-    Raises: RuntimeError: a certificate stands there that `up` did not make, and it has no key that fits.
+    Raises: RuntimeError: there is a certificate that `up` did not create, without a matching key.
     """
     from functions.runtimes.local.files import write_whole
     from functions.runtimes.local.tls import is_made_here, pair_at, self_signed
@@ -98,10 +99,10 @@ def _settled(props: dict[str, Any]) -> dict[str, Any]:
             return _seen(props)
     elif certificate.exists() and not is_made_here(certificate):
         raise RuntimeError(
-            f"{certificate} is no certificate that `tidegate up` made, and {key.name} beside it is no key that fits: "
-            "mend the pair, or move both away, so that a new one can be made"
+            f"{certificate} was not created by `tidegate up`, and {key.name} beside it does not match: "
+            "correct the pair, or move both files away to get a new one"
         )
-    elif key.exists():  # whose it is nobody can say
+    elif key.exists():  # its owner is unknown
         key.rename(key.with_name(f"{key.name}.{_now():%Y%m%dT%H%M%S.%f}"))
     for file, body in zip((certificate, key), self_signed(props["names"], _now()), strict=True):
         write_whole(file, body, mode=0o600)
@@ -125,7 +126,9 @@ def _seen(props: dict[str, Any]) -> dict[str, Any]:
     if pair.ends_soon(_now()) and pair.made_here:
         wrong = f"not valid for another {RENEW_DAYS} days"
     elif pair.ends_soon(_now()):
-        warning = f"the certificate in {_files(props)[0]} is yours, and ends on {pair.ends:%Y-%m-%d}: put another there"
+        warning = (
+            f"the certificate in {_files(props)[0]} is yours, and ends on {pair.ends:%Y-%m-%d}: replace it before then"
+        )
     seen = {"fingerprint": pair.fingerprint, "held": pair.names, "made_here": pair.made_here}
     return {**props, **seen, "wrong": wrong, "warning": warning}
 

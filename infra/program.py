@@ -1,4 +1,4 @@
-"""The one program: it reads the stack's configuration and declares what the provider's module makes of the topology."""
+"""The one Pulumi program: it reads the stack's configuration and calls the provider's module."""
 
 from importlib import import_module
 from typing import Any
@@ -11,7 +11,7 @@ from infra.configuration import NAMESPACE, read_configuration, value_of
 def declare() -> None:
     """Declare all resources of the selected stack.
 
-    Each provider's module has `declare(configuration)`, and exports what operators need. Raises: ConfigurationError:
+    Each provider's module has `declare(configuration)`, and exports the stack's outputs. Raises: ConfigurationError:
     before anything is declared.
     """
     configuration = read_configuration(_given(), pulumi.get_stack())
@@ -19,7 +19,7 @@ def declare() -> None:
 
 
 def _given() -> dict[str, Any]:
-    """Return key -> value of all that is set under tidegate:, lists and mappings as such."""
+    """Return key -> value of all keys under tidegate:, with lists and mappings decoded."""
     found: dict[str, Any] = {}
     for name, text in pulumi.runtime.config.CONFIG.get().items():
         if name.startswith(NAMESPACE):

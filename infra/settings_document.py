@@ -1,4 +1,4 @@
-"""The settings of a stack on a cloud: one document, which every function and job of it is given."""
+"""The settings of a stack on a cloud: one document for all of its functions and jobs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,10 +18,10 @@ PORTS = ("landing", "system", "capture", "queues", "jobs", "metrics", "limits", 
 def settings_document(
     configuration: Configuration, urls: Mapping[str, pulumi.Input[str]], key: SigningKey, **changes: Any
 ) -> pulumi.Output[str]:
-    """Return the settings as JSON. There is no secret in them.
+    """Return the settings as JSON. They hold no secret.
 
-    Args: urls: of every name of PORTS. key: what signs models, its public half. changes: other settings of the
-        provider's, such as `max_upload_bytes`.
+    Args: urls: name of PORTS -> URL. key: the signing key; its public half is used. changes: other settings
+        of the provider, such as `max_upload_bytes`.
     """
     known = {name: urls[name] for name in PORTS}
 
@@ -44,7 +44,9 @@ def settings_document(
         try:
             settings = with_training_digests(settings)
         except MissingDependency as error:
-            raise MissingDependency(f"{error.message}; what provisions tells every function what trains") from error
+            raise MissingDependency(
+                f"{error.message}; provisioning reads the train unit's libraries for the settings"
+            ) from error
         return encode(settings).decode()
 
     return pulumi.Output.all(key_id=key.key_id, public=key.public, **known).apply(made)

@@ -1,7 +1,7 @@
-"""The key by which a stack signs its models: made once, put where the provider keeps secrets, and nowhere else.
+"""The key that signs a stack's models: created once, in the provider's secret store and nowhere else.
 
-Only its public half is an output, so that no state of Pulumi's, no log and no argument ever holds the key. A dynamic
-resource: its provider is pickled by reference and runs in a process of the engine's, with the operator's credentials.
+Only its public half is an output: the private key is never in Pulumi's state, a log or an argument. It is a dynamic
+resource: its provider is pickled by reference and runs in a process of the engine, with the operator's credentials.
 """
 
 from importlib import import_module
@@ -12,22 +12,22 @@ from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, Resou
 
 
 class Vault(Protocol):
-    """A module that reaches the provider's secrets; `place` says where the one is, in the provider's words."""
+    """A module that reads and writes the provider's secrets. `place`: where the secret is; each module documents it."""
 
     def read(self, place: dict[str, Any]) -> bytes | None:
-        """Return the secret's newest value, None where it has none."""
+        """Return the secret's latest version, None where it has none."""
         ...
 
     def put(self, place: dict[str, Any], value: bytes) -> None:
-        """Give the secret a value."""
+        """Write a new version of the secret."""
         ...
 
 
 class _SigningKey(ResourceProvider):
-    serialize_as_secret_always = False  # it is named, not copied: there is nothing in it to be hidden
+    serialize_as_secret_always = False  # it is pickled by reference and holds no secret
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        """Make the key, unless the secret has one: that of a stack that was taken down and kept its data."""
+        """Create the key, unless the secret has one, kept from a stack that was taken down."""
         import os
 
         from shared.registry.signatures import generate
@@ -56,13 +56,13 @@ class _SigningKey(ResourceProvider):
         return ReadResult(id_=id_, outs=_outputs(props, existing))
 
     def delete(self, id_: str, props: dict[str, Any]) -> None:
-        """Leave it to the secret, which goes, or stays, with all that is in it."""
+        """Do nothing: the key is kept or deleted with its secret."""
 
 
 class SigningKey(Resource, module="tidegate", name="SigningKey"):
-    """The key that is in a secret. Args: vault: the module of a `Vault`. place: given to it; outputs may be in it.
+    """The key in a secret. Args: vault: name of a `Vault` module. place: passed to it; may contain outputs.
 
-    Outputs: `key_id`, and `public`, base64url of the raw 32 bytes: what settings call a trust root.
+    Outputs: `key_id`, and `public`, base64url of the raw 32 bytes: a trust root of the settings.
     """
 
     key_id: pulumi.Output[str]

@@ -1,7 +1,7 @@
-"""The topology: every function as data, and all that is derived from it.
+"""The topology: every function as data.
 
-Local wiring, grants (the local runtime enforces the same ones that become cloud policies), schedules, queues and the
-documentation's tables are read from FUNCTIONS; nothing about a function is declared anywhere else.
+Local wiring, grants, schedules, queues, cloud policies and the documentation's tables are derived from FUNCTIONS.
+Nothing about a function is declared anywhere else. The local runtime enforces the grants that become cloud policies.
 """
 
 from typing import Literal
@@ -19,8 +19,8 @@ Unit = Literal["serve", "data", "train"]
 class Grant(msgspec.Struct, frozen=True):
     """One function's access to one family of keys.
 
-    "read" is get, head and list. "create" is create-if-absent and what settles it: get and head, but not list; for
-    hints it is also put. Nothing is ever granted to replace or to delete.
+    "read" is get, head and list. "create" is create-if-absent, with get and head to read back but not list; for hints
+    it is also put. No grant allows replacing any other object, or deleting one.
     """
 
     access: Access
@@ -28,17 +28,18 @@ class Grant(msgspec.Struct, frozen=True):
 
     @property
     def store(self) -> StoreName:
-        """The logical store that it concerns."""
+        """The logical store of the family."""
         return self.family.store
 
 
 class Function(msgspec.Struct, frozen=True, kw_only=True):
-    """One function. `queue`: it hears the events in `subscribes` through the queue of its own name.
+    """One function.
 
-    `http`: it answers the routes that name it. `job`: it runs as a job only; `submits`: the functions it may have run
-    as jobs, itself among them. `schedule`: the setting that says how often it is called, in seconds. `measures`: it may
-    ask what the service's measurements were. `sends`: the event types it may return. `visibility_s` of its queue is six
-    times `timeout_s` on clouds.
+    Args: subscribes: the event types that it receives, through the queue of its own name. sends: the event types that
+        it may return. http: it answers the routes that name it. schedule: the setting with its period in seconds. job:
+        it runs only as a job. submits: the functions that it may submit as jobs, which may include itself. secrets:
+        the secrets that it may read. measures: it may read the service's metrics. timeout_s: its time limit; on
+        clouds, the visibility timeout of its queue is six times as long.
     """
 
     name: str
@@ -67,17 +68,17 @@ def _create(*families: Family) -> tuple[Grant, ...]:
 
 
 _APPEND = _create(layout.HINTS, layout.INTENTS)
-"""What appending to any ledger needs beside the ledger itself."""
+"""Grants that appending to any ledger needs, besides the ledger's own."""
 
 MAX_RECEIVES = 5
-"""After so many deliveries a message becomes a dead letter."""
+"""After so many receives a message is dead-lettered."""
 
 FUNCTIONS: tuple[Function, ...] = (
     Function(
         name="validate",
         unit="data",
-        about="Profiles an upload, judges it under the contract, and makes it a dataset version or quarantines it; "
-        "hands a large one over to a job of itself.",
+        about="Profiles an upload and validates it under its contract; records a dataset version, or quarantines it. "
+        "Submits a job of itself for a large file.",
         subscribes=(events.UploadReceived.TYPE,),
         sends=(events.TrainingRequested.TYPE,),
         memory_mb=2048,
@@ -95,7 +96,7 @@ FUNCTIONS: tuple[Function, ...] = (
     Function(
         name="trigger",
         unit="serve",
-        about="Grants or refuses a training by policy, cooldown and budget; submits the job.",
+        about="Grants or refuses a training by policy, cooldown and budget; submits the training job.",
         subscribes=(events.TrainingRequested.TYPE, events.TrainingGranted.TYPE),
         sends=(events.TrainingGranted.TYPE,),
         submits=("train",),
@@ -108,7 +109,7 @@ FUNCTIONS: tuple[Function, ...] = (
     Function(
         name="train",
         unit="train",
-        about="Searches, tests and exports a model in a job; proposes a result. Holds no signing key.",
+        about="Searches, tests and exports a model in a job; records a result. Has no access to the signing key.",
         job=True,
         sends=(events.TrainingFinished.TYPE,),
         memory_mb=4096,
@@ -136,7 +137,7 @@ FUNCTIONS: tuple[Function, ...] = (
     Function(
         name="release",
         unit="serve",
-        about="Decides by gates who serves; promotes and rolls back on request.",
+        about="Evaluates the release gates; promotes a model or rolls back on request.",
         subscribes=(events.ModelRegistered.TYPE,),
         http=True,
         grants=(
@@ -148,7 +149,7 @@ FUNCTIONS: tuple[Function, ...] = (
     Function(
         name="infer",
         unit="serve",
-        about="Answers predictions with the champion, and sends each one to be kept before it answers.",
+        about="Predicts with the champion; sends each prediction to capture before it answers.",
         http=True,
         sends=(events.PredictionsCaptured.TYPE,),
         concurrency=16,
@@ -158,7 +159,7 @@ FUNCTIONS: tuple[Function, ...] = (
     Function(
         name="uploads",
         unit="serve",
-        about="Takes a data file over HTTPS into the landing store, and tells what became of one.",
+        about="Accepts a data file over HTTPS into the landing store; returns the receipt of an upload.",
         http=True,
         sends=(events.UploadReceived.TYPE,),
         grants=(
@@ -169,7 +170,7 @@ FUNCTIONS: tuple[Function, ...] = (
     Function(
         name="labels",
         unit="serve",
-        about="Accepts outcomes over HTTPS.",
+        about="Accepts labels (outcomes of predictions) over HTTPS.",
         http=True,
         grants=(*_read(layout.CHARTERS, layout.CONTRACTS, layout.HINTS), *_create(layout.LABELS)),
     ),
@@ -183,7 +184,8 @@ FUNCTIONS: tuple[Function, ...] = (
     Function(
         name="monitor",
         unit="data",
-        about="Judges a window of production data: drift, performance, service; raises alerts and asks for training.",
+        about="Evaluates a window of production data for drift, performance and service; raises alerts and requests "
+        "training.",
         subscribes=(events.WindowDue.TYPE, events.ScheduleTicked.TYPE),
         sends=(events.WindowDue.TYPE, events.TrainingRequested.TYPE),
         schedule="monitor_every_s",
@@ -199,8 +201,8 @@ FUNCTIONS: tuple[Function, ...] = (
     Function(
         name="reconcile",
         unit="data",
-        about="Finds what was missed: uploads without a receipt, grants without a result, results without a model, a "
-        "train unit that was deployed and never trained.",
+        about="Finds missed work and requests it again: uploads without a receipt, grants without a result, results "
+        "without a model, a new train unit without a training.",
         subscribes=(events.ScheduleTicked.TYPE,),
         sends=(
             events.UploadReceived.TYPE,
@@ -221,18 +223,18 @@ BY_NAME: dict[str, Function] = {function.name: function for function in FUNCTION
 
 
 def function_named(name: str) -> Function:
-    """Return one function. Raises: ConfigurationError: there is none of this name; the message lists them."""
+    """Return one function. Raises: ConfigurationError: there is none with this name; the message lists all."""
     try:
         return BY_NAME[name]
     except KeyError:
-        raise ConfigurationError(f"no function {name!r}; there are: {', '.join(sorted(BY_NAME))}") from None
+        raise ConfigurationError(f"no function {name!r}; functions are: {', '.join(sorted(BY_NAME))}") from None
 
 
 def subscribers(event_type: str) -> tuple[str, ...]:
-    """Return the functions whose queues an event of this type goes to; a tick goes to the function that it names."""
+    """Return the functions that subscribe to an event type. A schedule's event goes only to the function that it names."""
     return tuple(function.name for function in FUNCTIONS if event_type in function.subscribes)
 
 
 def queue_names() -> tuple[str, ...]:
-    """Return the queues there are: one for each function that subscribes to anything."""
+    """Return the names of all queues: one for each function that subscribes to an event."""
     return tuple(function.name for function in FUNCTIONS if function.subscribes)

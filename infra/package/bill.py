@@ -1,6 +1,6 @@
-"""The bill of materials beside a package, in CycloneDX 1.6: which libraries are in it, of which version and licence.
+"""The bill of materials of a package, in CycloneDX 1.6: its libraries with versions and licences.
 
-The same package gives the same bill: its serial number follows from the package's digest, and it has no date.
+The same package gives the same bill: the serial number is derived from the digest, and there is no date.
 """
 
 import json
@@ -16,11 +16,11 @@ from cyclonedx.schema import OutputFormat, SchemaVersion
 from packageurl import PackageURL
 
 _NAMESPACE = uuid.UUID("6f0f3a44-6f0c-5d7e-9a55-2f3a1d1e7b10")
-"""Ours, for names of bills (RFC 9562, version 5)."""
+"""Namespace of the bills' serial numbers (RFC 9562, version 5)."""
 
 
 def bill_of_materials(name: str, distributions: Sequence[PathDistribution]) -> Callable[[str], bytes]:
-    """Return what makes the bill of a package, as JSON, once its digest is known."""
+    """Return a function from the package's digest to its bill, as JSON."""
     licenses = LicenseFactory()
     components = []
     for each in distributions:

@@ -1,7 +1,7 @@
-"""Builds a deploy unit: its libraries from the lock, our modules, bytecode for all of it, one zip, the same every time.
+"""Builds a deploy unit reproducibly: locked libraries, our modules and their bytecode in one zip.
 
-The bytecode is that of the Python that builds, so that a package is for this version of Python. Nothing of the place
-where it is built is in it: files are sorted, dated 1980, and know themselves by their names in the package.
+The bytecode is that of the building Python, so a package is for one version of Python. Nothing in it depends on where
+it is built: files are sorted and dated 1980, and their bytecode has paths relative to the package.
 """
 
 import os
@@ -35,7 +35,7 @@ from shared.errors import ConfigurationError, MissingDependency, Unavailable
 from shared.topology import Unit
 
 PYTHONS = ((3, 11), (3, 12), (3, 13))
-"""Versions that Lambda, Azure Functions and Cloud Run functions all have."""
+"""Versions that Lambda, Azure Functions and Cloud Run functions all support."""
 ROOT = Path(__file__).resolve().parents[2]
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _FILE, _PROGRAM = 0o100644 << 16, 0o100755 << 16
@@ -54,18 +54,20 @@ class Built(msgspec.Struct, frozen=True):
 def build(unit: Unit, provider: str, architecture: str, to: Path, say: Say) -> Built:
     """Build a unit into a folder: NAME.zip, NAME.json and NAME.cdx.json, each replaced only when all are made.
 
-    Raises: ConfigurationError: it is over its budget, two of its parts have the same file, this Python is none that the
-        platforms have, or a function of it does not run from it. MissingDependency: there is no uv. Unavailable: a
-        library cannot be had.
+    Raises: ConfigurationError: it exceeds its budget, two libraries have the same file, the platforms do not support
+        this Python, or a function does not run from the package. MissingDependency: uv is missing. Unavailable:
+        a library cannot be fetched.
     """
     version = sys.version_info[:2]
     if version not in PYTHONS:
         known = ", ".join(f"{major}.{minor}" for major, minor in PYTHONS)
-        raise ConfigurationError(f"this is Python {version[0]}.{version[1]}, and the platforms have {known}: use one")
+        raise ConfigurationError(
+            f"this is Python {version[0]}.{version[1]}, and the platforms support {known}: use one of them"
+        )
     name = name_of(unit, provider, architecture)
     with tempfile.TemporaryDirectory(prefix="tidegate-package-") as temporary:
         root = Path(temporary) / "root"
-        say(f"{name}: libraries from the lock")
+        say(f"{name}: installing the locked libraries")
         _install(LOCKS / f"{unit}-{provider}.txt", architecture, root)
         distributions = [PathDistribution(each) for each in sorted(root.glob("*.dist-info"))]
         libraries = {each.metadata["Name"]: each.version for each in distributions}
@@ -79,7 +81,7 @@ def build(unit: Unit, provider: str, architecture: str, to: Path, say: Say) -> B
         unpacked = sum(size for _, size in parts)
         _within_budget(name, unit, unpacked, parts)
         if architecture == _machine():
-            say(f"{name}: its functions, from it alone")
+            say(f"{name}: running its functions from the package alone")
             check_package(root, unit, provider)
         archive = Path(temporary) / f"{name}.zip"
         say(f"{name}: zip")
@@ -105,14 +107,14 @@ def build(unit: Unit, provider: str, architecture: str, to: Path, say: Say) -> B
 def _install(lock: Path, architecture: str, root: Path) -> None:
     uv = shutil.which("uv")
     if uv is None:
-        raise MissingDependency("uv is not on PATH, and fetches the libraries: pip install uv")
+        raise MissingDependency("uv is not on PATH; it installs the libraries: pip install uv")
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     command = [uv, "pip", "install", "--target", str(root), "--python", sys.executable, "--python-version", version]
     command += ["--python-platform", ARCHITECTURES[architecture], "--no-deps", "--require-hashes"]
     command += ["--only-binary", ":all:", "--link-mode", "copy", "--no-compile-bytecode", "--quiet"]
     ended = subprocess.run(
         [*command, "--requirements", str(lock)],
-        cwd=root.parent,  # no project of the caller's shall have a say
+        cwd=root.parent,  # so that uv does not read the caller's project
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -120,11 +122,11 @@ def _install(lock: Path, architecture: str, root: Path) -> None:
     )
     if ended.returncode:
         said = " ".join(ended.stderr.split())[:400] or "silent"
-        raise Unavailable(f"the libraries of {lock.name} cannot be had: {said}; check that uv reaches its index")
+        raise Unavailable(f"the libraries of {lock.name} cannot be installed: {said}; check that uv reaches its index")
 
 
 def _no_collisions(name: str, distributions: list[PathDistribution]) -> None:
-    """Refuse what only one of two could be in the package."""
+    """Refuse two libraries with the same file."""
     owners: dict[str, list[str]] = defaultdict(list)
     for distribution in distributions:
         for file in _files(distribution):
@@ -134,7 +136,7 @@ def _no_collisions(name: str, distributions: list[PathDistribution]) -> None:
     taken = {file: names for file, names in owners.items() if file.partition("/")[0] in ours}
     for file, names in {**twice, **taken}.items():
         both = " and ".join([*names, *(["Tidegate"] if file in taken else [])])
-        raise ConfigurationError(f"{name}: {both} both have {file}: one of them must go from the unit's extras")
+        raise ConfigurationError(f"{name}: {both} both have {file}: remove one of them from the unit's extras")
 
 
 def _files(distribution: Distribution) -> Iterator[str]:
@@ -166,21 +168,21 @@ def _add_ours(root: Path, provider: str) -> None:
 
 
 def _compile(root: Path) -> None:
-    """Write each module's bytecode beside it, by a Python that has done nothing else and has no seed of its own.
+    """Write each module's bytecode beside it, in a new interpreter with a fixed hash seed.
 
-    What marshal writes depends on which texts the process shares, and in which order it came to them. Bytecode is named
-    after its source's hash and not compared with it (PEP 552, unchecked).
+    The output of marshal depends on the strings that a process has interned, and on their order. The bytecode is
+    hash-based and unchecked (PEP 552).
     """
     command = [sys.executable, "-S", "-P", "-B", "-m", "compileall", "-q", "-q", "-f", "-r", "50", "-s", str(root)]
     command += ["--invalidation-mode", "unchecked-hash", str(root)]
     subprocess.run(command, env={"PYTHONHASHSEED": "0"}, cwd=root, stdin=subprocess.DEVNULL, check=False)
     ours = [path for folder in OURS for path in (root / folder).rglob("*.py")]
     if bare := [path.name for path in ours if not Path(cache_from_source(str(path))).exists()]:
-        raise ConfigurationError(f"there is no bytecode of {', '.join(bare[:5])}: it is no Python of this version")
+        raise ConfigurationError(f"{', '.join(bare[:5])} did not compile: not Python of this version")
 
 
 def _parts(root: Path) -> list[tuple[str, int]]:
-    """Return what is big: the files below each folder of the root."""
+    """Return (name, bytes) of each folder of the root, the largest first."""
     sizes: dict[str, int] = defaultdict(int)
     for path in root.rglob("*"):
         if path.is_file():
@@ -193,8 +195,8 @@ def _within_budget(name: str, unit: Unit, unpacked: int, parts: list[tuple[str, 
     if unpacked > budget:
         big = ", ".join(f"{part} {size / 1e6:.0f}" for part, size in parts[:5])
         raise ConfigurationError(
-            f"{name} has {unpacked / 1e6:.0f} MB unpacked, over its budget of {BUDGET_MB[unit]}: the largest are {big} "
-            "MB; take a library from the unit's extra, or leave more of it out (infra/package/contents.py)"
+            f"{name} has {unpacked / 1e6:.0f} MB unpacked, more than its budget of {BUDGET_MB[unit]}: the largest are "
+            f"{big} MB; remove a library from the unit's extra, or exclude more of it (infra/package/contents.py)"
         )
 
 
@@ -209,7 +211,7 @@ def _zip(root: Path, archive: Path) -> None:
 
 
 def _put(path: Path, body: bytes) -> None:
-    """Write a file whole, or not at all."""
+    """Write a file atomically."""
     half = path.with_name(f".{path.name}.half")
     half.write_bytes(body)
     half.replace(path)

@@ -1,6 +1,4 @@
-"""Runs a unit's functions from its package alone: a fresh interpreter, with nothing else on its path but its own
-library.
-"""
+"""Runs a unit's functions from its package alone: in a new interpreter with only its standard library on the path."""
 
 import subprocess
 import sys
@@ -48,9 +46,9 @@ print("checked")
 
 
 def check_package(root: Path, unit: Unit, provider: str) -> None:
-    """Return if all that the unit's functions import is in the package, and one that answers requests answers.
+    """Check that the unit's functions import from the package alone, and that its HTTP handler answers.
 
-    Args: root: the package, unpacked. Raises: ConfigurationError: it is not; the message has the interpreter's words.
+    Args: root: the package, unpacked. Raises: ConfigurationError: one does not; the message has the interpreter's.
     """
     functions = [function for function in FUNCTIONS if function.unit == unit]
     modules = [*IMPORTS[unit], *CLOUD_IMPORTS[provider]]
@@ -69,6 +67,6 @@ def check_package(root: Path, unit: Unit, provider: str) -> None:
     if ended.returncode or "checked" not in ended.stdout.splitlines()[-1:]:
         said = ended.stderr.strip().splitlines()[-1:] or [f"it ended with exit code {ended.returncode}"]
         raise ConfigurationError(
-            f"the {unit} unit for {provider} does not run from its package alone: {said[0][:300]}; what it needs is to "
-            "be in the unit's extra, and not left out by infra/package/contents.py"
+            f"the {unit} unit for {provider} does not run from its package alone: {said[0][:300]}; add what it "
+            "needs to the unit's extra, and do not exclude it in infra/package/contents.py"
         )

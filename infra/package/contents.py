@@ -1,4 +1,4 @@
-"""What is in a deploy unit, and what is left out of the libraries in it: whatever Python neither imports nor links."""
+"""What is in a deploy unit, and what is excluded from its libraries: files that Python neither imports nor links."""
 
 import re
 from pathlib import Path
@@ -30,9 +30,9 @@ CLOUD_IMPORTS: dict[str, tuple[str, ...]] = {
         "functions_framework",
     ),
 }
-"""The same of a provider's adapters and runtime; the exporter of telemetry is asked for by its own name there."""
+"""The same for a provider's adapters and runtime. The telemetry exporter is imported by name there."""
 BOTOCORE_SERVICES = frozenset({"ecs", "lambda", "logs", "secretsmanager", "sqs", "ssm", "sso", "sso-oidc", "sts"})
-"""Whose descriptions are kept: the services of adapters/aws, and those by which credentials are had."""
+"""Services whose descriptions are shipped: those of adapters/aws, and those that credentials come from."""
 GCP_MAIN = """\"""The package's entry points, where functions-framework looks for them.\"""
 
 from functions.runtimes.gcp.main import event, http
@@ -50,12 +50,12 @@ _NOT_SHIPPED = re.compile(
     re.VERBOSE,
 )
 _OF_LIBRARIES = (
-    # linked by nothing that Python loads
+    # no module that Python loads links it
     r"onnxruntime/capi/libonnxruntime\.so.*",
     r"onnxruntime/(?:transformers|quantization|tools|datasets)/.*",
     r"pyarrow/(?:src|includes)/.*",
     r"pyarrow/libarrow_(?:flight|python_flight|python_parquet_encryption|s3|gcs|azure)\.so.*",
-    r"pyarrow/libarrow_python\.so(?:\.\d+\.\d+\.\d+)?",  # the same once more; what links it asks for .so.NUMBER
+    r"pyarrow/libarrow_python\.so(?:\.\d+\.\d+\.\d+)?",  # a duplicate: what links it asks for .so.NUMBER
     r"pyarrow/_?(?:flight|s3fs|gcsfs|azurefs|hdfs|orc|substrait|parquet_encryption)(?:\.|\b).*\.so",
     r"sklearn/datasets/(?:data|images|descr)/.*",
     r"onnx/backend/.*",
@@ -81,7 +81,7 @@ def is_shipped(name: str) -> bool:
 
 
 def is_ours_shipped(name: str, provider: str) -> bool:
-    """Return whether a file of ours is in a provider's package: the runtimes of others are not.
+    """Return whether a file of ours is in a provider's package. Other providers' runtimes are not.
 
     >>> is_ours_shipped("functions/runtimes/local/gateway.py", "aws"), is_ours_shipped("functions/infer.py", "aws")
     (False, True)

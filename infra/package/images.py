@@ -1,6 +1,6 @@
-"""Images as OCI layouts, put together without a daemon: a base's layers, and one of ours with the unit in /app.
+"""Images as OCI layouts, assembled without a daemon: the layers of a base, and one with the unit in /app.
 
-The same package on the same base gives the same digest. Pushing is for the registry's own tools (skopeo, crane).
+The same package on the same base gives the same digest. Push images with skopeo or crane.
 Source: OCI Image Format Specification 1.1.
 """
 
@@ -21,7 +21,7 @@ from shared.errors import ConfigurationError
 
 APP = "app"
 USER = "65532:65532"
-"""Nobody in particular, and not root: what images without a shell call nonroot."""
+"""The user `nonroot` of distroless images."""
 COMMAND = ("python", "-m", "functions.runtimes.job")
 _INDEX = "application/vnd.oci.image.index.v1+json"
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -35,7 +35,7 @@ _CREATED = "1980-01-01T00:00:00Z"
 
 
 class Image(msgspec.Struct, frozen=True):
-    """An image: its layout's folder, and the digest of its manifest."""
+    """An image: the folder of its layout, and the digest of its manifest."""
 
     path: Path
     digest: str
@@ -45,7 +45,7 @@ def assemble(package: Package, base: Path, to: Path) -> Image:
     """Write the image of a unit, TO/NAME.oci, on a base.
 
     Args: base: an OCI layout of one image, with the Python that the package is for.
-    Raises: ConfigurationError: it is no such layout, a blob of it is damaged, or it is for other processors.
+    Raises: ConfigurationError: it is not such a layout, a blob is damaged, or it is for another architecture.
     """
     target = to / f"{name_of(package.unit, package.provider, package.architecture)}.oci"
     blobs = target / "blobs" / "sha256"
@@ -92,7 +92,7 @@ def assemble(package: Package, base: Path, to: Path) -> Image:
 def unpack(image: Path, to: Path) -> dict[str, Any]:
     """Unpack an image's layers into a folder, later ones over earlier ones, and return its settings ("Env", "Cmd").
 
-    Raises: ConfigurationError: it is no layout of one image, or a blob of it is damaged.
+    Raises: ConfigurationError: it is not a layout of one image, or a blob is damaged.
     """
     manifest, config = _read_base(image, "")
     for layer in manifest["layers"]:
@@ -111,7 +111,7 @@ def _read_base(base: Path, architecture: str) -> tuple[dict[str, Any], dict[str,
         manifest["layers"], config["rootfs"]["diff_ids"], config["architecture"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigurationError(
-            f"--base {base} is no OCI layout of one image ({type(error).__name__}): copy one there, for one platform "
+            f"--base {base} is not an OCI layout of one image ({type(error).__name__}): copy one, for one platform "
             "(skopeo copy --override-arch ... docker://... oci:DIR)"
         ) from error
     if architecture and config["architecture"] != architecture:
@@ -121,15 +121,15 @@ def _read_base(base: Path, architecture: str) -> tuple[dict[str, Any], dict[str,
 
 def _blob(layout: Path, digest: str) -> bytes:
     if not _DIGEST.fullmatch(digest):
-        raise ConfigurationError(f"{layout} names a blob {digest[:80]!r}, which is no SHA-256 digest")
+        raise ConfigurationError(f"{layout} names a blob {digest[:80]!r}, which is not a SHA-256 digest")
     body = (layout / "blobs" / "sha256" / digest.partition(":")[2]).read_bytes()
     if _digest(body) != digest:
-        raise ConfigurationError(f"{layout}: blob {digest} is damaged, copy the layout anew")
+        raise ConfigurationError(f"{layout}: blob {digest} is damaged: copy the layout again")
     return body
 
 
 def _tar(archive: Path) -> bytes:
-    """Return the package's files below /app, as a layer: root's, and readable for all."""
+    """Return a layer with the package's files below /app, owned by root and readable by all."""
     made = io.BytesIO()
     with zipfile.ZipFile(archive) as packed, tarfile.open(fileobj=made, mode="w", format=tarfile.PAX_FORMAT) as tar:
         folders = {APP}

@@ -1,6 +1,4 @@
-"""Built deploy units, as whoever provisions finds them: one zip for each unit, provider and architecture, and what is
-said of it in the JSON file beside it.
-"""
+"""Built deploy units: one zip for each unit, provider and architecture, with a JSON document beside it."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -36,32 +34,32 @@ class Package(Document, frozen=True, kw_only=True):
 
 
 def name_of(unit: Unit, provider: str, architecture: str) -> str:
-    """Return what a package's files are called, before the dot."""
+    """Return the name of a package's files, without the extension."""
     return f"{unit}-{provider}-{architecture}"
 
 
 def packages_folder(configuration: Configuration) -> Path:
-    """Return the folder that a stack's packages are in: as configured, from infra/."""
+    """Return the folder of a stack's packages: as configured, relative to infra/."""
     return (_INFRA / configuration.packages).resolve()
 
 
 def read_package(folder: Path, unit: Unit, provider: str, architecture: str) -> Package:
-    """Return a package, its digest checked.
+    """Return a package, after a check of its digest.
 
-    Raises: ConfigurationError: it is missing or damaged; the remedy is told.
+    Raises: ConfigurationError: it is missing or damaged; the message has the remedy.
     """
     name = name_of(unit, provider, architecture)
     remedy = f"build it: tidegate package --provider {provider} --architecture {architecture} --to {folder}"
     document, archive = folder / f"{name}.json", folder / f"{name}.zip"
     try:
-        told = Package.decode(document.read_bytes())
+        package = Package.decode(document.read_bytes())
         body = archive.read_bytes()
     except FileNotFoundError as error:
         raise ConfigurationError(
-            f"there is no package {error.filename} ({NAMESPACE}packages says where they are); {remedy}"
+            f"there is no package {error.filename} ({NAMESPACE}packages is their folder); {remedy}"
         ) from error
     except IntegrityError as error:
-        raise ConfigurationError(f"{document} says nothing of a package: {error.message}; {remedy}") from error
-    if digest_of(body) != told.digest:
-        raise ConfigurationError(f"{archive} is not what {document.name} says, by its digest; {remedy}")
-    return msgspec.structs.replace(told, path=str(archive))
+        raise ConfigurationError(f"{document} is not a package's document: {error.message}; {remedy}") from error
+    if digest_of(body) != package.digest:
+        raise ConfigurationError(f"{archive} does not have the digest in {document.name}; {remedy}")
+    return msgspec.structs.replace(package, path=str(archive))

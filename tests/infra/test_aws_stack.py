@@ -183,7 +183,7 @@ def test_a_bucket_that_is_taken_is_told_and_the_state_stays_usable(
         (("region=",), "tidegate:region is missing"),
         (
             ('functionImages={"dta":"x"}',),
-            "functionImages names 'dta', which is no unit of functions that are called, did",
+            "functionImages names 'dta', which is not a unit of functions, did",
         ),
         (('functionImages={"data":"data:latest"}',), "tidegate:functionImages.data is 'data:latest' on aws: write an"),
     ],

@@ -186,7 +186,7 @@ def test_an_up_that_fails_half_way_is_told_and_goes_on(cloud: Cloud, stacks: Sta
         (('ports={"queues":"sqs://eu-west-1/h-"}',), "tidegate:ports.queues"),
         (('ports={"landing":"s3://x"}',), "tidegate:ports.landing"),
         (("packages=/nowhere",), "there is no package /nowhere/"),
-        (('memoryMb={"infer":8192}',), "infer is to have 8192 MB"),
+        (('memoryMb={"infer":8192}',), "infer needs 8192 MB"),
     ],
     ids=["key", "queues", "landing", "package", "memory"],
 )

@@ -48,7 +48,7 @@ def test_values_come_as_texts_and_as_structures() -> None:
     [
         ({}, r"tidegate:provider says 'nothing'.*local, aws, azure, gcp"),
         ({"provider": "awz"}, r"tidegate:provider says 'awz'"),
-        ({**CLOUD, "regoin": "x"}, r"tidegate:regoin is no setting, did you mean region\?"),
+        ({**CLOUD, "regoin": "x"}, r"tidegate:regoin is not a setting, did you mean region\?"),
         ({**CLOUD, "region": ""}, r"tidegate:region is missing.*pulumi config set tidegate:region"),
         ({**CLOUD, "region": "Eu West"}, r"tidegate:region is 'Eu West'"),
         ({**CLOUD, "issuer": "http://login.example.com"}, r"tidegate:issuer is .*https://"),

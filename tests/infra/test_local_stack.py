@@ -140,7 +140,7 @@ def test_an_up_that_was_killed_half_way_recovers(stacks: Stacks) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (("--config", "providr=local"), 2, "providr is no setting, did you mean provider?"),
+        (("--config", "providr=local"), 2, "providr is not a setting, did you mean provider?"),
         (("--config", "provider=lokal"), 2, "provider says 'lokal'"),
         (("--config", "provider"), 2, "KEY=VALUE"),
         (("--stack", "../x", "--config", "provider=local"), 2, "lower-case letters"),

@@ -82,7 +82,7 @@ def test_the_service_speaks_https_and_what_is_wrong_is_mended(stacks: Stacks, ow
 
     (home / KEY).unlink()
     ended = stacks.call("up", "--stack", "dev", *stacks.options("tls=true"))
-    said = f"LocalCertificate certificate: {home / CERTIFICATE} is no certificate that `tidegate up` made"
+    said = f"LocalCertificate certificate: {home / CERTIFICATE} was not created by `tidegate up`"
     assert (ended.code, ended.err.strip().splitlines()[-1].count(said)) == (3, 1), ended.err
     assert (home / CERTIFICATE).read_bytes() == own.certificate.read_bytes()
     put(home, own)

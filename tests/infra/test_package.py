@@ -101,7 +101,7 @@ def test_a_package_that_lacks_something_is_refused(unpacked: Path, tmp_path: Pat
 
 def test_a_unit_over_its_budget_is_refused_with_what_is_big(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(building.BUDGET_MB, "serve", 100)
-    with pytest.raises(ConfigurationError, match=r"1\d\d MB unpacked, over its budget of 100.*onnxruntime 37"):
+    with pytest.raises(ConfigurationError, match=r"1\d\d MB unpacked, more than its budget of 100.*onnxruntime 37"):
         build("serve", "aws", "x86_64", tmp_path, lambda line: None)
     assert list(tmp_path.iterdir()) == []
 
@@ -135,7 +135,7 @@ def test_without_uv_or_with_a_lock_that_lies_nothing_is_made(tmp_path: Path, mon
     lock.write_text("msgspec==0.22.0 --hash=sha256:" + "0" * 64 + "\n")
     with monkeypatch.context() as patch:
         patch.setattr(building, "LOCKS", tmp_path)
-        with pytest.raises(Unavailable, match=r"serve-aws\.txt cannot be had.*[Hh]ash"):
+        with pytest.raises(Unavailable, match=r"serve-aws\.txt cannot be installed.*[Hh]ash"):
             build("serve", "aws", "x86_64", tmp_path / "to", lambda line: None)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MissingDependency, match="uv is not on PATH"):

@@ -81,11 +81,11 @@ def settings(**changes: float) -> Settings:
 
 
 def test_schedules_count_in_whole_minutes_and_may_be_off() -> None:
-    assert plan.ticks(settings(monitor_every_s=3600.0, reconcile_every_s=61.0)) == (
-        plan.Tick("monitor", 60),
-        plan.Tick("reconcile", 2),
+    assert plan.schedules(settings(monitor_every_s=3600.0, reconcile_every_s=61.0)) == (
+        plan.Schedule("monitor", 60),
+        plan.Schedule("reconcile", 2),
     )
-    assert plan.ticks(settings(monitor_every_s=0.0, reconcile_every_s=1.0)) == (plan.Tick("reconcile", 1),)
+    assert plan.schedules(settings(monitor_every_s=0.0, reconcile_every_s=1.0)) == (plan.Schedule("reconcile", 1),)
 
 
 def test_all_units_are_needed() -> None:
@@ -95,7 +95,7 @@ def test_all_units_are_needed() -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"name": "validate"}, "two functions 'validate'"),
+        ({"name": "validate"}, "two functions named 'validate'"),
         (
             {
                 "grants": (
