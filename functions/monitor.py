@@ -13,7 +13,7 @@ from shared import layout
 from shared.data.records import DatasetVersion
 from shared.documents import digest_of_parts
 from shared.errors import InsufficientData, NotFound
-from shared.events import Event, ScheduleTicked, TrainingRequested, WindowDue, payload
+from shared.events import Event, ScheduleFired, TrainingRequested, WindowDue, payload
 from shared.layout import number_name
 from shared.monitoring.alerts import alerts_for
 from shared.monitoring.records import Alert, ColumnDrift, WindowReport
@@ -34,11 +34,11 @@ WINDOWS_BACK = 3
 
 
 def handle(event: Event, platform: Platform) -> Outcome:
-    """Find the windows that are due (ScheduleTicked), or evaluate one (WindowDue).
+    """Find the windows that are due (ScheduleFired), or evaluate one (WindowDue).
 
     Returns: WindowDue for each window that is due; for a window, TrainingRequested for each model with an alert.
     """
-    if event.type == ScheduleTicked.TYPE:
+    if event.type == ScheduleFired.TYPE:
         return Outcome(list(_due(platform)))
     if event.type == WindowDue.TYPE:
         return _evaluate(event.usecase, payload(event, WindowDue).window, platform)

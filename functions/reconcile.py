@@ -16,7 +16,7 @@ from shared.data.records import DatasetVersion
 from shared.documents import digest_of_parts
 from shared.events import (
     Event,
-    ScheduleTicked,
+    ScheduleFired,
     TrainingFinished,
     TrainingGranted,
     TrainingRequested,
@@ -40,7 +40,7 @@ LONGEST_REPEAT_S = 6 * 3600.0
 
 def handle(event: Event, platform: Platform) -> Outcome:
     """Write missing lineage, and return the events that are missing and due to be sent."""
-    payload(event, ScheduleTicked)
+    payload(event, ScheduleFired)
     found = list(_uploads(platform))
     for usecase in _usecases(platform):
         found += [*_datasets(usecase, platform), *_train_unit(usecase, platform), *_trainings(usecase, platform)]

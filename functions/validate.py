@@ -85,7 +85,7 @@ class Reported(msgspec.Struct, frozen=True):
 def handle(event: Event, platform: Platform) -> Outcome:
     """Validate the object that `event` (UploadReceived) names, and write its receipt unless it has one.
 
-    A file over `handover_bytes` is validated by a job, which calls this handler again with the same event.
+    A file over `max_inline_bytes` is validated by a job, which calls this handler again with the same event.
     Returns: TrainingRequested if the upload was accepted.
     """
     upload = _upload_of(payload(event, UploadReceived))
@@ -173,7 +173,7 @@ def _size_bytes(upload: Upload, landing: ObjectStore) -> int:
 
 def _needs_a_job(size_bytes: int, platform: Platform) -> bool:
     settings = platform.settings
-    return settings.handover_bytes < size_bytes <= settings.max_file_bytes and not platform.in_job
+    return settings.max_inline_bytes < size_bytes <= settings.max_file_bytes and not platform.in_job
 
 
 def _submit_job(event: Event, upload: Upload, size_bytes: int, platform: Platform) -> Anomaly | None:

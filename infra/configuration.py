@@ -60,33 +60,38 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     docs/configuration.md is generated from these fields.
     """
 
-    provider: Annotated[Literal["local", "aws", "azure", "gcp"], _about("The provider on which the stack is created. Required.")]
+    provider: Annotated[Literal["local", "aws", "azure", "gcp"], _about("The stack's provider. Required.")]
     name: Annotated[str, _about("Prefix of the names of all resources; `tidegate-STACK` by default.")]
     region: Annotated[str, _about("The provider's region, such as `eu-west-1`. Required on clouds.")] = ""
     project: Annotated[str, _about("The id of the project. Required on Google Cloud.")] = ""
-    issuer: Annotated[
-        str, _about("URL of the OpenID Connect issuer whose tokens are accepted. Required on clouds.")
-    ] = ""
+    issuer: Annotated[str, _about("URL of the OpenID Connect issuer of the tokens. Required on clouds.")] = ""
     audience: Annotated[str, _about("The audience that these tokens must have. Required on clouds.")] = ""
     alarm_address: Annotated[
         str, _about("The e-mail address that receives alarms; without it, alarms send no e-mail.")
     ] = ""
-    architecture: Annotated[Literal["x86_64", "arm64"], _about("The processor architecture of the functions.")] = "x86_64"
+    architecture: Annotated[Literal["x86_64", "arm64"], _about("The processor architecture of the functions.")] = (
+        "x86_64"
+    )
     memory_mb: Annotated[dict[str, int], _about("Function to memory in MB, in place of the topology's.")] = {}
     retention_days: Annotated[Retention, _about("Retention in days; see below.")] = Retention()
     tags: Annotated[dict[str, str], _about("Tags of all resources that can have them.")] = {}
-    kms_key: Annotated[str, _about("A customer-managed key that encrypts the stores, by the provider's name for it.")] = ""
-    ports: Annotated[Ports, _about("URLs of existing ports that the stack uses in place of its own; see below.")] = Ports()
-    place: Annotated[str, _about("The name of this place, for a stack that is spread over several.")] = "here"
-    placement: Annotated[dict[str, str], _about("Function to the place where it runs; any other runs at every place.")] = {}
-    monitor_every_s: Annotated[float, _about("How often production is monitored, in seconds; 0 for never.")] = 3600.0
-    reconcile_every_s: Annotated[float, _about("How often missed work is reconciled, in seconds; 0 for never.")] = (
-        900.0
+    kms_key: Annotated[
+        str, _about("A customer-managed key that encrypts the stores, by the provider's name for it.")
+    ] = ""
+    ports: Annotated[Ports, _about("URLs of existing ports that the stack uses in place of its own; see below.")] = (
+        Ports()
     )
+    place: Annotated[str, _about("The name of this place, for a stack that is spread over several.")] = "here"
+    placement: Annotated[
+        dict[str, str], _about("Function to the place where it runs; any other runs at every place.")
+    ] = {}
+    monitor_every_s: Annotated[float, _about("How often production is monitored, in seconds; 0 for never.")] = 3600.0
+    reconcile_every_s: Annotated[float, _about("How often missed work is reconciled, in seconds; 0 for never.")] = 900.0
     packages: Annotated[str, _about("The folder of built units (`tidegate package`), relative to infra/.")] = "../dist"
     job_image: Annotated[str, _about("The train unit's image, with its digest. Required on clouds.")] = ""
     function_images: Annotated[
-        dict[str, str], _about("On AWS: deploy unit to its image with its digest, for a unit that is too large for a zip.")
+        dict[str, str],
+        _about("On AWS: deploy unit to its image with its digest, for a unit that is too large for a zip."),
     ] = {}
     home: Annotated[
         str, _about("Local stacks: the folder with the stack's state; by default beside Pulumi's state.")
@@ -110,7 +115,9 @@ def read_configuration(given: Mapping[str, Any], stack: str) -> Configuration:
     known = [field.encode_name for field in msgspec.structs.fields(Configuration)]
     for key in given:
         if key not in known:
-            raise ConfigurationError(f"{NAMESPACE}{key} is not a setting{_instead(key, known)}; settings are {_list(known)}")
+            raise ConfigurationError(
+                f"{NAMESPACE}{key} is not a setting{_instead(key, known)}; settings are {_list(known)}"
+            )
     if given.get("provider") not in PROVIDERS:
         said = given.get("provider", "nothing")
         raise ConfigurationError(

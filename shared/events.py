@@ -1,7 +1,7 @@
-"""Events: CloudEvents 1.0 in structured JSON, with ids that follow from their cause: a repeat is the same event.
+"""Events: CloudEvents 1.0 in structured JSON, with ids derived from their cause: a repeat is the same event.
 
-An event's id is the digest of its cause's id, the function that returned it and its ordinal; its time is that of the
-occurrence at the head of the chain. A function that runs twice therefore returns the same bytes twice.
+An event's id is the digest of its cause's id, the function that returned it and its ordinal. Its time is that of the
+first event of the chain. A function that runs twice therefore returns the same bytes twice.
 """
 
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from shared.errors import InvalidInput
 class Event(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A CloudEvents 1.0 event. `usecase`, `cause` and `traceparent` are extension attributes.
 
-    `data` is the payload as canonical JSON, read by `payload` as the record of its type.
+    `data` is the payload as canonical JSON; `payload` decodes it.
     """
 
     FORMAT: ClassVar[tuple[str, int]] = ("event", 1)
@@ -48,7 +48,7 @@ class UploadReceived(Payload, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class TrainingRequested(Payload, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Somebody or something asks for a training. `cause` is its lineage node ("dataset.3", "alert.drift-m1")."""
+    """A training is requested. `cause` is the lineage node of the reason ("dataset.3", "alert.drift-m1")."""
 
     TYPE: ClassVar[str] = "io.tidegate.training.requested"
     cause: str
@@ -56,7 +56,7 @@ class TrainingRequested(Payload, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class TrainingGranted(Payload, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Entry `number` of the trainings ledger grants the training `key`; the job is to be submitted."""
+    """Entry `number` of the trainings ledger grants the training `key`. The job must be submitted."""
 
     TYPE: ClassVar[str] = "io.tidegate.training.granted"
     number: int
@@ -72,30 +72,30 @@ class TrainingFinished(Payload, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class ModelRegistered(Payload, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A model got its number: it may be released if its gates pass."""
+    """A model has a version number. It may be released if its gates pass."""
 
     TYPE: ClassVar[str] = "io.tidegate.model.registered"
     number: int
 
 
 class WindowDue(Payload, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A window of the time column is complete and is to be judged, for each model that served in it."""
+    """A window of the time column is complete. It must be evaluated for each model that served in it."""
 
     TYPE: ClassVar[str] = "io.tidegate.window.due"
     window: str
 
 
 class PredictionsCaptured(Payload, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Predictions to be kept, as shared.serving.capture encodes them. Records rather than news: not logged."""
+    """Predictions for the capture store, as shared.serving.capture encodes them. They are records, and not logged."""
 
     TYPE: ClassVar[str] = "io.tidegate.predictions.captured"
     batch: msgspec.Raw
 
 
-class ScheduleTicked(Payload, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A schedule fired for a function. Made by the runtime, not logged."""
+class ScheduleFired(Payload, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A function's schedule fired. The runtime creates it; it is not logged."""
 
-    TYPE: ClassVar[str] = "io.tidegate.schedule.ticked"
+    TYPE: ClassVar[str] = "io.tidegate.schedule.fired"
     function: str
 
 
@@ -107,13 +107,13 @@ PAYLOADS: tuple[type[Payload], ...] = (
     ModelRegistered,
     WindowDue,
     PredictionsCaptured,
-    ScheduleTicked,
+    ScheduleFired,
 )
-UNLOGGED = frozenset({PredictionsCaptured.TYPE, ScheduleTicked.TYPE})
-"""Types that are not appended to events/: they are records, or come from outside the chain."""
+UNLOGGED = frozenset({PredictionsCaptured.TYPE, ScheduleFired.TYPE})
+"""Event types that are not logged in events/: they are records, or start no chain."""
 
 NO_USECASE = "-"
-"""The use case of an event that concerns none, or all."""
+"""The use case of an event that belongs to none, or to all."""
 
 P = TypeVar("P", bound=Payload)
 
@@ -129,9 +129,9 @@ def payload(event: Event, kind: type[P]) -> P:
 
 
 def first_event(data: Payload, *, usecase: str, source: str, origin: str, at: float, traceparent: str = "") -> Event:
-    """Return the event at the head of a chain; its id follows from its type, `origin` (what happened) and data.
+    """Return the first event of a chain. Its id is derived from its type, `origin` and data.
 
-    Args: origin: a string that names the occurrence ("etag of an object", "tick 12345"); at: epoch seconds.
+    Args: origin: names the occurrence ("etag of an object", "tick 12345"). at: epoch seconds.
     """
     body = canonical(data)
     identity = digest_of_parts(origin, source, data.TYPE, digest_of(body))
@@ -163,7 +163,7 @@ def next_event(data: Payload, *, cause: Event, function: str, ordinal: int, usec
 
 
 def event_id(cause: str, function: str, ordinal: int) -> str:
-    """Return the id that follows from a cause: 64 hexadecimal digits."""
+    """Return the id derived from a cause: 64 hexadecimal digits."""
     return digest_of_parts(cause, function, str(ordinal))
 
 

@@ -1,7 +1,7 @@
 """Every key of every store: its pattern, the grammar of its names, its kind, and what must exist before it.
 
-No other module builds a key. Names are checked here, at the one door that all keys pass, so that no "../x" can be
-written. The table of state in the documentation is generated from FAMILIES, the writers in it from shared.topology.
+No other module builds a key. The names in a key are checked here, so that no "../x" can be written. docs/state.md is
+generated from FAMILIES, and its writers from shared.topology.
 """
 
 import re
@@ -46,7 +46,7 @@ _HOLE = re.compile(r"\{([a-z]+)\}")
 def check_name(placeholder: str, value: str, *, field: str = "") -> str:
     """Return `value` if it fits the grammar of `placeholder` ("usecase", "name", ...).
 
-    Raises: InvalidInput: it does not; the message says what would.
+    Raises: InvalidInput: it does not; the message has the grammar.
     """
     if not _PATTERNS[placeholder].fullmatch(value):
         shown = value if len(value) <= 60 else value[:57] + "..."
@@ -60,7 +60,7 @@ def check_name(placeholder: str, value: str, *, field: str = "") -> str:
 
 
 class Family(msgspec.Struct, frozen=True):
-    """A kind of key. `after` names the families whose objects must exist before one of this may be written."""
+    """A kind of key. `after`: the families whose objects must exist before an object of this one is written."""
 
     name: str
     store: StoreName
@@ -77,7 +77,7 @@ class Family(msgspec.Struct, frozen=True):
         return _HOLE.sub(lambda hole: check_name(hole[1], names[hole[1]]), self.pattern)
 
     def prefix(self, **names: str) -> str:
-        """Return the beginning of the keys that have these leading names, up to and with the last "/" they fix."""
+        """Return the common prefix of the keys with these leading names, up to and including its last "/"."""
         text = self.pattern
         for hole in _HOLE.findall(self.pattern):
             if hole not in names:
@@ -87,7 +87,7 @@ class Family(msgspec.Struct, frozen=True):
         return text[: text.rindex("/") + 1]
 
     def parse(self, key: str) -> dict[str, str] | None:
-        """Return the names in a key of this family, or None where it is not one."""
+        """Return the names in a key of this family, None for any other key."""
         match = _regex(self.pattern).fullmatch(key)
         return match.groupdict() if match else None
 
@@ -103,7 +103,7 @@ def _regex(pattern: str, _cache: dict[str, re.Pattern[str]] = {}) -> re.Pattern[
 
 
 def number_name(number: int) -> str:
-    """Return a ledger number as it stands in keys.
+    """Return a ledger number as keys have it.
 
     >>> number_name(7)
     '00000007'
@@ -112,7 +112,7 @@ def number_name(number: int) -> str:
 
 
 def attempt_name(attempt: int) -> str:
-    """Return an attempt or trial number as it stands in keys.
+    """Return an attempt or trial number as keys have it.
 
     >>> attempt_name(7)
     '0007'
@@ -125,26 +125,40 @@ def _ledger(name: str, about: str, *after: str) -> Family:
 
 
 UPLOADS = Family("uploads", "landing", "uploads/{usecase}/{upload}/{name}", "data", "Data files as they were uploaded.")
-DROPS = Family("drops", "landing", "drops/{usecase}/{name}", "data", "Data files put there by hand or by a copy tool.")
+DROPS = Family(
+    "drops",
+    "landing",
+    "drops/{usecase}/{name}",
+    "data",
+    "Data files copied into the drop folder by a person or a tool.",
+)
 BLOBS = Family("blobs", "system", "blobs/sha256/{shard}/{digest}", "blob", "Bytes under their own SHA-256.")
 QUARANTINE = Family(
-    "quarantine", "system", "quarantine/{usecase}/{receipt}", "data", "Refused files, kept as they came, own retention."
+    "quarantine",
+    "system",
+    "quarantine/{usecase}/{receipt}",
+    "data",
+    "Refused files, unchanged, with a retention of their own.",
 )
-CHARTERS = _ledger("charters", "Use cases as they were applied and signed off.")
-CONTRACTS = _ledger("contracts", "Data contracts: what a good file looks like.", "charters", "blobs")
-PIPELINES = _ledger("pipelines", "Algorithms, search spaces, features and code that train.", "charters")
+CHARTERS = _ledger("charters", "Charters of use cases, as applied and as signed off.")
+CONTRACTS = _ledger(
+    "contracts", "Data contracts: the columns, types and ranges that a file must have.", "charters", "blobs"
+)
+PIPELINES = _ledger("pipelines", "Pipeline versions: algorithms, search spaces, features and code.", "charters")
 DATASETS = _ledger("datasets", "Dataset versions: files by digest, rows, event time, profile.", "blobs", "validations")
 TRAININGS = _ledger(
-    "trainings", "Requests to train: granted with a key, or refused with a reason.", "datasets", "pipelines"
+    "trainings", "Requested trainings: granted with a key, or refused with a reason.", "datasets", "pipelines"
 )
 MODELS = _ledger("models", "Model versions: signed manifests by digest.", "results", "blobs")
-RELEASES = _ledger("releases", "Who serves: champion, challenger, and why. The number is the revision.", "models")
+RELEASES = _ledger(
+    "releases", "Release decisions: champion, challenger, and the reason. The number is the revision.", "models"
+)
 RECEIPTS = Family(
     "receipts",
     "system",
     "receipts/{usecase}/{receipt}.json",
     "document",
-    "The one terminal state of each upload.",
+    "The final state of each upload, one each.",
     ("datasets", "validations", "quarantine"),
 )
 VALIDATIONS = Family(
@@ -152,7 +166,7 @@ VALIDATIONS = Family(
     "system",
     "validations/{usecase}/{digest}/{checker}.json",
     "document",
-    "What validation found in a file under a contract.",
+    "Validation reports: what was found in a file under a contract.",
     ("blobs", "contracts"),
 )
 CLAIMS = Family(
@@ -160,7 +174,7 @@ CLAIMS = Family(
     "system",
     "runs/{usecase}/{key}/claim-{attempt}.json",
     "document",
-    "Who trains a key, until when.",
+    "Claims: which job trains a key, and until when.",
     ("trainings",),
 )
 TRIALS = Family(
@@ -171,7 +185,7 @@ RESULTS = Family(
     "system",
     "runs/{usecase}/{key}/result.json",
     "document",
-    "What a training proposes: a model, its metrics, its evidence; or why it failed.",
+    "The result of a training: a model, its metrics and evidence, or why it failed.",
     ("claims", "blobs"),
 )
 WINDOWS = Family(
@@ -179,7 +193,7 @@ WINDOWS = Family(
     "system",
     "windows/{usecase}/{number}/{window}.json",
     "document",
-    "What monitoring saw of one model (the number) in one window.",
+    "The evaluation of one model (the number) in one window.",
     ("models",),
 )
 ALERTS = Family(
@@ -187,11 +201,11 @@ ALERTS = Family(
     "system",
     "alerts/{usecase}/{alert}/{number}.json",
     "ledger",
-    "An alert; the cause of what it starts.",
+    "Alerts. An alert is the recorded cause of what it starts.",
     ("windows",),
 )
 EVENTS = Family(
-    "events", "system", "events/{usecase}/{date}/{event}.json", "document", "Every event that a function returned."
+    "events", "system", "events/{usecase}/{date}/{event}.json", "document", "Events that functions returned."
 )
 EDGES = Family("edges", "system", "edges/{usecase}/{node}/{edge}", "document", "Lineage, written in both directions.")
 EFFECTS = Family(
@@ -201,20 +215,22 @@ EFFECTS = Family(
     "document",
     "Side effects, with a lease and a fencing number.",
 )
-HINTS = Family("hints", "system", "hints/{ledger}/{usecase}.json", "hint", "Where a ledger's tail was; stale is fine.")
+HINTS = Family(
+    "hints", "system", "hints/{ledger}/{usecase}.json", "hint", "The last known tail of a ledger; it may be stale."
+)
 INTENTS = Family(
     "intents",
     "system",
     "intents/{ledger}/{usecase}/{key}.json",
     "document",
-    "Where a ledger's tail was when a piece of work first looked: a repetition reads on from there.",
+    "A ledger's tail when a piece of work first read it: a repeat continues from there.",
 )
 REFUSALS = Family(
     "refusals",
     "system",
     "runs/{usecase}/{key}/refusal.json",
     "document",
-    "Why register refused to number a result.",
+    "Why register refused a result.",
     ("results",),
 )
 PREDICTIONS = Family(
@@ -226,14 +242,18 @@ PREDICTIONS = Family(
     ("models",),
 )
 LABELS = Family(
-    "labels", "capture", "labels/{usecase}/dt={date}/h={hour}/{batch}.json", "data", "Outcomes, as they came in."
+    "labels",
+    "capture",
+    "labels/{usecase}/dt={date}/h={hour}/{batch}.json",
+    "data",
+    "Labels (outcomes of predictions), as received.",
 )
 PAYLOADS = Family(
     "payloads",
     "capture",
     "payloads/{usecase}/{digest}",
     "data",
-    "Events too large for a queue, which carries their digest instead; read once, then left to retention.",
+    "Claim checks: events too large for a queue, whose message has their digest; deleted by retention.",
 )
 
 FAMILIES: tuple[Family, ...] = (
@@ -273,13 +293,13 @@ def blob_key(digest_hex: str) -> str:
 
 
 def family_of(store: StoreName, key: str) -> Family | None:
-    """Return the family that a key belongs to, or None for a key that no family has."""
-    for family in _BY_ROOM.get((store, key.partition("/")[0]), ()):
+    """Return the family of a key, None for a key of no family."""
+    for family in _BY_FIRST_NAME.get((store, key.partition("/")[0]), ()):
         if family.parse(key) is not None:
             return family
     return None
 
 
-_BY_ROOM: dict[tuple[str, str], list[Family]] = {}
+_BY_FIRST_NAME: dict[tuple[str, str], list[Family]] = {}
 for _family in FAMILIES:
-    _BY_ROOM.setdefault((_family.store, _family.pattern.partition("/")[0]), []).append(_family)
+    _BY_FIRST_NAME.setdefault((_family.store, _family.pattern.partition("/")[0]), []).append(_family)

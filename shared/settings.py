@@ -1,4 +1,4 @@
-"""Settings of one stack: what differs between two installations of the same code. Read by the runtimes, held here."""
+"""The settings of one stack: everything that differs between two installations of the same code."""
 
 from typing import ClassVar
 
@@ -9,7 +9,7 @@ from shared.errors import ConfigurationError, IntegrityError, Unsupported
 
 
 class Stores(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the three logical stores are, as URLs ("file:///var/lib/tidegate/system")."""
+    """The URLs of the three logical stores ("file:///var/lib/tidegate/system")."""
 
     landing: str
     system: str
@@ -19,11 +19,10 @@ class Stores(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Settings(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One stack's settings.
 
-    `stores` and the five below it are the ports as URLs (adapters.urls); a local stack's are relative to its home.
-    `issuer` and `audience`: whose tokens are accepted, and for whom they must be made. `trust_roots`: key id to
-    public signing key (base64url of the raw 32 bytes): only models signed by one of them are loaded, whatever the
-    store says. `token_keys`: the same for tokens; with none, the keys that `issuer` publishes (OpenID Connect) count.
-    Sizes in bytes, times in seconds.
+    `stores` and the five fields below it are URLs of ports (adapters.urls); a local stack's are relative to its home.
+    `issuer` and `audience`: those that an accepted token must have. `trust_roots`: key id -> public signing key
+    (base64url of the raw 32 bytes); a model is loaded only if one of them signed it. `token_keys`: the same for tokens;
+    if empty, the keys that `issuer` publishes (OpenID Connect). Sizes in bytes, times in seconds.
     """
 
     FORMAT: ClassVar[tuple[str, int]] = ("settings", 1)
@@ -41,48 +40,48 @@ class Settings(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
     token_keys: dict[str, str]
     place: str = "here"
     placement: dict[str, str] = {}
-    """Function -> the `place` where it runs, for a stack that is spread over several; by default all run here."""
+    """Function -> the `place` where it runs, in a stack that is spread over several. By default all run here."""
     host: str = "127.0.0.1"
     port: int = 8080
     tls_certificate: str = ""
-    """Of a local stack: PEM files of the certificate and of its key, from its home; without both it speaks HTTP."""
+    """Local stacks: PEM files of the certificate and its key, relative to the home. Without both it serves HTTP."""
     tls_key: str = ""
     train_code_digest: str = ""
-    """Digest of the train unit that jobs run, and of the versions of the libraries in it; the runtime fills them in."""
+    """Digests of the train unit's code and of its libraries' versions. The runtime fills them in."""
     train_libraries_digest: str = ""
     max_upload_bytes: int = 256 << 20
-    """The largest file that is taken over HTTP; larger ones are put into the landing store."""
-    handover_bytes: int = 64 << 20
-    """Larger files are validated by a job: what fits the memory of `validate` as a function (shared.topology)."""
+    """The largest file that is accepted over HTTP. Put larger ones into the landing store."""
+    max_inline_bytes: int = 64 << 20
+    """The largest file that `validate` reads as a function, by its memory (shared.topology); a job validates others."""
     max_file_bytes: int = 2 << 30
-    """The largest file that is read at all."""
+    """The largest file that is validated. Larger ones are quarantined."""
     max_request_bytes: int = 6 * 1024 * 1024
     max_rows: int = 10_000
     release_ttl_s: float = 5.0
     """How long a process that serves a champion may go without reading the releases ledger again."""
     settle_s: float = 2.0
-    """How long a file dropped by hand must be unchanged before it is read."""
+    """How long a file in a drop folder must be unchanged before it is read."""
     monitor_every_s: float = 60.0
     reconcile_every_s: float = 5.0
     poll_every_s: float = 5.0
-    """How often a landing store that cannot tell this place of new objects is looked at."""
+    """How often a landing store that cannot send events to this place is listed."""
     lease_s: float = 10.0
-    """How long a local worker borrows a message at a time; it is borrowed on while its handler runs."""
-    head_timeout_s: float = 10.0
-    """How long the local gateway waits for a request's head, and for the first bytes of its body."""
-    stop_s: float = 10.0
-    """How long a process that is asked to stop may finish what it has in hand."""
+    """The length of a local worker's lease on a message. The worker renews it while the handler runs."""
+    header_timeout_s: float = 10.0
+    """How long the local gateway waits for a request's headers, and for the first bytes of its body."""
+    stop_timeout_s: float = 10.0
+    """How long a process that is stopped may take to finish its current work."""
     check_memory_mb: int = 2048
     check_timeout_s: float = 30.0
-    restart_pause_s: float = 10.0
-    """The longest pause before a process that keeps dying is started again."""
+    max_restart_delay_s: float = 10.0
+    """The longest delay before a process that keeps failing is restarted."""
 
 
 def read_settings(body: bytes, source: str = "settings") -> Settings:
     """Return the settings that `body` holds.
 
-    Args: source: the file or the variable that it comes from, for messages.
-    Raises: Unsupported: a newer format than ours. ConfigurationError: no format, another one, or a key that is wrong.
+    Args: source: the file or variable that it comes from, for messages.
+    Raises: Unsupported: a newer format than ours. ConfigurationError: no format, another format, or an invalid key.
     """
     try:
         return Settings.decode(body)

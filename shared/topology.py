@@ -122,7 +122,7 @@ FUNCTIONS: tuple[Function, ...] = (
     Function(
         name="register",
         unit="serve",
-        about="Checks a result in a limited subprocess, signs it, and gives the model its number.",
+        about="Checks a result in a limited subprocess, signs the model, and assigns its version number.",
         subscribes=(events.TrainingFinished.TYPE,),
         sends=(events.ModelRegistered.TYPE,),
         secrets=("signing-key",),
@@ -186,7 +186,7 @@ FUNCTIONS: tuple[Function, ...] = (
         unit="data",
         about="Evaluates a window of production data for drift, performance and service; raises alerts and requests "
         "training.",
-        subscribes=(events.WindowDue.TYPE, events.ScheduleTicked.TYPE),
+        subscribes=(events.WindowDue.TYPE, events.ScheduleFired.TYPE),
         sends=(events.WindowDue.TYPE, events.TrainingRequested.TYPE),
         schedule="monitor_every_s",
         measures=True,
@@ -203,7 +203,7 @@ FUNCTIONS: tuple[Function, ...] = (
         unit="data",
         about="Finds missed work and requests it again: uploads without a receipt, grants without a result, results "
         "without a model, a new train unit without a training.",
-        subscribes=(events.ScheduleTicked.TYPE,),
+        subscribes=(events.ScheduleFired.TYPE,),
         sends=(
             events.UploadReceived.TYPE,
             events.TrainingRequested.TYPE,
@@ -231,7 +231,7 @@ def function_named(name: str) -> Function:
 
 
 def subscribers(event_type: str) -> tuple[str, ...]:
-    """Return the functions that subscribe to an event type. A schedule's event goes only to the function that it names."""
+    """Return the functions that subscribe to an event type. ScheduleFired goes only to the function that it names."""
     return tuple(function.name for function in FUNCTIONS if event_type in function.subscribes)
 
 

@@ -22,7 +22,7 @@ from functions.runtimes.log import StreamLog, described
 from shared import layout
 from shared.documents import digest_of_parts
 from shared.errors import ConfigurationError
-from shared.events import NO_USECASE, Event, ScheduleTicked, UploadReceived, first_event
+from shared.events import NO_USECASE, Event, ScheduleFired, UploadReceived, first_event
 from shared.platform import Platform
 from shared.serving.http import Request, Response
 from shared.topology import Function, function_named
@@ -114,7 +114,7 @@ class Host:
         """
         with self._call(left_s), self._logged(function):
             event = first_event(
-                ScheduleTicked(function=function), usecase=NO_USECASE, source="/schedule", origin=occurrence, at=at
+                ScheduleFired(function=function), usecase=NO_USECASE, source="/schedule", origin=occurrence, at=at
             )
             self._deliver(function, event)
 

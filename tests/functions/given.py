@@ -14,7 +14,7 @@ from shared import layout
 from shared.data.profile import Profile
 from shared.data.records import Contract, DataFile, DatasetVersion
 from shared.documents import Document, digest_of, encode, hex_of
-from shared.events import NO_USECASE, Event, Payload, ScheduleTicked, first_event
+from shared.events import NO_USECASE, Event, Payload, ScheduleFired, first_event
 from shared.layout import Family
 from shared.monitoring.windows import bounds
 from shared.pipeline.records import (
@@ -92,7 +92,7 @@ class Given:
 
     def tick(self, function: str, number: int = 1) -> Event:
         """Return a schedule's event, the same for the same number."""
-        data = ScheduleTicked(function=function)
+        data = ScheduleFired(function=function)
         return first_event(data, usecase=NO_USECASE, source="/schedule", origin=f"tick {number}", at=START)
 
     def call(

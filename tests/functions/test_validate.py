@@ -190,7 +190,7 @@ def test_an_object_that_was_overwritten_is_superseded_and_its_new_content_is_not
     assert state_of(given, newer) == "accepted"
 
 
-@pytest.mark.parametrize("limit", ["max_file_bytes", "handover_bytes"])
+@pytest.mark.parametrize("limit", ["max_file_bytes", "max_inline_bytes"])
 def test_the_size_of_the_object_that_replaced_it_does_not_count(given: Given, limit: str) -> None:
     given.charter()
     given.change(**{limit: len(GOOD)})
@@ -214,14 +214,14 @@ def test_a_file_over_the_limit_is_refused_unread(given: Given) -> None:
 
 def test_a_file_over_the_limit_is_not_handed_over(given: Given) -> None:
     given.charter()
-    given.change(max_file_bytes=len(GOOD) - 1, handover_bytes=10)
+    given.change(max_file_bytes=len(GOOD) - 1, max_inline_bytes=10)
     validate(given, land(given))
     assert given.world.jobs.pending() == []
 
 
 def test_a_file_of_exactly_the_limit_is_read(given: Given) -> None:
     given.charter()
-    given.change(max_file_bytes=len(GOOD), handover_bytes=len(GOOD))
+    given.change(max_file_bytes=len(GOOD), max_inline_bytes=len(GOOD))
     upload = land(given)
     validate(given, upload)
     assert state_of(given, upload) == "accepted"
@@ -229,7 +229,7 @@ def test_a_file_of_exactly_the_limit_is_read(given: Given) -> None:
 
 def test_a_file_of_exactly_the_limit_is_handed_over_where_a_function_cannot_hold_it(given: Given) -> None:
     given.charter()
-    given.change(max_file_bytes=len(GOOD), handover_bytes=len(GOOD) - 1)
+    given.change(max_file_bytes=len(GOOD), max_inline_bytes=len(GOOD) - 1)
     upload = land(given)
     validate(given, upload)
     assert state_of(given, upload) == "none"
@@ -238,7 +238,7 @@ def test_a_file_of_exactly_the_limit_is_handed_over_where_a_function_cannot_hold
 
 def test_a_large_file_is_handed_over_to_a_job_with_the_same_event(given: Given) -> None:
     given.charter()
-    given.change(handover_bytes=len(GOOD) - 1)
+    given.change(max_inline_bytes=len(GOOD) - 1)
     upload = land(given)
     trace = given.traced(lambda: validate(given, upload))
     assert ("get", KEY) not in trace
@@ -251,7 +251,7 @@ def test_a_large_file_is_handed_over_to_a_job_with_the_same_event(given: Given) 
 
 def test_a_jobs_memory_grows_with_the_file(given: Given) -> None:
     given.charter()
-    given.change(handover_bytes=10)
+    given.change(max_inline_bytes=10)
     sizes = (1_000, 3_000_000)
     for place, size in enumerate(sizes):
         validate(given, land(given, b"x" * size, f"drops/{USECASE}/{place}.csv"), str(place))
@@ -260,7 +260,7 @@ def test_a_jobs_memory_grows_with_the_file(given: Given) -> None:
 
 def test_the_job_reads_the_file_whatever_its_size(given: Given) -> None:
     given.charter()
-    given.change(handover_bytes=10)
+    given.change(max_inline_bytes=10)
     upload = land(given)
     asked = validate(given, upload, in_job=True)
     assert asked == [TrainingRequested(cause="dataset.1", kind="new_data")]
@@ -269,7 +269,7 @@ def test_the_job_reads_the_file_whatever_its_size(given: Given) -> None:
 
 def test_another_event_about_the_upload_submits_no_second_job_while_the_lease_lasts(given: Given) -> None:
     given.charter()
-    given.change(handover_bytes=10)
+    given.change(max_inline_bytes=10)
     upload = land(given)
     validate(given, upload, "first")
     given.world.clock.advance(899.0)
@@ -286,7 +286,7 @@ def test_a_file_for_which_no_job_can_run_is_refused(given: Given) -> None:
             raise InvalidInput(f"memory_mb is {spec.memory_mb}: at most 512")
 
     given.charter()
-    given.change(handover_bytes=10)
+    given.change(max_inline_bytes=10)
     upload = land(given)
     assert validate(given, upload, jobs=NoJobs()) == []
     assert state_of(given, upload) == "refused"
@@ -298,7 +298,7 @@ def test_an_upload_that_has_its_receipt_is_not_handed_over_again(given: Given) -
     given.charter()
     upload = land(given)
     first = validate(given, upload)
-    given.change(handover_bytes=10)
+    given.change(max_inline_bytes=10)
     assert validate(given, upload, "again") == first
     assert given.world.jobs.pending() == []
 

@@ -46,8 +46,8 @@ def test_values_come_as_texts_and_as_structures() -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({}, r"tidegate:provider says 'nothing'.*local, aws, azure, gcp"),
-        ({"provider": "awz"}, r"tidegate:provider says 'awz'"),
+        ({}, r"tidegate:provider is 'nothing'.*local, aws, azure, gcp"),
+        ({"provider": "awz"}, r"tidegate:provider is 'awz'"),
         ({**CLOUD, "regoin": "x"}, r"tidegate:regoin is not a setting, did you mean region\?"),
         ({**CLOUD, "region": ""}, r"tidegate:region is missing.*pulumi config set tidegate:region"),
         ({**CLOUD, "region": "Eu West"}, r"tidegate:region is 'Eu West'"),

@@ -141,7 +141,7 @@ def test_an_up_that_was_killed_half_way_recovers(stacks: Stacks) -> None:
     ("arguments", "code", "told"),
     [
         (("--config", "providr=local"), 2, "providr is not a setting, did you mean provider?"),
-        (("--config", "provider=lokal"), 2, "provider says 'lokal'"),
+        (("--config", "provider=lokal"), 2, "provider is 'lokal'"),
         (("--config", "provider"), 2, "KEY=VALUE"),
         (("--stack", "../x", "--config", "provider=local"), 2, "lower-case letters"),
         (("--stack", "nobody"), 2, "Pulumi.nobody.yaml"),

@@ -9,7 +9,7 @@ from functions.runtimes.dispatch import deliver
 from functions.runtimes.local.home import SETTINGS, create_home, open_home
 from functions.runtimes.local.platform import compose_all
 from shared.documents import encode
-from shared.events import NO_USECASE, ScheduleTicked, first_event
+from shared.events import NO_USECASE, ScheduleFired, first_event
 from shared.settings import read_settings
 
 
@@ -21,7 +21,7 @@ def test_a_file_that_is_still_written_is_left_alone(tmp_path: Path) -> None:
     folder = home.path / "landing" / "drops" / "flights"
     folder.mkdir(parents=True)
     tick = first_event(
-        ScheduleTicked(function="reconcile"), usecase=NO_USECASE, source="/schedule", origin="tick", at=time.time()
+        ScheduleFired(function="reconcile"), usecase=NO_USECASE, source="/schedule", origin="tick", at=time.time()
     )
     with (folder / "slow.csv").open("w") as file:
         file.write("half a li")

@@ -106,7 +106,7 @@ def serve(make_stack: Callable[..., Any]) -> Iterator[Callable[..., Served]]:
     with contextlib.ExitStack() as ends:
 
         def start(pair: tuple[Path, Path] | None = None, **changes: Any) -> Served:
-            served = Served(make_stack(real_time=True, **{"head_timeout_s": 10.0, "stop_s": 5.0, **changes}), pair)
+            served = Served(make_stack(real_time=True, **{"header_timeout_s": 10.0, "stop_timeout_s": 5.0, **changes}), pair)
             ends.callback(served.stop)
             return served
 
@@ -202,7 +202,7 @@ def test_more_than_there_is_room_for_is_refused(serve: Callable[..., Served]) ->
 
 @pytest.mark.parametrize("start", ["", "GET /v2", request("GET", "/v2/health/live")[:-4] + "\r\nX: y"])
 def test_a_head_that_does_not_come_is_cut(serve: Callable[..., Served], start: str) -> None:
-    served = serve(head_timeout_s=0.2)
+    served = serve(header_timeout_s=0.2)
     client = served.connect()
     client.send(start)
     assert client.answer()[0] == 408
@@ -214,7 +214,7 @@ def test_a_tls_handshake_that_does_not_come_is_cut(serve: Callable[..., Served],
     pair = tmp_path / "tls.pem", tmp_path / "tls.key"
     for file, body in zip(pair, self_signed(["127.0.0.1"], datetime.now(UTC)), strict=True):
         file.write_bytes(body)
-    served = serve(pair, head_timeout_s=0.3)
+    served = serve(pair, header_timeout_s=0.3)
     client = served.connect()
     client.send(start)
     assert client.closed()  # it waits for WAIT_S at most, which is less than what the server's loop would grant
@@ -235,7 +235,7 @@ def dripped(client: Client, drop: bytes) -> None:
 
 @pytest.mark.parametrize("drop", [b"X-A: b\r\n", b"\r\n"])
 def test_a_head_that_drips_is_cut(serve: Callable[..., Served], drop: bytes) -> None:
-    client = serve(head_timeout_s=0.3).connect()
+    client = serve(header_timeout_s=0.3).connect()
     if drop != b"\r\n":
         client.send("GET /v2/health/live HTTP/1.1\r\n")
     dripping = threading.Thread(target=dripped, args=(client, drop), daemon=True)
@@ -247,7 +247,7 @@ def test_a_head_that_drips_is_cut(serve: Callable[..., Served], drop: bytes) -> 
 
 @pytest.mark.parametrize("drop", [b"", b"x"])
 def test_a_body_that_drips_or_stops_is_cut(serve: Callable[..., Served], drop: bytes) -> None:
-    served = serve(head_timeout_s=0.3)
+    served = serve(header_timeout_s=0.3)
     room = served.gateway._room
     client = served.connect()
     client.send(request("POST", INFER, served.stack.token("flights:infer"), 100_000))
@@ -263,7 +263,7 @@ def test_a_second_request_is_not_cut_while_the_first_is_answered(
 ) -> None:
     go = threading.Event()
     handled_by(monkeypatch, lambda call: json_response(200 if go.wait(WAIT_S) else 500, {}))
-    served = serve(head_timeout_s=0.2)
+    served = serve(header_timeout_s=0.2)
     token = served.stack.token("flights:infer")
     client = served.connect()
     client.send(request("POST", INFER, token, 0) + "POST /v2/mod")

@@ -43,7 +43,7 @@ def home_with(path: Path, **changes: Any) -> Home:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    return home_with(tmp_path / "home", lease_s=1.0, reconcile_every_s=0.2, settle_s=0.0, stop_s=5.0)
+    return home_with(tmp_path / "home", lease_s=1.0, reconcile_every_s=0.2, settle_s=0.0, stop_timeout_s=5.0)
 
 
 @pytest.fixture

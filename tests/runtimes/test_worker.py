@@ -17,7 +17,7 @@ from functions.runtimes.local.schedule import tick
 from functions.runtimes.local.worker import LONGEST_RETRY_S, Worker, retry_after_s
 from shared.documents import encode
 from shared.errors import InvalidInput, Throttled, Unavailable
-from shared.events import Event, ScheduleTicked, UploadReceived, first_event, payload
+from shared.events import Event, ScheduleFired, UploadReceived, first_event, payload
 from shared.platform import Emit, Outcome, Platform
 from shared.topology import BY_NAME, MAX_RECEIVES, Function, queue_names
 from tests.waiting import let_time_pass, until
@@ -210,7 +210,7 @@ def test_a_worker_that_stops_finishes_what_it_has_and_takes_no_more(rig: Callabl
 
 def test_what_a_handler_returns_is_recorded_and_sent(rig: Callable[..., Rig]) -> None:
     def handle(event: Event, platform: Platform) -> Outcome:
-        if event.type == ScheduleTicked.TYPE:
+        if event.type == ScheduleFired.TYPE:
             found = UploadReceived(key="uploads/flights/u/a.csv", etag="e")
             return Outcome([Emit(found, "flights", "upload x", 0.0)])
         heard.append(payload(event, UploadReceived).key)
@@ -232,7 +232,7 @@ def test_a_function_that_is_behind_is_not_ticked_again(rig: Callable[..., Rig]) 
     (message,) = queue.receive(1, 30.0)
     assert not tick("reconcile", queue, queue, 1010.0)
     event = Event.decode(message.body)
-    assert payload(event, ScheduleTicked).function == "reconcile"
+    assert payload(event, ScheduleFired).function == "reconcile"
     assert event.time == "1970-01-01T00:16:40.000Z"
     queue.ack(message.receipt_handle)
     assert tick("reconcile", queue, queue, 1015.0)

@@ -19,7 +19,7 @@ from adapters.memory.world import MemoryWorld
 from functions.runtimes import dispatch
 from shared.documents import decode, digest_of, encode
 from shared.errors import NotFound, PermissionDenied, TidegateError, TransientError
-from shared.events import NO_USECASE, Event, ScheduleTicked, first_event
+from shared.events import NO_USECASE, Event, ScheduleFired, first_event
 from shared.monitoring.fsck import Report, fsck
 from shared.platform import Platform, ProcessCache
 from shared.ports import JobSpec, Message, Object, ObjectInfo, ObjectStore
@@ -44,7 +44,7 @@ SETTINGS = Settings(
     train_code_digest="sha256:" + "0" * 64,
     train_libraries_digest="sha256:" + "1" * 64,
     settle_s=5.0,
-    handover_bytes=10_000,  # so that March, the largest file, is validated by a job
+    max_inline_bytes=10_000,  # so that March, the largest file, is validated by a job
 )
 SMALLEST_BODY = 1024
 """Limit of the queue of predictions here: larger batches go by claim check."""
@@ -185,7 +185,7 @@ class World(MemoryWorld):
         """Let a schedule fire for a function, as the runtime does: into its queue."""
         self.ticks += 1
         event = first_event(
-            ScheduleTicked(function=function),
+            ScheduleFired(function=function),
             usecase=NO_USECASE,
             source="/schedule",
             origin=f"tick {self.ticks}",

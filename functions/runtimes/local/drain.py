@@ -57,7 +57,7 @@ def drain(home: Home, timeout_s: float, log: Log = no_log, *, stop: Callable[[],
             return "out of time"
         finally:
             worker.stop()
-            worker.join(home.settings.stop_s)
+            worker.join(home.settings.stop_timeout_s)
 
 
 def at_rest(home: Home, local: Local) -> bool:

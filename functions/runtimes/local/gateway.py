@@ -167,7 +167,7 @@ def server_of(
     Args: listening: called when it listens. pair: files of a certificate and its key, None for plain HTTP. stop: ends
         the server once it is set.
     """
-    deadlines = Deadlines(settings.head_timeout_s, settings.head_timeout_s, connection_limit())
+    deadlines = Deadlines(settings.header_timeout_s, settings.header_timeout_s, connection_limit())
     config = uvicorn.Config(
         gateway,
         http=guarded(deadlines),
@@ -180,10 +180,10 @@ def server_of(
         proxy_headers=False,
         ssl_certfile=pair[0] if pair else None,
         ssl_keyfile=pair[1] if pair else None,
-        timeout_keep_alive=math.ceil(settings.head_timeout_s),
-        timeout_graceful_shutdown=math.ceil(settings.stop_s),
+        timeout_keep_alive=math.ceil(settings.header_timeout_s),
+        timeout_graceful_shutdown=math.ceil(settings.stop_timeout_s),
     )
-    return Server(config, listening, settings.head_timeout_s, stop or threading.Event())
+    return Server(config, listening, settings.header_timeout_s, stop or threading.Event())
 
 
 def warn_of_expiry(files: tuple[Path, Path], log: Log) -> None:
@@ -214,7 +214,7 @@ def main(arguments: Sequence[str]) -> int:
         return error.exit_code
     log = FileLog(home.logs / "gateway.log", "gateway", time.time)
     try:
-        with only_one(home, "gateway", wait_s=home.settings.stop_s + 2.0):
+        with only_one(home, "gateway", wait_s=home.settings.stop_timeout_s + 2.0):
             if given.socket is not None:
                 bound = socket.socket(fileno=given.socket)
             else:

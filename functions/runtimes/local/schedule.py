@@ -4,7 +4,7 @@ import contextlib
 
 from shared.documents import encode
 from shared.errors import Unsupported
-from shared.events import NO_USECASE, ScheduleTicked, first_event
+from shared.events import NO_USECASE, ScheduleFired, first_event
 from shared.ports import Queue, QueueConsumer
 
 
@@ -17,7 +17,7 @@ def tick(function: str, queue: Queue, consumer: QueueConsumer, now: float) -> bo
         if consumer.depth()[0] > 0:
             return False
     event = first_event(
-        ScheduleTicked(function=function),
+        ScheduleFired(function=function),
         usecase=NO_USECASE,
         source="/schedule",
         origin=f"tick {round(now * 1000)}",

@@ -49,7 +49,7 @@ STEADY_S = 30.0
 READY_WITHIN_S = 60.0
 PORT_WITHIN_S = 3.0
 STOP_MARGIN_S = 5.0
-"""Added to `stop_s`, the time that a process has to finish, before it is killed."""
+"""Added to `stop_timeout_s`, the time that a process has to finish, before it is killed."""
 
 
 @dataclass
@@ -158,7 +158,7 @@ class _Supervisor:
         child.pause_s = (
             FIRST_PAUSE_S
             if now - child.began > STEADY_S
-            else min(self._home.settings.restart_pause_s, child.pause_s * 2)
+            else min(self._home.settings.max_restart_delay_s, child.pause_s * 2)
         )
         child.resume_at = now + child.pause_s * (0.5 + random.random() / 2)  # noqa: S311 - only spreads restarts
         self._log("died", role=child.role, code=code, restarts=child.restarts, pause_s=round(child.pause_s, 2))
@@ -218,7 +218,7 @@ class _Supervisor:
         for child in self._children:
             if child.process is not None and child.process.poll() is None:
                 child.process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + self._home.settings.stop_s + STOP_MARGIN_S
+        deadline = time.monotonic() + self._home.settings.stop_timeout_s + STOP_MARGIN_S
         for child in self._children:
             if child.process is None:
                 continue
@@ -260,7 +260,7 @@ class Stack:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(self.home.settings.stop_s + 2 * STOP_MARGIN_S)
+            self.process.wait(self.home.settings.stop_timeout_s + 2 * STOP_MARGIN_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

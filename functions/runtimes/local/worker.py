@@ -33,7 +33,7 @@ from functions.runtimes.log import Log, described
 from functions.runtimes.placement import placed_here
 from functions.runtimes.telemetry import MEMORY, memory_mb
 from shared.errors import TidegateError, TransientError
-from shared.events import ScheduleTicked
+from shared.events import ScheduleFired
 from shared.platform import Platform
 from shared.ports import QueueConsumer
 from shared.topology import FUNCTIONS, Function
@@ -120,7 +120,7 @@ class Receiver:
 
     def _acknowledge(self, lease: Lease, fields: dict[str, object]) -> None:
         note = {} if lease.ack() else {"note": "the lease had expired; the message is delivered again"}
-        if fields["type"] != ScheduleTicked.TYPE:  # ticks come every few seconds and would fill the log
+        if fields["type"] != ScheduleFired.TYPE:  # ticks come every few seconds and would fill the log
             self.log("handled", **fields, **note)
 
     def _retry(self, lease: Lease, fields: dict[str, object], error: Exception) -> None:
@@ -200,7 +200,7 @@ class Worker:
 def serve(home: Home, log: Log, parent: int | None = None) -> bool:
     """Work until SIGTERM or SIGINT, or until `parent` is gone. Call it from the main thread.
 
-    Returns: whether all handlers ended within `stop_s`.
+    Returns: whether all handlers ended within `stop_timeout_s`.
     """
     local = compose_all(home, f"worker-{os.getpid()}", trains=True)
     here = placed_here(home.settings)
@@ -220,7 +220,7 @@ def serve(home: Home, log: Log, parent: int | None = None) -> bool:
     log("working", functions=[function.name for function in here if function.subscribes])
     stop.wait()
     worker.stop()
-    finished = worker.join(home.settings.stop_s)
+    finished = worker.join(home.settings.stop_timeout_s)
     withdraw(home, "worker")
     log("stopped", finished=finished)
     return finished
@@ -239,7 +239,7 @@ def main(arguments: Sequence[str]) -> int:
         return error.exit_code
     log = FileLog(home.logs / "worker.log", "worker", time.time)
     try:
-        with only_one(home, "worker", wait_s=home.settings.stop_s + 2.0):
+        with only_one(home, "worker", wait_s=home.settings.stop_timeout_s + 2.0):
             serve(home, log, given.parent)
     except TidegateError as error:
         write_failure(home, "worker", error)

@@ -20,7 +20,7 @@ from functions.runtimes.aws.events import (
 from functions.runtimes.landing import Landing
 from shared.documents import encode
 from shared.errors import InvalidInput
-from shared.events import ScheduleTicked, first_event
+from shared.events import ScheduleFired, first_event
 from tests.runtimes.aws.documented import (
     BUCKET,
     RULE_FIRED,
@@ -33,7 +33,7 @@ from tests.runtimes.aws.documented import (
 )
 
 LANDING = Landing(BUCKET)
-EVENT = encode(first_event(ScheduleTicked(function="reconcile"), usecase="-", source="/test", origin="t", at=0.0))
+EVENT = encode(first_event(ScheduleFired(function="reconcile"), usecase="-", source="/test", origin="t", at=0.0))
 
 
 @pytest.mark.parametrize(

@@ -184,7 +184,7 @@ def test_a_schedule_fires_and_fires_again_as_the_same(given: Settings) -> None:
         assert scheduler.fire("tick", 1_769_839_260.0)
         first, second, third = reconcile.lines("handled")
     assert first["event"] == second["event"] != third["event"]
-    assert first["type"] == "io.tidegate.schedule.ticked"
+    assert first["type"] == "io.tidegate.schedule.fired"
 
 
 def test_a_function_without_a_schedule_does_not_say_that_it_was_done(validate: Served) -> None:
