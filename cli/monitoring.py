@@ -222,7 +222,7 @@ def _show_status(one: "Status") -> None:
         table("  trainings", ("", "cause", "state", "model", "reason"), rows)
     for alert in one.alerts:
         say(f"  alert {alert.alert}: {alert.summary}")
-    for act in one.acts:
+    for act in one.actions:
         say(f"  {act.who}: {act.what} ({act.why})")
-    if not one.acts:
+    if not one.actions:
         say("  nobody has to act")

@@ -85,8 +85,8 @@ def invariants() -> str:
     lines = [
         "# What must always hold\n",
         NOTE,
-        "`tidegate fsck` checks these on any stack; the simulation and the kill tests use the same checker. Under each",
-        "stand the checks that it makes, by the name that a finding has.\n",
+        "`tidegate fsck` checks these on any stack; the simulation and the kill tests use the same code. Under each",
+        "invariant are its checks, by the name that a finding has.\n",
     ]
     for number, text in sorted(INVARIANTS.items()):
         lines.append(f"{number}. {text}.")

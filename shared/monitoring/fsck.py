@@ -1,7 +1,8 @@
-"""fsck: what must always hold of the three stores, as code. A finding for each thing that does not.
+"""fsck: check what must always hold of the three stores, and return a finding for each thing that does not.
 
-It only reads, and trusts nothing: ledgers are listed rather than followed, digests are computed again, signatures
-verified. The same checker judges a person's stack, the simulation and the kill tests, once the world is at rest.
+It only reads, and trusts nothing: it lists ledgers instead of following their hints, computes digests again, and
+verifies signatures. A person's stack, the simulation and the kill tests are checked by the same code. The stores must
+be idle: while messages are in flight, an upload may not have its receipt yet.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ import msgspec
 
 from shared.layout import StoreName
 from shared.monitoring import fsck_references, fsck_rules
-from shared.monitoring.checks import Check, Finding
+from shared.monitoring.checks import REGISTRY, Check, Finding
 from shared.monitoring.stored import Stored
 from shared.ports import ObjectStore
 
@@ -21,16 +22,18 @@ INVARIANTS: dict[int, str] = {
     4: "every reference resolves and its digest verifies",
     5: "rollback works from every reachable state",
     6: "every prediction is attributable to one model, and is in the log once",
-    8: "nothing unsigned is loaded, and nothing of one use case stands under another",
+    8: "nothing unsigned is loaded, and nothing of one use case is stored under another",
 }
 """The numbers are those of docs/invariants.md; 7 (no swap causes a 5xx) is about requests, not about state."""
 
-CHECKS: dict[str, Check] = {**fsck_rules.CHECKS, **fsck_references.CHECKS}
-"""Every check by name; tests/simulation/test_fsck.py plants a breakage for each."""
+MODULES = (fsck_rules, fsck_references)
+"""The modules of checks. Importing one registers its checks."""
+CHECKS: Mapping[str, Check] = REGISTRY
+"""Every check by name."""
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What was read, and what was found wrong with it."""
+    """How much was read, and what was found."""
 
     objects: int
     documents: int
@@ -39,7 +42,7 @@ class Report(msgspec.Struct, frozen=True):
 
     @property
     def clean(self) -> bool:
-        """Whether everything holds."""
+        """Whether there is no finding."""
         return not self.findings
 
 
@@ -50,10 +53,11 @@ def fsck(
     trust_roots: Mapping[str, bytes],
     progress: Callable[[str], None] = lambda _: None,
 ) -> Report:
-    """Read everything, and return what does not hold.
+    """Read everything, run every check, and return the findings.
 
-    Args: trust_roots: key id to raw public key, from configuration and not from the stores.
-    Raises: only what reading raises while a store is out of reach: then nothing is known.
+    Args: trust_roots: key id to raw public key, from the configuration and not from the stores. progress: called with
+        a line about each step.
+    Raises: what a store raises while it cannot be read; then there is no report.
     """
     stores: dict[StoreName, ObjectStore] = {"landing": landing, "system": system, "capture": capture}
     state = Stored(stores, trust_roots)

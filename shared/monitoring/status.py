@@ -1,4 +1,4 @@
-"""status: where a use case stands, and who must act next, read from the ledgers alone."""
+"""status: the state of a use case and the next actions of people, read from the ledgers alone."""
 
 import msgspec
 
@@ -16,7 +16,7 @@ from shared.usecase.effective import charters, effective_charter
 
 
 class Action(msgspec.Struct, frozen=True):
-    """Something that waits for a person: the role or owner, what to do, and why."""
+    """An action that a person must take: who (a role or an owner), what to do, and why."""
 
     who: str
     what: str
@@ -24,7 +24,10 @@ class Action(msgspec.Struct, frozen=True):
 
 
 class TrainingStatus(msgspec.Struct, frozen=True):
-    """One request to train, and how far it came."""
+    """A training decision and its progress.
+
+    `state`: refused, running, succeeded (not registered yet), failed, refused by register, or registered.
+    """
 
     number: int
     cause: str
@@ -35,7 +38,7 @@ class TrainingStatus(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """A use case at a glance. `acts` is empty when nobody needs to do anything."""
+    """The state of a use case. `actions` is empty if no person needs to do anything."""
 
     usecase: str
     charter: int | None
@@ -47,7 +50,7 @@ class Status(msgspec.Struct, frozen=True):
     champion: int | None
     revision: int
     alerts: tuple[Alert, ...]
-    acts: tuple[Action, ...]
+    actions: tuple[Action, ...]
 
 
 def usecases(system: ObjectStore) -> list[str]:
@@ -61,7 +64,7 @@ def usecases(system: ObjectStore) -> list[str]:
 
 
 def status(system: ObjectStore, usecase: str) -> Status:
-    """Return where a use case stands."""
+    """Return the state of a use case and its next actions."""
     effective = effective_charter(system, usecase)
     newest = charters(system, usecase).tail()
     datasets = [entry.document for entry in Ledger(system, layout.DATASETS, usecase, DatasetVersion).entries()]
@@ -80,15 +83,15 @@ def status(system: ObjectStore, usecase: str) -> Status:
     champion = release.document.champion if release else None
     quarantined = [receipt for receipt in receipts if receipt.state == "quarantined"]
     owners = newest.document.charter.owners if newest else {}
-    acts = [
-        *_unsigned(newest.document if newest else None, owners),
-        *(_refused_upload(receipt) for receipt in quarantined if not _mended(receipt, receipts)),
+    actions = [
+        *_sign_offs(newest.document if newest else None, owners),
+        *(_correction(receipt) for receipt in quarantined if not _replaced(receipt, receipts)),
         *(
             Action("data science", f"look at training {training.number}", training.reason)
             for training in trainings[-1:]
             if training.state in ("failed", "refused by register")
         ),
-        *_no_champion(champion, datasets, release.document if release else None),
+        *_first_champion(champion, datasets, release.document if release else None),
     ]
     return Status(
         usecase=usecase,
@@ -101,7 +104,7 @@ def status(system: ObjectStore, usecase: str) -> Status:
         champion=champion,
         revision=release.number if release else 0,
         alerts=alerts,
-        acts=tuple(acts),
+        actions=tuple(actions),
     )
 
 
@@ -129,7 +132,7 @@ def _training(
     return TrainingStatus(number, decision.cause, decision.granted, reason, state, models.get(key or ""))
 
 
-def _unsigned(newest: CharterVersion | None, owners: dict[str, str]) -> list[Action]:
+def _sign_offs(newest: CharterVersion | None, owners: dict[str, str]) -> list[Action]:
     if newest is None:
         return []
     return [
@@ -140,21 +143,23 @@ def _unsigned(newest: CharterVersion | None, owners: dict[str, str]) -> list[Act
     ]
 
 
-def _refused_upload(receipt: Receipt) -> Action:
+def _correction(receipt: Receipt) -> Action:
     first = next((anomaly for anomaly in receipt.anomalies if anomaly.severity == "error"), None)
     name = receipt.source_key.rpartition("/")[2]
     if first is None:
-        return Action("whoever sent the file", f"mend {name} and upload it again", "it was quarantined")
-    return Action("whoever sent the file", f"mend {name} and upload it again: {first.remedy}", first.message)
+        return Action("whoever sent the file", f"correct {name} and upload it again", "it was quarantined")
+    return Action("whoever sent the file", f"correct {name} and upload it again: {first.remedy}", first.message)
 
 
-def _mended(receipt: Receipt, receipts: list[Receipt]) -> bool:
-    """Whether a file of the same name has been accepted."""
+def _replaced(receipt: Receipt, receipts: list[Receipt]) -> bool:
+    """Return whether another file of the same name was accepted."""
     name = receipt.source_key.rpartition("/")[2]
     return any(other.state == "accepted" and other.source_key.rpartition("/")[2] == name for other in receipts)
 
 
-def _no_champion(champion: int | None, datasets: list[DatasetVersion], release: ReleaseDecision | None) -> list[Action]:
+def _first_champion(
+    champion: int | None, datasets: list[DatasetVersion], release: ReleaseDecision | None
+) -> list[Action]:
     if champion is not None:
         return []
     if not datasets:

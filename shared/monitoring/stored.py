@@ -1,4 +1,4 @@
-"""Everything that the three stores hold, read once and by listing: what fsck judges."""
+"""Everything that the three stores hold, read once and by listing: the input of fsck's checks."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -46,41 +46,49 @@ KINDS: dict[str, type[Document]] = {
 
 
 class Stored:
-    """All documents by family, the digests of all blobs that verify, and what could not be understood."""
+    """All documents by family, the digests of all blobs, and what could not be read.
+
+    Only `read` changes it: fsck reads each store once, and the checks then only look.
+    """
 
     def __init__(self, stores: Mapping[StoreName, ObjectStore], trust_roots: Mapping[str, bytes]) -> None:
         self.stores = stores
         self.trust_roots = trust_roots
         self.documents: dict[str, dict[str, Any]] = defaultdict(dict)
-        """Family -> key -> document; None for data, of which only the key counts."""
+        """Family -> key -> document; None for files, of which only the key is needed."""
         self.names: dict[str, dict[str, str]] = {}
+        """Key -> the names in it ("usecase", "number", ...)."""
         self.etags: dict[str, str] = {}
+        """Key -> etag."""
         self.blobs: set[str] = set()
+        """Digests of the blobs whose bytes match."""
         self.quarantined: dict[str, str] = {}
-        """Key -> digest of the file that is kept there."""
+        """Key -> digest of the file in quarantine."""
         self.predictions: dict[str, list[Prediction]] = {}
+        """Key of a capture file -> its predictions."""
         self.objects = 0
-        self.strangers: list[tuple[StoreName, str]] = []
-        """Keys that no family has."""
-        self.damaged: list[str] = []
-        """Keys of blobs whose bytes are others."""
-        self.unreadable: dict[str, str] = {}
-        self.torn: dict[str, str] = {}
-        """Keys of documents, and of capture files, that cannot be read -> why."""
+        self.unknown_keys: list[tuple[StoreName, str]] = []
+        """Keys that belong to no family."""
+        self.damaged_blobs: list[str] = []
+        """Keys of blobs whose bytes do not match."""
+        self.unreadable_documents: dict[str, str] = {}
+        """Key of a document that cannot be read -> why."""
+        self.unreadable_captures: dict[str, str] = {}
+        """Key of a capture file that cannot be read -> why."""
         self._ledgers: dict[tuple[str, str], dict[int, Any]] = defaultdict(dict)
 
     @property
     def document_count(self) -> int:
-        """How many documents could be read."""
+        """The number of documents that could be read."""
         return sum(len(documents) for documents in self.documents.values())
 
     def read(self, name: StoreName) -> None:
-        """Read all of one store. Raises: only what reading raises while the store is out of reach."""
+        """Read all of one store. Raises: what the store raises while it cannot be read."""
         for info in self.stores[name].list():
             self.objects += 1
             family = layout.family_of(name, info.key)
             if family is None:
-                self.strangers.append((name, info.key))
+                self.unknown_keys.append((name, info.key))
                 continue
             self.names[info.key] = family.parse(info.key) or {}
             self.etags[info.key] = info.etag
@@ -105,7 +113,7 @@ class Stored:
             yield key, self.names[key].get("usecase", ""), document
 
     def blob(self, digest: str) -> bytes:
-        """Return a blob's bytes. Raises: IntegrityError: it is not there, or damaged."""
+        """Return a blob's bytes. Raises: IntegrityError: it is missing or damaged."""
         if digest not in self.blobs:
             raise IntegrityError(f"blob {digest[:19]}... is missing or damaged")
         return self.stores["system"].get(blob_key(hex_of(digest))).body
@@ -115,14 +123,14 @@ class Stored:
         if blob_key(hex_of(digest)) == key:
             self.blobs.add(digest)
         else:
-            self.damaged.append(key)
+            self.damaged_blobs.append(key)
 
     def _read_document(self, family: Family, key: str, store: ObjectStore) -> None:
         body = store.get(key).body
         try:
             document = decode(body, KINDS[family.name])
         except (IntegrityError, Unsupported) as error:
-            self.unreadable[key] = error.message
+            self.unreadable_documents[key] = error.message
             return
         self.documents[family.name][key] = document
         if family.kind == "ledger":
@@ -130,10 +138,10 @@ class Stored:
             self._ledgers[family.name, names["usecase"]][int(names["number"])] = document
 
     def _read_predictions(self, key: str) -> None:
-        from shared.serving.capture_files import read_arrow  # the only thing here that needs Arrow
+        from shared.serving.capture_files import read_arrow  # imported here because it loads Arrow
 
         body = self.stores["capture"].get(key).body
         try:
             self.predictions[key] = read_arrow(body)
         except (IntegrityError, Unsupported) as error:
-            self.torn[key] = error.message
+            self.unreadable_captures[key] = error.message

@@ -126,7 +126,7 @@ def test_a_bad_upload_is_quarantined(tidegate: Any, signed: Path, bad: Callable[
     assert (receipt["id"], receipt["document"]["state"]) == (upload["receipt"], "quarantined")
     (status,) = tidegate("status", "--json").document["usecases"]
     assert (status["quarantined"], status["datasets"]) == (1, 0)
-    assert any("bad.csv" in act["what"] for act in status["acts"])
+    assert any("bad.csv" in action["what"] for action in status["actions"])
     assert tidegate("fsck", "--json").document["clean"]
 
 

@@ -257,7 +257,7 @@ def test_what_the_environment_does_is_told_from_what_was_asked(
 
 def test_one_of_something_is_said_in_the_singular(capfd: pytest.CaptureFixture[str]) -> None:
     given = {"charter": 1, "rows": 1, "quarantined": 0, "trainings": (), "champion": 1, "revision": 1}
-    _show_status(Status(usecase="tides", datasets=1, models=1, alerts=(), acts=(), **given))
+    _show_status(Status(usecase="tides", datasets=1, models=1, alerts=(), actions=(), **given))
     said = capfd.readouterr().out
     assert "1 dataset, 1 row, 0 quarantined" in said
     assert "1 model; model 1 serves" in said
