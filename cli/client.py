@@ -1,4 +1,4 @@
-"""A small HTTP client for a stack, on the standard library; the stack's refusals become our own errors again."""
+"""A small HTTP client of a stack, on the standard library. It raises our own errors for the stack's error responses."""
 
 import http.client
 import secrets
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from functions.runtimes.local.home import Home
 
 TIMEOUT_S = 60.0
+"""For connecting, and for each read of a response."""
 TOKEN_S = 600.0
+"""Lifetime of the token that a command makes for itself."""
 
 _BY_STATUS: dict[int, type[TidegateError]] = {
     401: Unauthenticated,
@@ -40,17 +42,17 @@ _BY_STATUS: dict[int, type[TidegateError]] = {
 
 
 class Client:
-    """Talks to one stack with one token, over one connection that is made anew when it breaks.
+    """A client of one stack with one token, over one connection that it opens again when it breaks.
 
-    Args: url: where the stack answers, by HTTP or HTTPS; it may be below a path, as an HTTP API's stage is.
-        trusted: whose certificates are believed; those that this machine believes where none is given.
-    Raises: InvalidInput: it is no such address.
+    Args: url: the stack's address, HTTP or HTTPS; it may have a path, as the stage of an HTTP API has.
+        trusted: which certificates are trusted; by default those that this machine trusts.
+    Raises: InvalidInput: `url` is not an address of that kind.
     """
 
     def __init__(self, url: str, token: str, trusted: ssl.SSLContext | None = None) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise InvalidInput("the stack's address is written like https://stack.example", field="url", got=url[:200])
+            raise InvalidInput("the stack's address must look like https://stack.example", field="url", got=url[:200])
         self._connect: Callable[..., http.client.HTTPConnection] = http.client.HTTPConnection
         if parts.scheme == "https":
             self._connect = partial(http.client.HTTPSConnection, context=trusted)
@@ -61,49 +63,50 @@ class Client:
         self._connection: http.client.HTTPConnection | None = None
 
     def get(self, path: str) -> Any:
-        """Return the JSON answer to a GET, None for 404. Raises: as `call`."""
+        """Return the JSON response to a GET, None for 404. Raises: as `call`."""
         try:
             return self.call("GET", path, b"")
         except NotFound:
             return None
 
     def post(self, path: str, value: object, key: str = "") -> Any:
-        """Return the JSON answer to a POST of `value` as JSON. Raises: as `call`."""
+        """Return the JSON response to a POST of `value` as JSON. Raises: as `call`."""
         return self.call("POST", path, msgspec.json.encode(value), key)
 
     def put(self, path: str, body: bytes) -> Any:
-        """Return the JSON answer to a PUT of bytes. Raises: as `call`."""
+        """Return the JSON response to a PUT of bytes. Raises: as `call`."""
         return self.call("PUT", path, body)
 
     def call(self, method: str, path: str, body: bytes, key: str = "") -> Any:
-        """Return the JSON answer. Args: key: the idempotency key, where the caller itself may ask again.
+        """Return the JSON response. Args: key: the idempotency key, where the caller itself may repeat the request.
 
-        A request without answer is repeated once, under the same idempotency key; give predictions an `id`: then asking
-        twice is asking once.
-        Raises: InvalidInput, DataRefused, Unauthenticated and the like: a 4xx, by its status, with the problem's
-        detail and field. Unavailable: a 429, a 5xx, or no answer.
+        A request without a response is repeated once, under the same idempotency key. Give predictions an `id`, so
+        that the repetition returns the same predictions.
+
+        Raises: InvalidInput, DataRefused, Unauthenticated and so on: a 4xx, by its status, with the problem's detail
+        and field. Unavailable: a 429, a 5xx, or no response.
         """
         headers = {**self._headers, "idempotency-key": key or secrets.token_hex(16)}
         for last in (False, True):
             try:
-                status, answer = self._once(method, path, body, headers)
+                status, answer = self._attempt(method, path, body, headers)
                 break
             except ssl.SSLCertVerificationError as error:
                 self.close()
                 raise Unavailable(
-                    f"{self._place} is not believed ({error.verify_message or 'its certificate'}): a stack of this "
-                    "machine may have another certificate than its home, or one that has ended: run `tidegate up`"
+                    f"{self._place} is not trusted ({error.verify_message or 'its certificate'}): the certificate of a "
+                    "stack on this machine may have expired, or differ from its home's: run `tidegate up`"
                 ) from error
             except (OSError, http.client.HTTPException) as error:
                 self.close()
                 if last:
-                    raise Unavailable(f"no answer from {self._place}; is it served (`tidegate serve`)?") from error
+                    raise Unavailable(f"no response from {self._place}; is it served (`tidegate serve`)?") from error
         if status >= 400:
             raise _refusal(status, answer)
         return msgspec.json.decode(answer)
 
     def close(self) -> None:
-        """Close the connection; the next call makes another."""
+        """Close the connection; the next call opens another."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -114,7 +117,7 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _once(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
+    def _attempt(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
         if self._connection is None:
             self._connection = self._connect(self._host, self._port, timeout=TIMEOUT_S)
         self._connection.request(method, self._below + path, body or None, headers)
@@ -123,7 +126,7 @@ class Client:
 
 
 def served_at(home: "Home") -> str | None:
-    """Return the URL at which the home is served now, None where it is not."""
+    """Return the URL at which the home is served now, None where nothing serves it."""
     from functions.runtimes.local.process import announced, is_alive
 
     serving = announced(home, "gateway")
@@ -133,14 +136,14 @@ def served_at(home: "Home") -> str | None:
 def connected(home: "Home", usecase: str, *actions: str) -> Client:
     """Return a client of the stack that serves the home, with a token for these actions on the use case.
 
-    Raises: Unavailable: nobody serves the home.
+    Raises: Unavailable: nothing serves the home.
     """
     from functions.runtimes.local.home import issue_token
     from functions.runtimes.local.tls import trusting
 
     url = served_at(home)
     if url is None:
-        raise Unavailable(f"nobody serves the home at {home.path}: run `tidegate serve` in another terminal")
+        raise Unavailable(f"the home at {home.path} is not served: run `tidegate serve` in another terminal")
     scopes = [f"{usecase}:{action}" for action in actions]
     return Client(url, issue_token(home, "command line", scopes, time.time(), TOKEN_S), trusting(home))
 
@@ -153,9 +156,9 @@ def _refusal(status: int, answer: bytes) -> TidegateError:
     problem = found if isinstance(found, dict) else {}
     detail = str(problem.get("detail", f"the stack answered {status}"))
     if status == 429 or status >= 500:
-        return Unavailable(f"{detail} The stack's logs say more.")
+        return Unavailable(f"{detail} See the stack's logs.")
     kind = _BY_STATUS.get(status, InvalidInput)
     if issubclass(kind, InvalidInput):
-        said = {name: str(problem.get(name, "")) for name in ("field", "got", "expected")}
-        return kind(detail, **said)
+        fields = {name: str(problem.get(name, "")) for name in ("field", "got", "expected")}
+        return kind(detail, **fields)
     return kind(detail)

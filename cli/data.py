@@ -36,7 +36,9 @@ FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A table: CSV
 
 
 def profile(file: FileArgument, as_json: JsonOption = False) -> None:
-    """Show what is in a table: per column kind, missing, range and mean, or the most frequent values.
+    """Show the profile of a table.
+
+    For each column: its kind, the share of missing values, range and mean, or the most frequent values.
 
     Example: tidegate profile january.csv
     """
@@ -57,16 +59,19 @@ def profile(file: FileArgument, as_json: JsonOption = False) -> None:
 def validate(
     file: FileArgument,
     charter: Annotated[
-        Path | None, typer.Option("--charter", metavar="YAML", help="Judge by this charter; needs no home.")
+        Path | None, typer.Option("--charter", metavar="YAML", help="Validate against this charter; needs no home.")
     ] = None,
     against_stack: Annotated[
-        bool, typer.Option("--against-stack", help="Judge by the contract in force in the home, as an upload would be.")
+        bool,
+        typer.Option("--against-stack", help="Validate against the contract in force in the home, as an upload is."),
     ] = False,
     usecase: UsecaseOption = None,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Judge a file as an upload of it would be judged, and change nothing. Exit code 1: it would be refused.
+    """Validate a file without uploading it.
+
+    The checks are those of an upload. Nothing is changed. Exit code 1: the file would be refused.
 
     Example: tidegate validate january.csv --charter usecase.yaml
     """
@@ -102,15 +107,17 @@ def upload(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Tables: CSV (UTF-8) or Parquet.")],
     usecase: UsecaseOption = None,
     name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="The name to keep it under; for one file.")
+        str | None, typer.Option("--name", metavar="NAME", help="Store it under this name; for one file.")
     ] = None,
     wait: WaitOption = 60.0,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Upload data and wait for its receipt: a dataset version, or what is wrong. Exit code 1: quarantined.
+    """Upload data and wait for the receipts.
 
-    Where nobody serves the home, what follows (validation, perhaps a training) is done by this very command.
+    The receipt of a file names its dataset version, or what is wrong with it. Exit code 1: a file was quarantined or
+    refused. Where the home is not served, this command itself runs what follows: validation, and a training if the
+    charter asks for one.
 
     Example: tidegate upload january.csv february.csv
     """
@@ -122,14 +129,14 @@ def upload(
     platform = composed(opened_home)
     chosen = usecase_of(platform.system, usecase)
     charter_in_effect(platform.system, chosen)
-    # All are looked at before the first one lands: a command that is refused has done nothing.
+    # All files are checked before the first one is written: a command that is refused has changed nothing.
     bodies = {path: _content(path, platform.settings.max_upload_bytes) for path in files}
     names = {path: _file_name(path.name if name is None else name) for path in files}
     landed: list[dict[str, Any]] = []
     for path, body in bodies.items():
         landed.append(_land(chosen, path, names[path], body, platform))
         if wait > 0:
-            # One after the other, so that they become datasets in this order: the first one sets the contract.
+            # One after the other, so that they become datasets in this order: the contract is inferred from the first.
             _wait_for_receipt(chosen, landed[-1], platform, opened_home, wait, last=len(landed) == len(bodies))
     receipts = [_receipt(chosen, one["receipt"], platform) for one in landed]
     answers = [{**one, **_outcome(receipt)} for one, receipt in zip(landed, receipts, strict=True)]
@@ -162,7 +169,7 @@ def show_anomalies(anomalies: "Sequence[Anomaly]") -> None:
 def _rules(
     charter: Path | None, against_stack: bool, usecase: str | None, home: Path
 ) -> "tuple[Charter, Contract | None]":
-    """Return the charter to judge by, and the contract in force where the stack's is asked for."""
+    """Return the charter to validate against, and the contract in force where --against-stack asks for it."""
     from shared import layout
     from shared.data.records import Contract
     from shared.registry.ledger import Ledger
@@ -172,7 +179,7 @@ def _rules(
     if not against_stack:
         if given is None:
             raise InvalidInput(
-                "say what to judge by: --charter usecase.yaml, or --against-stack",
+                "name what to validate against: --charter usecase.yaml, or --against-stack",
                 field="--charter",
                 got="nothing",
                 expected="a charter",
@@ -186,7 +193,7 @@ def _rules(
 
 
 def _file_name(name: str) -> str:
-    """Return the name if a file may be kept under it. Raises: InvalidInput: it may not."""
+    """Return the name if a file may be stored under it. Raises: InvalidInput: it may not."""
     from shared.layout import check_name
 
     try:
@@ -198,7 +205,7 @@ def _file_name(name: str) -> str:
 
 
 def _content(path: Path, max_bytes: int) -> bytes:
-    """Return what a file holds. Raises: DataRefused: nothing. InvalidInput, PayloadTooLarge: as `read_file`."""
+    """Return a file's bytes. Raises: DataRefused: the file is empty. InvalidInput, PayloadTooLarge: as `read_file`."""
     body = read_file(path, "FILE", max_bytes=max_bytes)
     if not body:
         raise DataRefused(
@@ -211,7 +218,7 @@ def _content(path: Path, max_bytes: int) -> bytes:
 
 
 def _land(usecase: str, path: Path, name: str, body: bytes, platform: "Platform") -> dict[str, Any]:
-    """Write one file to the landing store as an upload over HTTPS is written; returns what is known of it so far."""
+    """Write one file to the landing store as an upload over HTTPS does; return its key and the id of its receipt."""
     import msgspec
 
     from functions.runtimes.dispatch import respond
@@ -233,18 +240,18 @@ def _land(usecase: str, path: Path, name: str, body: bytes, platform: "Platform"
 def _wait_for_receipt(
     usecase: str, landed: dict[str, Any], platform: "Platform", home: "Home", wait_s: float, *, last: bool
 ) -> None:
-    """Wait until the upload has its receipt; the last one also until all that follows is done, if we do it here.
+    """Wait until the upload has its receipt; for the last one, also for all work that this process does itself.
 
-    Raises: DeadlineExceeded: it has none in time.
+    Raises: DeadlineExceeded: there is no receipt in time.
     """
     from cli.waiting import settle
 
     receipt = landed["receipt"]
     progress(f"waiting for the receipt of {landed['file']}")
-    if not settle(home, lambda: _receipt(usecase, receipt, platform) is not None, wait_s, to_rest=last):
+    if not settle(home, lambda: _receipt(usecase, receipt, platform) is not None, wait_s, until_idle=last):
         raise DeadlineExceeded(
-            f"{landed['file']}: no receipt after {wait_s:g} s; it will be there when the home is served "
-            f"(`tidegate serve`): `tidegate show receipt {receipt[:12]}`"
+            f"{landed['file']}: no receipt after {wait_s:g} s; it comes once the home is served (`tidegate serve`): "
+            f"`tidegate receipt show {receipt[:12]}`"
         )
 
 
@@ -263,7 +270,7 @@ def _outcome(receipt: "Receipt | None") -> dict[str, Any]:
 
 
 def _followed(usecase: str, datasets: "Sequence[int | None]", platform: "Platform") -> list[dict[str, Any]]:
-    """Return the trainings that these datasets asked for, as far as they have come."""
+    """Return the trainings that these datasets requested, each with its present state."""
     import msgspec
 
     from shared.monitoring.status import status

@@ -2,7 +2,6 @@
 
 import shlex
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.output import emit, fail, progress, write
+from cli.output import emit, fail, flush, progress, write
 from cli.state import JsonOption
 from shared.errors import InvalidInput, Unavailable
 
@@ -18,18 +17,20 @@ if TYPE_CHECKING:
     from localstack.clouds import Clouds
 
 ALL = "all"
-WATCH_S = 0.2
+POLL_S = 0.2
+"""How often it is checked that every emulator still runs."""
 INTERRUPTED = 130
 
 
 def emulate(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Of aws, azure, gcp; all: these three.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="aws, azure, gcp, or all.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Run clouds on this machine until Ctrl-C: storage and queues of each, functions on AWS, an issuer of tokens.
+    """Run cloud emulators on this machine until Ctrl-C.
 
-    Prints their addresses and the variables to export; nothing in them is of worth elsewhere. What is missing is
-    installed first, which takes a minute or two, once.
+    Storage and queues of each cloud, functions on AWS, an issuer of tokens. It prints their addresses and the variables
+    to export; the credentials among them work nowhere else. Missing emulators are installed first, which takes a minute
+    or two, once.
 
     Example: tidegate emulate aws gcp
     """
@@ -37,25 +38,25 @@ def emulate(
     from localstack.installation import installed
 
     chosen = _chosen(names, tuple(NEEDS))
-    with _told_to_stop():
+    with _stopped_by_signals():
         try:
             folder = installed(progress, names=[part for name in chosen for part in NEEDS[name]])
             progress(f"starting {', '.join(chosen)}")
             with run(chosen, folder) as clouds:
                 _stay(chosen, clouds, as_json)
         except KeyboardInterrupt:
-            progress("interrupted; what was installed half-way is made anew")
+            progress("interrupted; an incomplete installation is made again next time")
             raise typer.Exit(INTERRUPTED) from None
 
 
 def _stay(chosen: list[str], clouds: "Clouds", as_json: bool) -> None:
-    """Say what runs, and return when told to stop."""
+    """Print what runs, and return when interrupted."""
     try:
-        # Said first: who reads the document on stdout takes it for the sign that all is ready.
+        # Printed first: a reader of stdout takes the document for the sign that everything is ready.
         progress("ready; Ctrl-C stops it")
         emit(_document(chosen, clouds), as_json, lambda: _show(clouds))
-        sys.stdout.flush()
-        _watch(clouds)
+        flush()
+        _wait_for_an_end(clouds)
     except KeyboardInterrupt:
         _ignore_signals()
         progress("stopping")
@@ -66,7 +67,7 @@ def _chosen(names: list[str], known: tuple[str, ...]) -> list[str]:
         if name not in (*known, ALL):
             expected = ", ".join((*known, ALL))
             raise InvalidInput(
-                f"NAME {name[:40]!r}: there is no such cloud; choose of {expected}",
+                f"NAME {name[:40]!r}: there is no such cloud; choose from {expected}",
                 field="NAME",
                 got=name[:40],
                 expected=expected,
@@ -84,7 +85,7 @@ def _document(chosen: list[str], clouds: "Clouds") -> dict[str, object]:
 
 
 def _show(clouds: "Clouds") -> None:
-    """Print what a shell can read: addresses as comments, variables to export."""
+    """Print addresses as comments and variables to export, so that a shell can read all of it."""
     for endpoint in clouds.endpoints:
         process = f", process {endpoint.pid}" if endpoint.pid is not None else ""
         write(f"# {endpoint.cloud}: {endpoint.serves}: {endpoint.url}{process}")
@@ -95,17 +96,17 @@ def _show(clouds: "Clouds") -> None:
         write(f"export {name}={shlex.quote(value)}")
 
 
-def _watch(clouds: "Clouds") -> None:
-    """Wait until told to stop; where an emulator ends by itself, end the command with an error."""
+def _wait_for_an_end(clouds: "Clouds") -> None:
+    """Wait until interrupted; end the command with an error where an emulator ends by itself."""
     while not (ended := clouds.ended()):
-        time.sleep(WATCH_S)
-    # On stderr also with --json: the one document on stdout has been printed.
-    fail(Unavailable(f"{ended[0]}: the emulator ended by itself, and so do the others; start them again"), False)
+        time.sleep(POLL_S)
+    # On stderr also with --json: the one document on stdout is printed already.
+    fail(Unavailable(f"{ended[0]}: the emulator ended by itself, so the others are stopped; start them again"), False)
 
 
 @contextmanager
-def _told_to_stop() -> Iterator[None]:
-    """Let SIGTERM and a closed terminal mean what Ctrl-C means."""
+def _stopped_by_signals() -> Iterator[None]:
+    """Raise KeyboardInterrupt for SIGTERM and for a closed terminal too."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [signal.signal(number, signal.default_int_handler) for number in numbers]
     try:
@@ -116,6 +117,6 @@ def _told_to_stop() -> Iterator[None]:
 
 
 def _ignore_signals() -> None:
-    """What follows takes a second, and is to be done once."""
+    """Ignore further signals: stopping takes a second and must not be interrupted."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""`up`, `preview`, `down`: a stack provisioned by the programs in infra/, with Pulumi's engine."""
+"""`up`, `preview`, `down`: stacks that the Pulumi programs in infra/ provision."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,14 +12,12 @@ from shared.errors import ConfigurationError, InvalidInput
 if TYPE_CHECKING:
     from infra.engine import Changes, Stack
 
-StackOption = Annotated[str, typer.Option("--stack", metavar="NAME", help="Which stack.")]
+StackOption = Annotated[str, typer.Option("--stack", metavar="NAME", help="The name of the stack.")]
 ConfigOption = Annotated[
     list[str] | None,
-    typer.Option("--config", metavar="KEY=VALUE", help="Instead of the stack's file; may be repeated."),
+    typer.Option("--config", metavar="KEY=VALUE", help="Overrides the stack's file; may be repeated."),
 ]
-RecoverOption = Annotated[
-    bool, typer.Option("--recover", help="First release the lock of an operation that was killed.")
-]
+RecoverOption = Annotated[bool, typer.Option("--recover", help="Release the lock of a killed operation first.")]
 _FOLDER = Path(__file__).resolve().parents[1] / "infra"
 
 
@@ -29,9 +27,10 @@ def up(
     recover: RecoverOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a stack what its configuration says: provision it, change it, mend it.
+    """Create or update a stack.
 
-    The configuration is Pulumi.NAME.yaml here, else in infra/ of this checkout (keys under `tidegate:`), or --config.
+    The configuration is Pulumi.NAME.yaml in the present folder, or else in infra/ of this checkout (keys under
+    `tidegate:`). --config overrides single keys.
 
     Example: tidegate up --stack local
     """
@@ -51,7 +50,7 @@ def preview(
     recover: RecoverOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what `up` would change, and change nothing.
+    """Preview the changes that `up` would make, without making them.
 
     Example: tidegate preview --stack local --json
     """
@@ -60,7 +59,7 @@ def preview(
 
 
 def down(stack: StackOption = "local", recover: RecoverOption = False, as_json: JsonOption = False) -> None:
-    """Take a stack down: all that it made goes, but for data that its configuration keeps.
+    """Delete a stack and its resources, except for data that its configuration keeps.
 
     Example: tidegate down --stack local
     """
@@ -86,11 +85,12 @@ def _opened(name: str, config: list[str] | None, recover: bool) -> "Stack":
 
 
 def configuration_of(name: str, config: list[str]) -> dict[str, Any]:
-    """Return a stack's configuration, key without `tidegate:` -> value: its file's, and over it what was given.
+    """Return a stack's configuration, key without `tidegate:` -> value. What is given overrides the file.
 
-    The file is Pulumi.NAME.yaml of the present folder, else of infra/ in this checkout.
+    The file is Pulumi.NAME.yaml in the present folder, or else in infra/ of this checkout.
 
-    Raises: ConfigurationError: there is neither, or the file is none. InvalidInput: --config is not KEY=VALUE.
+    Raises: ConfigurationError: there is no configuration, or the file is not one. InvalidInput: --config is not
+        KEY=VALUE.
     """
     from infra.configuration import NAMESPACE, value_of
     from shared.usecase.yaml_tree import read_yaml
@@ -105,7 +105,7 @@ def configuration_of(name: str, config: list[str]) -> dict[str, Any]:
             raise ConfigurationError(error.message) from error
         stated = tree.get("config") if isinstance(tree, dict) else None
         if not isinstance(stated, dict):
-            raise ConfigurationError(f"{file} has no mapping `config`: write the stack's keys under it")
+            raise ConfigurationError(f"{file} has no mapping `config`: write the stack's keys below it")
         found = {key.removeprefix(NAMESPACE): value for key, value in stated.items() if key.startswith(NAMESPACE)}
     for each in config:
         key, equals, value = each.partition("=")
@@ -114,8 +114,8 @@ def configuration_of(name: str, config: list[str]) -> dict[str, Any]:
         found[key.removeprefix(NAMESPACE)] = value_of(value)
     if not found:
         raise ConfigurationError(
-            f"stack {name} has no configuration: write Pulumi.{name}.yaml here or in infra/, where examples are, or "
-            "give --config"
+            f"stack {name} has no configuration: write Pulumi.{name}.yaml here or in infra/ (it has examples), or give "
+            "--config"
         )
     return found
 

@@ -1,4 +1,4 @@
-"""`lineage`: where something came from, and what came of it."""
+"""`lineage`: what something was made from, and what was made from it."""
 
 from collections import defaultdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,16 +21,18 @@ if TYPE_CHECKING:
 
 def lineage(
     node: Annotated[
-        str | None, typer.Argument(metavar="[NODE]", help="Such as dataset.3, training.1, model.2, alert.drift-m1-...")
+        str | None, typer.Argument(metavar="NODE", help="Such as dataset.3, training.1, model.2, alert.drift-m1-...")
     ] = None,
     prediction: Annotated[
-        str | None, typer.Option("--prediction", metavar="ID", help="Begin at one captured prediction instead.")
+        str | None, typer.Option("--prediction", metavar="ID", help="Start at a captured prediction instead.")
     ] = None,
     usecase: UsecaseOption = None,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Walk the lineage both ways: upload, dataset, training, run, model, release, window, alert, next training.
+    """Show the lineage of a record in both directions.
+
+    The lineage links uploads, datasets, trainings, runs, models, releases, windows, alerts and the next trainings.
 
     Example: tidegate lineage model.1
     """
@@ -45,22 +47,22 @@ def lineage(
     start = f"model.{captured.model}" if captured is not None else check_name("node", node or "", field="NODE")
     up, down = (walk(platform.system, chosen, start, direction) for direction in ("up", "down"))
     if not up and not down:
-        raise NotFound(f"{chosen} has no {start} in its lineage; `tidegate status` shows what there is")
+        raise NotFound(f"{chosen} has no {start} in its lineage; `tidegate status` shows what exists")
     answer = {"usecase": chosen, "node": start, "prediction": captured, "up": up, "down": down}
 
     def show() -> None:
         if captured is not None:
             outcome = f"probability {captured.probability:.4f}, label {captured.label}"
             say(f"prediction {captured.id}: {outcome}, by model {captured.model} in revision {captured.revision}")
-        render(tree(f"{start} came from", start, up), tree(f"of {start} came", start, down))
+        render(tree(f"{start} was made from", start, up), tree(f"{start} led to", start, down))
 
     emit(answer, as_json, show)
 
 
 def captured_prediction(capture: Any, usecase: str, prediction: str) -> "Prediction":
-    """Return a captured prediction, from the one partition that its id leads to.
+    """Return a captured prediction, read from the one partition that its id names.
 
-    Raises: InvalidInput: not a prediction's id. NotFound: it is not in the capture store (yet).
+    Raises: InvalidInput: not a prediction's id. NotFound: it is not in the capture store, or not yet.
     """
     from shared import layout
     from shared.serving.capture import partition_of
@@ -73,13 +75,13 @@ def captured_prediction(capture: Any, usecase: str, prediction: str) -> "Predict
         if found.id == prediction:
             return found
     raise NotFound(
-        f"prediction {prediction} of {usecase} is not in the capture store; the latest are there once the queues are "
-        "worked off (`tidegate serve`)"
+        f"prediction {prediction} of {usecase} is not in the capture store; recent ones are there once the queues are "
+        "empty (`tidegate serve`)"
     )
 
 
 def tree(title: str, start: str, steps: "Sequence[Step]") -> Tree:
-    """Return the steps of one direction as a tree; what was reached before is named, and not entered again."""
+    """Return the steps of one direction as a tree; a node that was shown before is named, and not expanded again."""
     below: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for step in steps:
         below[step.node].append((step.kind, step.other))

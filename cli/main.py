@@ -1,93 +1,44 @@
-"""The command line: `tidegate`. A table of commands, and the one place where errors become exit codes.
+"""The command line, `tidegate`: runs one command, and turns errors into messages and exit codes.
 
-A command's module is imported when the command is called or listed, and imports what is heavy inside its functions:
-`tidegate --help` needs neither numpy nor Arrow. Exit codes: 0 done; 1 the content is refused; 2 arguments, charter or
-configuration; 3 the environment; 130 interrupted; 141 whoever read our output went away.
+Exit codes: 0 done; 1 the content is refused; 2 arguments, charter or configuration; 3 the environment; 130 interrupted;
+141 the reader of our output closed the pipe.
 """
 
 import os
 import sys
 import traceback
 from collections.abc import Sequence
-from difflib import get_close_matches
-from importlib import import_module
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
-from typer.core import TyperGroup
+from typer.completion import shell_complete
 from typer.exceptions import TyperException
 
+from cli.commands import HELP, Root, help_without_command
+from cli.output import fail, flush, write, write_traceback
+from cli.state import Invocation
 from shared.errors import InvalidInput, MissingDependency, TidegateError, Unavailable
 
 PROGRAM = "tidegate"
 DEBUG = "TIDEGATE_DEBUG"
+COMPLETE = "_TIDEGATE_COMPLETE"
+"""Set by the shell's completion script; the name is Typer's."""
 INTERRUPTED, CLOSED_PIPE = 130, 141
-
-COMMANDS: dict[str, dict[str, str]] = {
-    "First steps": {"demo": "cli.demo.command", "init": "cli.usecase", "status": "cli.monitoring"},
-    "The charter": {"apply": "cli.usecase", "sign-off": "cli.usecase"},
-    "Data": {"profile": "cli.data", "validate": "cli.data", "upload": "cli.data"},
-    "Models": {"train": "cli.pipeline", "promote": "cli.release", "rollback": "cli.release"},
-    "Serving": {"serve": "cli.serving", "token": "cli.serving", "predict": "cli.serving", "labels": "cli.serving"},
-    "The watch": {
-        "monitor": "cli.monitoring",
-        "show": "cli.records",
-        "lineage": "cli.lineage",
-        "fsck": "cli.monitoring",
-    },
-    "Stacks": {"package": "cli.package", "up": "cli.infra", "preview": "cli.infra", "down": "cli.infra"},
-    "Clouds": {"emulate": "cli.emulate"},
-}
-"""Panel of the help -> command -> the module that has a function of its name."""
-
-
-class Commands(TyperGroup):
-    """The commands of COMMANDS, each made when it is asked for."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        """Return the commands' names, in the order in which a newcomer needs them."""
-        return [name for panel in COMMANDS.values() for name, module in panel.items() if find_spec(module)]
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a command, None where there is none of this name."""
-        for panel, commands in COMMANDS.items():
-            module = commands.get(cmd_name)
-            if module is not None and find_spec(module):
-                function = getattr(import_module(module), cmd_name.replace("-", "_"))
-                single = typer.Typer(add_completion=False, rich_markup_mode="rich")
-                single.command(cmd_name, rich_help_panel=panel, context_settings=_HELP)(function)
-                return typer.main.get_command(single)
-        return None
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Return the command that is called. Raises: TyperException: there is none; it names the nearest one."""
-        try:
-            return super().resolve_command(ctx, args)
-        except TyperException as error:
-            nearest = get_close_matches(args[0], self.list_commands(ctx), 1) if args else []
-            if nearest:
-                error.message = f"{error.message.rstrip('.')}; did you mean {nearest[0]!r}?"
-            raise
-
-
-_HELP: dict[Any, Any] = {"help_option_names": ["--help", "-h"]}
 
 app = typer.Typer(
     name=PROGRAM,
-    cls=Commands,
-    add_completion=False,
+    cls=Root,
     rich_markup_mode="rich",
-    context_settings=_HELP,
+    context_settings=HELP,
     epilog="Exit codes: 0 done; 1 the content is refused; 2 arguments, charter or configuration; 3 the environment.",
 )
 
 
 def _show_version(asked: bool) -> None:
     if asked:
-        sys.stdout.write(f"{PROGRAM} {version(PROGRAM)}\n")
+        write(f"{PROGRAM} {version(PROGRAM)}")
         raise typer.Exit
 
 
@@ -98,59 +49,60 @@ def root(
         bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Print the version.")
     ] = False,
 ) -> None:
-    """Serverless MLOps for tabular data: from a charter and data to a model that is served and monitored."""
-    if context.invoked_subcommand is None:
-        sys.stdout.write(context.get_help() + "\n")
+    """Run serverless MLOps for tabular data: from a charter and data to a model that is served and monitored.
+
+    Example: tidegate demo --exit
+    """
+    help_without_command(context)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and end the process with its exit code. Args: arguments: sys.argv's, without the program."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    as_json = "--json" in (given[: given.index("--")] if "--" in given else given)
     code = 0
     try:
-        code = _run(given, as_json)
-        sys.stdout.flush()
+        code = _run(given, Invocation())
+        flush()
     except BrokenPipeError:
         _abandon_stdout()
         code = CLOSED_PIPE
     except OSError as error:
         _abandon_stdout()
-        if code == 0:  # else it has been said
+        if code == 0:  # any other code comes with a message already
             reason = error.strerror or type(error).__name__
-            message = (
-                f"cannot write the answer to stdout: {reason}; what was asked for may be done: see `tidegate status`"
-            )
+            message = f"cannot write to stdout: {reason}; the command may have done its work: see `tidegate status`"
             code = _fail(Unavailable(message), as_json=False)
     sys.exit(code)
 
 
 def _abandon_stdout() -> None:
-    """Let what is left in stdout's buffer go nowhere: the interpreter flushes it once more when it ends."""
+    """Discard what is left in stdout's buffer: the interpreter flushes it once more when it ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _run(given: list[str], as_json: bool) -> int:
-    """Return the exit code; what went wrong has been said."""
+def _run(given: list[str], invocation: Invocation) -> int:
+    """Return the exit code; an error has been printed. `invocation` is filled in while arguments are parsed."""
     try:
         command = typer.main.get_command(app)
-        with command.make_context(PROGRAM, given) as context:
+        if instruction := os.environ.get(COMPLETE):
+            return shell_complete(command, {}, PROGRAM, COMPLETE, instruction)
+        with command.make_context(PROGRAM, given, obj=invocation) as context:
             command.invoke(context)
     except typer.Exit as ended:
         return ended.exit_code
     except SystemExit as ended:
-        if isinstance(ended.__context__, BrokenPipeError):  # Rich's way to end
+        if isinstance(ended.__context__, BrokenPipeError):  # how Rich ends
             return CLOSED_PIPE
         return ended.code if isinstance(ended.code, int) else 0
     except (KeyboardInterrupt, typer.Abort):
-        _fail(_Interrupted("interrupted; what was begun goes on, or comes back, when the stack is served"), as_json)
-        return INTERRUPTED
+        message = "interrupted; work that has begun continues, or is taken up again, when the stack is served"
+        return _fail(_Interrupted(message), invocation.as_json)
     except BrokenPipeError:
         raise
     except Exception as error:
         if os.environ.get(DEBUG) == "1":
-            traceback.print_exc()
-        return _fail(_explained(error), as_json)
+            write_traceback()
+        return _fail(_explained(error), invocation.as_json)
     return 0
 
 
@@ -160,8 +112,6 @@ class _Interrupted(TidegateError):
 
 
 def _fail(error: TidegateError, as_json: bool) -> int:
-    from cli.output import fail
-
     try:
         fail(error, as_json)
     except SystemExit:
@@ -169,7 +119,7 @@ def _fail(error: TidegateError, as_json: bool) -> int:
 
 
 def _explained(error: Exception) -> TidegateError:
-    """Return any exception as an error that says, in one line, what happened and what to do."""
+    """Return any exception as an error whose one line says what happened and what to do."""
     if isinstance(error, TidegateError):
         return error
     if isinstance(error, TyperException):
@@ -186,16 +136,16 @@ def _explained(error: Exception) -> TidegateError:
         return Unavailable(f"{error.strerror or type(error).__name__}{where}; free or repair it, and try again")
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return TidegateError(
-        f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}, which nobody expected: "
+        f"unexpected {type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}: "
         f"set {DEBUG}=1 to see the whole traceback, and report it"
     )
 
 
-_OURS = frozenset({"cli", "functions", "shared", "adapters", "localstack"})
+_OURS = frozenset({"cli", "functions", "shared", "adapters", "infra", "localstack"})
 
 
 def _parameter(error: TyperException) -> str:
-    """Return the option ("--by") or argument ("FILE") that a wrong call is about; empty where it is about none."""
+    """Return the option ("--by") or argument ("FILE") that a usage error is about; empty where it is about none."""
     parameter = getattr(error, "param", None)
     if parameter is None:
         return str(getattr(error, "option_name", None) or "")

@@ -28,7 +28,7 @@ FOUND = 1
 
 
 def status(usecase: UsecaseOption = None, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
-    """Say where each use case stands, and who must act next.
+    """Show the status of each use case and the next action.
 
     Example: tidegate status
     """
@@ -55,26 +55,29 @@ def status(usecase: UsecaseOption = None, home: HomeOption = DEFAULT_HOME, as_js
 def monitor(
     window: Annotated[str, typer.Option("--window", metavar="WINDOW", help="A month (2013-04) or a day (2013-04-30).")],
     usecase: UsecaseOption = None,
-    model: Annotated[int | None, typer.Option("--model", min=1, metavar="N", help="Only what this model did.")] = None,
+    model: Annotated[
+        int | None, typer.Option("--model", min=1, metavar="N", help="Only the report of this model.")
+    ] = None,
     fail_on_drift: Annotated[
         bool, typer.Option("--fail-on-drift", help="Exit code 1 where there is an alert.")
     ] = False,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Judge one window of production data: drift, outcome, KPIs on labels. Judged already, it stays as it was judged.
+    """Evaluate one window of production data: drift of features and outcome, KPIs on labelled rows.
 
-    What it alerts about is the cause of a training, if the charter says so.
+    A window is evaluated once: a later call prints the same report. An alert requests a training, if the charter says
+    so.
 
     Example: tidegate monitor --window 2013-04 --fail-on-drift
     """
     platform = composed(opened(home))
     chosen = usecase_of(platform.system, usecase)
-    _judge(chosen, window, platform)
+    _evaluate(chosen, window, platform)
     reports = [report for report in _reports(chosen, window, platform) if model in (None, report.model)]
     if not reports:
         of_model = f" by model {model}" if model is not None else ""
-        raise InsufficientData(f"{chosen} has no predictions{of_model} in {window}; nothing was judged")
+        raise InsufficientData(f"{chosen} has no predictions{of_model} in {window}; nothing was evaluated")
     alerts = [alert for report in reports for alert in _alerts(chosen, report, platform)]
 
     def show() -> None:
@@ -90,9 +93,10 @@ def monitor(
 
 
 def fsck(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
-    """Check everything that must always hold, on all that is stored; changes nothing. Exit code 1: findings.
+    """Check the invariants on everything that is stored.
 
-    While a stack works, what is on its way may show as a finding: look again when it is at rest.
+    It changes nothing. Exit code 1: there are findings. While a stack works, unfinished work may appear as a finding:
+    check again when it is idle.
 
     Example: tidegate fsck
     """
@@ -115,18 +119,18 @@ def fsck(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
         read = (("object", report.objects), ("document", report.documents), ("blob", report.blobs))
         say(", ".join(counted(count, noun) for noun, count in read))
         for finding in report.findings:
-            say(f"{finding.key}: {finding.message} (broken: {INVARIANTS[finding.invariant]})")
-        say("everything holds" if report.clean else counted(len(report.findings), "finding"))
+            say(f"{finding.key}: {finding.message} (violated: {INVARIANTS[finding.invariant]})")
+        say("no findings" if report.clean else counted(len(report.findings), "finding"))
 
     emit(answer, as_json, show)
     if not report.clean:
         raise typer.Exit(FOUND)
 
 
-def _judge(usecase: str, window: str, platform: "Platform") -> None:
-    """Let `monitor` judge the window, as when it is told that the window is due.
+def _evaluate(usecase: str, window: str, platform: "Platform") -> None:
+    """Run the function `monitor` on the window, as the event WindowDue does.
 
-    Raises: InvalidInput: not a window, not of the charter's kind, or not over: its report would be of a part for ever.
+    Raises: InvalidInput: not a window, not of the charter's kind, or not over yet: reports are final.
     """
     from functions.runtimes.dispatch import deliver
     from shared.documents import digest_of_parts
@@ -146,7 +150,7 @@ def _judge(usecase: str, window: str, platform: "Platform") -> None:
         ) from error
     if given != kind:
         raise InvalidInput(
-            f"--window: the charter of {usecase} watches by the {kind}; name {expected}",
+            f"--window: the charter of {usecase} has windows of a {kind}; name {expected}",
             field="--window",
             got=f"a {given}",
             expected=expected,
@@ -164,7 +168,7 @@ def _judge(usecase: str, window: str, platform: "Platform") -> None:
 
 
 def _reports(usecase: str, window: str, platform: "Platform") -> "list[WindowReport]":
-    """Return the window's reports, one for each model that answered in it, by the model's number."""
+    """Return the window's reports, one for each model that served in it, by the model's number."""
     from shared import layout
     from shared.monitoring.records import WindowReport
     from shared.registry.blob import read_document
@@ -188,7 +192,7 @@ def _show_report(report: "WindowReport") -> None:
     rows = counted(report.rows, "prediction")
     say(f"{report.window}, model {report.model}: {rows}, {report.labelled_rows:,} with a label")
     if report.reason:
-        say(f"not tested: {report.reason}")
+        say(f"not tested for drift: {report.reason}")
     tested: Sequence[ColumnDrift] = [*report.feature_drift, *([report.target_drift] if report.target_drift else [])]
     shown: list[tuple[object, ...]] = [
         (one.name, f"{one.distance:.3f}", f"{one.p_value:.2g}", "drifted" if one.drifted else "") for one in tested
@@ -198,17 +202,17 @@ def _show_report(report: "WindowReport") -> None:
     for kpi in report.kpis:
         value = "unknown" if kpi.value is None else f"{kpi.value:.4g}"
         met = {True: "met", False: "missed", None: "too few labels"}[kpi.met]
-        say(f"{kpi.metric}: {value} (agreed: {kpi.target:g}): {met}")
+        say(f"{kpi.metric}: {value} (target {kpi.target:g}): {met}")
     if any(kpi.met is None for kpi in report.kpis):
-        say("a window is judged once: if outcomes come in later than this, raise label_delay_days in the charter")
+        say("a window is evaluated once: if labels come in later than this, raise label_delay_days in the charter")
     figures = report.service
     p99 = "?" if figures.latency_p99_ms is None else f"{figures.latency_p99_ms:.1f}"
     memory = "?" if figures.memory_mb is None else f"{figures.memory_mb:.0f}"
     if figures.requests is None or figures.errors is None:
         say("service: the provider's own monitoring shows requests, latency and memory")
         return
-    asked, failed = counted(figures.requests, "request"), counted(figures.errors, "error")
-    say(f"service: {asked}, {failed}, p99 {p99} ms, {memory} MB")
+    requests, errors = counted(figures.requests, "request"), counted(figures.errors, "error")
+    say(f"service: {requests}, {errors}, p99 {p99} ms, {memory} MB")
 
 
 def _show_status(one: "Status") -> None:
@@ -222,7 +226,7 @@ def _show_status(one: "Status") -> None:
         table("  trainings", ("", "cause", "state", "model", "reason"), rows)
     for alert in one.alerts:
         say(f"  alert {alert.alert}: {alert.summary}")
-    for act in one.actions:
-        say(f"  {act.who}: {act.what} ({act.why})")
+    for action in one.actions:
+        say(f"  next action, {action.who}: {action.what} ({action.why})")
     if not one.actions:
-        say("  nobody has to act")
+        say("  no action needed")

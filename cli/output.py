@@ -1,11 +1,14 @@
-"""What commands print: one JSON document on stdout with --json, else tables for people; progress goes to stderr.
+"""Everything that commands print. No other module of the command line writes to stdout or stderr.
 
-Names of files and columns come from outside, and a terminal obeys what is written to it: control characters are
-shown, never sent, and nothing from outside is read as markup.
+With --json a command prints one JSON document on stdout, else tables and lines for people; progress goes to stderr.
+Names of files and columns come from outside, and a terminal obeys what is written to it. So control characters are
+shown as escapes, and text from outside is never read as markup.
 """
 
+import csv
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import msgspec
@@ -16,7 +19,7 @@ from rich.text import Text
 from shared.errors import InvalidInput, TidegateError
 
 WIDE = 400
-"""Columns for a table that no terminal shows: what reads a pipe cuts lines itself."""
+"""Columns of a table that goes into a pipe or a file: nothing is cut there."""
 
 stdout = Console(highlight=False, soft_wrap=True)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -41,19 +44,36 @@ def write(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
+def write_csv(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print rows as CSV with a header; all rows have the same columns."""
+    writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def write_traceback() -> None:
+    """Print the traceback of the exception that is being handled, on stderr."""
+    traceback.print_exc()
+
+
+def flush() -> None:
+    """Send what has been printed on its way: a pipe's reader sees it before the command ends."""
+    sys.stdout.flush()
+
+
 def say(message: str) -> None:
     """Print one line of the answer for people."""
     stdout.print(plain(message), markup=False)
 
 
 def progress(message: str) -> None:
-    """Say on stderr what is being done."""
+    """Print one line of progress on stderr."""
     stderr.print(plain(message), markup=False, style="dim")
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table; a cell that is None stays empty."""
-    shown = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
+    shown = Table(title=Text(title) if title else None, title_justify="left", box=None, pad_edge=False)
     for column in columns:
         shown.add_column(Text(column))
     for row in rows:
@@ -78,7 +98,7 @@ def plain(text: str) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """Return how many of something there are.
+    """Return a number with its noun, in the singular or the plural.
 
     >>> counted(1, "dataset"), counted(2000, "row")
     ('1 dataset', '2,000 rows')
@@ -104,7 +124,7 @@ def fail(error: TidegateError, as_json: bool) -> NoReturn:
 
 
 def _with_expected(error: TidegateError) -> str:
-    """Return the message, and what would have been right where it does not say so itself: text has no more fields."""
+    """Return the message, with the expected value where the message does not name it: text has no field for it."""
     if not isinstance(error, InvalidInput) or not error.expected or error.expected in error.message:
         return error.message
     return f"{error.message.rstrip('.')} (expected: {error.expected})"

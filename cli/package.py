@@ -1,4 +1,4 @@
-"""`package`: the deploy units as zips, and the image of jobs, from the lock and this checkout."""
+"""`package`: deploy units as zips, and the image of jobs, built from the lock file and this checkout."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,32 +17,34 @@ _UNITS = ("serve", "data", "train")
 
 def package(
     provider: Annotated[
-        Literal["aws", "azure", "gcp"], typer.Option(help="Whose platform it is for: its SDKs are in it, and no other.")
+        Literal["aws", "azure", "gcp"], typer.Option(help="The target platform; only its SDKs are packaged.")
     ],
-    architecture: Annotated[Literal["x86_64", "arm64"], typer.Option(help="Of the processors.")] = "x86_64",
+    architecture: Annotated[Literal["x86_64", "arm64"], typer.Option(help="The target processor.")] = "x86_64",
     unit: Annotated[
-        list[str] | None, typer.Option("--unit", metavar="serve|data|train", help="May be repeated; all by default.")
+        list[str] | None,
+        typer.Option("--unit", metavar="serve|data|train", help="May be repeated; all units by default."),
     ] = None,
-    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Where the packages go.")] = Path("dist"),
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="The folder for the packages.")] = Path("dist"),
     base: Annotated[
         Path | None,
-        typer.Option("--base", metavar="DIR", help="An OCI layout with Python: the train unit's image is put on it."),
+        typer.Option("--base", metavar="DIR", help="An OCI layout with Python, the base of the train unit's image."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Build the deploy units: libraries, our modules and bytecode, each a zip with a bill of materials beside it.
+    """Build the packages of the deploy units.
 
-    The same inputs give the same bytes. A unit that exceeds its budget, or one that does not run from its package alone, is
-    refused. With --base, the train unit becomes an image as well, TO/train-PROVIDER-ARCHITECTURE.oci.
+    Each is a zip with libraries, our modules and bytecode, and has a bill of materials beside it. The same inputs give
+    the same bytes. A unit that is over its size budget, or does not run from its package alone, is refused.
+    With --base, the train unit becomes an image as well: DIR/train-PROVIDER-ARCHITECTURE.oci.
 
     Example: tidegate package --provider aws --unit serve
     """
     units = list(dict.fromkeys(unit or _UNITS))
     for each in units:
         if each not in _UNITS:
-            raise InvalidInput(f"--unit {each[:40]!r}: there are {', '.join(_UNITS)}", field="--unit", got=each[:40])
+            raise InvalidInput(f"--unit {each[:40]!r}: choose from {', '.join(_UNITS)}", field="--unit", got=each[:40])
     if base is not None and "train" not in units:
-        raise InvalidInput("--base is for the train unit's image, and --unit leaves that out", field="--base")
+        raise InvalidInput("--base is for the train unit's image, but --unit leaves that unit out", field="--base")
     try:
         from infra.package.build import build
     except ModuleNotFoundError as error:
@@ -51,7 +53,7 @@ def package(
 
     built = [build(each, provider, architecture, to, progress) for each in units]  # type: ignore[arg-type]
     image = assemble(built[-1].package, base, to) if base is not None else None
-    told: dict[str, Any] = {
+    answer: dict[str, Any] = {
         "packages": [
             {
                 "unit": each.package.unit,
@@ -65,7 +67,7 @@ def package(
         ],
         "image": None if image is None else {"path": str(image.path), "digest": image.digest},
     }
-    emit(told, as_json, lambda: _show(built, told["image"]))
+    emit(answer, as_json, lambda: _show(built, answer["image"]))
 
 
 def _show(built: "list[Built]", image: dict[str, str] | None) -> None:

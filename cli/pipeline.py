@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from shared.serving.records import ReleaseDecision
 
 REFUSED = 1
-UNDER_WAY = ("running", "succeeded")
-"""States of a training that are to change: it is at work, or has a result that is yet to be registered."""
 
 
 def train(
@@ -39,9 +37,10 @@ def train(
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask for a training, and wait for what comes of it: granted or refused, a model, released or not.
+    """Request a training and wait for its outcome.
 
-    Exit code 1: refused by the charter's policy, failed, or the model did not pass its gates.
+    The outcome is a model that is released or refused by the gates, a failed training, or a request that the charter's
+    policy refuses. Exit code 1: no model was released.
 
     Example: tidegate train --by "the harbour master"
     """
@@ -54,22 +53,21 @@ def train(
     if wait > 0:
         from cli.waiting import settle
 
-        progress(f"waiting for the training that {cause} asks for")
+        progress(f"waiting for the training that {cause} requested")
         if not settle(opened_home, lambda: _ended(chosen, cause, platform.system), wait):
-            raise DeadlineExceeded(f"not done after {wait:g} s, and it goes on: `tidegate status` tells how far it is")
+            raise DeadlineExceeded(f"not done after {wait:g} s; it continues: `tidegate status` shows its progress")
     training = _training(chosen, cause, platform.system)
     release = _release_of(chosen, training, platform.system)
     answer = {"usecase": chosen, "cause": cause, "training": training, "release": release}
 
     def show() -> None:
         if training is None:
-            say(f"asked for, as {cause}; `tidegate status` tells how far it is")
+            say(f"requested as {cause}; `tidegate status` shows its progress")
             return
         say(f"training {training.number}: {training.state} ({training.reason})")
         if training.model is not None:
-            say(
-                f"model {training.model}: {release.action + ' (' + release.reason + ')' if release else 'not decided yet'}"
-            )
+            decision = f"{release.action} ({release.reason})" if release else "no release decision yet"
+            say(f"model {training.model}: {decision}")
 
     emit(answer, as_json, show)
     if wait > 0 and not (release is not None and release.action == "release"):
@@ -77,7 +75,7 @@ def train(
 
 
 def request_training(usecase: str, by: str, platform: "Platform") -> str:
-    """Put a person's request for a training on record, send it, and return its lineage node ("person.ada-1f...")."""
+    """Record and send a person's request for a training; return its lineage node ("person.ada-1f...")."""
     from functions.runtimes.dispatch import record, send
     from shared.events import TrainingRequested, first_event
 
@@ -95,7 +93,7 @@ def request_training(usecase: str, by: str, platform: "Platform") -> str:
 
 
 def _slug(name: str) -> str:
-    """Return a person's name as it may stand in a lineage node.
+    """Return a person's name in the form that a lineage node allows.
 
     >>> _slug("The lead (data)")
     'the-lead-data'
@@ -104,9 +102,11 @@ def _slug(name: str) -> str:
 
 
 def _ended(usecase: str, cause: str, system: "ObjectStore") -> bool:
-    """Whether nothing more will come of the request by itself."""
+    """Return whether the request has its final outcome."""
+    from shared.monitoring.status import UNFINISHED
+
     training = _training(usecase, cause, system)
-    if training is None or training.state in UNDER_WAY:
+    if training is None or training.state in UNFINISHED:
         return False
     return training.model is None or _release_of(usecase, training, system) is not None
 
@@ -118,7 +118,7 @@ def _training(usecase: str, cause: str, system: "ObjectStore") -> "TrainingStatu
 
 
 def _release_of(usecase: str, training: "TrainingStatus | None", system: "ObjectStore") -> "ReleaseDecision | None":
-    """Return what release decided about the training's model, None before it did."""
+    """Return the release decision on the training's model, None where there is none yet."""
     from shared import layout
     from shared.registry.ledger import Ledger
     from shared.serving.records import ReleaseDecision

@@ -1,4 +1,4 @@
-"""A profile without a charter, and as people read one."""
+"""The profile of a table without a charter, and its figures as plain values."""
 
 import io
 from typing import Any
@@ -11,12 +11,13 @@ from shared.errors import DataRefused
 from shared.events import rfc3339
 
 MAX_BAD_RATE = 0.01
-"""A column is of a kind when no more of its values than this are not, as for a charter that says nothing of it."""
+"""Share of a column's values that may not be of its kind: the default of a charter."""
 SHOWN = 10
+"""Most frequent values of a text column."""
 
 
 def profile_of(file: io.BytesIO, name: str) -> Profile:
-    """Return the profile of a table, each column of the kind that its cells parse as.
+    """Return the profile of a table; a column's kind is the one that its cells parse as.
 
     Raises: DataRefused: not a table, or it has no rows that can be read.
     """
@@ -37,7 +38,7 @@ def profile_of(file: io.BytesIO, name: str) -> Profile:
 
 
 def described(column: ColumnProfile) -> dict[str, Any]:
-    """Return a column's figures as plain values: those of its kind, and what is missing of it."""
+    """Return a column's figures as plain values: those of its kind, and how many values are missing."""
     about: dict[str, Any] = {
         "name": column.name,
         "kind": column.kind,

@@ -1,104 +1,182 @@
-"""`show`: one document as it stands on record."""
+"""`NOUN list` and `NOUN show`: what is on record, for each noun of the registry."""
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.output import write_json
+from cli.output import emit, say, table, write_json
 from cli.state import DEFAULT_HOME, HomeOption, JsonOption, UsecaseOption, composed, opened, usecase_of
 from shared.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
-    from shared.layout import Family
+    from cli.nouns import Noun, Row
+    from shared.documents import Document
     from shared.ports import ObjectStore
-
-LEDGERS = ("charter", "contract", "pipeline", "dataset", "training", "model", "release")
-NAMED = ("receipt", "window", "alert")
-KINDS = (*LEDGERS, *NAMED)
-
-
-def show(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help=f"Of {', '.join(KINDS)}.")],
-    which: Annotated[
-        str | None,
-        typer.Argument(metavar="[NUMBER|ID]", help="A number, else the newest; a receipt's, window's or alert's id."),
-    ] = None,
-    usecase: UsecaseOption = None,
-    home: HomeOption = DEFAULT_HOME,
-    as_json: JsonOption = False,
-) -> None:
-    """Print one document of the record, as JSON with or without --json.
-
-    Windows and alerts are named as `status` and `lineage` name them (m1-2013-04, drift-m1-2013-04); the beginning of
-    a receipt's id is enough.
-
-    Example: tidegate show model 2
-    """
-    if kind not in KINDS:
-        raise InvalidInput(
-            f"KIND {kind[:40]!r}: there is {', '.join(KINDS)}", field="KIND", got=kind[:40], expected=" or ".join(KINDS)
-        )
-    system = composed(opened(home)).system
-    chosen = usecase_of(system, usecase)
-    write_json(_numbered(system, chosen, kind, which) if kind in LEDGERS else _named(system, chosen, kind, which or ""))
-
-
-def _numbered(system: "ObjectStore", usecase: str, kind: str, which: str | None) -> dict[str, Any]:
-    from shared.monitoring.stored import KINDS as DOCUMENTS
-    from shared.registry.blob import get_document_blob
     from shared.registry.ledger import Ledger
-    from shared.serving.records import ModelManifest
 
-    family = _family(kind)
-    ledger = Ledger(system, family, usecase, DOCUMENTS[family.name])
-    tail = ledger.tail_number()
-    number = _number(which) if which is not None else tail
-    if not 1 <= number <= tail:
-        have = f"there are 1 to {tail}" if tail else "there is none yet"
-        raise NotFound(f"{usecase} has no {kind}{f' {number}' if which else ''}; {have}")
-    document: Any = ledger.get(number).document
-    answer = {"kind": kind, "usecase": usecase, "number": number, "document": document}
-    if kind == "model":
-        answer["manifest"] = get_document_blob(system, document.manifest_digest, ModelManifest)
-    return answer
+SHORT_ID = 16
+"""Characters of an id in a table and in messages: enough to name one receipt among many."""
+SHOWN_IDS = 8
+MAX_DIGITS = 8
+"""Of a number in a ledger, as keys write it."""
 
 
-def _named(system: "ObjectStore", usecase: str, kind: str, which: str) -> dict[str, Any]:
+def list_command(noun: "Noun") -> Callable[..., None]:
+    """Return the function of `tidegate NOUN list`."""
+
+    def list_(usecase: UsecaseOption = None, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+        system = composed(opened(home)).system
+        chosen = usecase_of(system, usecase)
+        found = _numbered(system, chosen, noun) if noun.ids is None else _identified(system, chosen, noun)
+        rows = noun.columns(system, chosen, [document for _, document in found])
+        named = "number" if noun.ids is None else "id"
+        items = [{named: name, **row} for (name, _), row in zip(found, rows, strict=True)]
+
+        def show() -> None:
+            if not found:
+                say(f"{chosen} has no {noun.name} yet; `tidegate status` shows the next action")
+                return
+            columns = list(dict.fromkeys(column for row in rows for column in row))
+            heading = [noun.number if noun.ids is None else "id", *(column.replace("_", " ") for column in columns)]
+            table(
+                "", heading, ([_short(name), *_cells(row, columns)] for (name, _), row in zip(found, rows, strict=True))
+            )
+
+        emit({"kind": noun.name, "usecase": chosen, "items": items}, as_json, show)
+
+    list_.__doc__ = f"""List the {noun.family.name} of a use case, oldest first.
+
+    Example: tidegate {noun.name} list
+    """
+    return list_
+
+
+def show_command(noun: "Noun") -> Callable[..., None]:
+    """Return the function of `tidegate NOUN show`."""
+    what, named = ("number", noun.number.upper()) if noun.ids is None else ("id", "ID")
+    about = f"The {noun.number}; the newest by default." if noun.ids is None else _ABOUT_ID
+    argument = typer.Argument(metavar=named, help=about)
+
+    def show(
+        which: Annotated[str | None, argument] = None,
+        usecase: UsecaseOption = None,
+        home: HomeOption = DEFAULT_HOME,
+        as_json: JsonOption = False,
+    ) -> None:
+        system = composed(opened(home)).system
+        chosen = usecase_of(system, usecase)
+        pick = _pick_number if noun.ids is None else _pick_id
+        name, document = pick(system, chosen, noun, which)
+        answer = {"kind": noun.name, "usecase": chosen, what: name, "document": document}
+        write_json({**answer, **noun.more(system, document)})
+
+    example = f"tidegate {noun.name} show" + (" 1" if noun.ids is None else "")
+    show.__doc__ = f"""Show one {noun.name}, the newest by default.
+
+    It prints the document as JSON, with or without --json.
+
+    Example: {example}
+    """
+    return show
+
+
+_ABOUT_ID = "The id, or an unambiguous beginning of it; the newest by default."
+
+
+def _numbered(system: "ObjectStore", usecase: str, noun: "Noun") -> "list[tuple[int, Any]]":
+    return [(entry.number, entry.document) for entry in _ledger(system, usecase, noun).entries()]
+
+
+def _identified(system: "ObjectStore", usecase: str, noun: "Noun") -> "list[tuple[str, Any]]":
+    """Return (id, document) of each, oldest first; of an alert, whose ledger is its own, the newest entry."""
     from shared.documents import decode
-    from shared.monitoring.stored import KINDS as DOCUMENTS
 
-    family = _family(kind)
-    found: dict[str, str] = {}
-    for info in system.list(family.prefix(usecase=usecase)):
-        names = family.parse(info.key)
-        if names is not None:
-            found[_id(kind, names)] = info.key
-    matching = [id_ for id_ in found if id_ == which] or [
-        id_ for id_ in found if kind == "receipt" and which and id_.startswith(which)
-    ]
-    if len(matching) != 1:
-        shown = ", ".join(id_[:16] for id_ in sorted(found)[:8]) + (", ..." if len(found) > 8 else "")
-        problem = "is not the beginning of only one" if matching else "is none"
-        raise NotFound(f"{kind} {which[:64]!r} {problem} of {usecase}; there is {shown or 'none yet'}")
-    body = system.get(found[matching[0]]).body
-    return {"kind": kind, "usecase": usecase, "id": matching[0], "document": decode(body, DOCUMENTS[family.name])}
+    found: dict[str, tuple[Any, Any]] = {}
+    for info in system.list(noun.family.prefix(usecase=usecase)):
+        names = noun.family.parse(info.key)
+        if names is not None and noun.ids is not None:
+            found[noun.ids(names)] = (info, decode(system.get(info.key).body, _kind(noun)))
+    return [(id_, document) for id_, (info, document) in sorted(found.items(), key=lambda one: noun.order(*one[1]))]
 
 
-def _id(kind: str, names: dict[str, str]) -> str:
-    if kind == "window":
-        return f"m{int(names['number'])}-{names['window']}"
-    return names[kind]
+def _pick_number(system: "ObjectStore", usecase: str, noun: "Noun", which: str | None) -> "tuple[int, Any]":
+    """Return a ledger's entry, the last one by default. Raises: InvalidInput: no number. NotFound: no such entry."""
+    ledger = _ledger(system, usecase, noun)
+    tail = ledger.tail_number()
+    number = tail if which is None else _number(which, noun.number)
+    if not 1 <= number <= tail:
+        raise NotFound(_absent(usecase, noun, which, f"there are 1 to {tail}" if tail > 1 else "there is 1", tail > 0))
+    return number, ledger.get(number).document
 
 
-def _family(kind: str) -> "Family":
-    from shared.layout import FAMILIES
+def _pick_id(system: "ObjectStore", usecase: str, noun: "Noun", which: str | None) -> "tuple[str, Any]":
+    """Return the document of an id or of its beginning, the newest by default. Raises: NotFound: none, or several."""
+    found = _identified(system, usecase, noun)
+    ids = [id_ for id_, _ in found]
+    if which is None:
+        matching = ids[-1:]
+    else:
+        matching = [id_ for id_ in ids if id_ == which] or [id_ for id_ in ids if which and id_.startswith(which)]
+    if len(matching) > 1:
+        raise NotFound(f"{noun.name} {which!r} is ambiguous in {usecase}: it begins {_shown(matching)}")
+    if not matching:
+        raise NotFound(_absent(usecase, noun, which, f"there is {_shown(ids)}", bool(ids)))
+    return matching[0], dict(found)[matching[0]]
 
-    return next(family for family in FAMILIES if family.name == f"{kind}s")
+
+def _absent(usecase: str, noun: "Noun", which: str | None, existing: str, any_: bool) -> str:
+    if which is None or not any_:
+        return f"{usecase} has no {noun.name} yet; `tidegate status` shows the next action"
+    return f"{usecase} has no {noun.name} {which[:64]}; {existing}"
 
 
-def _number(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 8:
+def _shown(ids: Sequence[str]) -> str:
+    """Return the newest ids, so many that a line holds them."""
+    newest = [id_[:SHORT_ID] if _is_digest(id_) else id_ for id_ in reversed(ids)][:SHOWN_IDS]
+    return ", ".join(newest) + (", ..." if len(ids) > SHOWN_IDS else "")
+
+
+def _is_digest(id_: str) -> bool:
+    return len(id_) == 64 and set(id_) <= set("0123456789abcdef")
+
+
+def _short(name: int | str) -> str:
+    return name[:SHORT_ID] if isinstance(name, str) and _is_digest(name) else str(name)
+
+
+def _cells(row: "Row", columns: Sequence[str]) -> list[object]:
+    return [_cell(row.get(column)) for column in columns]
+
+
+def _cell(value: Any) -> object:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return value
+
+
+def _ledger(system: "ObjectStore", usecase: str, noun: "Noun") -> "Ledger[Any]":
+    from shared.registry.ledger import Ledger
+
+    return Ledger(system, noun.family, usecase, _kind(noun))
+
+
+def _kind(noun: "Noun") -> "type[Document]":
+    from shared.monitoring.stored import KINDS
+
+    return KINDS[noun.family.name]
+
+
+def _number(text: str, name: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > MAX_DIGITS:
         raise InvalidInput(
-            f"NUMBER {text[:40]!r} is none: give a number from 1", field="NUMBER", got=text[:40], expected="from 1"
+            f"{name.upper()} {text[:40]!r} is not a number: give one from 1",
+            field=name.upper(),
+            got=text[:40],
+            expected="a number from 1",
         )
     return int(text)

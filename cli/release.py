@@ -1,7 +1,10 @@
-"""Who serves, by hand: `promote`, `rollback`. Straight on the store, so that they work with everything else down."""
+"""`release promote` and `release rollback`: change the champion by hand.
+
+Both write to the store directly, so they work while everything else is down.
+"""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,10 +21,7 @@ from cli.state import (
     usecase_of,
 )
 
-if TYPE_CHECKING:
-    pass
-
-ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it goes on record.")]
+ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="The reason; it goes on record.")]
 
 
 def promote(
@@ -32,9 +32,9 @@ def promote(
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a model serve, whatever its gates said. Nothing has to run for it; servers notice within seconds.
+    """Promote a model, bypassing the release gates. Servers follow within seconds; the home need not be served.
 
-    Example: tidegate promote 2 --reason "the fallback for the holidays" --by ada
+    Example: tidegate release promote 2 --reason "the fallback for the holidays" --by ada
     """
     _change("promote", model, reason, by, usecase, home, as_json)
 
@@ -46,9 +46,9 @@ def rollback(
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Let the champion before serve again. Nothing has to run for it; servers notice within seconds.
+    """Roll back to the previous champion. Servers follow within seconds; the home need not be served.
 
-    Example: tidegate rollback --reason "complaints since noon" --by ada
+    Example: tidegate release rollback --reason "complaints since noon" --by ada
     """
     _change("rollback", None, reason, by, usecase, home, as_json)
 
@@ -67,7 +67,7 @@ def _change(
     why, who = stated(reason, "--reason"), stated(by, "--by")
     platform = composed(opened(home))
     chosen = usecase_of(platform.system, usecase)
-    asked = ReleaseRequest(action=action, reason=why, model=model)
-    entry = transition(chosen, asked, who, f"request.{platform.ids.new()}", platform.system)
+    request = ReleaseRequest(action=action, reason=why, model=model)
+    entry = transition(chosen, request, who, f"request.{platform.ids.new()}", platform.system)
     answer = {"usecase": chosen, "revision": entry.number, "release": entry.document}
     emit(answer, as_json, lambda: say(f"{chosen}: model {entry.document.champion} serves (revision {entry.number})"))

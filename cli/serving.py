@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.output import counted, emit, progress, say, write
+from cli.output import counted, emit, flush, progress, say, write, write_csv
 from cli.state import (
     DEFAULT_HOME,
     HomeOption,
@@ -32,17 +32,20 @@ if TYPE_CHECKING:
 STDIN = "-"
 ROWS_A_CALL = 1000
 METRICS = "metrics"
-"""Stands for reading the measurements of the stack as a whole, which belong to no use case."""
+"""The action of reading the measurements of the whole stack, which belong to no use case."""
 
 
 def serve(
     port: Annotated[
-        int | None, typer.Option("--port", min=0, max=65535, help="Instead of the home's own; 0: any free one.")
+        int | None,
+        typer.Option("--port", min=0, max=65535, help="The port; by default the home's own. 0: any free one."),
     ] = None,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Serve the home until Ctrl-C: HTTP, the queues, the schedules. One process a home.
+    """Serve the home until Ctrl-C: HTTP, queues and schedules.
+
+    Only one process serves a home.
 
     Example: tidegate serve --port 8080
     """
@@ -52,7 +55,7 @@ def serve(
 
     def ready(url: str) -> None:
         emit({"url": url, "home": str(opened_home.path)}, as_json, lambda: say(url))
-        sys.stdout.flush()
+        flush()
         progress("ready; Ctrl-C stops it")
 
     serve_home(opened_home, port, ready)
@@ -61,14 +64,16 @@ def serve(
 def token(
     usecase: UsecaseOption = None,
     allow: Annotated[
-        str, typer.Option("--allow", metavar="ACTIONS", help="Of infer, label, upload, read, release, metrics.")
+        str, typer.Option("--allow", metavar="ACTIONS", help="A list of infer, label, upload, read, release, metrics.")
     ] = "infer",
-    subject: Annotated[str, typer.Option("--subject", metavar="NAME", help="Whom or what it is for.")] = "me",
-    minutes: Annotated[float, typer.Option("--minutes", metavar="M", help="How long it holds; a day at most.")] = 60.0,
+    subject: Annotated[str, typer.Option("--subject", metavar="NAME", help="Who or what uses the token.")] = "me",
+    minutes: Annotated[float, typer.Option("--minutes", metavar="M", help="Its lifetime, at most a day.")] = 60.0,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Print a bearer token for this stack. Whoever can read the home's secrets can make one; keep them.
+    """Issue a bearer token for this stack.
+
+    Anyone who can read the home's secrets can issue tokens: protect that folder.
 
     Example: curl -H "Authorization: Bearer $(tidegate token --allow infer,label)" ...
     """
@@ -84,14 +89,14 @@ def token(
         if action not in (*ACTIONS, METRICS):
             expected = ", ".join((*ACTIONS, METRICS))
             raise InvalidInput(
-                f"--allow {action[:40]!r}: there is no such action; choose of {expected}",
+                f"--allow {action[:40]!r}: there is no such action; choose from {expected}",
                 field="--allow",
                 got=action[:40],
                 expected=expected,
             )
     if not 0 < minutes * 60 <= MAX_LIFETIME_S:
         raise InvalidInput(
-            f"--minutes: a token holds for more than 0 and at most {MAX_LIFETIME_S // 60} minutes",
+            f"--minutes: a token is valid for more than 0 and at most {MAX_LIFETIME_S // 60} minutes",
             field="--minutes",
             got=f"{minutes:g}",
             expected=f"up to {MAX_LIFETIME_S // 60}",
@@ -109,10 +114,11 @@ def predict(
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask the running stack for predictions; prints CSV with their ids, for `tidegate labels` later.
+    """Request predictions from the running stack.
 
-    Columns that the model does not know are left out; the charter's id and time columns go along as row names.
-    A row with a time of its own is asked about as of that time: the past can be replayed, and again is harmless.
+    It prints CSV with the id of each prediction, which `tidegate labels` takes later. Columns that the model does not
+    take are left out; the charter's id and time columns are sent as the names of rows. A row that has a time is
+    predicted as of that time, so past data can be replayed; a repeated call returns the same predictions.
 
     Example: tidegate predict tomorrow.csv > predicted.csv
     """
@@ -132,22 +138,23 @@ def predict(
             revision = releases(system, chosen).tail_number()
             rows, answers = _predict_table(client, chosen, body, file, rules, revision)
     answer = {"usecase": chosen, "model": answers[0]["model_version"], "predictions": rows}
-    emit(answer, as_json, lambda: _write_csv(rows))
+    emit(answer, as_json, lambda: write_csv(rows))
 
 
 def labels(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A table with outcomes; - reads stdin.")],
     value: Annotated[
         str | None,
-        typer.Option("--value", metavar="COLUMN", help="Where the outcome stands; else the target's column."),
+        typer.Option("--value", metavar="COLUMN", help="The column with the outcome; by default the target's."),
     ] = None,
     usecase: UsecaseOption = None,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Report outcomes to the running stack: by the column `prediction`, else by the charter's id columns.
+    """Send labels (outcomes) to the running stack.
 
-    Rows whose outcome is not known yet are left out.
+    The column `prediction` links a row to its prediction; without it the charter's id columns do. Rows without an
+    outcome are left out.
 
     Example: tidegate labels april.csv --value late
     """
@@ -177,9 +184,9 @@ def labels(
 def _predict_table(
     client: "Client", usecase: str, body: bytes, file: str, rules: "Charter", revision: int
 ) -> tuple[list[dict[str, Any]], list[Any]]:
-    """Return one prediction for each row, in the file's order, and the stack's answers.
+    """Return one prediction for each row, in the file's order, and the stack's responses.
 
-    Request ids follow from the revision, the moment and the rows, so that the same question again is the same predictions.
+    A request's id is a digest of the revision, the time and the rows: a repeated request returns the same predictions.
     """
     from cli.tables import inputs_of, moments_of
     from shared.documents import canonical, digest_of, hex_of
@@ -188,7 +195,7 @@ def _predict_table(
     inputs = {tensor["name"]: tensor["datatype"] for tensor in metadata["inputs"]}
     columns, ids, ignored = inputs_of(body, _name(file), inputs, (*rules.id_columns, rules.time_column))
     if ignored:
-        progress(f"left out, the model does not take them: {', '.join(ignored)}")
+        progress(f"columns that the model does not take: {', '.join(ignored)}")
     count = len(next(iter(columns.values())))
     now = time.time()
     own = moments_of(ids, rules.time_column, _name(file))
@@ -213,7 +220,7 @@ def _predict_table(
 
 
 def _calls(moments: list[float]) -> "Iterator[list[int]]":
-    """Yield the rows of each call: those of one day, in order of time, at most ROWS_A_CALL."""
+    """Yield the rows of each call: rows of one day, in order of time, at most ROWS_A_CALL."""
     ordered = sorted(range(len(moments)), key=moments.__getitem__)
     for _, day in groupby(ordered, key=lambda row: moments[row] // 86_400):
         rows = list(day)
@@ -222,18 +229,10 @@ def _calls(moments: list[float]) -> "Iterator[list[int]]":
 
 
 def _rows(answer: Any, ids: dict[str, list[Any]]) -> list[dict[str, Any]]:
-    """Return a V2 answer's outputs by row, after the names of the rows."""
+    """Return a V2 response's outputs by row, after the names of the rows."""
     outputs = {output["name"]: output["data"] for output in answer["outputs"]}
     named = {**ids, **({"prediction": outputs.pop("prediction_id")} if "prediction_id" in outputs else {}), **outputs}
     return [dict(zip(named, row, strict=True)) for row in zip(*named.values(), strict=True)]
-
-
-def _write_csv(rows: list[dict[str, Any]]) -> None:
-    import csv
-
-    writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
 
 
 def _bytes_of(file: str) -> bytes:

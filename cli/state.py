@@ -1,4 +1,4 @@
-"""What most commands begin with: the options they share, the home, its platform, the use case, who is asking."""
+"""What most commands share: options, the home and its platform, the use case, checks of what people give."""
 
 import os
 from pathlib import Path
@@ -16,11 +16,27 @@ if TYPE_CHECKING:
     from shared.usecase.charter import Charter
 
 MAX_TEXT = 500
+"""Characters of a name or a reason that goes on record."""
 DEFAULT_HOME = Path(".tidegate")
 
 
+class Invocation:
+    """What is known of a call before its arguments are all parsed: the object of its Click contexts.
+
+    `as_json`: --json was given. Errors are printed in that form, those of usage included.
+    """
+
+    as_json: bool = False
+
+
+def _note_json(context: typer.Context, given: bool) -> bool:
+    invocation = context.ensure_object(Invocation)
+    invocation.as_json = given or invocation.as_json
+    return given
+
+
 def _folder(given: str | Path) -> Path:
-    """Return a folder that an option names; an empty name would mean the present folder, which nobody means by it."""
+    """Return the folder that an option names. Raises: InvalidInput: the name is empty."""
     if not str(given).strip():
         raise InvalidInput("--home is empty: name a folder, such as .tidegate", field="--home", expected="a folder")
     return Path(given)
@@ -33,18 +49,20 @@ HomeOption = Annotated[
         envvar="TIDEGATE_HOME",
         metavar="DIR",
         parser=_folder,
-        help="The folder that holds all local state.",
+        help="The folder with all local state.",
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", callback=_note_json, help="Print one JSON document on stdout, and nothing else there.")
+]
 UsecaseOption = Annotated[
     str | None,
-    typer.Option("--usecase", "-u", metavar="NAME", help="The use case; may be left out where there is only one."),
+    typer.Option("--usecase", "-u", metavar="NAME", help="The use case; not needed where there is only one."),
 ]
-ByOption = Annotated[str, typer.Option("--by", metavar="NAME", help="Who you are; it goes on record.")]
+ByOption = Annotated[str, typer.Option("--by", metavar="NAME", help="Your name; it goes on record.")]
 WaitOption = Annotated[
     float,
-    typer.Option("--wait", min=0.0, metavar="SECONDS", help="How long to wait for what follows; 0 returns at once."),
+    typer.Option("--wait", min=0.0, metavar="SECONDS", help="How long to wait for the outcome; 0 returns at once."),
 ]
 
 
@@ -56,16 +74,16 @@ def opened(home: Path) -> "Home":
 
 
 def composed(home: "Home") -> "Platform":
-    """Return the home's platform, whole: people are limited by the folder's permissions, functions by grants."""
+    """Return the home's whole platform: the folder's permissions limit people, grants limit functions."""
     from functions.runtimes.local.platform import compose
 
     return compose(home, f"cli-{os.getpid()}")
 
 
 def usecase_of(system: "ObjectStore", given: str | None) -> str:
-    """Return the use case that is meant: the given one, or the only one.
+    """Return the given use case, or the only one.
 
-    Raises: InvalidInput: a name that cannot be one, or none was given and there are several. NotFound: no such one.
+    Raises: InvalidInput: the name is not allowed, or none was given and there are several. NotFound: there is none.
     """
     from shared.monitoring.status import usecases
 
@@ -89,7 +107,7 @@ def usecase_of(system: "ObjectStore", given: str | None) -> str:
 
 
 def charter_in_effect(system: "ObjectStore", usecase: str) -> "Charter":
-    """Return the charter that all roles have signed. Raises: NotFound: there is none; says who must sign."""
+    """Return the charter that all roles have signed. Raises: NotFound: there is none; it names the missing roles."""
     from shared.usecase.effective import charters, effective_charter
 
     entry = effective_charter(system, usecase)
@@ -97,11 +115,11 @@ def charter_in_effect(system: "ObjectStore", usecase: str) -> "Charter":
         return entry.document.charter
     newest = charters(system, usecase).tail()
     missing = ", ".join(newest.document.missing_signatures()) if newest else "every role"
-    raise NotFound(f"use case {usecase!r} has no charter in effect; `tidegate sign-off` is waited for from: {missing}")
+    raise NotFound(f"use case {usecase!r} has no charter in effect; these roles must `tidegate sign-off`: {missing}")
 
 
 def stated(value: str, option: str) -> str:
-    """Return a name or a reason that goes on record, without blanks around it.
+    """Return a name or a reason that goes on record, stripped of blanks at both ends.
 
     Raises: InvalidInput: empty, over MAX_TEXT characters, or not printable.
     """
@@ -126,7 +144,7 @@ def read_file(path: Path, field: str, *, max_bytes: int | None = None) -> bytes:
             )
         return path.read_bytes()
     except (OSError, ValueError) as error:
-        reason = (error.strerror or "it cannot be read") if isinstance(error, OSError) else "this is no file's name"
+        reason = (error.strerror or "it cannot be read") if isinstance(error, OSError) else "not a file name"
         shown = str(path) if len(str(path)) <= 120 else str(path)[:117] + "..."
         raise InvalidInput(
             f"{field} {shown!r}: {reason}; check the path", field=field, expected="a readable file"

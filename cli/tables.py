@@ -1,7 +1,6 @@
-"""Tables that people hold as files, as what the stack takes: inputs of a model, outcomes of rows.
+"""Tables in files, converted to what the stack takes: a model's inputs, or labels.
 
-Cells are read as data engineering reads them for training (what counts as missing, as a number, as positive), so that
-a file means the same on either side.
+Cells are read as data engineering reads them for training, by the same rules of what is missing, a number or positive.
 """
 
 import io
@@ -16,17 +15,18 @@ from shared.errors import DataRefused
 from shared.usecase.charter import Charter
 
 PREDICTION = ("prediction", "prediction_id")
-"""Columns that may hold a prediction's id: as `tidegate predict` writes it, and as the protocol names it."""
+"""Columns that may have a prediction's id: as `tidegate predict` writes it, and as the protocol names it."""
 
 
 def inputs_of(
     body: bytes, name: str, inputs: Mapping[str, str], id_columns: Sequence[str]
 ) -> tuple[dict[str, list[Any]], dict[str, list[Any]], list[str]]:
-    """Return a table's columns as a model's inputs, those of `id_columns` that it has as text, and what is left over.
+    """Return a table's columns as a model's inputs, its id columns as text, and the names of the other columns.
 
-    Args: inputs: the model's inputs, name -> datatype of the Open Inference Protocol.
-    Raises: DataRefused: not a table, no rows, an input that is not among the columns, or a cell that is no number; a
-        row without a value for an id column that the table has.
+    Args: inputs: the model's inputs, name -> datatype of the Open Inference Protocol. id_columns: those that the table
+        does not have are left out.
+    Raises: DataRefused: not a table, no rows, an input without a column, a cell that is not a number, or an id column
+        without a value in some row.
     """
     table = open_table(io.BytesIO(body), name)
     missing = [column for column in inputs if column not in table.columns]
@@ -47,13 +47,15 @@ def inputs_of(
 
 
 def moments_of(ids: Mapping[str, Sequence[str]], time_column: str, name: str) -> list[float]:
-    """Return each row's own time, epoch s; none without such a column. Raises: DataRefused: a cell is no time."""
+    """Return each row's time, epoch s; empty without such a column. Raises: DataRefused: a cell is not a time."""
     moments: list[float] = []
     for row, word in enumerate(ids.get(time_column, ()), 1):
         try:
             moments.append(parse_time(word) / 1e6)
         except ValueError:
-            raise _refused(name, f"row {row}: {time_column!r} is no time", "write it as 2013-04-30T12:00:00Z") from None
+            raise _refused(
+                name, f"row {row}: {time_column!r} is not a time", "write it as 2013-04-30T12:00:00Z"
+            ) from None
     return moments
 
 
@@ -62,7 +64,7 @@ def outcomes_of(
 ) -> tuple[list[dict[str, Any]], int]:
     """Return a table's outcomes as labels for the stack, and how many rows have none yet.
 
-    Args: value: the column that they stand in. rule: of the target's column (shared.data.values.target_rule).
+    Args: value: the column with the outcomes. rule: the target's column (shared.data.values.target_rule).
     Raises: DataRefused: not a table, no column `value`, a value in it that the target cannot have, or neither a
         prediction's id nor all of the charter's ids.
     """
@@ -73,7 +75,7 @@ def outcomes_of(
     names = [by] if by is not None else list(charter.id_columns)
     if any(column not in table.columns for column in names):
         needed = ", ".join(charter.id_columns)
-        raise _refused(name, "no column says which prediction a row is about", f"add `prediction`, or {needed}")
+        raise _refused(name, "no column links a row to its prediction", f"add `prediction`, or {needed}")
     kinds: dict[str, ColumnKind] = dict.fromkeys(names, "text")
     kinds[value] = "text" if rule.kind == "time" else rule.kind
     labels: list[dict[str, Any]] = []
@@ -83,7 +85,9 @@ def outcomes_of(
         cells = [rows.batch.column(column).to_pylist() for column in (value, *names)]
         if value in rows.unparsable:
             shown = ", ".join(map(repr, rows.unparsable[value].examples))
-            raise _refused(name, f"{value!r} holds {shown}, no outcome", "mend it, or leave it empty until it is known")
+            raise _refused(
+                name, f"{value!r} has {shown}, not an outcome", "correct it, or leave it empty until it is known"
+            )
         for outcome, *row in zip(*cells, strict=True):
             if outcome is None:
                 unknown += 1
@@ -98,11 +102,13 @@ def outcomes_of(
 
 
 def _sent(outcome: str | float | bool, name: str, value: str, rule: ColumnRule, positive: str) -> str | float:
-    """Return an outcome as it is sent: the target's own value. Raises: DataRefused: it is none."""
+    """Return an outcome as it is sent: the target's own value. Raises: DataRefused: the target cannot have it."""
     try:
         outcome_of(outcome, rule, positive)
     except ValueError as error:
-        raise _refused(name, f"{value!r} holds {outcome!r}, no outcome", f"write {error}, or leave it empty") from error
+        raise _refused(
+            name, f"{value!r} has {outcome!r}, not an outcome", f"write {error}, or leave it empty"
+        ) from error
     return str(outcome).lower() if isinstance(outcome, bool) else outcome
 
 
@@ -113,7 +119,9 @@ def _columns(table: Any, name: str, kinds: Mapping[str, ColumnKind]) -> dict[str
         rows = typed_batch(batch, kinds)
         for column, bad in rows.unparsable.items():
             shown = ", ".join(map(repr, bad.examples))
-            raise _refused(name, f"{column!r} holds {shown} where the model takes numbers", "mend it or leave it empty")
+            raise _refused(
+                name, f"{column!r} has {shown} where the model takes numbers", "correct it or leave it empty"
+            )
         for column in kinds:
             found[column] += rows.batch.column(column).to_pylist()
     if not all(found.values()):

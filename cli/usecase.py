@@ -30,34 +30,35 @@ WORKFLOW = Path(".github/workflows/tidegate.yml")
 
 def init(
     home: HomeOption = DEFAULT_HOME,
-    charter: Annotated[
-        Path, typer.Option("--charter", metavar="FILE", help="Where to write the charter to start from.")
-    ] = Path("usecase.yaml"),
+    charter: Annotated[Path, typer.Option("--charter", metavar="FILE", help="The charter's file.")] = Path(
+        "usecase.yaml"
+    ),
     as_json: JsonOption = False,
 ) -> None:
-    """Make a home, and a commented usecase.yaml to start from. What is there already stays as it is.
+    """Create a home and a commented usecase.yaml to start from.
 
-    In a repository of git it writes .github/workflows/tidegate.yml as well, which checks, previews and deploys.
+    In a git repository it also writes .github/workflows/tidegate.yml, which checks, previews and deploys.
+    Existing files stay as they are.
 
     Example: tidegate init && $EDITOR usecase.yaml && tidegate apply usecase.yaml
     """
     from functions.runtimes.local.home import create_home
 
-    made = create_home(home)
+    created = create_home(home)
     written = _write_template(charter, "usecase.yaml")
     workflow = _write_workflow()
     answer = {
-        "home": str(made.path),
+        "home": str(created.path),
         "charter": str(charter),
         "charter_written": written,
         "workflow_written": workflow,
     }
 
     def show() -> None:
-        say(f"home: {made.path}")
-        say(f"charter: {charter} ({'written' if written else 'was there, left as it is'})")
+        say(f"home: {created.path}")
+        say(f"charter: {charter} ({'written' if written else 'exists, unchanged'})")
         if workflow:
-            say(f"workflow: {WORKFLOW} (written; its first lines say what the repository has to set)")
+            say(f"workflow: {WORKFLOW} (written; its first lines list what the repository must set)")
         say(f"next: fill in {charter}, then `tidegate apply {charter}`")
 
     emit(answer, as_json, show)
@@ -68,7 +69,9 @@ def apply(
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Put a charter on record. It takes effect once every role that it names has signed it off.
+    """Apply a charter: check it and put it on record.
+
+    It takes effect once every role in `sign_off` has signed it.
 
     Example: tidegate apply usecase.yaml
     """
@@ -89,13 +92,17 @@ def apply(
 
 
 def sign_off(
-    role: Annotated[str, typer.Option("--role", metavar="ROLE", help="In which of the charter's roles you sign.")],
+    role: Annotated[
+        str, typer.Option("--role", metavar="ROLE", help="The role that you sign for, of the charter's sign_off.")
+    ],
     by: ByOption,
     usecase: UsecaseOption = None,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Sign off the newest charter in one of its roles. Signed already, it stays as it is.
+    """Sign off the newest charter for one of its roles.
+
+    A role signs once: a second signature changes nothing.
 
     Example: tidegate sign-off --role business --by "the harbour master"
     """
@@ -115,7 +122,7 @@ def sign_off(
         version = tail.document
         if role not in version.charter.sign_off:
             raise InvalidInput(
-                f"--role: the charter of {chosen} is signed off by {', '.join(version.charter.sign_off)}",
+                f"--role: the roles that sign the charter of {chosen} are {', '.join(version.charter.sign_off)}",
                 field="--role",
                 got=role[:60],
                 expected=" or ".join(version.charter.sign_off),
@@ -150,9 +157,9 @@ def _report(entry: "Entry[CharterVersion]", outcome: str, as_json: bool, role: s
         say(f"charter {entry.number} of {version.charter.usecase}: {outcome}{f' by {by} as {role}' if by else ''}")
         for waiting in missing:
             owner = version.charter.owners.get(waiting, "?")
-            say(f'waits for {waiting} ({owner}): tidegate sign-off --role {waiting} --by "{owner}"')
+            say(f'missing signature of {waiting} ({owner}): tidegate sign-off --role {waiting} --by "{owner}"')
         if not missing:
-            say("it is in effect: `tidegate upload FILE` brings data")
+            say("it is in effect; next: `tidegate upload FILE`")
 
     emit(answer, as_json, show)
 
@@ -162,18 +169,18 @@ def _signer(signatures: "tuple[Signature, ...]", role: str) -> str:
 
 
 def _check_filled_in(charter: "Charter", name: str) -> None:
-    """Raises: InvalidInput: one of the template's placeholders still stands."""
+    """Raises: InvalidInput: one of the template's placeholders is not filled in."""
     texts = {"problem": charter.problem, "objective": charter.objective}
     texts |= {f"owners.{role}": who for role, who in charter.owners.items()}
     for field, text in texts.items():
         if text.strip().startswith("<") and text.strip().endswith(">"):
             raise InvalidInput(
-                f"{name}: {field}: fill in what stands between < and >", field=field, got=text.strip()[:60]
+                f"{name}: {field}: replace the placeholder between < and >", field=field, got=text.strip()[:60]
             )
 
 
 def _write_workflow() -> bool:
-    """Write GitHub's workflow where the present folder is a repository that has none; returns whether it was."""
+    """Write GitHub's workflow if the present folder is a git repository without one; return whether it was written."""
     if not Path(".git").exists() or WORKFLOW.exists():
         return False
     WORKFLOW.parent.mkdir(parents=True, exist_ok=True)
@@ -181,7 +188,7 @@ def _write_workflow() -> bool:
 
 
 def _write_template(path: Path, template: str) -> bool:
-    """Write a template unless there is a file; returns whether it was written."""
+    """Write a template unless the file exists; return whether it was written."""
     from functions.runtimes.local.files import write_once
 
     text = files("cli").joinpath(f"templates/{template}").read_bytes()
@@ -191,10 +198,10 @@ def _write_template(path: Path, template: str) -> bool:
         write_once(path, text)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ConfigurationError(
-            f"cannot write {path}: there is no such folder; make it, or choose another place with --charter"
+            f"cannot write {path}: its folder does not exist; create it, or choose another path with --charter"
         ) from error
     except OSError as error:
         raise Unavailable(
-            f"cannot write {path}: {error.strerror}; make the place writable, or choose another with --charter"
+            f"cannot write {path}: {error.strerror}; make the folder writable, or choose another path with --charter"
         ) from error
     return True

@@ -1,4 +1,4 @@
-"""Waiting for what follows: whoever serves the home does the work, and where nobody does, we do it here."""
+"""Waiting for the outcome of a command. Where the home is not served, the work is done in this process."""
 
 import time
 from collections.abc import Callable
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 POLL_S = 0.2
 
 
-def settle(home: "Home", done: Callable[[], bool], wait_s: float, *, to_rest: bool = True) -> bool:
-    """Wait until `done` holds, at most `wait_s`; returns whether it does.
+def settle(home: "Home", done: Callable[[], bool], wait_s: float, *, until_idle: bool = True) -> bool:
+    """Return whether `done` holds, after waiting for it at most `wait_s`.
 
-    Where no worker works for the home, its queues and jobs are worked off in this process, until nothing moves: so
-    one command on a laptop does the whole of what it sets off. Not `to_rest`: only until `done`.
+    Where no worker serves the home, this process handles its messages and jobs until it is idle: so one command on a
+    laptop does all the work that it causes. Not `until_idle`: it stops as soon as `done` holds.
     """
     from functions.runtimes.local.drain import drain
 
     deadline = time.monotonic() + wait_s
     while True:
         left_s = max(0.0, deadline - time.monotonic())
-        drained = drain(home, left_s, tell) if to_rest else drain(home, left_s, tell, stop=done)
+        drained = drain(home, left_s, report) if until_idle else drain(home, left_s, report, stop=done)
         if drained != "served elsewhere":
             return done()
         if done():
@@ -33,10 +33,10 @@ def settle(home: "Home", done: Callable[[], bool], wait_s: float, *, to_rest: bo
         time.sleep(POLL_S)
 
 
-def tell(message: str, **fields: object) -> None:
-    """Write a worker's log line to stderr, as far as it is of interest to who waits."""
+def report(message: str, **fields: object) -> None:
+    """Print those of a worker's log lines that matter to a person who waits."""
     function = fields.get("function")
     if message == "handled" and function != "reconcile":
         progress(f"{function}: done in {fields.get('duration_ms', 0):,} ms")
     elif message == "failed":
-        progress(f"{function}: {fields.get('detail') or fields.get('error')}; tried again in {fields['retry_in_s']} s")
+        progress(f"{function}: {fields.get('detail') or fields.get('error')}; retry in {fields['retry_in_s']} s")

@@ -1,7 +1,7 @@
-"""Joins as of a moment: what was to be seen of departures and of weather when each row's question was asked.
+"""As-of joins: departures and weather as they were known when the prediction for a row was requested.
 
-Every row has a cut (minutes since the epoch). An event counts from the minute at which it happened, and never after
-the cut; both joins are a sort and two binary searches, so that a year of flights takes a second.
+Every row has a cut (minutes since the epoch). An event counts from the minute in which it happened; events after the
+cut never count. Both joins are a sort and two binary searches: a year of flights takes a second.
 """
 
 from typing import Any
@@ -13,28 +13,29 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 LOOK_BACK_MIN = 120
-"""The airport's state is made of the departures of these minutes before the cut."""
+"""The airport's state covers the departures of so many minutes before the cut."""
 OVERDUE_AT_MOST_MIN = 180
-"""A flight that has not left counts as overdue for so long; nobody says when a cancelled one was cancelled."""
+"""A flight that has not left counts as overdue for so long: the data do not have the time of a cancellation."""
 LATE_DEPARTURE_MIN = 15
 
 
 def state_as_of(group: npt.NDArray[Any], scheduled: Ints, delay: Floats, cut: Ints) -> dict[str, npt.NDArray[Any]]:
-    """Return what was to be seen of the departures of the row's own group at its cut; delay in min, NaN: never left.
+    """Return the state of each row's group of departures at the row's cut, arrays of shape (rows,).
 
-    delay_min (mean) and late_share (over LATE_DEPARTURE_MIN): of those that left within LOOK_BACK_MIN up to the cut,
-    NaN without any; left: how many they were; overdue: due by the cut, and not gone. All of shape (rows,); a row is
-    itself never seen as long as its cut lies before its own departure.
+    Args: delay: of the departure in min; NaN: the flight never left.
+    Returns: over the flights that left within LOOK_BACK_MIN up to the cut: `delay_min` (mean) and `late_share` (share
+        over LATE_DEPARTURE_MIN), NaN if none left, and `left`, their number. `overdue`: flights that were due at the
+        cut and had not left. A row does not count itself as long as its cut is before its own departure.
 
     >>> seen = state_as_of(np.zeros(3), np.array([0, 30, 200]), np.array([20.0, np.nan, 0.0]), np.array([-60, 25, 130]))
     >>> seen["delay_min"].tolist(), seen["left"].tolist(), seen["overdue"].tolist()
     ([nan, 20.0, 20.0], [0, 1, 1], [0, 0, 1])
     """
     code = np.unique(group, return_inverse=True)[1].astype(np.int64)
-    gone = ~np.isnan(delay)
-    minutes = np.where(gone, delay, 0).astype(np.int64)
+    departed = ~np.isnan(delay)
+    minutes = np.where(departed, delay, 0).astype(np.int64)
     left_at = scheduled + minutes
-    # One sorted axis for all groups: a group's times lie so far from the next group's that no interval reaches over.
+    # One sorted axis for all groups: the groups are so far apart that no interval covers times of two groups.
     earliest = min(left_at.min(), cut.min()) - LOOK_BACK_MIN
     span = max(left_at.max(), scheduled.max() + OVERDUE_AT_MOST_MIN) - earliest + 1
 
@@ -42,20 +43,20 @@ def state_as_of(group: npt.NDArray[Any], scheduled: Ints, delay: Floats, cut: In
         times: Ints = code * span + (time - earliest)
         return times
 
-    departures = axis(code[gone], left_at[gone])
+    departures = axis(code[departed], left_at[departed])
     order = np.argsort(departures, kind="stable")
-    departures, minutes = departures[order], minutes[gone][order]
+    departures, minutes = departures[order], minutes[departed][order]
     start = np.searchsorted(departures, axis(code, cut - LOOK_BACK_MIN), side="right")
     end = np.searchsorted(departures, axis(code, cut), side="right")
     left = (end - start).astype(np.int64)
-    # Sums of whole minutes: exact, so that a later departure cannot even move the last bit.
+    # Sums of whole minutes are exact, so a later departure cannot change even the last bit.
     delay_sum = np.concatenate(([0], np.cumsum(minutes)))
     late_sum = np.concatenate(([0], np.cumsum(minutes > LATE_DEPARTURE_MIN)))
     known = np.where(left > 0, left, np.nan)
 
-    # What leaves very late and what never leaves look alike until then, so both are dropped at the same age.
+    # Until it leaves, a very late flight looks like a cancelled one, so both are dropped at the same age.
     dropped = scheduled + OVERDUE_AT_MOST_MIN
-    overdue_until = np.where(gone, np.minimum(left_at, dropped), dropped)
+    overdue_until = np.where(departed, np.minimum(left_at, dropped), dropped)
     was_due = overdue_until > scheduled
     due = np.sort(axis(code[was_due], scheduled[was_due]))
     settled = np.sort(axis(code[was_due], overdue_until[was_due]))
@@ -71,10 +72,10 @@ def state_as_of(group: npt.NDArray[Any], scheduled: Ints, delay: Floats, cut: In
 def latest_as_of(
     group: npt.NDArray[Any], known_at: Ints, asked_group: npt.NDArray[Any], cut: Ints, tolerance_min: int
 ) -> Ints:
-    """Return for every cut the row of the latest record of its group known by then, shape (cuts,); -1 for none.
+    """Return for every cut the row of the latest record of its group that was known then, shape (cuts,); -1: none.
 
-    Args: group, known_at: of the records, shape (records,); asked_group, cut: of the questions, shape (cuts,).
-    A record older than `tolerance_min` at the cut is none.
+    Args: group, known_at: of the records, shape (records,). asked_group, cut: of the requests, shape (cuts,).
+        tolerance_min: a record that is older at the cut does not count.
 
     >>> stations, asked = np.array(["a", "a", "b"]), np.array(["a", "a", "b"])
     >>> latest_as_of(stations, np.array([10, 70, 0]), asked, np.array([69, 70, 5]), tolerance_min=3)

@@ -1,8 +1,7 @@
-"""`tidegate demo`: starts a stack, goes once round the loop, and leaves the endpoint up."""
+"""`tidegate demo`: starts a stack, runs the whole loop once, and keeps the endpoint running."""
 
 import shutil
 import signal
-import sys
 import tempfile
 import threading
 import time
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cli.output import emit, progress, say, write
+from cli.output import emit, flush, progress, say, write
 from cli.state import DEFAULT_HOME, HomeOption, JsonOption
 from shared.errors import ConfigurationError, InvalidInput, MissingDependency
 
@@ -25,26 +24,23 @@ if TYPE_CHECKING:
 def demo(
     context: typer.Context,
     home: HomeOption = DEFAULT_HOME,
-    port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="Where the endpoint listens; 0: any free one.")
-    ] = 0,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The endpoint's port; 0: any free one.")] = 0,
     provider: Annotated[
         Literal["local", "aws", "azure", "gcp"],
-        typer.Option(
-            help="Where it runs: this machine, or a cloud's emulators on it (installed once; no home is kept)."
-        ),
+        typer.Option(help="Run on this machine, or on a cloud's emulators (installed once; no home is kept)."),
     ] = "local",
     stack_name: Annotated[
         str,
-        typer.Option("--stack", metavar="NAME", help="A stack of this machine that `tidegate up` made, and serves."),
+        typer.Option("--stack", metavar="NAME", help="Run on a local stack that `tidegate up` created."),
     ] = "",
-    exit_: Annotated[bool, typer.Option("--exit", help="End when the loop is done, instead of serving on.")] = False,
+    exit_: Annotated[bool, typer.Option("--exit", help="Exit when the loop is done, instead of serving on.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Go once round the whole loop on real flights of 2013, and leave a live endpoint.
+    """Run the whole loop once on real flights of 2013, and keep a live endpoint.
 
-    Charter, upload, validation, training, gates, release, predictions, labels, monitoring, alert, retraining, rollback:
-    about a minute and a half on two cores. Run again on the same home, it reuses what is there.
+    The loop is charter, upload, validation, training, gates, release, predictions, labels, monitoring, alert,
+    retraining and rollback. It takes about a minute and a half on two cores. A second run on the same home reuses what
+    exists.
 
     Example: tidegate demo --exit
     """
@@ -55,64 +51,64 @@ def demo(
     if provider != "local" and port:
         raise InvalidInput("--port is for --provider local; an emulated cloud chooses its own", field="--port")
     source = context.get_parameter_source("home")
-    home_given = source is not None and source.name == "COMMANDLINE"  # and not a person's TIDEGATE_HOME
+    home_given = source is not None and source.name == "COMMANDLINE"  # TIDEGATE_HOME does not count
     if stack_name and (provider != "local" or port or home_given):
-        raise InvalidInput("--stack says where the demo runs: leave --provider, --port and --home out", field="--stack")
+        raise InvalidInput("--stack sets where the demo runs: leave out --provider, --port and --home", field="--stack")
     began = time.monotonic()
 
-    def tell(message: str) -> None:
+    def report(message: str) -> None:
         progress(f"{time.monotonic() - began:6.1f} s  {message}")
 
     if stack_name:
-        served = _provisioned(stack_name, tell)
+        served = _provisioned(stack_name, report)
     else:
-        served = _local(home, port, tell) if provider == "local" else _emulated(provider, tell)
+        served = _local(home, port, report) if provider == "local" else _emulated(provider, report)
     with served as stack:
-        result = run(stack, tell)
+        result = run(stack, report)
         if exit_:
             result = msgspec.structs.replace(result, curl=None)
         emit(result, as_json, lambda: _show(result))
         if not exit_:
-            sys.stdout.flush()  # a pipe waits for the line as a person does
+            flush()  # the reader of a pipe waits for the line too
             progress("The endpoint is live; Ctrl-C stops it.")
             _until_interrupted()
 
 
 @contextmanager
-def _local(home: Path, port: int, tell: Callable[[str], None]) -> "Iterator[DemoStack]":
+def _local(home: Path, port: int, report: Callable[[str], None]) -> "Iterator[DemoStack]":
     from cli.demo.stack import of_home
     from functions.runtimes.local.home import create_home
     from functions.runtimes.local.supervisor import start
 
     opened = create_home(home)
-    tell(f"serving {opened.path}")
+    report(f"serving {opened.path}")
     with start(opened, port) as served:
         yield of_home(opened, served.url)
 
 
 @contextmanager
-def _provisioned(name: str, tell: Callable[[str], None]) -> "Iterator[DemoStack]":
-    """Use a stack that is served already. Raises: ConfigurationError: there is none, or it is no local one."""
+def _provisioned(name: str, report: Callable[[str], None]) -> "Iterator[DemoStack]":
+    """Use a stack that is served already. Raises: ConfigurationError: there is none, or it is not local."""
     from cli.demo.stack import of_home
     from functions.runtimes.local.home import open_home
     from infra.engine import open_stack
 
-    outputs = open_stack(name, None, tell).outputs()
+    outputs = open_stack(name, None, report).outputs()
     if "home" not in outputs:
-        raise ConfigurationError(f"stack {name} is not of this machine: the demo needs one whose provider is local")
-    tell(f"stack {name} is served at {outputs['url']}")
+        raise ConfigurationError(f"stack {name} is not local: the demo needs a stack whose provider is local")
+    report(f"stack {name} is served at {outputs['url']}")
     yield of_home(open_home(Path(outputs["home"])), outputs["url"])
 
 
 @contextmanager
-def _emulated(provider: str, tell: Callable[[str], None]) -> "Iterator[DemoStack]":
-    """Serve on a cloud's emulators, in a private folder that goes with the demo, unless it failed: its logs stay."""
+def _emulated(provider: str, report: Callable[[str], None]) -> "Iterator[DemoStack]":
+    """Serve on a cloud's emulators, in a private folder that is removed at the end; after a failure the logs stay."""
     from cli.demo.stack import of_emulated
     from localstack.stacks import served
 
     folder = Path(tempfile.mkdtemp(prefix="tidegate-"))
     try:
-        with served(provider, folder, tell) as stack:
+        with served(provider, folder, report) as stack:
             try:
                 yield of_emulated(stack)
             except Exception:
@@ -122,16 +118,16 @@ def _emulated(provider: str, tell: Callable[[str], None]) -> "Iterator[DemoStack
         shutil.rmtree(folder, ignore_errors=True)
         raise
     except Exception:
-        tell(f"the logs stay in {folder}; remove it when you have read them")
+        report(f"the logs are in {folder}; remove the folder when you have read them")
         raise
-    except BaseException:  # it was asked to end
+    except BaseException:  # interrupted
         shutil.rmtree(folder, ignore_errors=True)
         raise
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def _keep_logs(logs: Path, folder: Path) -> None:
-    """Copy what the servers wrote into the folder: their own go with them."""
+    """Copy the servers' logs into the folder: the servers remove their own files."""
     linked = [path for path in folder.rglob("*") if path.is_symlink()]
     for path in [*linked, *([logs] if logs.is_file() else [])]:
         with suppress(OSError):
@@ -142,10 +138,10 @@ def _keep_logs(logs: Path, folder: Path) -> None:
 
 
 def _show(result: "Demo") -> None:
-    found = "nothing wrong" if result.fsck.clean else "something wrong: tidegate fsck"
-    say(f"The loop took {result.seconds} s; fsck finds {found}.")
+    found = "has no findings" if result.fsck.clean else "has findings: run tidegate fsck"
+    say(f"The loop took {result.seconds} s; fsck {found}.")
     if result.curl is not None:
-        say("Ask the model that serves now:\n")
+        say("Request a prediction from the model that serves now:\n")
         write(result.curl)
 
 

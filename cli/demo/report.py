@@ -1,4 +1,4 @@
-"""The demo's result, read back from the stack's own records: nothing in it comes from what the demo believes."""
+"""The demo's result, read from the stack's own records and not from the demo's memory."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -48,10 +48,10 @@ def assembled(
     curl: str,
     seconds: float,
 ) -> Demo:
-    """Return the whole result. Raises: whatever reading the stack raises."""
+    """Return the whole result. Raises: whatever a read of the stack raises."""
     platform = stack.platform
     releases = _entries(platform, layout.RELEASES, usecase, ReleaseDecision)
-    where = status(platform.system, usecase)
+    found = status(platform.system, usecase)
     node = f"model.{prediction.model}"
     return Demo(
         usecase=usecase,
@@ -84,14 +84,14 @@ def assembled(
         prediction=prediction,
         replays=tuple(replays),
         windows=tuple(windows),
-        alerts=where.alerts,
+        alerts=found.alerts,
         lineage=LineageShown(
             node=f"prediction.{prediction.id}",
             up=tuple(walk(platform.system, usecase, node, "up")),
             down=tuple(walk(platform.system, usecase, node, "down")),
         ),
         rollback=rollback,
-        status=where,
+        status=found,
         fsck=fsck(platform.landing, platform.system, platform.capture, trusted_keys(platform.settings.trust_roots)),
         endpoint=endpoint,
         curl=curl,

@@ -1,4 +1,4 @@
-"""What the demo came to, as one document: `tidegate demo --json`. docs/demo.md describes every field."""
+"""The demo's result as one document: `tidegate demo --json`. docs/demo.md describes every field."""
 
 import msgspec
 
@@ -21,7 +21,7 @@ class CharterShown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrainingShown(msgspec.Struct, frozen=True, kw_only=True):
-    """One request to train: what caused it, whether it was granted and why, and how the search went."""
+    """One request to train: its cause, whether it was granted and why, and the search."""
 
     number: int
     cause: str
@@ -37,7 +37,7 @@ class TrainingShown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelShown(msgspec.Struct, frozen=True, kw_only=True):
-    """One model: what it came from, its test metrics with intervals, and who signed it."""
+    """One model: its training, its test metrics with intervals, and the key that signed it."""
 
     number: int
     training: int
@@ -50,7 +50,7 @@ class ModelShown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReleaseShown(msgspec.Struct, frozen=True, kw_only=True):
-    """One revision: who serves from then on, by which action, why, and because of what."""
+    """One revision: the champion from then on, the action, its reason, who decided and the cause."""
 
     revision: int
     champion: int | None
@@ -61,7 +61,7 @@ class ReleaseShown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PredictionShown(msgspec.Struct, frozen=True, kw_only=True):
-    """One flight asked about over HTTP: the answer, who gave it, and where it was captured."""
+    """One prediction over HTTP: its flight, the model, the outputs, and whether it was captured."""
 
     id: str
     flight: str
@@ -72,7 +72,7 @@ class PredictionShown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplayShown(msgspec.Struct, frozen=True, kw_only=True):
-    """A month of flights asked about, and their outcomes sent: rows, requests, labels."""
+    """A month of flights that were predicted and labelled: predictions, requests, labels."""
 
     window: str
     predictions: int
@@ -81,7 +81,7 @@ class ReplayShown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LineageShown(msgspec.Struct, frozen=True, kw_only=True):
-    """The prediction's lineage: from its model up to the data and the cause, and down to windows, alerts, releases."""
+    """The prediction's lineage: up from its model to the data and the cause, down to windows, alerts and releases."""
 
     node: str
     up: tuple[Step, ...]
@@ -89,7 +89,7 @@ class LineageShown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RollbackShown(msgspec.Struct, frozen=True, kw_only=True):
-    """The rollback: from which champion to which, its revision, and the model that answered after it."""
+    """The rollback: the two champions, the revision, and the model of a prediction after it."""
 
     revision: int
     from_model: int
@@ -98,12 +98,12 @@ class RollbackShown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Demo(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it.
+    """The whole result.
 
-    `home`: the local home, or whose emulators the stack was. `provider`: "local", "aws", "azure" or "gcp".
-    `invocations`: function -> calls, as the cloud's emulator or function host counted them; None on a local home.
-    `endpoint`: where predictions were asked for. `curl`: a line to paste that asks there, with a token that may do
-    nothing else; None where the stack ended with the demo (`--exit`): nothing would answer.
+    `home`: the local home, or the emulated cloud. `provider`: "local", "aws", "azure" or "gcp". `invocations`:
+    function -> calls, counted by the cloud's emulator or function host; None on a local home. `endpoint`: the URL of
+    predictions. `curl`: a line to paste that requests a prediction there, with a token that allows nothing else; None
+    with `--exit`, as the endpoint has stopped.
     """
 
     usecase: str

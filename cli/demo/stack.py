@@ -1,4 +1,4 @@
-"""What the demo needs of a stack, whoever serves it: an address, tokens, and its ports to read what came of it."""
+"""What the demo needs of a stack on any provider: an address, tokens, and the ports to read the results."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ Issue = Callable[[str, Sequence[str], float], str]
 class DemoStack:
     """A served stack.
 
-    url: where it answers. platform: its ports, whole. where: what names it to a person. logs: where to look if
-    something does not come. provider: "local", or whose emulators serve it. invocations: function -> how often it was
-    called, as the emulator or host counts; None where nobody counts.
+    url: its address. platform: all of its ports. where: its name for people. logs: the folder or file to read after a
+    failure. provider: "local", or the emulated cloud. invocations: function -> calls, as the emulator or host counts
+    them; None where nothing counts.
     """
 
     url: str
@@ -34,9 +34,9 @@ class DemoStack:
     invocations: Callable[[], dict[str, int] | None] = lambda: None
     trusted: "ssl.SSLContext | None" = None
     certificate: str = ""
-    """The file of the certificate that it speaks HTTPS with, where others do not believe it."""
+    """The file of its HTTPS certificate, where clients do not trust it by default."""
     names: Sequence[str] = ()
-    """What that certificate is for."""
+    """The names in that certificate."""
 
 
 def of_home(home: "Home", url: str) -> DemoStack:

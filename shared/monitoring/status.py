@@ -14,6 +14,11 @@ from shared.serving.records import ModelVersion, ReleaseDecision
 from shared.usecase.charter import CharterVersion
 from shared.usecase.effective import charters, effective_charter
 
+FAILED_UPLOADS = ("quarantined", "refused")
+FAILED_TRAININGS = ("failed", "refused by register")
+UNFINISHED = ("running", "succeeded")
+"""States of a training that is not finished: it runs, or its result is not registered yet."""
+
 
 class Action(msgspec.Struct, frozen=True):
     """An action that a person must take: who (a role or an owner), what to do, and why."""
@@ -68,30 +73,21 @@ def status(system: ObjectStore, usecase: str) -> Status:
     effective = effective_charter(system, usecase)
     newest = charters(system, usecase).tail()
     datasets = [entry.document for entry in Ledger(system, layout.DATASETS, usecase, DatasetVersion).entries()]
-    models = {
-        entry.document.training_key: entry.number
-        for entry in Ledger(system, layout.MODELS, usecase, ModelVersion).entries()
-    }
+    models = _models(system, usecase)
     releases = Ledger(system, layout.RELEASES, usecase, ReleaseDecision)
     release = releases.tail()
     receipts = _receipts(system, usecase)
-    trainings = tuple(
-        _training(system, usecase, entry.number, entry.document, models)
-        for entry in Ledger(system, layout.TRAININGS, usecase, TrainingDecision).entries()
-    )
+    requested = _trainings(system, usecase, models)
     alerts = _alerts(system, usecase)
     champion = release.document.champion if release else None
     quarantined = [receipt for receipt in receipts if receipt.state == "quarantined"]
     owners = newest.document.charter.owners if newest else {}
     actions = [
         *_sign_offs(newest.document if newest else None, owners),
-        *(_correction(receipt) for receipt in quarantined if not _replaced(receipt, receipts)),
-        *(
-            Action("data science", f"look at training {training.number}", training.reason)
-            for training in trainings[-1:]
-            if training.state in ("failed", "refused by register")
-        ),
-        *_first_champion(champion, datasets, release.document if release else None),
+        *(_correction(one) for one in receipts if one.state in FAILED_UPLOADS and not _replaced(one, receipts)),
+        *_failed_training(requested),
+        *_first_champion(champion, datasets, requested, release.document if release else None),
+        *_alerted(system, usecase, champion, alerts, requested),
     ]
     return Status(
         usecase=usecase,
@@ -99,13 +95,29 @@ def status(system: ObjectStore, usecase: str) -> Status:
         datasets=len(datasets),
         rows=sum(dataset.rows for dataset in datasets),
         quarantined=len(quarantined),
-        trainings=trainings,
+        trainings=requested,
         models=len(models),
         champion=champion,
         revision=release.number if release else 0,
         alerts=alerts,
         actions=tuple(actions),
     )
+
+
+def trainings(system: ObjectStore, usecase: str) -> tuple[TrainingStatus, ...]:
+    """Return every request to train, in the order of their numbers, with its present state."""
+    return _trainings(system, usecase, _models(system, usecase))
+
+
+def _models(system: ObjectStore, usecase: str) -> dict[str, int]:
+    """Return the number of each model by the key of its training."""
+    models = Ledger(system, layout.MODELS, usecase, ModelVersion)
+    return {entry.document.training_key: entry.number for entry in models.entries()}
+
+
+def _trainings(system: ObjectStore, usecase: str, models: dict[str, int]) -> tuple[TrainingStatus, ...]:
+    decisions = Ledger(system, layout.TRAININGS, usecase, TrainingDecision)
+    return tuple(_training(system, usecase, entry.number, entry.document, models) for entry in decisions.entries())
 
 
 def _receipts(system: ObjectStore, usecase: str) -> list[Receipt]:
@@ -147,7 +159,7 @@ def _correction(receipt: Receipt) -> Action:
     first = next((anomaly for anomaly in receipt.anomalies if anomaly.severity == "error"), None)
     name = receipt.source_key.rpartition("/")[2]
     if first is None:
-        return Action("whoever sent the file", f"correct {name} and upload it again", "it was quarantined")
+        return Action("whoever sent the file", f"correct {name} and upload it again", f"it was {receipt.state}")
     return Action("whoever sent the file", f"correct {name} and upload it again: {first.remedy}", first.message)
 
 
@@ -157,8 +169,19 @@ def _replaced(receipt: Receipt, receipts: list[Receipt]) -> bool:
     return any(other.state == "accepted" and other.source_key.rpartition("/")[2] == name for other in receipts)
 
 
+def _failed_training(requested: tuple[TrainingStatus, ...]) -> list[Action]:
+    """Return what to do about the newest granted training, if it failed; refused requests after it do not hide it."""
+    newest = next((training for training in reversed(requested) if training.granted), None)
+    if newest is None or newest.state not in FAILED_TRAININGS:
+        return []
+    return [Action("data science", f"look at training {newest.number}", newest.reason)]
+
+
 def _first_champion(
-    champion: int | None, datasets: list[DatasetVersion], release: ReleaseDecision | None
+    champion: int | None,
+    datasets: list[DatasetVersion],
+    requested: tuple[TrainingStatus, ...],
+    release: ReleaseDecision | None,
 ) -> list[Action]:
     if champion is not None:
         return []
@@ -166,4 +189,26 @@ def _first_champion(
         return [Action("whoever holds the data", "upload data", "there is no dataset yet")]
     if release is not None and release.action == "refuse":
         return [Action("data science", "find better features or data", release.reason)]
+    if requested and not any(training.granted for training in requested):
+        newest = requested[-1]
+        return [Action("data science", f"see why training {newest.number} was refused", newest.reason)]
     return []
+
+
+def _alerted(
+    system: ObjectStore,
+    usecase: str,
+    champion: int | None,
+    alerts: tuple[Alert, ...],
+    requested: tuple[TrainingStatus, ...],
+) -> list[Action]:
+    """Return what to do about the alerts of the champion's newest window, unless a training that they caused runs."""
+    if champion is None:
+        return []
+    prefix = layout.WINDOWS.prefix(usecase=usecase, number=layout.number_name(champion))
+    windows = [names["window"] for info in system.list(prefix) if (names := layout.WINDOWS.parse(info.key)) is not None]
+    open_alerts = [alert for alert in alerts if alert.model == champion and alert.window == max(windows, default="")]
+    causes = {f"alert.{alert.alert}" for alert in open_alerts}
+    if any(training.cause in causes and training.state in UNFINISHED for training in requested):
+        return []
+    return [Action("data science", f"look at alert {alert.alert}", alert.summary) for alert in open_alerts]

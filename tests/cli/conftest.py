@@ -1,4 +1,4 @@
-"""The command line as people call it, in this process: arguments in; exit code, stdout and stderr out."""
+"""The command line, called in this process: arguments in; exit code, stdout and stderr out."""
 
 import contextlib
 import io
@@ -34,7 +34,7 @@ retraining: {cooldown_days: 0}
 
 
 def month(number: int, rows: int = 120, shift: float = 0.0) -> str:
-    """Return a month of rows as CSV, in which the outcome follows level and moon, with some noise."""
+    """Return a month of rows as CSV; the outcome depends on level and moon, with some noise."""
     chance = random.Random(number)
     lines = ["row,at,level,wind,moon,shut"]
     for row in range(rows):
@@ -48,7 +48,7 @@ def month(number: int, rows: int = 120, shift: float = 0.0) -> str:
 
 @dataclass(frozen=True)
 class Result:
-    """What a command left: its exit code and what it printed."""
+    """A command's exit code and what it printed."""
 
     code: int
     out: str
@@ -73,7 +73,7 @@ Command = Callable[..., Result]
 
 @pytest.fixture
 def tidegate(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Return a caller of the command line, in an empty folder of its own."""
+    """Return a function that calls the command line, in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TIDEGATE_HOME", raising=False)
     monkeypatch.delenv("TIDEGATE_DEBUG", raising=False)
@@ -98,7 +98,7 @@ def charter(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def agreed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with a charter in effect, made once by the commands themselves."""
+    """A home with a charter in effect, created once by the commands themselves."""
     folder = tmp_path_factory.mktemp("agreed")
     home = folder / ".tidegate"
     (folder / "usecase.yaml").write_text(CHARTER)

@@ -1,4 +1,4 @@
-"""The client of a stack: where it asks."""
+"""The client of a stack: addresses and certificates."""
 
 import ssl
 from pathlib import Path
@@ -12,7 +12,7 @@ from shared.errors import InvalidInput, Unavailable
 
 
 @pytest.mark.parametrize(("below", "before"), [("", ""), ("/", ""), ("/api/live", "/api/live"), ("/live/", "/live")])
-def test_a_stack_may_be_below_a_path(below: str, before: str) -> None:
+def test_a_stacks_address_may_have_a_path(below: str, before: str) -> None:
     paths: list[str] = []
 
     def answer(asked: Asked) -> Told:
@@ -25,15 +25,13 @@ def test_a_stack_may_be_below_a_path(below: str, before: str) -> None:
     assert paths == [f"{before}/v2", f"{before}/v2/models/tides/infer"]
 
 
-def test_a_stack_answers_by_https_if_its_certificate_is_trusted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_https_needs_a_trusted_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = certificate_for_loopback(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(made.certificate, made.key)
     with json_server(lambda asked: Told(200, {"path": asked.path}), tls=context) as port:
         url = f"https://127.0.0.1:{port}"
-        with Client(url, "token") as client, pytest.raises(Unavailable, match=r"127\.0\.0\.1:\d+ is not believed"):
+        with Client(url, "token") as client, pytest.raises(Unavailable, match=r"127\.0\.0\.1:\d+ is not trusted"):
             client.get("/v2")
         monkeypatch.setenv("SSL_CERT_FILE", str(made.authority))
         with Client(url, "token") as client:
@@ -41,6 +39,6 @@ def test_a_stack_answers_by_https_if_its_certificate_is_trusted(
 
 
 @pytest.mark.parametrize("url", ["", "stack.example", "ftp://stack.example", "https:///v2"])
-def test_what_is_no_address_is_refused(url: str) -> None:
+def test_an_invalid_address_is_refused(url: str) -> None:
     with pytest.raises(InvalidInput, match=r"https://stack\.example"):
         Client(url, "token")

@@ -1,4 +1,4 @@
-"""`profile`, `validate`, `upload`: good files, and every bad one, through the real command line."""
+"""`profile`, `validate`, `upload`: good files, and every kind of bad file, through the real command line."""
 
 import json
 from collections.abc import Callable
@@ -85,7 +85,7 @@ def test_a_parquet_file_is_profiled_by_its_own_types(tidegate: Any) -> None:
 
 
 @pytest.mark.parametrize("what", sorted(set(BAD) - {"target missing", "target constant", "target all empty"}))
-def test_what_is_no_table_has_no_profile(tidegate: Any, bad: Callable[[str], Path], what: str) -> None:
+def test_a_file_that_is_not_a_table_has_no_profile(tidegate: Any, bad: Callable[[str], Path], what: str) -> None:
     error = tidegate("profile", bad(what), "--json").error
     assert error["exit_code"] == 1
     assert error["field"] == "bad.csv"
@@ -102,15 +102,15 @@ def test_a_good_file_would_be_accepted(tidegate: Any, charter: Path, csv_of: Cal
 
 
 @pytest.mark.parametrize("what", sorted(BAD))
-def test_a_bad_file_is_refused_in_advance(tidegate: Any, charter: Path, bad: Callable[[str], Path], what: str) -> None:
+def test_validate_refuses_a_bad_file(tidegate: Any, charter: Path, bad: Callable[[str], Path], what: str) -> None:
     found = tidegate("validate", bad(what), "--charter", charter, "--json")
     assert (found.code, found.document["accepted"]) == (1, False)
     errors = [anomaly for anomaly in found.document["anomalies"] if anomaly["severity"] == "error"]
     assert errors
     assert all(anomaly["message"] and anomaly["remedy"] for anomaly in errors)
-    said = tidegate("validate", bad(what), "--charter", charter)
-    assert said.code == 1
-    assert errors[0]["remedy"] in said.out
+    shown = tidegate("validate", bad(what), "--charter", charter)
+    assert shown.code == 1
+    assert errors[0]["remedy"] in shown.out
 
 
 @pytest.mark.parametrize("what", sorted(BAD))
@@ -122,7 +122,7 @@ def test_a_bad_upload_is_quarantined(tidegate: Any, signed: Path, bad: Callable[
     assert errors
     assert all(anomaly["message"] and anomaly["remedy"] for anomaly in errors)
     assert found.document["trainings"] == []
-    receipt = tidegate("show", "receipt", upload["receipt"][:10], "--json").document
+    receipt = tidegate("receipt", "show", upload["receipt"][:10], "--json").document
     assert (receipt["id"], receipt["document"]["state"]) == (upload["receipt"], "quarantined")
     (status,) = tidegate("status", "--json").document["usecases"]
     assert (status["quarantined"], status["datasets"]) == (1, 0)
@@ -132,8 +132,7 @@ def test_a_bad_upload_is_quarantined(tidegate: Any, signed: Path, bad: Callable[
 
 def test_a_column_is_named_once(tidegate: Any, charter: Path, csv_of: Callable[..., str]) -> None:
     Path("a.csv").write_text(csv_of(1).replace("level", "levle", 1))
-    said = tidegate("validate", "a.csv", "--charter", charter).out
-    assert "  error: column 'level' is missing\n" in said
+    assert "  error: column 'level' is missing\n" in tidegate("validate", "a.csv", "--charter", charter).out
 
 
 def test_a_target_of_three_values_is_refused(tidegate: Any, charter: Path, csv_of: Callable[..., str]) -> None:
@@ -168,7 +167,7 @@ def test_a_bad_name_is_refused_before_anything_lands(
     assert tidegate("fsck", "--json").document["clean"]
 
 
-def test_a_file_whose_own_name_will_not_do_gets_another(
+def test_a_file_whose_name_is_not_allowed_is_uploaded_under_another(
     tidegate: Any, signed: Path, csv_of: Callable[..., str]
 ) -> None:
     Path("tür.csv").write_text(csv_of(1))
@@ -179,13 +178,13 @@ def test_a_file_whose_own_name_will_not_do_gets_another(
 
 
 @pytest.mark.parametrize("path", ["nothing.csv", ".", "x" * 300, "a\0b"])
-def test_a_file_that_is_not_there_is_named(tidegate: Any, signed: Path, path: str) -> None:
+def test_a_missing_file_is_named(tidegate: Any, signed: Path, path: str) -> None:
     for command in (("upload", path), ("profile", path), ("validate", path, "--charter", "usecase.yaml")):
         error = tidegate(*command, "--json").error
         assert (error["exit_code"], error["field"]) == (2, "FILE")
 
 
-def test_an_upload_over_the_limit_says_so(tidegate: Any, signed: Path, csv_of: Callable[..., str]) -> None:
+def test_an_upload_over_the_limit_is_refused(tidegate: Any, signed: Path, csv_of: Callable[..., str]) -> None:
     settings = json.loads((signed / "settings.json").read_text())
     (signed / "settings.json").write_text(json.dumps({**settings, "max_upload_bytes": 100}))
     Path("a.csv").write_text(csv_of(1))
@@ -194,7 +193,7 @@ def test_an_upload_over_the_limit_says_so(tidegate: Any, signed: Path, csv_of: C
     assert "the limit is 100" in error["message"]
 
 
-def test_the_contract_of_the_first_file_judges_the_next(
+def test_later_files_are_validated_against_the_contract_of_the_first(
     tidegate: Any, signed: Path, csv_of: Callable[..., str]
 ) -> None:
     Path("a.csv").write_text(csv_of(1))
@@ -203,16 +202,16 @@ def test_the_contract_of_the_first_file_judges_the_next(
     (training,) = found.document["trainings"]
     assert (training["cause"], training["granted"]) == ("dataset.1", False)
     Path("b.csv").write_text(csv_of(2).replace(",wind,", ",gust,", 1))
-    judged = tidegate("validate", "b.csv", "--against-stack", "--json")
-    assert (judged.code, judged.document["contract"]) == (1, "in force")
-    assert {(anomaly["kind"], anomaly["column"]) for anomaly in judged.document["anomalies"]} >= {
+    validated = tidegate("validate", "b.csv", "--against-stack", "--json")
+    assert (validated.code, validated.document["contract"]) == (1, "in force")
+    assert {(anomaly["kind"], anomaly["column"]) for anomaly in validated.document["anomalies"]} >= {
         ("missing_column", "wind"),
         ("new_column", "gust"),
     }
     both = tidegate("upload", "a.csv", "b.csv", "--json")
     assert both.code == 1
     assert [upload["state"] for upload in both.document["uploads"]] == ["accepted", "quarantined"]
-    assert both.document["uploads"][0]["dataset"] == 1  # the same file is the dataset that it already is
+    assert both.document["uploads"][0]["dataset"] == 1  # the same file is the same dataset
     assert "as dataset 1" in tidegate("upload", "a.csv").out
     assert tidegate("validate", "a.csv", "--against-stack").code == 0
     assert tidegate("fsck", "--json").document["clean"]
@@ -228,9 +227,7 @@ def test_without_a_charter_in_effect_nothing_lands(tidegate: Any, charter: Path,
     assert tidegate("fsck", "--json").document["clean"]
 
 
-def test_an_upload_that_nobody_waits_for_is_taken_later(
-    tidegate: Any, signed: Path, csv_of: Callable[..., str]
-) -> None:
+def test_an_upload_without_waiting_is_handled_later(tidegate: Any, signed: Path, csv_of: Callable[..., str]) -> None:
     Path("a.csv").write_text(csv_of(1))
     found = tidegate("upload", "a.csv", "--wait", "0", "--json")
     assert (found.code, found.document["uploads"][0]["state"]) == (0, "received")
@@ -239,7 +236,7 @@ def test_an_upload_that_nobody_waits_for_is_taken_later(
     assert tidegate("fsck").code == 0
 
 
-def test_fsck_finds_what_does_not_hold(tidegate: Any, signed: Path) -> None:
+def test_fsck_reports_a_stray_object(tidegate: Any, signed: Path) -> None:
     (signed / "system" / "stray.json").write_text("{}")
     found = tidegate("fsck", "--json")
     assert (found.code, found.document["clean"]) == (1, False)

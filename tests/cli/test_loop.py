@@ -1,4 +1,4 @@
-"""Once round the loop by the commands of a person: first with nobody serving the home, then with a served one."""
+"""The whole loop by commands: first on a home that is not served, then on a served one."""
 
 import csv
 import io
@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
+from cli.nouns import NOUNS
 from functions.runtimes.local.home import create_home, open_home
 from functions.runtimes.local.supervisor import Stack, start
 from tests.waiting import until
 
 
 def process(home: Path, *arguments: object, stdin: str = "") -> Any:
-    """Run a command in a process of its own, as the module's fixtures outlive what one test captures."""
+    """Run a command in its own process: the module's fixtures live longer than the capture of one test."""
     command = [sys.executable, "-m", "cli.main", *map(str, arguments), "--home", str(home), "--json"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, input=stdin, cwd=home.parent)
     return ended.returncode, json.loads(ended.stdout)
@@ -27,7 +28,7 @@ def process(home: Path, *arguments: object, stdin: str = "") -> Any:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home in which two months were uploaded and a model was trained and released, without any server."""
+    """A home in which two months were uploaded and a model was trained and released, without a server."""
     from tests.cli.conftest import CHARTER, month
 
     folder = tmp_path_factory.mktemp("loop")
@@ -49,7 +50,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def stack(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A served copy of that home: what one half of the tests sets off is no business of the other's."""
+    """A served copy of that home, so that the two halves of the tests do not affect each other."""
     copy = tmp_path_factory.mktemp("served") / "home"
     shutil.copytree(trained, copy)
     with start(open_home(copy)) as stack:
@@ -58,14 +59,14 @@ def stack(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 @pytest.fixture
 def on(tidegate: Any, trained: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Return a caller of commands on the home that nobody serves."""
+    """Return a function that calls commands on the home that is not served."""
     monkeypatch.setenv("TIDEGATE_HOME", str(trained))
     return lambda *arguments: tidegate(*arguments)
 
 
 @pytest.fixture
 def served(tidegate: Any, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Return a caller of commands on the home that is served."""
+    """Return a function that calls commands on the served home."""
     monkeypatch.setenv("TIDEGATE_HOME", str(stack.home.path))
     return lambda *arguments: tidegate(*arguments)
 
@@ -73,14 +74,77 @@ def served(tidegate: Any, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Call
 def test_the_first_model_is_on_record(on: Any) -> None:
     (status,) = on("status", "--json").document["usecases"]
     assert (status["datasets"], status["models"]) == (2, max(1, status["models"]))
-    first = on("show", "release", "1", "--json").document["document"]
+    first = on("release", "show", "1", "--json").document["document"]
     assert (first["champion"], first["action"], first["by"]) == (1, "release", "release")
-    model = on("show", "model", "1").document
+    model = on("model", "show", "1").document
     assert model["manifest"]["metrics"]["roc_auc"]["value"] > 0.6
-    assert on("show", "training", "9", "--json").error["exit_code"] == 2
-    assert "charter, contract" in on("show", "modle", "--json").error["message"]
-    for number in ("0", "-1", "x", "1" * 300):
-        assert on("show", "model", "--json", "--", number).code == 2
+
+
+def test_every_noun_lists_what_it_shows(on: Any) -> None:
+    listed = {name: on(name, "list", "--json").document["items"] for name in NOUNS}
+    assert {name for name, items in listed.items() if not items} == {"window", "alert"}
+    for name, items in listed.items():
+        if not items:
+            assert f"tides has no {name} yet" in on(name, "list").out
+            assert f"tides has no {name} yet" in on(name, "show", "--json").error["message"]
+            continue
+        named = "number" if "number" in items[0] else "id"
+        newest = on(name, "show", "--json").document
+        assert newest == on(name, "show", items[-1][named], "--json").document
+        assert (newest["kind"], newest[named]) == (name, items[-1][named])
+        assert len(on(name, "list").out.splitlines()) == 1 + len(items)
+
+
+def test_a_list_has_the_columns_that_matter(on: Any) -> None:
+    heading, first, _ = on("dataset", "list").out.splitlines()
+    assert heading.split() == ["number", "files", "rows", "first", "last", "contract"]
+    assert first.split()[:3] == ["1", "1.csv", "120"]
+    heading, first, *_ = on("release", "list").out.splitlines()
+    assert heading.split() == ["revision", "champion", "action", "by", "cause", "reason"]
+    assert first.split()[:5] == ["1", "1", "release", "release", "model.1"]
+    trainings = on("training", "list", "--json").document["items"]
+    assert [(one["cause"], one["state"], one["model"]) for one in trainings[:2]] == [
+        ("dataset.1", "refused", None),
+        ("dataset.2", "registered", 1),
+    ]
+    assert on("model", "list", "--json").document["items"][0]["roc_auc"] > 0.6
+    assert on("contract", "list", "--json").document["items"][0]["charter"] == 1
+    assert on("charter", "list", "--json").document["items"][1]["missing"] == ["data_science"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("dataset", "show", "9"), "tides has no dataset 9; there are 1 to 2"),
+        (("dataset", "show", "0"), "tides has no dataset 0; there are 1 to 2"),
+        (("contract", "show", "2"), "tides has no contract 2; there is 1"),
+        (("dataset", "show", "--", "-1"), "NUMBER '-1' is not a number"),
+        (("dataset", "show", "x"), "NUMBER 'x' is not a number"),
+        (("dataset", "show", "1" * 300), "is not a number"),
+        (("release", "show", "x"), "REVISION 'x' is not a number"),
+        (("receipt", "show", "x"), "tides has no receipt x; there is "),
+        (("receipt", "show", ""), "tides has no receipt ; there is "),
+    ],
+)
+def test_an_unknown_number_or_id_names_what_exists(on: Any, arguments: tuple[str, ...], message: str) -> None:
+    error = on(*arguments[:2], "--json", *arguments[2:]).error
+    assert (error["exit_code"], message in error["message"]) == (2, True), error["message"]
+    assert len(error["message"]) < 300
+
+
+def test_an_ambiguous_beginning_of_an_id_is_refused(on: Any, trained: Path) -> None:
+    receipts = trained / "system" / "receipts" / "tides"
+    body = json.loads(next(receipts.iterdir()).read_bytes())
+    twins = [body["receipt"][:8] + digit * 56 for digit in "ab"]
+    try:
+        for twin in twins:
+            (receipts / f"{twin}.json").write_text(json.dumps({**body, "receipt": twin}))
+        error = on("receipt", "show", twins[0][:8], "--json").error
+        assert "is ambiguous in tides" in error["message"]
+        assert on("receipt", "show", twins[1], "--json").document["id"] == twins[1]
+    finally:
+        for twin in twins:
+            (receipts / f"{twin}.json").unlink()
 
 
 def test_lineage_is_walked_both_ways(on: Any) -> None:
@@ -98,7 +162,7 @@ def test_lineage_is_walked_both_ways(on: Any) -> None:
     assert on("lineage", "--prediction", "013d233f8c00-" + "0" * 20, "--json").error["title"] == "Not found"
 
 
-def test_a_person_asks_for_a_training_and_overrules_the_gates(on: Any) -> None:
+def test_a_person_requests_a_training_and_promotes_a_model(on: Any) -> None:
     found = on("train", "--by", "Ada L. (lead)", "--json")
     document = found.document
     assert document["cause"].startswith("person.ada-l-lead-")
@@ -112,21 +176,21 @@ def test_a_person_asks_for_a_training_and_overrules_the_gates(on: Any) -> None:
 
     champion = on("status", "--json").document["usecases"][0]["champion"]
     other = 3 - champion
-    promoted = on("promote", other, "--reason", "to see", "--by", "Ada", "--json").document
+    promoted = on("release", "promote", other, "--reason", "to see", "--by", "Ada", "--json").document
     assert (promoted["release"]["champion"], promoted["release"]["action"]) == (other, "promote")
     assert (promoted["release"]["by"], promoted["release"]["reason"]) == ("Ada", "to see")
-    assert on("promote", other, "--reason", "x", "--by", "y", "--json").error["exit_code"] == 1
-    back = on("rollback", "--reason", "seen", "--by", "Ada", "--json").document
+    assert on("release", "promote", other, "--reason", "x", "--by", "y", "--json").error["exit_code"] == 1
+    back = on("release", "rollback", "--reason", "seen", "--by", "Ada", "--json").document
     assert (back["release"]["champion"], back["revision"]) == (champion, promoted["revision"] + 1)
-    error = on("promote", "99", "--reason", "x", "--by", "y", "--json").error
+    error = on("release", "promote", "99", "--reason", "x", "--by", "y", "--json").error
     assert (error["exit_code"], "tides has no model 99; there " in error["message"]) == (2, True)
     for option in ("--reason", "--by"):
         words = {"--reason": "x", "--by": "y", option: " "}
         arguments = (word for pair in words.items() for word in pair)
-        assert on("rollback", *arguments, "--json").error["field"] == option
+        assert on("release", "rollback", *arguments, "--json").error["field"] == option
 
 
-def test_a_token_is_made_for_what_it_is_asked_for(on: Any) -> None:
+def test_a_token_has_the_requested_scopes_and_lifetime(on: Any) -> None:
     made = on("token", "--allow", "infer, label,metrics", "--subject", "app", "--minutes", "5", "--json").document
     assert made["scopes"] == ["tides:infer", "tides:label", "_stack:read"]
     assert 200 < made["expires"] - time.time() <= 301
@@ -143,7 +207,9 @@ def test_a_token_for_the_metrics_needs_no_use_case(tidegate: Any) -> None:
     assert tidegate("token", "--allow", "metrics", "--usecase", "none", "--json").error["exit_code"] == 2
 
 
-def test_who_predicts_with_nobody_serving_is_told(tidegate: Any, signed: Path, csv_of: Callable[..., str]) -> None:
+def test_predicting_on_a_home_that_is_not_served_names_the_remedy(
+    tidegate: Any, signed: Path, csv_of: Callable[..., str]
+) -> None:
     Path("new.csv").write_text(csv_of(3))
     for command in ("predict", "labels"):
         error = tidegate(command, "new.csv", "--json").error
@@ -159,7 +225,7 @@ def test_the_served_half_of_the_loop(served: Any, stack: Stack, csv_of: Callable
     Path("3.csv").write_text(csv_of(3, rows=300, shift=1.5))
     predicted = served("predict", "3.csv")
     assert predicted.code == 0
-    assert "left out, the model does not take them: shut" in predicted.err
+    assert "columns that the model does not take: shut" in predicted.err
     rows = list(csv.DictReader(io.StringIO(predicted.out)))
     assert list(rows[0]) == ["row", "at", "prediction", "probability", "label"]
     assert [row["row"] for row in rows] == [f"3/{number}" for number in range(300)]
@@ -170,7 +236,7 @@ def test_the_served_half_of_the_loop(served: Any, stack: Stack, csv_of: Callable
     Path("one.csv").write_text(f"prediction,outcome\n{rows[0]['prediction']},1\n{rows[1]['prediction']},\n")
     assert served("labels", "one.csv", "--value", "outcome", "--json").document["without_outcome"] == 1
 
-    last = max(rows, key=lambda row: row["at"])["prediction"]  # captured last: the others are there when it is
+    last = max(rows, key=lambda row: row["at"])["prediction"]  # captured last: when it is there, all are
     until(lambda: served("lineage", "--prediction", last, "--json").code == 0)
     lineage = served("lineage", "--prediction", last, "--json")
     assert lineage.document["prediction"]["id"] == last
@@ -182,12 +248,15 @@ def test_the_served_half_of_the_loop(served: Any, stack: Stack, csv_of: Callable
     assert (report["rows"], report["labelled_rows"]) == (300, 300)
     drifted = {one["name"] for one in report["feature_drift"] if one["drifted"]}
     assert drifted == {"level"}
-    assert monitored.document["alerts"][0]["alert"] in served("show", "alert", report["alerts"][0], "--json").out
+    (alert,) = monitored.document["alerts"]
+    assert served("alert", "show", alert["alert"], "--json").document["document"] == alert
+    assert served("alert", "list", "--json").document["items"][0]["summary"] == alert["summary"]
     shown = served("monitor", "--window", "2013-03")
     assert shown.code == 0
     assert "ALERT drift-" in shown.out
     assert served("monitor", "--window", "2013-03", "--model", "99", "--json").error["exit_code"] == 1
-    assert served("show", "window", f"m{report['model']}-2013-03", "--json").document["document"]["rows"] == 300
+    assert served("window", "show", f"m{report['model']}-2013-03", "--json").document["document"]["rows"] == 300
+    assert served("window", "list", "--json").document["items"][0]["drifted"] == ["level"]
     assert "drift-" in served("status").out
 
 
@@ -215,7 +284,7 @@ def test_a_wrong_window_is_named(on: Any, window: str) -> None:
     ],
     ids=range(10),
 )
-def test_what_cannot_be_predicted_is_named(served: Any, body: bytes, code: int, names: str) -> None:
+def test_a_file_that_cannot_be_predicted_is_refused(served: Any, body: bytes, code: int, names: str) -> None:
     Path("bad.csv").write_bytes(body)
     error = served("predict", "bad.csv", "--json").error
     assert error["exit_code"] == code
@@ -235,14 +304,16 @@ def test_what_cannot_be_predicted_is_named(served: Any, body: bytes, code: int, 
     ],
     ids=range(7),
 )
-def test_labels_that_cannot_be_read_are_named(served: Any, body: bytes, arguments: tuple[str, ...], names: str) -> None:
+def test_labels_that_cannot_be_read_are_refused(
+    served: Any, body: bytes, arguments: tuple[str, ...], names: str
+) -> None:
     Path("bad.csv").write_bytes(body)
     error = served("labels", "bad.csv", *arguments, "--json").error
     assert error["exit_code"] == 1
     assert names in error["message"]
 
 
-def test_what_stands_on_stdin_is_predicted(stack: Stack) -> None:
+def test_a_request_on_stdin_is_predicted(stack: Stack) -> None:
     row = {"level": 1.0, "wind": None, "moon": "full"}
     kinds = {"level": "FP32", "wind": "FP32", "moon": "BYTES"}
     inputs = [{"name": name, "shape": [1], "datatype": kinds[name], "data": [value]} for name, value in row.items()]

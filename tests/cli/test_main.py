@@ -1,4 +1,4 @@
-"""Errors, help and pipes: what holds for every command."""
+"""Help, errors, completion and pipes: what holds for every command."""
 
 import os
 import re
@@ -12,34 +12,51 @@ import pytest
 import typer.main
 
 import cli.main
-from cli.main import COMMANDS, Commands, app
+from cli.commands import COMMANDS
+from cli.main import app
 from cli.monitoring import _show_status
+from cli.nouns import NOUNS
 from cli.output import fail
 from functions.runtimes.local import home as local_home
 from shared.errors import InvalidInput, PermissionDenied, TidegateError, Unavailable
 from shared.monitoring.status import Status
 
 ROOT = Path(__file__).parents[2]
-OF_NO_HOME = ("profile", "emulate", *COMMANDS["Stacks"])
+WITHOUT_HOME = ("profile", "emulate", *COMMANDS["Stacks"])
 NAMES = [name for panel in COMMANDS.values() for name in panel]
 REPORTING: dict[str, tuple[str, ...]] = {
     "apply": ("usecase.yaml",),
     "sign-off": ("--role", "business", "--by", "me"),
     "upload": ("usecase.yaml",),
     "train": ("--by", "me"),
-    "promote": ("1", "--reason", "because", "--by", "me"),
-    "rollback": ("--reason", "because", "--by", "me"),
+    "release promote": ("1", "--reason", "because", "--by", "me"),
+    "release rollback": ("--reason", "because", "--by", "me"),
     "serve": (),
     "token": (),
     "predict": ("usecase.yaml",),
     "labels": ("usecase.yaml",),
     "monitor": ("--window", "2013-04"),
     "status": (),
-    "show": ("model", "1"),
+    "model list": (),
+    "model show": ("1",),
+    "alert list": (),
+    "alert show": (),
     "lineage": ("model.1",),
     "fsck": (),
 }
-"""Every command that needs a home, with arguments that are right."""
+"""Commands that need a home, with valid arguments; of the nouns one with numbers and one with ids."""
+
+
+def paths(group: Any, *before: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield every command below a group as (its names, the command), groups included."""
+    for name in group.list_commands(None):
+        command = group.get_command(None, name)
+        yield (*before, name), command
+        if hasattr(command, "list_commands"):
+            yield from paths(command, *before, name)
+
+
+TREE = [((), typer.main.get_command(app)), *paths(typer.main.get_command(app))]
 
 
 def process(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
@@ -56,24 +73,56 @@ def test_help_lists_every_command_in_order(tidegate: Any) -> None:
     assert (shown.code, tidegate().code) == (0, 0)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_command_says_what_it_does_with_an_example(tidegate: Any, name: str) -> None:
-    shown = tidegate(name, "--help")
-    assert shown.code == 0
-    flat = " ".join(shown.out.split())
-    assert f"Usage: tidegate {name}" in flat
-    assert "Example: " in flat
-    assert "tidegate " + name in flat.split("Example:")[1]
-    assert ("--home" in flat) == (name not in OF_NO_HOME)
-    assert "--json" in flat
+def test_every_help_has_a_summary_of_one_line_and_an_example() -> None:
+    for names, command in TREE:
+        called = " ".join(("tidegate", *names))
+        summary, _, details = (command.help or "").partition("\n\n")
+        assert re.fullmatch(r"[A-Z][a-z]+ [^\n]{8,110}\.", summary), f"{called}: {summary!r} is not one short sentence"
+        example = re.search(r"^Example: (.+)$", details, re.MULTILINE)
+        assert example, f"{called} has no example in its help"
+        assert called in example[1]
 
 
-def test_the_table_holds_what_the_modules_have() -> None:
-    group = typer.main.get_command(app)
-    assert isinstance(group, Commands)
-    assert group.list_commands(None) == NAMES
-    assert all(group.get_command(None, name).name == name for name in NAMES)
-    assert group.get_command(None, "nothing") is None
+def test_every_command_has_json_and_those_on_a_home_have_home() -> None:
+    for names, command in TREE:
+        if not hasattr(command, "list_commands"):
+            options = {option for parameter in command.params for option in parameter.opts}
+            assert "--json" in options, names
+            assert ("--home" in options) == (names[0] not in WITHOUT_HOME), names
+
+
+def test_nouns_have_list_and_show() -> None:
+    verbs = {names for names, _ in TREE if len(names) == 2}
+    assert verbs == {(noun, verb) for noun in NOUNS for verb in ("list", "show")} | {
+        ("release", "promote"),
+        ("release", "rollback"),
+    }
+    assert not {"show", "promote", "rollback"} & set(NAMES)
+
+
+def test_a_noun_without_a_verb_shows_its_help(tidegate: Any) -> None:
+    assert tidegate("dataset").out == tidegate("dataset", "--help").out
+    assert "Show one dataset, the newest by default." in tidegate("dataset").out
+
+
+def test_shell_completion_is_on(tidegate: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = tidegate("--help").out
+    assert "--install-completion" in shown
+    assert "--show-completion" in shown
+    script = process("--show-completion", "bash")
+    assert (script.returncode, "_TIDEGATE_COMPLETE=complete_bash" in script.stdout) == (0, True)
+
+    def completed(*words: str) -> set[str]:
+        environment = {
+            "_TIDEGATE_COMPLETE": "complete_bash",
+            "COMP_WORDS": " ".join(words),
+            "COMP_CWORD": str(len(words) - 1),
+        }
+        return set(process(env=environment).stdout.split())
+
+    assert completed("tidegate", "stat") == {"status"}
+    assert completed("tidegate", "release", "pr") == {"promote"}
+    assert "--json" in completed("tidegate", "dataset", "list", "--j")
 
 
 def test_the_version_is_the_installed_one(tidegate: Any) -> None:
@@ -98,16 +147,23 @@ def test_the_home_is_by_default_the_runtimes_own() -> None:
         (["demo", "--port", "99999"], "--port"),
         (["demo", "--port", "-1"], "--port"),
         (["train"], "--by"),
-        (["promote", "one", "--reason", "x", "--by", "y"], "MODEL"),
-        (["promote", "0", "--reason", "x", "--by", "y"], "MODEL"),
+        (["dataset", "lst"], "did you mean 'list'?"),
+        (["show", "model"], "No such command 'show'"),
+        (["dataset", "show", "1", "2"], "unexpected extra argument"),
+        (["--wat"], "--wat"),
+        (["release", "promote", "one", "--reason", "x", "--by", "y"], "MODEL"),
+        (["release", "promote", "0", "--reason", "x", "--by", "y"], "MODEL"),
         (["upload", "a.csv", "--wait", "-1"], "--wait"),
         (["upload", "a.csv", "--wat", "1"], "--wat"),
+        (["demo", "--exit=1"], "--exit"),
         (["validate", "usecase.yaml"], "--charter"),
         (["lineage"], "NODE"),
         (["lineage", "model.1", "--prediction", "x"], "--prediction"),
     ],
 )
-def test_a_wrong_call_is_named(tidegate: Any, charter: Path, arguments: list[str], names: str) -> None:
+def test_a_usage_error_names_the_option_in_text_and_in_json(
+    tidegate: Any, charter: Path, arguments: list[str], names: str
+) -> None:
     for shown in (tidegate(*arguments), tidegate(*arguments, "--json")):
         assert shown.code == 2
         assert names in (shown.err or shown.error["message"])
@@ -115,20 +171,28 @@ def test_a_wrong_call_is_named(tidegate: Any, charter: Path, arguments: list[str
     assert len(tidegate(*arguments).err.strip().splitlines()) == 1
 
 
+def test_json_as_the_value_of_an_option_is_no_option(tidegate: Any) -> None:
+    shown = tidegate("train", "--by", "--json")
+    assert (shown.code, shown.out) == (2, "")
+    assert "`tidegate init`" in shown.err
+    shown = tidegate("upload", "--", "--json")
+    assert (shown.code, shown.out) == (2, "")
+
+
 @pytest.mark.parametrize("name", REPORTING)
 def test_without_a_home_the_remedy_is_named(tidegate: Any, charter: Path, name: str) -> None:
-    error = tidegate(name, *REPORTING[name], "--json").error
+    error = tidegate(*name.split(), *REPORTING[name], "--json").error
     assert error["exit_code"] == 2
     assert "`tidegate init`" in error["message"]
-    said = tidegate(name, *REPORTING[name])
-    assert (said.code, said.out) == (2, "")
-    assert "`tidegate init`" in said.err
+    shown = tidegate(*name.split(), *REPORTING[name])
+    assert (shown.code, shown.out) == (2, "")
+    assert "`tidegate init`" in shown.err
 
 
 @pytest.mark.parametrize("name", sorted(set(REPORTING) - {"apply", "serve", "status", "fsck"}))
 def test_without_a_use_case_the_remedy_is_named(tidegate: Any, charter: Path, name: str) -> None:
     tidegate("init")
-    error = tidegate(name, *REPORTING[name], "--json").error
+    error = tidegate(*name.split(), *REPORTING[name], "--json").error
     assert error["exit_code"] == 2
     assert "`tidegate apply usecase.yaml`" in error["message"]
 
@@ -146,7 +210,7 @@ def test_the_home_may_come_from_the_environment(tidegate: Any, tmp_path: Path, m
 
 @pytest.fixture
 def broken(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Let `tidegate status` raise whatever is appended."""
+    """Let `tidegate status` raise the exception that is appended."""
     raised: list[BaseException] = []
 
     def open_home(_: Path) -> None:
@@ -156,11 +220,13 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     return raised
 
 
-def test_what_nobody_expected_is_one_line(tidegate: Any, broken: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_error_is_one_line(tidegate: Any, broken: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     broken.append(ZeroDivisionError("secret"))
     shown = tidegate("status")
     assert (shown.code, shown.out) == (3, "")
-    assert re.fullmatch(r"Internal error: ZeroDivisionError at test_main.py:\d+.*TIDEGATE_DEBUG=1.*\n", shown.err)
+    assert re.fullmatch(
+        r"Internal error: unexpected ZeroDivisionError at test_main.py:\d+.*TIDEGATE_DEBUG=1.*\n", shown.err
+    )
     assert tidegate("status", "--json").error["exit_code"] == 3
     monkeypatch.setenv("TIDEGATE_DEBUG", "1")
     assert "Traceback" in tidegate("status").err
@@ -172,7 +238,7 @@ def test_what_nobody_expected_is_one_line(tidegate: Any, broken: Any, monkeypatc
         (OSError(28, "No space left on device"), 3, "No space left on device"),
         (ModuleNotFoundError("No module named 'pyarrow.csv'", name="pyarrow.csv"), 3, "tidegate[local]"),
         (ModuleNotFoundError("No module named 'cli.nothing'", name="cli.nothing"), 3, "TIDEGATE_DEBUG"),
-        (TidegateError("it is what it is"), 3, "it is what it is"),
+        (TidegateError("out of order"), 3, "out of order"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
 )
@@ -229,15 +295,15 @@ def test_an_answer_that_cannot_be_written_is_one_line(tmp_path: Path, arguments:
     assert ended.returncode == 3
 
 
-def test_text_says_what_would_have_been_right(capfd: pytest.CaptureFixture[str]) -> None:
-    for error, said in (
+def test_a_text_error_names_the_expected_value_once(capfd: pytest.CaptureFixture[str]) -> None:
+    for error, message in (
         (InvalidInput("x is wrong.", field="x", expected="a number"), "x is wrong (expected: a number)"),
         (InvalidInput("x: send a number", field="x", expected="a number"), "x: send a number"),
         (InvalidInput("x is wrong", field="x"), "x is wrong"),
     ):
         with pytest.raises(SystemExit):
             fail(error, False)
-        assert capfd.readouterr().err == f"Invalid input: {said}\n"
+        assert capfd.readouterr().err == f"Invalid input: {message}\n"
 
 
 @pytest.mark.parametrize(
@@ -248,22 +314,29 @@ def test_text_says_what_would_have_been_right(capfd: pytest.CaptureFixture[str])
         (Unavailable("not ready"), 3),
     ],
 )
-def test_what_the_environment_does_is_told_from_what_was_asked(
+def test_a_fault_of_the_environment_has_its_own_exit_code(
     tidegate: Any, broken: Any, error: TidegateError, code: int
 ) -> None:
     broken.append(error)
     assert tidegate("status", "--json").error["exit_code"] == code
 
 
-def test_one_of_something_is_said_in_the_singular(capfd: pytest.CaptureFixture[str]) -> None:
+def test_one_of_something_is_in_the_singular(capfd: pytest.CaptureFixture[str]) -> None:
     given = {"charter": 1, "rows": 1, "quarantined": 0, "trainings": (), "champion": 1, "revision": 1}
     _show_status(Status(usecase="tides", datasets=1, models=1, alerts=(), actions=(), **given))
-    said = capfd.readouterr().out
-    assert "1 dataset, 1 row, 0 quarantined" in said
-    assert "1 model; model 1 serves" in said
+    shown = capfd.readouterr().out
+    assert "1 dataset, 1 row, 0 quarantined" in shown
+    assert "1 model; model 1 serves" in shown
+    assert "no action needed" in shown
 
 
-def test_a_lost_key_is_not_passed_over(tidegate: Any, tmp_path: Path) -> None:
+def test_only_one_module_prints() -> None:
+    prints = re.compile(r"\bprint\(|sys\.std(?:out|err)\.(?:write|flush)|print_exc|\bConsole\(|typer\.echo")
+    modules = [path for path in (ROOT / "cli").rglob("*.py") if prints.search(path.read_text())]
+    assert modules == [ROOT / "cli/output.py"]
+
+
+def test_a_lost_key_is_an_error(tidegate: Any, tmp_path: Path) -> None:
     tidegate("init")
     (tmp_path / ".tidegate" / "secrets" / "signing-key").unlink()
     for command in ("init", "serve"):

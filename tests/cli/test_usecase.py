@@ -1,4 +1,4 @@
-"""`init`, `apply`, `sign-off`: charters that people write, and mistype; what is refused leaves nothing behind."""
+"""`init`, `apply`, `sign-off`: charters as people write and mistype them. A refused command changes nothing."""
 
 import errno
 import os
@@ -28,7 +28,7 @@ def edited(charter: Path, old: str, new: str) -> Path:
     return charter
 
 
-def test_init_makes_a_whole_home_and_leaves_it_alone(tidegate: Any, tmp_path: Path) -> None:
+def test_init_creates_a_home_once(tidegate: Any, tmp_path: Path) -> None:
     made = tidegate("init", "--json").document
     assert made == {
         "home": str(tmp_path / ".tidegate"),
@@ -42,7 +42,7 @@ def test_init_makes_a_whole_home_and_leaves_it_alone(tidegate: Any, tmp_path: Pa
     Path("usecase.yaml").write_text("mine")
     again = tidegate("init")
     assert again.code == 0
-    assert "left as it is" in again.out
+    assert "exists, unchanged" in again.out
     assert Path("usecase.yaml").read_text() == "mine"
     assert {path: path.read_bytes() for path in before} == before
 
@@ -56,13 +56,13 @@ def test_init_gives_a_repository_its_workflow_once(tidegate: Any) -> None:
     assert workflow.read_text() == "mine"
 
 
-def test_a_home_that_cannot_be_made_is_named(tidegate: Any, tmp_path: Path) -> None:
+def test_a_home_that_cannot_be_created_is_named(tidegate: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert "--home" in tidegate("init", "--home", "file", "--json").error["message"]
     assert "--charter" in tidegate("init", "--charter", "file/usecase.yaml", "--json").error["message"]
 
 
-def test_a_place_that_takes_no_file_is_the_environments_doing(
+def test_a_folder_that_cannot_be_written_is_a_fault_of_the_environment(
     tidegate: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refusing(*_: object, **__: object) -> bytes:
@@ -86,7 +86,7 @@ def test_the_template_is_a_charter_once_it_is_filled_in(tidegate: Any) -> None:
     template.write_text(text)
     error = tidegate("apply", template, "--json").error
     assert error["field"] == "problem"
-    assert "fill in" in error["message"]
+    assert "replace the placeholder" in error["message"]
     for number in range(text.count("<")):
         text = text.replace(text[text.index("<") : text.index(">") + 1], f"text {number}", 1) if "<" in text else text
     template.write_text(text)
@@ -114,8 +114,8 @@ def test_a_charter_takes_effect_when_all_have_signed(tidegate: Any, charter: Pat
     assert tidegate("status", "--json").document["usecases"][0]["charter"] == 3
     changed = tidegate("apply", edited(charter, "at_least: 0.6", "at_least: 0.7"), "--json").document
     assert (changed["charter"], changed["outcome"], changed["in_effect"]) == (4, "applied", False)
-    assert tidegate("show", "charter", "3", "--json").document["document"]["charter"]["kpis"][0]["at_least"] == 0.6
-    assert tidegate("status", "--json").document["usecases"][0]["charter"] == 3  # the one that is agreed on
+    assert tidegate("charter", "show", "3", "--json").document["document"]["charter"]["kpis"][0]["at_least"] == 0.6
+    assert tidegate("status", "--json").document["usecases"][0]["charter"] == 3  # the one that all roles have signed
     assert tidegate("fsck", "--json").document["clean"]
 
 
@@ -144,7 +144,7 @@ def test_a_wrong_signature_is_refused(tidegate: Any, charter: Path, option: str,
     assert error["exit_code"] == 2
     assert error.get("field", "") == field
     assert len(error["message"]) < 300
-    assert tidegate("show", "charter", "--json").document["number"] == 1
+    assert tidegate("charter", "show", "--json").document["number"] == 1
 
 
 def test_among_several_use_cases_one_must_be_named(tidegate: Any, charter: Path) -> None:
@@ -164,7 +164,7 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "field", "says"),
+    ("old", "new", "field", "message"),
     [
         ("features:", "featurs:", "featurs", "did you mean features?"),
         ("at_least: 0.6", "atleast: 0.6", "kpis[0].atleast", "did you mean at_least?"),
@@ -182,16 +182,16 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     ids=lambda value: value.replace("\n", " ")[:20] if isinstance(value, str) else None,
 )
 def test_a_bad_charter_is_refused_by_line(
-    tidegate: Any, charter: Path, old: str, new: str, field: str, says: str
+    tidegate: Any, charter: Path, old: str, new: str, field: str, message: str
 ) -> None:
     tidegate("init")
     edited(charter, old, new)
     error = tidegate("apply", charter, "--json").error
     assert (error["exit_code"], error["field"]) == (2, field)
-    assert says in error["message"]
+    assert message in error["message"]
     assert error["message"].startswith("usecase.yaml:")
-    said = tidegate("apply", charter)
-    assert (said.code, said.out, len(said.err.splitlines())) == (2, "", 1)
+    shown = tidegate("apply", charter)
+    assert (shown.code, shown.out, len(shown.err.splitlines())) == (2, "", 1)
     assert tidegate("status", "--json").document["usecases"] == []
     checked = tidegate("fsck", "--json").document
     assert (checked["clean"], checked["objects"]) == (True, 0)
@@ -200,7 +200,7 @@ def test_a_bad_charter_is_refused_by_line(
 @pytest.mark.parametrize(
     "content", [b"", b"\x00", b"caf\xe9: 1", b"[" * 10_000, b"x" * 300_000, b"%PDF-1.7", b"\x80\x04."], ids=range(7)
 )
-def test_what_is_no_charter_at_all_is_refused(tidegate: Any, tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_charter_is_refused(tidegate: Any, tmp_path: Path, content: bytes) -> None:
     tidegate("init")
     (tmp_path / "odd.yaml").write_bytes(content)
     error = tidegate("apply", "odd.yaml", "--json").error
@@ -209,7 +209,7 @@ def test_what_is_no_charter_at_all_is_refused(tidegate: Any, tmp_path: Path, con
 
 
 @pytest.mark.parametrize("path", ["nothing.yaml", ".", "x" * 300, "a\0b", "nothing/usecase.yaml"])
-def test_a_charter_that_is_not_there_is_named(tidegate: Any, path: str) -> None:
+def test_a_missing_charter_is_named(tidegate: Any, path: str) -> None:
     tidegate("init")
     error = tidegate("apply", path, "--json").error
     assert (error["exit_code"], error["field"]) == (2, "FILE")

@@ -1,4 +1,4 @@
-"""Work that a command does itself where nobody serves the home; waiting where somebody does; serving; Ctrl-C."""
+"""Commands that do the work of an unserved home, or wait for a server's; `serve`; Ctrl-C."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from cli.waiting import settle, tell
+from cli.waiting import report, settle
 from functions.runtimes.local.drain import drain
 from functions.runtimes.local.home import Home, create_home
 from functions.runtimes.local.platform import compose, compose_all
@@ -62,7 +62,7 @@ def test_a_file_dropped_by_hand_is_found_and_handled(home: Home) -> None:
     assert len(list(platform.system.list("receipts/flights/"))) == 1
 
 
-def test_a_message_that_fails_is_there_when_time_is_up(home: Home) -> None:
+def test_a_failing_message_stays_in_its_queue_when_time_is_up(home: Home) -> None:
     platform = compose(home, "test")
     platform.queues["validate"].send(b"not an event")
     lines: list[str] = []
@@ -71,7 +71,7 @@ def test_a_message_that_fails_is_there_when_time_is_up(home: Home) -> None:
     assert compose_all(home, "test").consumers["validate"].depth()[0] == 1
 
 
-def test_it_may_be_stopped_early(home: Home) -> None:
+def test_draining_may_be_stopped_early(home: Home) -> None:
     compose(home, "test").queues["validate"].send(b"not an event")
     assert drain(home, 30.0, stop=lambda: True) == "stopped"
 
@@ -83,14 +83,14 @@ def test_only_one_works_for_a_home(home: Home, elsewhere: None) -> None:
     assert not settle(home, lambda: False, 0.3)
 
 
-def test_who_waits_hears_what_is_done(capsys: pytest.CaptureFixture[str]) -> None:
-    tell("handled", function="validate", duration_ms=12.5)
-    tell("handled", function="reconcile", duration_ms=1.0)
-    tell("failed", function="train", error="Throttled", detail="too [many] calls", retry_in_s=4.0)
-    assert capsys.readouterr().err == "validate: done in 12.5 ms\ntrain: too [many] calls; tried again in 4.0 s\n"
+def test_progress_has_the_log_lines_that_matter(capsys: pytest.CaptureFixture[str]) -> None:
+    report("handled", function="validate", duration_ms=12.5)
+    report("handled", function="reconcile", duration_ms=1.0)
+    report("failed", function="train", error="Throttled", detail="too [many] calls", retry_in_s=4.0)
+    assert capsys.readouterr().err == "validate: done in 12.5 ms\ntrain: too [many] calls; retry in 4.0 s\n"
 
 
-def test_an_upload_to_a_home_that_nobody_serves_in_time_says_so(
+def test_an_upload_without_a_receipt_in_time_names_the_remedy(
     tidegate: Any, signed: Path, csv_of: Callable[..., str]
 ) -> None:
     from functions.runtimes.local.home import open_home
@@ -99,9 +99,9 @@ def test_an_upload_to_a_home_that_nobody_serves_in_time_says_so(
     with only_one(open_home(signed), "worker", wait_s=0.0):
         error = tidegate("upload", "a.csv", "--wait", "0.3", "--json").error
         assert (error["exit_code"], error["transient"]) == (3, True)
-        assert "tidegate show receipt" in error["message"]
-        asked = tidegate("train", "--by", "Ada", "--wait", "0.3", "--json").error
-        assert (asked["exit_code"], "tidegate status" in asked["message"]) == (3, True)
+        assert "tidegate receipt show" in error["message"]
+        error = tidegate("train", "--by", "Ada", "--wait", "0.3", "--json").error
+        assert (error["exit_code"], "tidegate status" in error["message"]) == (3, True)
     assert tidegate("upload", "a.csv").code == 0
     assert tidegate("fsck", "--json").document["clean"]
 
@@ -125,7 +125,7 @@ def test_ctrl_c_while_waiting_ends_quietly(
     assert tidegate("fsck", "--json").document["clean"]
 
 
-def test_serving_prints_the_address_and_ends_in_order(home: Home, tmp_path: Path) -> None:
+def test_serve_prints_the_address_and_ends_at_ctrl_c(home: Home, tmp_path: Path) -> None:
     serving = started("serve", "--port", "0", "--json", "--home", home.path, cwd=tmp_path)
     assert serving.stderr is not None
     assert serving.stderr.readline() == "ready; Ctrl-C stops it\n"

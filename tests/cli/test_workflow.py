@@ -1,4 +1,4 @@
-"""The workflow of a team's repository: judged by actionlint, and every command of it really run."""
+"""The GitHub workflow that `init` writes: actionlint checks it, and every one of its commands is run."""
 
 import json
 import os
@@ -22,7 +22,7 @@ WAIT_S = 600
 STUB = """#!/bin/sh
 echo "$@" >> "$RECORDED"
 """
-"""Stands for what would change another place: pip's environment, and the pull request."""
+"""In place of the programs that change something elsewhere: pip, and gh on the pull request."""
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def actionlint() -> Path:
     return installation.actionlint(installation.installed(print, names=["actionlint"]))
 
 
-def judged(actionlint: Path, text: str) -> tuple[int, str]:
+def linted(actionlint: Path, text: str) -> tuple[int, str]:
     ended = subprocess.run(
         [actionlint, "-shellcheck=", "-pyflakes=", "-"], input=text, capture_output=True, text=True, check=False
     )
@@ -38,11 +38,11 @@ def judged(actionlint: Path, text: str) -> tuple[int, str]:
 
 
 def test_actionlint_finds_nothing(actionlint: Path) -> None:
-    assert judged(actionlint, TEMPLATE.read_text()) == (0, "")
+    assert linted(actionlint, TEMPLATE.read_text()) == (0, "")
 
 
 @pytest.mark.parametrize(
-    ("whole", "broken", "told"),
+    ("whole", "broken", "message"),
     [
         ("runs-on: ubuntu-latest", "runs_on: ubuntu-latest", "runs_on"),
         ("needs: check", "needs: chek", "chek"),
@@ -51,12 +51,12 @@ def test_actionlint_finds_nothing(actionlint: Path) -> None:
     ],
     ids=["key", "job", "property", "injection"],
 )
-def test_actionlint_sees_what_is_broken(actionlint: Path, whole: str, broken: str, told: str) -> None:
-    code, said = judged(actionlint, TEMPLATE.read_text().replace(whole, broken))
-    assert (code, told in said) == (1, True), said
+def test_actionlint_rejects_a_broken_workflow(actionlint: Path, whole: str, broken: str, message: str) -> None:
+    code, printed = linted(actionlint, TEMPLATE.read_text().replace(whole, broken))
+    assert (code, message in printed) == (1, True), printed
 
 
-def test_no_key_is_stored_and_rights_are_the_job_s_own() -> None:
+def test_no_cloud_key_is_stored_and_each_job_has_its_own_permissions() -> None:
     tree: Any = read_yaml(TEMPLATE.read_bytes(), "tidegate.yml").plain()
     assert tree["permissions"] == {"contents": "read"}
     assert set(re.findall(r"secrets\.(\w+)", TEMPLATE.read_text())) == {"PULUMI_CONFIG_PASSPHRASE"}
@@ -77,7 +77,7 @@ def commands(tree: Any) -> list[tuple[str, str, str]]:
     ]
 
 
-def test_every_command_runs_in_a_repository_that_init_made(
+def test_every_command_runs_in_a_repository_that_init_prepared(
     tmp_path: Path, pulumi_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     repository, programs = tmp_path / "repository", tmp_path / "programs"
@@ -101,7 +101,7 @@ def test_every_command_runs_in_a_repository_that_init_made(
         (programs / stub).chmod(0o755)
 
     def run(script: str) -> None:
-        # As the runner does: bash, and the first command that fails ends the step.
+        # As GitHub's runner does: bash, and the first failing command ends the step.
         ended = subprocess.run(
             ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script.replace("python -m pip", "pip")],
             cwd=repository,
@@ -126,14 +126,14 @@ def test_every_command_runs_in_a_repository_that_init_made(
     ran: set[str] = set()
     try:
         for _, name, script in commands(read_yaml(written.read_bytes(), "tidegate.yml").plain()):
-            # Packages are built once: the three jobs that build them have the same step.
+            # Packages are built once: three jobs have the same step.
             if name != "Packages" or name not in ran:
                 run(script)
             ran.add(name)
     finally:
         stacks.take_down()
     summary = (tmp_path / "summary.md").read_text()
-    assert "What a model of the data sample comes to" in summary
+    assert "A model of the data sample" in summary
     assert '"create": 7' in summary
     assert "pr comment 7 --body-file kpis.md" in (tmp_path / "recorded").read_text()
     assert json.loads((repository / "release.json").read_text())["document"]["action"] == "release"

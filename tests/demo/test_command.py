@@ -1,4 +1,4 @@
-"""The demo's last word: a line to paste that may do no more than it shows, and none where nothing would answer."""
+"""The demo's last line, a curl call to paste: its token allows nothing else, and with --exit there is none."""
 
 import base64
 import contextlib
@@ -12,15 +12,15 @@ import msgspec
 import pytest
 
 from cli.demo import loop
-from cli.demo.asking import curl_line
 from cli.demo.command import demo
+from cli.demo.payloads import curl_line
 from cli.demo.stack import of_home
 from cli.main import main
 from functions.runtimes.local import supervisor
 from functions.runtimes.local.home import create_home
 
 
-def test_the_line_that_is_shown_may_ask_and_no_more(tmp_path: Path) -> None:
+def test_the_curl_line_allows_predictions_only(tmp_path: Path) -> None:
     home = create_home(tmp_path / "home")
     stack = of_home(home, "http://127.0.0.1:9")
     line = curl_line(stack, "late-arrivals", {"id": "demo-one", "inputs": []})
@@ -39,7 +39,7 @@ def test_the_line_that_is_shown_may_ask_and_no_more(tmp_path: Path) -> None:
         (["*.example"], "https://127.0.0.1:9/v2"),
     ],
 )
-def test_the_line_names_what_the_certificate_is_for(tmp_path: Path, names: list[str], address: str) -> None:
+def test_the_curl_line_uses_a_name_of_the_certificate(tmp_path: Path, names: list[str], address: str) -> None:
     stack = of_home(create_home(tmp_path / "home"), "https://127.0.0.1:9")
     spoken = dataclasses.replace(stack, certificate="/a home/tls.pem", names=names)
     line = curl_line(spoken, "late-arrivals", {"id": "demo-one", "inputs": []})
@@ -51,7 +51,7 @@ class Checked(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct):
-    """Stands for what the loop came to."""
+    """In place of the loop's result."""
 
     seconds: float = 1.0
     fsck: Checked = Checked()
@@ -64,7 +64,7 @@ class Served(msgspec.Struct):
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_with_exit_no_token_is_left_behind(
+def test_with_exit_no_token_is_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], as_json: bool
 ) -> None:
     @contextlib.contextmanager
@@ -82,6 +82,6 @@ def test_with_exit_no_token_is_left_behind(
         assert json.loads(printed.out)["curl"] is None
 
 
-def test_help_and_readme_say_the_same_of_how_long_it_takes() -> None:
+def test_help_and_readme_state_the_same_duration() -> None:
     for text in (demo.__doc__ or "", (Path(__file__).parents[2] / "README.md").read_text()):
         assert "about a minute and a half" in " ".join(text.split())

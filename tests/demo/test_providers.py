@@ -1,6 +1,6 @@
-"""The demo on each cloud's emulators: the same data and the same story as on one machine, fsck clean.
+"""The demo on each cloud's emulators: the same data and results as on one machine, and no findings by fsck.
 
-It is run as a person runs it. What is expected is what `tidegate demo` comes to on a local home.
+The test runs the command as a person does, and expects the result of `tidegate demo` on a local home.
 """
 
 import json
@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from cli.demo.asking import month_file
 from cli.demo.flights import damaged, months
+from cli.demo.payloads import month_file
 from shared.documents import digest_of
 from shared.topology import FUNCTIONS, queue_names
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 PROVIDERS = ("aws", "azure", "gcp")
 TIMEOUT_S = 1200.0
-"""For all of it; each step of the loop waits for so long itself that it says what did not come."""
+"""For the whole demo; each step has a shorter deadline of its own, and its error names what is missing."""
 COMMAND = (sys.executable, "-m", "cli.main", "demo", "--exit", "--json")
 ROOT = Path(__file__).parents[2]
 SERVICE_FIGURES = frozenset({"requests", "errors", "latency_p50_ms", "latency_p99_ms", "memory_mb"})
@@ -35,7 +35,7 @@ SERVICE_FIGURES = frozenset({"requests", "errors", "latency_p50_ms", "latency_p9
 def demo(
     request: pytest.FixtureRequest, emulators_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
-    """Return the result of the demo on a provider; of the processes that test, one runs it for all."""
+    """Return the result of the demo on a provider; one of the test processes runs it for all."""
     base = tmp_path_factory.getbasetemp()
     kept = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / f"demo-{request.param}.json"
     with kept.with_suffix(".lock").open("w") as lock:
@@ -47,7 +47,7 @@ def demo(
 
 
 def ran(provider: str, emulators_folder: Path, folder: Path) -> dict[str, Any]:
-    """Return the result of the demo on a provider, of which no process and no file is left."""
+    """Return the result of the demo on a provider, after checking that no process and no file is left."""
     ended = subprocess.run(
         [*COMMAND, "--provider", provider],
         cwd=ROOT,
@@ -74,7 +74,7 @@ def runs_in(folder: Path) -> Iterator[int]:
 
 @cache
 def digests() -> list[str]:
-    """Return the digests of the files that the demo hands in, in its order."""
+    """Return the digests of the files that the demo uploads, in order."""
     tables = dict(months(1, 5))
     bodies = {month: month_file(month, table)[1] for month, table in tables.items()}
     first, *others = bodies.values()
@@ -104,7 +104,7 @@ def test_the_models_are_the_same(demo: dict[str, Any]) -> None:
     assert areas == pytest.approx([0.738951, 0.719988, 0.774502], abs=1e-3)
 
 
-def test_gates_alerts_and_stages_are_the_same(demo: dict[str, Any]) -> None:
+def test_gates_alerts_and_releases_are_the_same(demo: dict[str, Any]) -> None:
     gates = [(each["model"], each["against"], each["passed"]) for each in demo["gates"]]
     assert gates == [(1, None, True), (2, 1, False), (3, 1, True)]
     assert [each["alert"] for each in demo["alerts"]] == ["drift-m1-2013-04", "drift-m1-2013-05"]
@@ -115,7 +115,7 @@ def test_gates_alerts_and_stages_are_the_same(demo: dict[str, Any]) -> None:
     assert demo["rollback"] == {"revision": 4, "from_model": 3, "to_model": 1, "answered_by": 1}
 
 
-def test_nothing_is_wrong_in_its_stores(demo: dict[str, Any]) -> None:
+def test_fsck_has_no_findings(demo: dict[str, Any]) -> None:
     assert demo["fsck"]["findings"] == []
     assert demo["fsck"]["objects"] > 300
     assert demo["prediction"]["captured"]
@@ -134,12 +134,12 @@ def test_the_cloud_counted_the_calls(demo: dict[str, Any]) -> None:
     assert counted["collect"] > requests
     assert counted["labels"] >= requests
     assert counted["train"] >= 3
-    # Every file comes by an object's event, most are told of by the function that took them as well.
+    # Every file causes an event of its store; for most of them `uploads` sends a message as well.
     assert counted["validate"] > len(demo["receipts"])
     assert demo["curl"] is None
 
 
-def test_what_monitoring_gives_back_is_in_the_windows_report(demo: dict[str, Any]) -> None:
+def test_the_service_figures_are_in_the_window_reports(demo: dict[str, Any]) -> None:
     for window in demo["windows"]:
         figures = window["service"]
         assert set(figures) >= SERVICE_FIGURES
@@ -150,5 +150,5 @@ def test_what_monitoring_gives_back_is_in_the_windows_report(demo: dict[str, Any
             assert 0 < figures["latency_p50_ms"] <= figures["latency_p99_ms"]
             assert figures["memory_mb"] > 0
     if demo["provider"] == "aws":
-        asked = [each["requests"] for each in demo["replays"]]
-        assert [each["service"]["requests"] for each in demo["windows"]] == [asked[0], sum(asked)]
+        sent = [each["requests"] for each in demo["replays"]]
+        assert [each["service"]["requests"] for each in demo["windows"]] == [sent[0], sum(sent)]

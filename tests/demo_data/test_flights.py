@@ -1,4 +1,4 @@
-"""The demo's files hold real rows, known 60 minutes before departure and not a minute later."""
+"""The demo's files have real rows, as known 60 minutes before departure and not later."""
 
 import io
 from pathlib import Path
@@ -37,7 +37,7 @@ def january(months: dict[str, pa.Table]) -> pa.Table:
 
 @pytest.fixture(scope="module")
 def winter(sources: flights.Sources) -> flights.Sources:
-    """The first twelve days of February, so that the year need not be joined for every question."""
+    """The first twelve days of February: enough for most tests, and faster than the year."""
     return until(sources, "2013-02-01", "2013-02-13")
 
 
@@ -59,8 +59,8 @@ def epoch_minutes(table: pa.Table, name: str) -> np.ndarray:
 def scrambled_after(sources: flights.Sources, moment: int, seed: int) -> flights.Sources:
     """Return the sources with everything changed that became known after `moment` (minutes since the epoch).
 
-    Flights that had not left by then leave at other times after it, or never; all arrivals change; so does the
-    weather of hours that were not over. Rows stay rows: an arrival delay is changed, not taken away.
+    Flights that had not left by then leave at other later times, or never. All arrivals change, and the weather of
+    hours that were not over. The rows stay the same: an arrival delay is changed, not removed.
     """
     random = np.random.default_rng(seed)
     table = sources.flights
@@ -100,9 +100,9 @@ def test_what_happens_after_the_cut_changes_no_feature(winter: flights.Sources, 
     after = flights.features(scrambled_after(winter, moment, seed))
 
     assert changed_columns(before, after, asked <= moment) == {"late"}
-    # Later rows see the changed world, in every column that tells of it: the test is able to fail.
-    told = {*flights.WEATHER.values(), *(name for name in flights.NUMERIC if name.startswith(flights.STATE_OF))}
-    assert changed_columns(before, after, asked > moment) == told | {"late"}
+    # Later rows see the changes in every column that depends on them, so the test is able to fail.
+    dependent = {*flights.WEATHER.values(), *(name for name in flights.NUMERIC if name.startswith(flights.STATE_OF))}
+    assert changed_columns(before, after, asked > moment) == dependent | {"late"}
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_what_happens_after_the_cut_changes_no_feature(winter: flights.Sources, 
         ("WEATHER_KNOWN_AFTER_MIN", 0, "humidity_pct"),
     ],
 )
-def test_a_join_that_looks_later_is_caught(
+def test_a_join_with_a_later_cut_is_detected(
     winter: flights.Sources, monkeypatch: pytest.MonkeyPatch, constant: str, value: int, leaking: str
 ) -> None:
     monkeypatch.setattr(flights, constant, value)
@@ -147,14 +147,14 @@ def test_a_flights_own_outcome_is_in_no_feature(winter: flights.Sources) -> None
     assert after.drop_columns(["late"]).equals(flight.drop_columns(["late"]))
 
 
-# --- the as-of joins against a plain reading of their definition
+# --- the as-of joins against a direct implementation of their definition
 
 departure = st.tuples(st.integers(0, 2), st.integers(0, 400), st.none() | st.integers(-40, 500))
 
 
 @settings(max_examples=200)
 @given(rows=st.lists(departure, min_size=1, max_size=25), before=st.integers(41, 200))
-def test_state_is_what_its_definition_says(rows: list[tuple[int, int, int | None]], before: int) -> None:
+def test_state_agrees_with_its_definition(rows: list[tuple[int, int, int | None]], before: int) -> None:
     group = np.array([row[0] for row in rows])
     scheduled = np.array([row[1] for row in rows])
     delay = np.array([np.nan if row[2] is None else row[2] for row in rows])
@@ -183,7 +183,7 @@ def test_state_is_what_its_definition_says(rows: list[tuple[int, int, int | None
     asked=st.lists(st.tuples(st.sampled_from("abc"), st.integers(-5, 60)), min_size=1, max_size=12),
     tolerance=st.integers(0, 30),
 )
-def test_latest_is_the_newest_that_is_known_and_fresh(
+def test_latest_is_the_newest_known_record_within_the_tolerance(
     records: list[tuple[str, int]], asked: list[tuple[str, int]], tolerance: int
 ) -> None:
     names, times = (np.array(part) for part in zip(*records, strict=True))
@@ -199,9 +199,9 @@ def test_latest_is_the_newest_that_is_known_and_fresh(
 # --- the files
 
 
-def test_a_known_flight_reads_as_it_was(january: pa.Table) -> None:
-    # UA 1545 to Houston, 05:15 in New York to 08:19 in Texas, 1,400 miles, a 149-seater built in 1999. It is asked at
-    # 04:15, when the last hour that was over is 3 o'clock; nobody had left yet.
+def test_a_known_flight_has_its_real_values(january: pa.Table) -> None:
+    # UA 1545 to Houston, 05:15 in New York to 08:19 in Texas, 1,400 miles, a 149-seater built in 1999. The cut is
+    # 04:15: the last full hour is 3 o'clock, and no flight had left yet.
     row = january.filter(pc.equal(january["flight_id"], "2013-01-01T10:15Z-UA1545-EWR")).to_pylist()[0]
     assert row | {"scheduled_at": None} == {
         "flight_id": "2013-01-01T10:15Z-UA1545-EWR",
@@ -239,7 +239,7 @@ def test_every_month_is_a_calendar_month_of_its_time_column(months: dict[str, pa
     assert pc.count_distinct(ids).as_py() == len(ids)
 
 
-def test_part_of_the_year_is_the_same_as_in_the_whole(months: dict[str, pa.Table]) -> None:
+def test_a_part_of_the_year_equals_that_part_of_the_whole(months: dict[str, pa.Table]) -> None:
     part = dict(flights.months(3, 4))
     assert list(part) == ["2013-03", "2013-04"]
     assert all(part[window].equals(months[window]) for window in part)
@@ -256,7 +256,7 @@ def test_late_shares_are_those_of_2013(months: dict[str, pa.Table]) -> None:
     assert shares == [0.233, 0.241, 0.235, 0.288, 0.226, 0.313, 0.324, 0.246, 0.137, 0.175, 0.182, 0.334]
 
 
-def test_local_times_survive_summer_time_and_zones(months: dict[str, pa.Table]) -> None:
+def test_local_times_are_right_across_summer_time_and_zones(months: dict[str, pa.Table]) -> None:
     rows = pa.concat_tables(months.values())
     scheduled = rows["scheduled_at"].to_numpy()
     summer = (scheduled >= np.datetime64("2013-03-10T07:00")) & (scheduled < np.datetime64("2013-11-03T06:00"))
@@ -265,7 +265,7 @@ def test_local_times_survive_summer_time_and_zones(months: dict[str, pa.Table]) 
     assert np.array_equal(rows["scheduled_hour"].to_numpy(), hours % 24)
     assert np.array_equal(rows["day_of_week"].to_numpy(), (hours // 24 + 3) % 7 + 1)
     assert rows["block_min"].null_count == 0
-    # A mile takes between a tenth and two fifths of a minute, after half an hour on the ground.
+    # About an eighth of a minute a mile, and 35 minutes on the ground.
     block, distance = rows["block_min"].to_numpy(), rows["distance_mi"].to_numpy()
     assert np.mean(np.abs(block - (35 + distance * 0.125)) < 60) > 0.99
 
@@ -284,7 +284,7 @@ def test_without_the_package_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch
         flights.read_sources()
 
 
-def test_files_read_back_and_repeat(january: pa.Table) -> None:
+def test_files_round_trip_and_are_reproducible(january: pa.Table) -> None:
     read = csv.read_csv(
         io.BytesIO(flights.to_csv(january)),
         convert_options=csv.ConvertOptions(
@@ -302,7 +302,7 @@ def read_plain(data: bytes) -> pa.Table:
 
 
 @pytest.mark.parametrize(
-    ("how", "touched"),
+    ("how", "changed"),
     [
         ("carrier_in_lower_case", {"carrier"}),
         ("column_dropped", {"distance_mi"}),
@@ -312,7 +312,7 @@ def read_plain(data: bytes) -> pa.Table:
         ("distance_in_km", {"distance_mi"}),
     ],
 )
-def test_damage_touches_its_columns_and_no_other(january: pa.Table, how: flights.Damage, touched: set[str]) -> None:
+def test_damage_changes_only_its_columns(january: pa.Table, how: flights.Damage, changed: set[str]) -> None:
     good, bad = read_plain(flights.to_csv(january)), read_plain(flights.damaged(january, how))
     assert bad.num_rows == good.num_rows
     names = {*good.column_names, *bad.column_names}
@@ -320,10 +320,10 @@ def test_damage_touches_its_columns_and_no_other(january: pa.Table, how: flights
         name
         for name in names
         if name not in good.column_names or name not in bad.column_names or not good[name].equals(bad[name])
-    } == touched
+    } == changed
 
 
-def test_damage_is_what_it_says(january: pa.Table) -> None:
+def test_each_damage_has_its_effect(january: pa.Table) -> None:
     lower = read_plain(flights.damaged(january, "carrier_in_lower_case"))
     assert not set(lower["carrier"].unique().to_pylist()) & set(january["carrier"].unique().to_pylist()) - {"9E"}
     km = read_plain(flights.damaged(january, "distance_in_km"))["distance_mi"].to_numpy()
