@@ -77,6 +77,7 @@ def commands(tree: Any) -> list[tuple[str, str, str]]:
     ]
 
 
+@pytest.mark.slow
 def test_every_command_runs_in_a_repository_that_init_prepared(
     tmp_path: Path, pulumi_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,6 +63,7 @@ def test_every_block_is_known() -> None:
     assert {kind for _, kind in kinds} <= {"sh", "text"}, "teach this test to run the new kind of block"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "page",
     [page for page in PAGES if any(kind == "sh" for kind, _ in blocks(page)) and page.name != "README.md"],
@@ -87,6 +88,7 @@ def test_a_page_runs(page: Path, newcomer: Path, pulumi_folder: Path, tmp_path: 
     assert code == 0, (tmp_path / "output").read_text()[-4000:]
 
 
+@pytest.mark.slow
 def test_the_readme_runs_and_its_curl_line_works(newcomer: Path, tmp_path: Path) -> None:
     assert [text for kind, text in blocks(ROOT / "README.md") if kind == "sh"] == [DEMO_BLOCK, TEST_COMMAND]
     with (tmp_path / "progress").open("w") as progress:

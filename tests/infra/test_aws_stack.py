@@ -66,6 +66,7 @@ def stacks(cloud: Cloud, tmp_path: Path) -> Stacks:
     return Stacks(tmp_path / "stacks", options_of(cloud.config), {**cloud.environment, **cloud.served.environment})
 
 
+@pytest.mark.slow
 def test_its_whole_life(cloud: Cloud, account: Account, tmp_path: Path) -> None:
     def spoil() -> set[str]:
         sqs = account.client("sqs")
@@ -86,6 +87,7 @@ def test_its_whole_life(cloud: Cloud, account: Account, tmp_path: Path) -> None:
     is_lived(cloud, tmp_path / "stacks", memory={"infer"}, watch={"stack"}, spoil=spoil)
 
 
+@pytest.mark.slow
 def test_an_up_that_was_killed_half_way_recovers_and_data_outlives_the_stack(
     cloud: Cloud, account: Account, stacks: Stacks
 ) -> None:
@@ -157,6 +159,7 @@ def test_programs_that_cannot_be_fail_the_same_harness(
     assert (ended.code, told in ended.err) == (3, True), ended.err[-2000:]
 
 
+@pytest.mark.slow
 def test_a_bucket_that_is_taken_is_told_and_the_state_stays_usable(
     cloud: Cloud, account: Account, stacks: Stacks
 ) -> None:

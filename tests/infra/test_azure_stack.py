@@ -70,6 +70,7 @@ def stacks(cloud: Cloud, tmp_path: Path) -> Stacks:
     return Stacks(tmp_path / "stacks", options_of(cloud.config), {**cloud.environment, **cloud.served.environment})
 
 
+@pytest.mark.slow
 def test_its_whole_life(cloud: Cloud, tmp_path: Path) -> None:
     def spoil() -> set[str]:
         cloud.backend.queues(NAME).delete_queue(f"{NAME}-validate-poison")
@@ -156,10 +157,12 @@ def test_programs_that_cannot_be_fail_the_same_harness(stacks: Stacks) -> None:
         assert (ended.code, told in ended.err) == (3, True), ended.err[-2000:]
 
 
+@pytest.mark.slow
 def test_an_up_that_was_killed_half_way_recovers(cloud: Cloud, stacks: Stacks) -> None:
     recovers_from_a_kill(cloud, stacks, "azure-native:apimanagement:ApiOperationPolicy")
 
 
+@pytest.mark.slow
 def test_an_up_that_fails_half_way_is_told_and_goes_on(cloud: Cloud, stacks: Stacks) -> None:
     def fail(token: str, name: str) -> None:
         if token.endswith(":AppServicePlan") and name == "infer":

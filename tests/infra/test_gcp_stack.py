@@ -58,6 +58,7 @@ def stacks(cloud: Cloud, tmp_path: Path) -> Stacks:
     return Stacks(tmp_path / "stacks", options_of(cloud.config), {**cloud.environment, **cloud.served.environment})
 
 
+@pytest.mark.slow
 def test_its_whole_life(cloud: Cloud, project: Project, tmp_path: Path) -> None:
     def spoil() -> set[str]:
         dead = f"projects/{PROJECT}/subscriptions/{NAME}-validate-dead"
@@ -139,10 +140,12 @@ def test_programs_that_cannot_be_fail_the_same_harness(stacks: Stacks) -> None:
         assert (ended.code, told in ended.err) == (3, True), ended.err[-2000:]
 
 
+@pytest.mark.slow
 def test_an_up_that_was_killed_half_way_recovers(cloud: Cloud, stacks: Stacks) -> None:
     recovers_from_a_kill(cloud, stacks, "gcp:apigateway/gateway:Gateway")
 
 
+@pytest.mark.slow
 def test_an_up_that_fails_half_way_is_told_and_goes_on(cloud: Cloud, stacks: Stacks) -> None:
     def fail(token: str, name: str) -> None:
         if name == "infer-http":

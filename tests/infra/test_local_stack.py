@@ -85,6 +85,7 @@ def test_a_change_touches_what_it_must_and_no_more(stacks: Stacks) -> None:
     assert alive(after["outputs"]["url"])
 
 
+@pytest.mark.slow
 def test_what_was_changed_behind_its_back_is_found_and_mended(stacks: Stacks) -> None:
     made = stacks.up("dev")
     home, unit = Path(made["outputs"]["home"]), Path(made["outputs"]["unit"])
@@ -117,6 +118,7 @@ def test_ports_that_others_provide_end_in_the_settings(stacks: Stacks) -> None:
     assert given["queues"] == ports["queues"]
 
 
+@pytest.mark.slow
 def test_an_up_that_was_killed_half_way_recovers(stacks: Stacks) -> None:
     command = [sys.executable, "-m", "cli.main", "up", "--stack", "dev", *stacks.options()]
     process = subprocess.Popen(

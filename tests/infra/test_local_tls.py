@@ -52,6 +52,7 @@ def believing(file: str) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=file)
 
 
+@pytest.mark.slow
 def test_the_service_speaks_https_and_what_is_wrong_is_mended(stacks: Stacks, own: Certificate) -> None:
     made = stacks.up("dev", "tls=true")["outputs"]
     home, url = Path(made["home"]), made["url"]

@@ -34,6 +34,7 @@ CANARY_SEEDS = range(4)
 CANARY_ROUNDS = 10
 
 
+@pytest.mark.slow
 def test_faults_by_chance_break_nothing(
     fresh: Fresh, request: pytest.FixtureRequest, summary_line: Callable[[str], None]
 ) -> None:
@@ -70,6 +71,7 @@ def without_write_ids(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(adapters.gcp.store, "settle", put_new)
 
 
+@pytest.mark.slow
 def test_the_simulation_turns_red(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
     without_write_ids(monkeypatch)
     findings = (run(fresh, seed, rates=Rates(), steps=BEGINNING, rounds=CANARY_ROUNDS) for seed in CANARY_SEEDS)
