@@ -84,7 +84,7 @@ def _pipelines(system: "ObjectStore", usecase: str, found: "Sequence[PipelineVer
             "trials": one.trials,
             "features": len(one.features.numeric) + len(one.features.categorical),
             "seed": one.seed,
-            "code": one.code,
+            "code": one.code_version,
         }
         for one in found
     ]

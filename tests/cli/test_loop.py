@@ -81,7 +81,11 @@ def test_the_first_model_is_on_record(on: Any) -> None:
 
 
 def test_every_noun_lists_what_it_shows(on: Any) -> None:
-    listed = {name: on(name, "list", "--json").document["items"] for name in NOUNS}
+    listed = {}
+    for name in NOUNS:
+        found = on(name, "list", "--json")
+        assert found.code == 0, found.out
+        listed[name] = found.document["items"]
     assert {name for name, items in listed.items() if not items} == {"window", "alert"}
     for name, items in listed.items():
         if not items:
