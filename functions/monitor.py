@@ -143,7 +143,7 @@ def _report(
         )
     except InsufficientData as error:
         reasons.append(f"outcome: {error.message}")
-    kpis = monitored_kpis(labelled.outcomes, labelled.scores, manifest.threshold, rules)
+    kpis = monitored_kpis(labelled.outcomes, labelled.probabilities, manifest.threshold, rules)
     return WindowReport(
         usecase=usecase,
         model=model,

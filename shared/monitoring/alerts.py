@@ -1,7 +1,8 @@
-"""Alerts: what a window showed that somebody, or a retraining, should act on. Their ids follow from the window.
+"""Alerts: what a person, or a retraining, should act on after a window was evaluated.
 
-So a window that is judged twice raises the same alert once, and an alert can be the cause on record of a training.
-At most one of each kind is raised for a model and a window; it names every figure with the limit that it crossed.
+An alert's id is made of its kind, model and window. A window that is evaluated twice therefore raises each alert
+once, and a training can name an alert as its cause. A model has at most one alert of each kind in a window; its
+summary names every figure that crossed a limit, and the limit.
 """
 
 from collections.abc import Sequence
@@ -15,11 +16,11 @@ from shared.usecase.kpis import bound_of
 AlertKind = Literal["drift", "performance"]
 
 SHOWN = 5
-"""Columns that a summary names; the window's report has them all."""
+"""How many drifted columns a summary names. The window's report has all of them."""
 
 
 def alert_id(kind: AlertKind, model: int, window: str) -> str:
-    """Return the alert's name in its ledger's key. Raises: InvalidInput: not a window's name.
+    """Return an alert's id, a part of its ledger's keys. Raises: InvalidInput: `window` is not a window's name.
 
     >>> alert_id("drift", 2, "2013-04")
     'drift-m2-2013-04'
@@ -37,8 +38,10 @@ def alerts_for(
 ) -> tuple[Alert, ...]:
     """Return the alerts that a window's figures raise: drift if any column drifted, performance if a KPI is not met.
 
-    Args: feature_drift, target_drift, kpis: as they stand in the window's report; kpis in the order of the charter's monitored ones.
-    Returns: none, one or two alerts in state "raised", drift first; the same figures give the same alerts.
+    Args:
+        feature_drift, target_drift: as in the window's report.
+        kpis: as in the window's report: one for each monitored KPI of the charter, in its order.
+    Returns: up to two alerts in state "raised", drift first. The same figures give the same alerts.
     """
     tested = [*feature_drift, *([] if target_drift is None else [target_drift])]
     drifted = sorted((one for one in tested if one.drifted), key=lambda one: (-one.distance, one.name))
@@ -49,7 +52,7 @@ def alerts_for(
         raised.append(("drift", _drift_summary(charter, window, drifted, len(tested)), _remedy(charter, "drift")))
     if missed:
         shortfalls = "; ".join(
-            f"{figure.metric} is {figure.value:.4g}, agreed is {' '.join(map(str, bound_of(kpi)))}"
+            f"{figure.metric} is {figure.value:.4g}, the bound is {' '.join(map(str, bound_of(kpi)))}"
             for kpi, figure in missed
         )
         rows = missed[0][1].labelled_rows
@@ -92,4 +95,4 @@ def _remedy(charter: Charter, kind: AlertKind) -> str:
     }[kind]
     if kind in charter.retraining.on:
         return f"{look}; a retraining is requested, within the charter's cooldown and budget"
-    return f"{look}; the charter's retraining.on does not name {kind}: `tidegate train` asks for a retraining by hand"
+    return f"{look}; the charter's retraining.on does not name {kind}: run `tidegate train` to request a retraining"

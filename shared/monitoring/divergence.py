@@ -1,7 +1,7 @@
-"""How far apart two histograms on the same bins are, and how surprising that is: numpy only.
+"""The distance between two histograms on the same bins, and the p-value of their difference. Needs only numpy.
 
-Distance answers "does it matter?", the p-value "could it be chance?". Neither alone will do: a small sample is far
-from its own reference, and with a hundred thousand rows every p-value is small.
+The distance is an effect size; the p-value says whether chance explains it. Drift needs both: small samples have a
+large distance by chance, and with a hundred thousand rows every p-value is small.
 """
 
 import math
@@ -16,7 +16,7 @@ Histogram = Sequence[int] | Sequence[float] | npt.NDArray[np.generic]
 """Counts >= 0 per bin, shape (bins,)."""
 
 MINIMUM_EXPECTED = 5.0
-"""Rows that a bin must lead one to expect on either side; bins below it are pooled (Cochran 1954, section 4)."""
+"""The least expected count of a bin on either side; bins below it are pooled (Cochran 1954, section 4)."""
 
 
 def jensen_shannon(p: Histogram, q: Histogram) -> float:
@@ -40,8 +40,8 @@ def excess_jensen_shannon(p: Histogram, q: Histogram) -> float:
 
     With k bins that are not empty, two samples of n and m rows from one distribution have an expected divergence of
     (k - 1)(1/n + 1/m) / (8 ln 2) bits: to second order the divergence is sum((p - q)^2 / r) / 8 nats, and
-    E(p - q)^2 = r (1 - r)(1/n + 1/m). It is subtracted from the divergence before the root is taken, never below 0;
-    the same correction to entropies is Miller's. Without it, 50 rows in 20 bins lie about .25 from their own source.
+    E(p - q)^2 = r (1 - r)(1/n + 1/m). The expected divergence is subtracted before the root is taken (not below 0), as
+    Miller corrects entropies. Without it, 50 rows in 20 bins have a distance of about .25 to their own distribution.
     Args: p, q: counts of rows, shape (bins,).
     Returns: float in [0, 1], base 2, at most `jensen_shannon(p, q)`.
     Raises: as `jensen_shannon`.
@@ -59,14 +59,14 @@ def excess_jensen_shannon(p: Histogram, q: Histogram) -> float:
 
 
 def homogeneity_p_value(p: Histogram, q: Histogram) -> float:
-    """Return how often two samples of one distribution would differ at least as much as these: chi-square test.
+    """Return the p-value of a chi-square test that two samples come from one distribution.
 
-    The statistic is the smaller of Pearson's and the likelihood ratio's. Far out in the tail, where a budget shared
-    among many columns is judged, each alone exceeds its level by up to three times on sparse bins, Pearson's where a
-    bin has too many rows and the ratio where it has too few; the smaller of them kept to its level wherever tried.
-    Bins in which either sample should have fewer than MINIMUM_EXPECTED rows are pooled; with one bin left, it is 1.
-    Rows are taken as independent; rows of one day are not, so on whole months it is smaller than it ought to be, and
-    it only guards a distance against chance in small samples.
+    The statistic is the smaller of Pearson's and the likelihood ratio's. In the far tail, which matters when many
+    columns share one false-alarm rate, each of them alone rejects up to three times too often on sparse bins:
+    Pearson's when a bin has too many rows, the likelihood ratio when it has too few. The smaller one kept its level
+    in every simulation. Bins with an expected count below MINIMUM_EXPECTED in either sample are pooled; if one bin
+    is left, the p-value is 1. The test takes rows as independent. Rows of one day are not, so the p-value of a whole
+    month is too small; it only protects the distance against chance in small samples.
     Args: p, q: counts of rows, shape (bins,).
     Returns: float in [0, 1].
     Raises: as `jensen_shannon`.
@@ -82,16 +82,16 @@ def homogeneity_p_value(p: Histogram, q: Histogram) -> float:
         return 1.0
     expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
     pearson = float(((table - expected) ** 2 / expected).sum())
-    there = table > 0.0
-    likelihood_ratio = 2.0 * float(np.sum(table[there] * np.log(table[there] / expected[there])))
+    occupied = table > 0.0
+    likelihood_ratio = 2.0 * float(np.sum(table[occupied] * np.log(table[occupied] / expected[occupied])))
     return chi_square_survival(max(0.0, min(pearson, likelihood_ratio)), table.shape[1] - 1)
 
 
 def chi_square_survival(x: float, degrees: int) -> float:
     """Return P(X >= x) for a chi-square variable: the regularised upper incomplete gamma function Q(degrees/2, x/2).
 
-    By the recurrence Q(a + 1, z) = Q(a, z) + z^a e^-z / Gamma(a + 1), from Q(1/2, z) = erfc(sqrt z) or Q(1, z) =
-    e^-z: a finite sum of positive terms, so nothing cancels and nothing needs to converge.
+    Computed by the recurrence Q(a + 1, z) = Q(a, z) + z^a e^-z / Gamma(a + 1), from Q(1/2, z) = erfc(sqrt z) or
+    Q(1, z) = e^-z: a finite sum of positive terms, without cancellation or convergence.
     Raises: InvalidInput: x negative or not a number, or no degrees of freedom.
     Source: NIST Digital Library of Mathematical Functions, 8.8.6, 8.4.6 and 8.4.5.
 
@@ -122,31 +122,33 @@ def _divergence(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float
     middle = (p + q) / 2.0
     bits = 0.0
     for side in (p, q):
-        there = side > 0.0  # 0 log 0 is 0: an empty bin is left out, never filled with a tiny number
-        bits += 0.5 * float(np.sum(side[there] * np.log2(side[there] / middle[there])))
+        occupied = side > 0.0  # 0 log 0 is 0: empty bins are left out, not filled with a tiny number
+        bits += 0.5 * float(np.sum(side[occupied] * np.log2(side[occupied] / middle[occupied])))
     return min(1.0, max(0.0, bits))
 
 
 def _pooled(table: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the table, shape (2, bins), with its rarest bins added up until both sides expect enough in each."""
+    """Return the table, shape (2, bins), with its rarest bins pooled until each expected count is large enough."""
     order = np.argsort(table.sum(axis=0), kind="stable")
     ranked = table[:, order]
     least_share = table.sum(axis=1).min() / table.sum()
     enough = MINIMUM_EXPECTED / least_share
     totals = ranked.sum(axis=0)
-    poor = int(np.count_nonzero(totals < enough))
-    if poor == 0:
+    rare = int(np.count_nonzero(totals < enough))
+    if rare == 0:
         return ranked
     pooled = np.cumsum(totals)
-    # A pool that is still poor takes in the next bin; there is none left where it is the whole table.
-    cut = max(poor, int(np.searchsorted(pooled, enough)) + 1)
-    return np.concatenate([ranked[:, :cut].sum(axis=1, keepdims=True), ranked[:, cut:]], axis=1)
+    # If the pool of all rare bins is still too small, it also takes the next bins, at most the whole table.
+    pooled_bins = max(rare, int(np.searchsorted(pooled, enough)) + 1)
+    return np.concatenate([ranked[:, :pooled_bins].sum(axis=1, keepdims=True), ranked[:, pooled_bins:]], axis=1)
 
 
 def _pair(p: Histogram, q: Histogram) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     a, b = np.asarray(p, dtype=np.float64), np.asarray(q, dtype=np.float64)
     if a.ndim != 1 or a.shape != b.shape:
-        raise InvalidInput("two histograms are compared on the same bins", field="bins", got=f"{a.shape}, {b.shape}")
+        raise InvalidInput(
+            "two histograms can only be compared on the same bins", field="bins", got=f"{a.shape}, {b.shape}"
+        )
     if not (np.isfinite(a).all() and np.isfinite(b).all() and (a >= 0).all() and (b >= 0).all()):
         raise InvalidInput("a histogram holds counts", field="counts", expected="finite numbers of at least 0")
     if not a.sum() > 0 or not b.sum() > 0:

@@ -1,4 +1,4 @@
-"""Performance: labels joined to the predictions they judge, each prediction once, and the monitored KPIs on them."""
+"""Performance in production: labels are joined to predictions, and the monitored KPIs are computed on them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,15 +18,18 @@ Entity = tuple[str, ...]
 
 
 class LabelledPredictions(msgspec.Struct, frozen=True, kw_only=True):
-    """Predictions whose outcome is known, in order of their ids: outcomes (0 or 1) and scores, each (rows,)."""
+    """Predictions whose outcome is known, sorted by prediction id; each field has shape (rows,).
+
+    `outcomes` are 0 or 1; `probabilities` are of the positive class, as predicted.
+    """
 
     ids: tuple[str, ...]
     outcomes: tuple[int, ...]
-    scores: tuple[float, ...]
+    probabilities: tuple[float, ...]
 
 
 class _ReceivedLabel(NamedTuple):
-    """When a label came: the later one wins; in one batch the later in the list; the value only breaks a tie."""
+    """A label, ordered by when it was received: by batch, then by place in the batch. `value` only breaks a tie."""
 
     received: float
     place: int
@@ -36,49 +39,60 @@ class _ReceivedLabel(NamedTuple):
 def join_labels(
     predictions: Iterable[Prediction], batches: Iterable[LabelBatch], id_columns: Sequence[str]
 ) -> LabelledPredictions:
-    """Return the predictions that have a label, each prediction id once, whatever the order of files and rows.
+    """Return the predictions that have a label, each prediction id once.
 
-    A label names its prediction by id, or by the values of `id_columns`; the latter judges every prediction that was
-    asked about that row. Of several labels for one prediction the last received counts: an outcome can be corrected.
-    Labels for predictions that are not among these are left for the window that has them.
+    A label names its prediction by id, or by the values of `id_columns`; the latter labels every prediction of that
+    row. If a prediction has several labels, the one received last counts, so an outcome can be corrected. Labels of
+    other predictions are ignored: they belong to another window. The order of predictions and batches does not matter.
+    Args: id_columns: the charter's.
     """
     by_prediction: dict[str, _ReceivedLabel] = {}
     by_entity: dict[Entity, _ReceivedLabel] = {}
     for batch in batches:
         for place, label in enumerate(batch.labels):
-            _hear(label, _ReceivedLabel(batch.received, place, label.value), by_prediction, by_entity, id_columns)
-    judged: dict[str, tuple[int, float]] = {}
+            _keep_latest(
+                label, _ReceivedLabel(batch.received, place, label.value), by_prediction, by_entity, id_columns
+            )
+    labelled: dict[str, tuple[int, float]] = {}
     for prediction in deduplicated(predictions):
         entity = _entity(prediction.ids, id_columns)
-        heard = (by_prediction.get(prediction.id), by_entity.get(entity) if entity is not None else None)
-        known = [one for one in heard if one is not None]
-        if known:
-            judged[prediction.id] = (max(known).value, prediction.probability)
-    ids = sorted(judged)
+        candidates = (by_prediction.get(prediction.id), by_entity.get(entity) if entity is not None else None)
+        labels = [one for one in candidates if one is not None]
+        if labels:
+            labelled[prediction.id] = (max(labels).value, prediction.probability)
+    ids = sorted(labelled)
     return LabelledPredictions(
         ids=tuple(ids),
-        outcomes=tuple(judged[id_][0] for id_ in ids),
-        scores=tuple(judged[id_][1] for id_ in ids),
+        outcomes=tuple(labelled[id_][0] for id_ in ids),
+        probabilities=tuple(labelled[id_][1] for id_ in ids),
     )
 
 
-def monitored_kpis(outcomes: Vector, scores: Vector, threshold: float, charter: Charter) -> tuple[MonitoredKpi, ...]:
-    """Return the charter's monitored KPIs on labelled rows, in its order; a KPI is met or not by its point estimate.
+def monitored_kpis(
+    outcomes: Vector, probabilities: Vector, threshold: float, charter: Charter
+) -> tuple[MonitoredKpi, ...]:
+    """Return the charter's monitored KPIs on labelled rows, in its order; `met` compares the point estimate.
 
-    Args: outcomes: 0 or 1, shape (rows,). scores: the model's probabilities. threshold: the model's, from its manifest.
-    Below `monitoring.minimum_labels`, or where a KPI has no value (rows of one outcome only), value and met are None.
+    `value` and `met` are None if there are fewer rows than `monitoring.minimum_labels`, or rows of one outcome only.
+    Args:
+        outcomes: 0 or 1, shape (rows,). probabilities: of the positive class, shape (rows,).
+        threshold: the model's, from its manifest.
     """
-    return tuple(_monitored(kpi, outcomes, scores, threshold, charter) for kpi in charter.kpis if kpi.monitored)
+    return tuple(
+        _monitored_kpi(kpi, outcomes, probabilities, threshold, charter) for kpi in charter.kpis if kpi.monitored
+    )
 
 
-def _monitored(kpi: Kpi, outcomes: Vector, scores: Vector, threshold: float, charter: Charter) -> MonitoredKpi:
+def _monitored_kpi(
+    kpi: Kpi, outcomes: Vector, probabilities: Vector, threshold: float, charter: Charter
+) -> MonitoredKpi:
     rows = len(outcomes)
     value = None
     if rows >= charter.monitoring.minimum_labels:
         try:
-            value = evaluate(kpi.metric, outcomes, scores, threshold, charter.payoff)
+            value = evaluate(kpi.metric, outcomes, probabilities, threshold, charter.payoff)
         except InsufficientData:
-            value = None  # rows of one outcome have no ROC; the record says so by None
+            value = None  # rows of one outcome have no ROC curve
     return MonitoredKpi(
         metric=kpi.metric,
         value=value,
@@ -88,21 +102,21 @@ def _monitored(kpi: Kpi, outcomes: Vector, scores: Vector, threshold: float, cha
     )
 
 
-def _hear(
+def _keep_latest(
     label: Label,
-    heard: _ReceivedLabel,
+    received: _ReceivedLabel,
     by_prediction: dict[str, _ReceivedLabel],
     by_entity: dict[Entity, _ReceivedLabel],
     id_columns: Sequence[str],
 ) -> None:
     if label.prediction is not None:
-        by_prediction[label.prediction] = max(heard, by_prediction.get(label.prediction, heard))
+        by_prediction[label.prediction] = max(received, by_prediction.get(label.prediction, received))
     elif (entity := _entity(label.ids, id_columns)) is not None:
-        by_entity[entity] = max(heard, by_entity.get(entity, heard))
+        by_entity[entity] = max(received, by_entity.get(entity, received))
 
 
 def _entity(ids: Mapping[str, Any], id_columns: Sequence[str]) -> Entity | None:
-    """Return what names a row, or None where an id is absent; 12, 12.0 and "12" are the same id."""
+    """Return the values that identify a row, None if one is missing; 12, 12.0 and "12" are the same."""
     values = [ids.get(name) for name in id_columns]
     if not values or any(value is None for value in values):
         return None

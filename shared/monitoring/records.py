@@ -1,4 +1,4 @@
-"""What production monitoring writes down: what a window showed, and the alerts that follow."""
+"""Records of production monitoring: a window's report, and the alerts that it raises."""
 
 from typing import ClassVar, Literal
 
@@ -8,9 +8,13 @@ from shared.documents import Document
 
 
 class ColumnDrift(msgspec.Struct, frozen=True, kw_only=True):
-    """One column against the reference. `p_value` is of the same bins as `distance`.
+    """One column of a window compared with the reference, the training data.
 
-    `distance`: Jensen-Shannon, base 2, in [0, 1], in excess of what chance alone shows in so many rows.
+    Args:
+        distance: Jensen-Shannon distance, base 2, in [0, 1], in excess of what chance explains for so many rows.
+        p_value: of the difference on the same bins.
+        drifted: whether both pass the charter's limits (shared.monitoring.drift).
+        reference_rows, rows: how many rows were compared on each side.
     """
 
     name: str
@@ -22,7 +26,7 @@ class ColumnDrift(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MonitoredKpi(msgspec.Struct, frozen=True, kw_only=True):
-    """A KPI on the window's labelled rows. `met` is None where there were too few labels to say."""
+    """A KPI on the window's labelled rows. `value` and `met` are None if there are too few labels."""
 
     metric: str
     value: float | None
@@ -32,10 +36,7 @@ class MonitoredKpi(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServiceFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """One line on the service itself: requests, server errors, latency in ms, resident memory in MB.
-
-    None: not known here.
-    """
+    """The service's requests, server errors, latency in ms and resident memory in MB; None: not measured here."""
 
     requests: int | None
     errors: int | None
@@ -45,7 +46,7 @@ class ServiceFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Alert(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An entry of an alert's own ledger. The id follows from kind, model and window."""
+    """An entry of an alert's own ledger. `alert` is its id, made of kind, model and window."""
 
     FORMAT: ClassVar[tuple[str, int]] = ("alert", 1)
 
@@ -60,7 +61,7 @@ class Alert(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class WindowReport(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What monitoring saw of one model in one window [start, end), epoch s."""
+    """The report of one model in one window [start, end), epoch s."""
 
     FORMAT: ClassVar[tuple[str, int]] = ("window", 1)
 
@@ -76,7 +77,6 @@ class WindowReport(Document, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     kpis: tuple[MonitoredKpi, ...]
     service: ServiceFigures
     alerts: tuple[Alert, ...]
-    """What follows, frozen with the figures: told again under another charter, the same alerts are raised. The first
-    is the one to act on."""
+    """The alerts that these figures raised under the charter of that time, the most urgent first."""
     reason: str = ""
-    """Why a test was not made ("12 rows, minimum_rows is 200"), else empty."""
+    """Why drift was not tested ("12 rows, monitoring.minimum_rows is 200"); else empty."""

@@ -1,4 +1,4 @@
-"""One line on the service itself, from the platform's own measurements."""
+"""The service's own figures (requests, errors, latency, memory), from the platform's metrics."""
 
 from shared.errors import Unsupported
 from shared.monitoring.records import ServiceFigures
@@ -9,14 +9,14 @@ ERRORS = "http_errors"
 LATENCY = "http_latency_ms"
 MEMORY = "memory_mb"
 LOOK_BACK_S = 86_400.0
-"""The service is judged by the last day of real time, whatever time the data are of."""
+"""The figures are of the last day of real time, whatever the time of the data."""
 
 
 def service_figures(metrics: Metrics, usecase: str, now: float) -> ServiceFigures:
     """Return requests, server errors, latency in ms (median and 99th percentile) and memory in MB of the last day.
 
-    Percentiles are of the nearest rank. None where nothing was measured, or where the provider only takes
-    measurements and gives none back: its own monitoring shows them.
+    Percentiles are by nearest rank. A figure is None if nothing was measured, or if the provider's metrics are
+    write-only (then the provider's own monitoring shows them).
     """
     try:
         return _figures(metrics, usecase, now)

@@ -1,7 +1,7 @@
 """Calendar windows of the data's time, in UTC: months ("2013-04") and days ("2013-04-30").
 
-A window is half open, [start, end) in seconds since the epoch, so that every moment is in exactly one of each kind.
-UTC has no summer time: neighbours touch, and a window's name fixes its bounds for ever.
+A window is half open, [start, end) in seconds since the epoch, so every moment is in exactly one month and one day.
+UTC has no daylight saving time, so a window's name determines its bounds.
 """
 
 import re
@@ -16,7 +16,7 @@ WindowKind = Literal["month", "day"]
 
 DAY_S = 86_400
 MAX_WINDOWS = 40_000
-"""Windows that one span may have: a century of days. A longer span is a wrong date in the data."""
+"""The most windows between two times: about a century of days. More means a wrong date in the data."""
 _EPOCH = date(1970, 1, 1).toordinal()
 _LAST = date.max.toordinal()
 _NAME = re.compile(r"([0-9]{4})-([0-9]{2})(?:-([0-9]{2}))?", re.ASCII)
@@ -25,16 +25,16 @@ _NAME = re.compile(r"([0-9]{4})-([0-9]{2})(?:-([0-9]{2}))?", re.ASCII)
 def window_of(at: float, kind: WindowKind) -> str:
     """Return the name of the window that holds the moment `at`, epoch s.
 
-    Raises: InvalidInput: no finite number, or outside the years 1 to 9999.
+    Raises: InvalidInput: not a finite number, or outside the years 1 to 9999.
 
     >>> window_of(1364774400.0, "month"), window_of(1364774399.999999, "day")
     ('2013-04', '2013-03-31')
     """
-    # Whole seconds are cut off, not rounded: datetime's rounding to microseconds could cross midnight.
+    # Rounded down to whole seconds: datetime's rounding to microseconds could cross midnight.
     day = _EPOCH + floor(at) // DAY_S if isfinite(at) else 0
     if not 1 <= day <= _LAST:
         raise InvalidInput(
-            "a window's time lies in the years 1 to 9999",
+            "the time is outside the years 1 to 9999",
             field="time",
             got=repr(at)[:40],
             expected="seconds since 1970",
@@ -45,7 +45,7 @@ def window_of(at: float, kind: WindowKind) -> str:
 def bounds(window: str) -> tuple[float, float]:
     """Return (start, end) of a window in epoch s; the end is the next window's start.
 
-    Raises: InvalidInput: not a window's name, or a day that no calendar has.
+    Raises: InvalidInput: not a window's name, or a date that does not exist.
 
     >>> bounds("2013-04")
     (1364774400.0, 1367366400.0)
@@ -56,13 +56,13 @@ def bounds(window: str) -> tuple[float, float]:
 
 
 def kind_of(window: str) -> WindowKind:
-    """Return whether a name is a month's or a day's. Raises: InvalidInput: it is neither."""
+    """Return "month" or "day" for a window's name. Raises: InvalidInput: it is neither."""
     _days(window)
     return "month" if len(window) == 7 else "day"
 
 
 def next_window(window: str) -> str:
-    """Return the name of the window that follows. Raises: InvalidInput: not a window's name, or the last of all.
+    """Return the name of the next window. Raises: InvalidInput: not a window's name, or the next is after 9999.
 
     >>> next_window("2013-12"), next_window("2012-02-28")
     ('2014-01', '2012-02-29')
@@ -71,9 +71,9 @@ def next_window(window: str) -> str:
 
 
 def windows_between(start: float, end: float, kind: WindowKind) -> tuple[str, ...]:
-    """Return the windows that hold any moment from `start` to `end`, both inclusive, in order; none if end < start.
+    """Return the windows that hold any moment from `start` to `end`, both inclusive, in order; none if `end` < `start`.
 
-    Raises: InvalidInput: a moment outside the calendar, or a span of more than MAX_WINDOWS.
+    Raises: InvalidInput: a moment outside the calendar, or more than MAX_WINDOWS windows.
 
     >>> windows_between(1357002000.0, 1364774400.0, "month")
     ('2013-01', '2013-02', '2013-03', '2013-04')

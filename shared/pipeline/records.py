@@ -168,15 +168,19 @@ class SampleRows(Document, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Evaluation(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Test rows as columns: outcome (0/1), resampling block, score of the new model and of the champion, if any.
+    """The test rows of a training as columns, each of shape (rows,): the evidence that the gates evaluate.
 
-    All of shape (rows,). Scores are rounded to float32 on the way out of the model.
+    Args:
+        outcomes: 0 or 1.
+        blocks: the bootstrap resamples whole blocks: the row's UTC day, or its position.
+        probabilities: of the positive class by the new model, float32 values.
+        champion, champion_probabilities: the same by the model that served then; None and () if none did.
     """
 
     FORMAT: ClassVar[tuple[str, int]] = ("evaluation", 1)
 
     outcomes: tuple[int, ...]
     blocks: tuple[int, ...]
-    scores: tuple[float, ...]
+    probabilities: tuple[float, ...]
     champion: int | None = None
-    champion_scores: tuple[float, ...] = ()
+    champion_probabilities: tuple[float, ...] = ()

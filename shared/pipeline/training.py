@@ -129,7 +129,7 @@ def train(
     outputs = Scorer(model, interface, threads=threads).run(test_feeds)
     agreement = parity(probabilities(pipeline, tested, threads=threads), outputs, found.threshold)
 
-    scores = outputs[PROBABILITY]
+    predicted = outputs[PROBABILITY]
     blocks = _blocks(times[split.test], charter)
     judge = _Judge(charter, outcomes[split.test], blocks, spec.seed)
     return TrainingOutput(
@@ -137,20 +137,20 @@ def train(
         algorithm=found.algorithm,
         parameters=found.parameters,
         trials=found.trials,
-        metrics={metric: judge(metric, scores, found.threshold) for metric in METRICS},
+        metrics={metric: judge(metric, predicted, found.threshold) for metric in METRICS},
         baselines={
-            f"{name}.payoff_per_1000": judge("payoff_per_1000", scores, threshold)
+            f"{name}.payoff_per_1000": judge("payoff_per_1000", predicted, threshold)
             for name, threshold in (("never", NEVER_ACT), ("always", ALWAYS_ACT))
         },
         threshold=found.threshold,
         evaluation=Evaluation(
             outcomes=tuple(outcomes[split.test].tolist()),
             blocks=tuple(blocks.tolist()),
-            scores=tuple(scores.tolist()),
+            probabilities=tuple(predicted.tolist()),
             champion=champion.number if champion else None,
-            champion_scores=_champion_scores(champion, table, split, threads),
+            champion_probabilities=_champion_probabilities(champion, table, split, threads),
         ),
-        sample=_sample(test_feeds, scores),
+        sample=_sample(test_feeds, predicted),
         interface=interface,
         parity=agreement,
         reference=_reference(table, charter, outcomes),
@@ -197,7 +197,9 @@ def _blocks(times: npt.NDArray[np.float64], charter: Charter) -> npt.NDArray[np.
     return days
 
 
-def _champion_scores(champion: ChampionModel | None, table: Any, split: Split, threads: int) -> tuple[float, ...]:
+def _champion_probabilities(
+    champion: ChampionModel | None, table: Any, split: Split, threads: int
+) -> tuple[float, ...]:
     if champion is None:
         return ()
     absent = [tensor.name for tensor in champion.interface.inputs if tensor.name not in table.column_names]

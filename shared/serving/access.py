@@ -1,12 +1,13 @@
-"""Who is calling, and what they may do: bearer tokens of trusted issuers, with one scope per use case and action.
+"""Authentication and authorization: bearer tokens of trusted issuers, with one scope per use case and action.
 
-A scope is "flights:infer", exactly; there is no wildcard, so that a token never grows with the stack. What concerns
-the stack as a whole (its metrics) has the scope "_stack:read", which no use case can be named like.
-The algorithm follows from the issuer's key and not from the token's header, so neither "none" nor HS256 with a public
-key can pass. Sources: RFC 7519 (claims), RFC 8725 (what goes wrong), RFC 9068 (the scope claim), RFC 6750 (bearer).
+A scope is exactly "<use case>:<action>", such as "flights:infer". There are no wildcards, so a token never covers a
+use case that is added later. The stack itself (its metrics) has the scope "_stack:read"; no use case can be named
+"_stack". The algorithm is that of the issuer's key, not that of the token's header, so neither "none" nor HS256 with
+a public key is accepted. Sources: RFC 7519 (claims), RFC 8725 (known attacks), RFC 9068 (the scope claim), RFC 6750
+(bearer tokens).
 
-A stack's own tokens are signed by Ed25519 and verified by cryptography alone. PyJWT, which knows the other algorithms,
-brings much along: it is imported for an issuer that uses them.
+A stack's own tokens are signed with Ed25519 and verified with `cryptography` alone. PyJWT is slow to import, so it is
+imported only for an issuer that uses another algorithm.
 """
 
 import base64
@@ -22,29 +23,30 @@ from shared.errors import ConfigurationError, PermissionDenied, Unauthenticated
 from shared.registry.signatures import RAW_BYTES, key_id, load_private, load_public
 
 STACK = "_stack"
-"""Stands for the use case where an action concerns the whole stack."""
+"""Takes the place of the use case in the scope of an action on the whole stack."""
 ACTIONS = ("infer", "label", "upload", "release", "read")
 MAX_TOKEN_BYTES = 8192
 MAX_LIFETIME_S = 24 * 3600
 LEEWAY_S = 30.0
+"""How far the issuer's clock may differ from ours."""
 MAX_VERIFIED_TOKENS = 1024
 _ALGORITHMS = {("OKP", "Ed25519"): "EdDSA", ("EC", "P-256"): "ES256", ("RSA", ""): "RS256"}
 _MIN_RSA_BITS = 2048
 
 
 class UnknownKey(Unauthenticated):
-    """A token of a trusted issuer names a key that is not among its keys: they may be others by now."""
+    """A token of a trusted issuer names a key that we do not know; the issuer may have new keys."""
 
 
 class VerifyingKey(msgspec.Struct, frozen=True):
-    """An issuer's public key: its one algorithm, and `verify(what was signed, signature)`."""
+    """An issuer's public key. `verify(signed bytes, signature)` returns whether the signature is valid."""
 
     algorithm: str
     verify: Callable[[bytes, bytes], bool]
 
 
 class TrustedIssuer(msgspec.Struct, frozen=True):
-    """An issuer whose tokens count, its audience, and its public keys by key id; made by `trusted_issuer`."""
+    """An issuer whose tokens are accepted, with the expected audience and its public keys by key id."""
 
     issuer: str
     audience: str
@@ -53,7 +55,7 @@ class TrustedIssuer(msgspec.Struct, frozen=True):
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who a token speaks for, and its scopes."""
+    """An authenticated caller: the token's subject, scopes and issuer."""
 
     subject: str
     scopes: frozenset[str]
@@ -61,7 +63,7 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 class Claims(msgspec.Struct, frozen=True):
-    """The claims that we read; all but `nbf` and `scope` must be there."""
+    """The claims of a token that we read; all but `nbf` and `scope` are required."""
 
     iss: str
     sub: str
@@ -86,10 +88,12 @@ class _Issuer(msgspec.Struct, frozen=True):
 def trusted_issuer(
     issuer: str, audience: str, key_set: Mapping[str, Any], algorithms: Sequence[str] = ("EdDSA", "ES256", "RS256")
 ) -> TrustedIssuer:
-    """Return an issuer with its keys parsed once.
+    """Return an issuer with its keys parsed.
 
-    Args: key_set: a JSON Web Key Set; each key needs a `kid`. algorithms: which of EdDSA, ES256, RS256 to accept.
-    Raises: ConfigurationError: a secret or unusable key, a key without id, no key at all.
+    Args:
+        key_set: a JSON Web Key Set (RFC 7517); each key needs a `kid`.
+        algorithms: which of EdDSA, ES256 and RS256 to accept; keys of the others are ignored.
+    Raises: ConfigurationError: a private or unusable key, a key without `kid`, or no key for these algorithms.
     """
     keys: dict[str, VerifyingKey] = {}
     for number, entry in enumerate(key_set.get("keys", ())):
@@ -122,13 +126,13 @@ def authenticate(
     """Return who is calling.
 
     Args:
-        authorization: the header's value, None where there is none. now: epoch s.
-        usecase, action: what the caller wants to do, as for `authorize`; a refusal says how to get a token for that.
-        self_issued: whether the stack issues its tokens itself.
-        verified_tokens: tokens whose signature was verified before; verifying takes longer than all the rest. Keep one
-            mapping for one tuple of issuers. Times are checked on every call all the same.
-    Raises: Unauthenticated: no token, or one that does not hold; the message says why. UnknownKey: one of a trusted
-        issuer, by a key that is not among its keys.
+        authorization: the value of the header Authorization, None if there is none. now: epoch s.
+        verified_tokens: a cache, token -> its claims, of tokens whose signature was verified before. Use one mapping
+            for one tuple of issuers, and clear it when their keys change. Times are checked on every call.
+        usecase, action: what the caller wants to do, as for `authorize`; error messages say how to get such a token.
+        self_issued: whether the stack issues its own tokens.
+    Raises: Unauthenticated: no token, or an invalid one; the message says why. UnknownKey: the token is of a trusted
+        issuer, but its key is not known.
     """
     remedy = _remedy(usecase, action, self_issued)
     token = _token(authorization, remedy)
@@ -144,9 +148,9 @@ def authenticate(
 
 
 def authorize(caller: Caller, usecase: str, action: str, *, self_issued: bool = True) -> None:
-    """Return if the caller may do `action` on the use case (STACK for the stack itself).
+    """Return None if the caller may do `action` on the use case (STACK for the stack itself); raise otherwise.
 
-    Raises: PermissionDenied: the token lacks that very scope.
+    Raises: PermissionDenied: the token does not have the scope "<usecase>:<action>".
     """
     scope = f"{usecase}:{action}"
     if scope not in caller.scopes:
@@ -164,19 +168,24 @@ def issue(
     now: float,
     lifetime_s: float,
 ) -> str:
-    """Return a token signed with EdDSA, its key id that of the key (shared.registry.signatures.key_id).
+    """Return a signed JSON Web Token (EdDSA); its `kid` is the key's id (shared.registry.signatures.key_id).
 
-    Args: scopes: such as ("flights:infer", "flights:label"). now: epoch s. lifetime_s: above 0, at most 24 h.
-    Raises: ConfigurationError: a lifetime or a scope that `authenticate` or `authorize` would never accept, or no key.
+    Args:
+        private_pem: an Ed25519 private key as PEM.
+        scopes: such as ("flights:infer", "flights:label").
+        now: epoch s. lifetime_s: above 0, at most MAX_LIFETIME_S.
+    Raises: ConfigurationError: a lifetime, a subject or a scope that would never be accepted, or not such a key.
     """
     if not 0 < lifetime_s <= MAX_LIFETIME_S:
-        raise ConfigurationError(f"a token lives for up to {MAX_LIFETIME_S} s; {lifetime_s:g} s is outside of that")
+        raise ConfigurationError(
+            f"the lifetime of a token is above 0 and at most {MAX_LIFETIME_S} s, not {lifetime_s:g} s"
+        )
     if not subject:
-        raise ConfigurationError("a token needs a subject: say whom or what it is for")
+        raise ConfigurationError("a token needs a subject: name the person or the service that will use it")
     for scope in scopes:
         usecase, _, action = scope.partition(":")
         if not usecase or action not in ACTIONS or len(scope.split()) != 1:
-            raise ConfigurationError(f"scope {scope!r} is none: write <use case>:<{' | '.join(ACTIONS)}>")
+            raise ConfigurationError(f"{scope!r} is not a scope: write <use case>:<{' | '.join(ACTIONS)}>")
     import jwt
 
     private = load_private(private_pem)
@@ -193,9 +202,9 @@ def issue(
 
 
 def jwks(public_keys: Sequence[bytes]) -> dict[str, Any]:
-    """Return the JSON Web Key Set of Ed25519 public keys (raw or PEM), as /.well-known/jwks.json gives it (RFC 8037).
+    """Return the JSON Web Key Set of Ed25519 public keys (raw or PEM), as served at /.well-known/jwks.json (RFC 8037).
 
-    Raises: ConfigurationError: not such a key.
+    Raises: ConfigurationError: not an Ed25519 public key.
     """
     raws = [load_public(public).public_bytes_raw() for public in public_keys]
     return {
@@ -214,9 +223,9 @@ def jwks(public_keys: Sequence[bytes]) -> dict[str, Any]:
 
 
 def discovery(issuer: str) -> dict[str, Any]:
-    """Return what /.well-known/openid-configuration says of a stack that issues its own tokens.
+    """Return the document served at /.well-known/openid-configuration by a stack that issues its own tokens.
 
-    Tokens are issued on the command line, by whoever holds the key: there is no endpoint for that.
+    There is no token endpoint: tokens are issued on the command line by whoever holds the signing key.
     """
     return {
         "issuer": issuer,
@@ -228,7 +237,7 @@ def discovery(issuer: str) -> dict[str, Any]:
 
 
 def _ed25519(entry: Mapping[str, Any], place: str) -> Callable[[bytes, bytes], bool]:
-    """Return what verifies by an Ed25519 key (RFC 8037). Raises: ConfigurationError: it is none; `place` is named."""
+    """Return `verify` for an Ed25519 key (RFC 8037). Raises: ConfigurationError: not such a key; names `place`."""
     try:
         raw = _unpadded(entry["x"])
         if len(raw) != RAW_BYTES:
@@ -248,7 +257,7 @@ def _ed25519(entry: Mapping[str, Any], place: str) -> Callable[[bytes, bytes], b
 
 
 def _by_pyjwt(entry: Mapping[str, Any], algorithm: str, place: str) -> Callable[[bytes, bytes], bool]:
-    """As `_ed25519`, for the other algorithms."""
+    """Return `verify` for a key of another algorithm. Raises: as `_ed25519`."""
     import jwt
 
     try:
@@ -273,19 +282,19 @@ def _token(authorization: str | None, remedy: str) -> str:
 
 
 def _verified(token: str, issuers: Sequence[TrustedIssuer], remedy: str) -> Claims:
-    """Return the claims of a token whose signature, issuer and audience hold; its times are yet to be checked."""
+    """Return the claims of a token whose signature, issuer and audience are valid. Times are not checked here."""
     signed, _, signature = token.rpartition(".")
     head, _, body = signed.partition(".")
     try:
         header = msgspec.json.decode(_unpadded(head), type=_Header)
         payload = _unpadded(body)
-        named = msgspec.json.decode(payload, type=_Issuer).iss
-        sealed = _unpadded(signature)
+        issuer_name = msgspec.json.decode(payload, type=_Issuer).iss
+        signature_bytes = _unpadded(signature)
     except (ValueError, RecursionError) as error:  # msgspec's, binascii's and UTF-8's errors are ValueErrors
         raise Unauthenticated(f"The token is not a signed JWT with alg, kid and iss; {remedy}.") from error
     if header.crit is not None or header.typ.lower() not in ("jwt", "at+jwt"):
-        raise Unauthenticated(f"The token asks for extensions that are not known here; {remedy}.")
-    issuer = next((candidate for candidate in issuers if candidate.issuer == named), None)
+        raise Unauthenticated(f"The token requires extensions that are not supported here; {remedy}.")
+    issuer = next((candidate for candidate in issuers if candidate.issuer == issuer_name), None)
     if issuer is None:
         raise Unauthenticated(f"The token's issuer is not trusted here; {remedy}.")
     key = issuer.keys.get(header.kid)
@@ -293,7 +302,7 @@ def _verified(token: str, issuers: Sequence[TrustedIssuer], remedy: str) -> Clai
         raise UnknownKey(f"The token's key and algorithm are not among its issuer's; {remedy}.")
     if header.alg != key.algorithm or header.alg not in issuer.algorithms:
         raise Unauthenticated(f"The token's key and algorithm are not among its issuer's; {remedy}.")
-    if not key.verify(signed.encode(), sealed):
+    if not key.verify(signed.encode(), signature_bytes):
         raise Unauthenticated(f"The token's signature does not verify; {remedy}.")
     try:
         claims = msgspec.json.decode(payload, type=Claims)
@@ -308,9 +317,9 @@ def _verified(token: str, issuers: Sequence[TrustedIssuer], remedy: str) -> Clai
 
 
 def _check_times(claims: Claims, now: float, remedy: str) -> None:
-    """Raise unless now is within the token's times and those are not too far apart. Finite: JSON has no NaN."""
+    """Raise Unauthenticated unless the token is valid at `now`. Times are finite, because JSON has no NaN."""
     if claims.exp - claims.iat > MAX_LIFETIME_S:
-        raise Unauthenticated(f"The token lives longer than the {MAX_LIFETIME_S // 3600} h allowed; {remedy}.")
+        raise Unauthenticated(f"The token's lifetime is longer than the {MAX_LIFETIME_S // 3600} h allowed; {remedy}.")
     if claims.exp <= now - LEEWAY_S:
         raise Unauthenticated(f"The token has expired; {remedy}.")
     if max(claims.iat, claims.nbf if claims.nbf is not None else claims.iat) > now + LEEWAY_S:
@@ -318,16 +327,16 @@ def _check_times(claims: Claims, now: float, remedy: str) -> None:
 
 
 def _remedy(usecase: str, action: str, self_issued: bool) -> str:
-    """Return how to get a token for it; what concerns the stack as a whole is its metrics."""
+    """Return how to get a token for an action. The only action on the stack itself is to read its metrics."""
     if not self_issued:
-        return f"get one of the issuer that this stack trusts, with the scope {usecase}:{action}"
+        return f"get one from the issuer that this stack trusts, with the scope {usecase}:{action}"
     if usecase == STACK:
         return "get one with `tidegate token --allow metrics`"
     return f"get one with `tidegate token --usecase {usecase} --allow {action}`"
 
 
 def _unpadded(part: str) -> bytes:
-    """Return what base64url without padding stands for (RFC 7515, 2). Raises: ValueError."""
+    """Return the bytes of base64url without padding (RFC 7515, section 2). Raises: ValueError."""
     if not part or "=" in part:
         raise binascii.Error("empty, or padded")
     return base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)

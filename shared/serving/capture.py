@@ -1,12 +1,12 @@
-"""Capture: every answered row becomes a Prediction under an id that says when it was asked and repeats on a retry.
+"""Capture: every predicted row is recorded under a prediction id that contains its time and repeats on a retry.
 
-An id is `<milliseconds since the epoch, 12 hex digits>-<20 hex digits>`. The time inside leads to the one partition
-that holds the prediction, so that a late label needs no index. The rest is a digest of who asked what, so that a
-client's retry gets the same ids again, and de-duplication by id leaves one record of each.
+An id is `<milliseconds since the epoch, 12 hex digits>-<20 hex digits>`. The time determines the partition that holds
+the prediction, so a label that arrives late needs no index. The second part is a digest of the caller, the request's
+id, the use case and the row. A client that retries a request gets the same ids, and de-duplication keeps one record.
 
-A retry can only repeat what the client itself sends. So the time inside is, in this order: the request's parameter
-`at`; the time in the request's `id`, where that is a UUID version 7 (RFC 9562); else the time of receipt, and then a
-retry counts as another request. Two rows of equal ids are records of one question: the later release's answer stands.
+The time must be one that a retry repeats. It is, in this order: the request's parameter `at`; the time inside the
+request's `id`, if that is a UUID version 7 (RFC 9562); else the time of receipt, and then a retry is another request.
+Of several records with one id, the one of the highest revision is kept (`deduplicated`).
 """
 
 import hashlib
@@ -23,13 +23,13 @@ from shared.serving.protocol import LAST_TIME, InferRequest
 from shared.serving.records import Prediction
 
 MAX_AHEAD_S = 300.0
-"""How far ahead of our clock a client's may be."""
+"""How far a client's clock may be ahead of ours."""
 _ID = re.compile("([0-9a-f]{12})-[0-9a-f]{20}")
 _UUID7 = re.compile("([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 class PredictionBatch(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Predictions on their way to `collect`: the body of one queue message."""
+    """The body of one message in the queue of predictions, which `collect` receives."""
 
     FORMAT: ClassVar[tuple[str, int]] = ("predictions", 1)
 
@@ -37,18 +37,20 @@ class PredictionBatch(Document, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class RequestIdentity(msgspec.Struct, frozen=True):
-    """One request's identity: the name that its predictions' ids derive from, and its time in epoch s."""
+    """What a request's prediction ids are made from: `request`, a unique name of it, and `at`, its time in epoch s."""
 
     request: str
     at: float
 
 
 def request_identity(request: InferRequest, caller: str, request_id: str, received_at: float) -> RequestIdentity:
-    """Return the identity of a request.
+    """Return the identity of a request; a retry of the same request gets the same one.
 
-    Args: caller: the token's subject: two callers may use the same ids. request_id: ours, unique; it takes the place
-        of a client's id that a retry could not repeat. received_at: epoch s.
-    Raises: InvalidInput: `at` lies in the future.
+    Args:
+        caller: the token's subject. Two callers may send the same request id.
+        request_id: ours, unique. It is used if the client sent no id, or no time that a retry would repeat.
+        received_at: epoch s.
+    Raises: InvalidInput: `at` is more than MAX_AHEAD_S in the future.
     """
     at = request.at
     if at is None and request.id is not None:
@@ -57,7 +59,7 @@ def request_identity(request: InferRequest, caller: str, request_id: str, receiv
         return RequestIdentity(request_id, received_at)
     if at > received_at + MAX_AHEAD_S:
         raise InvalidInput(
-            f"parameters.at lies {at - received_at:.0f} s in the future; send the time at which it was request_identity, epoch s.",
+            f"parameters.at is {at - received_at:.0f} s in the future; send the time of the request, in epoch s.",
             field="parameters.at",
             got="a time in the future",
             expected="seconds since the epoch, until now",
@@ -66,7 +68,9 @@ def request_identity(request: InferRequest, caller: str, request_id: str, receiv
 
 
 def prediction_id(request: str, usecase: str, row: int, at: float) -> str:
-    """Return the id of one row of a request: the same for the same arguments, and it sorts by time.
+    """Return the prediction id of one row of a request. Ids sort by time.
+
+    Args: request: `RequestIdentity.request`. at: epoch s.
 
     >>> prediction_id("r1", "flights", 0, 0.016)
     '000000000010-b5ea8f5cc97103b62fa6'
@@ -75,7 +79,7 @@ def prediction_id(request: str, usecase: str, row: int, at: float) -> str:
 
 
 def prediction_ids(request: str, usecase: str, rows: Iterable[int], at: float) -> list[str]:
-    """Return the ids of several rows. Raises: InvalidInput: a time before 1970 or after 9999."""
+    """Return the prediction ids of several rows. Raises: InvalidInput: a time before 1970 or after 9999."""
     if not 0 <= at <= LAST_TIME:
         raise InvalidInput(
             "parameters.at is not a time between 1970 and 9999; send seconds since the epoch.", field="parameters.at"
@@ -91,9 +95,9 @@ def prediction_ids(request: str, usecase: str, rows: Iterable[int], at: float) -
 
 
 def partition_of(prediction: str, field: str = "prediction") -> tuple[str, str]:
-    """Return date and hour (UTC) of the capture partition that holds a prediction, from its id alone.
+    """Return the date and hour (UTC) of the capture partition that holds a prediction.
 
-    Args: field: where the id stands in a request.
+    Args: prediction: its id. field: where the id is in a request, for the error.
     Raises: InvalidInput: not a prediction id.
 
     >>> partition_of("013e0cec1a80-b5ea8f5cc97103b62fa6")
@@ -103,7 +107,7 @@ def partition_of(prediction: str, field: str = "prediction") -> tuple[str, str]:
     seconds = int(found[1], 16) // 1000 if found else -1
     if not 0 <= seconds <= LAST_TIME:
         raise InvalidInput(
-            f"{field}: {prediction[:60]!r} is not a prediction id; send one as an answer's prediction_id gave it.",
+            f"{field}: {prediction[:60]!r} is not a prediction id; send a prediction_id of a response.",
             field=field,
             got=f"text of {len(prediction)} characters",
             expected="12 hexadecimal digits, a hyphen, 20 hexadecimal digits",
@@ -112,7 +116,7 @@ def partition_of(prediction: str, field: str = "prediction") -> tuple[str, str]:
 
 
 def partition_at(at: float) -> tuple[str, str]:
-    """Return date and hour (UTC) of the capture partition for a time in epoch s.
+    """Return the date and hour (UTC) of the capture partition for a time in epoch s.
 
     >>> partition_at(0)
     ('1970-01-01', '00')
@@ -131,9 +135,12 @@ def predictions_of(
     probabilities: Sequence[float],
     labels: Sequence[int],
 ) -> list[Prediction]:
-    """Return what is captured of an answered request, one record per row.
+    """Return the records of an answered request, one per row.
 
-    `request` of a record is the client's own id where it sent one, else ours.
+    `Prediction.request` is the client's request id if it sent one, else ours.
+    Args:
+        model, revision: the model that answered, and the release it served under.
+        probabilities, labels: of each row, as answered; shape (rows,).
     """
     names = list(request.columns)
     id_names = list(request.ids)
@@ -163,7 +170,7 @@ def predictions_of(
 
 
 def encode_predictions(predictions: Sequence[Prediction]) -> bytes:
-    """Return predictions as the body of a queue message; the same predictions give the same bytes."""
+    """Return the body of a queue message with these predictions. Deterministic."""
     return encode(PredictionBatch(predictions=tuple(predictions)))
 
 
@@ -176,9 +183,9 @@ def decode_predictions(body: bytes) -> list[Prediction]:
 
 
 def deduplicated(predictions: Iterable[Prediction]) -> list[Prediction]:
-    """Return one record for each id, sorted by id, whatever the order they came in.
+    """Return one record for each id, sorted by id. The order of `predictions` does not matter.
 
-    Of several with one id (a client asked again) the one of the highest revision stands: that answer came last.
+    Of several records with one id (a client retried) the one of the highest revision is kept: it is the latest answer.
     """
     kept: dict[str, Prediction] = {}
     for prediction in predictions:

@@ -1,11 +1,11 @@
-"""Capture files: predictions as Arrow IPC files, one column per input, for `collect` to write and `monitor` to read.
+"""Capture files: predictions as Arrow IPC files. `collect` writes them and `monitor` reads them.
 
-This is the one module of serving that belongs to the data unit. The bytes follow from the predictions alone: sorted
-and de-duplicated by id, uncompressed, so that a message delivered twice writes the same file twice.
+This is the only module of serving that needs Arrow, so it belongs to the data unit. Files are deterministic (sorted
+and de-duplicated by id, uncompressed): a message that is delivered twice writes the same file twice.
 
-Columns: id, usecase, model, revision, at, request, probability, label; `input.<name>` for what the model saw; `id.<name>`
-for the caller's ids. A column of mixed kinds is held as JSON text, and its field's metadata says so.
-Arrays are made by shared.data.arrays, because pyarrow's own conversions import pandas wherever it is installed.
+Columns: id, usecase, model, revision, at, request, probability and label; `input.<name>` for each input of the model;
+`id.<name>` for each id column of the request. A column with values of several types is stored as JSON text, marked in
+its field's metadata. Arrays are made by shared.data.arrays, because pyarrow's conversions import pandas if installed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,18 +27,18 @@ INPUT, ID = "input.", "id."
 _FIXED = ("id", "usecase", "model", "revision", "at", "request", "probability", "label")
 _JSON = {b"encoding": b"json"}
 _EXACT = 2**53
-"""Whole numbers up to this size survive as float64."""
+"""float64 represents every whole number up to this one exactly."""
 
 
 def to_arrow(predictions: Iterable[Prediction]) -> bytes:
-    """Return the predictions as an Arrow IPC file; the same predictions in any order give the same bytes."""
+    """Return the predictions as an Arrow IPC file. Deterministic, whatever their order."""
     rows = deduplicated(predictions)
     inputs = sorted({name for row in rows for name in row.inputs})
     ids = sorted({name for row in rows for name in row.ids})
     columns = [(name, [getattr(row, name) for row in rows]) for name in _FIXED]
     columns += [(INPUT + name, [row.inputs.get(name) for row in rows]) for name in inputs]
     columns += [(ID + name, [row.ids.get(name) for row in rows]) for name in ids]
-    # Which names each model's rows have: beside another model's rows, a missing column and a null look the same.
+    # The inputs of each model: in a file of several models, a null and an input that the model lacks look the same.
     shapes = sorted({(row.model, tuple(sorted(row.inputs))) for row in rows})
     fields, arrays = [], []
     for name, values in columns:
@@ -55,7 +55,7 @@ def to_arrow(predictions: Iterable[Prediction]) -> bytes:
 def read_arrow(body: bytes) -> list[Prediction]:
     """Return a capture file's predictions, sorted by id.
 
-    Raises: IntegrityError: not a capture file. Unsupported: one that a newer Tidegate wrote.
+    Raises: IntegrityError: not a capture file. Unsupported: written by a newer version.
     """
     try:
         table = pa.ipc.open_file(pa.py_buffer(body)).read_all()
@@ -79,9 +79,9 @@ def read_all(bodies: Iterable[bytes]) -> list[Prediction]:
 
 
 def feature_table(predictions: Sequence[Prediction], interface: ModelInterface) -> pa.Table:
-    """Return what the model saw, one column per input as data engineering types them: numbers float64, text string.
+    """Return the inputs of the predictions, one column per input: float64 for numbers, string for text.
 
-    Raises: IntegrityError: a prediction that another interface was asked for.
+    Raises: IntegrityError: a prediction lacks an input of the interface.
     """
     arrays, names = [], []
     for tensor in interface.inputs:
@@ -130,7 +130,7 @@ def _values(column: Any, field: Any) -> list[Any]:
 
 
 def _array(values: list[Any]) -> tuple[Any, dict[bytes, bytes] | None]:
-    """Return a column of the narrowest type that gives every value back."""
+    """Return a column of the narrowest type that preserves every value, and its field's metadata."""
     kinds = {type(value) for value in values if value is not None}
     if kinds == {str}:
         return strings(values), None

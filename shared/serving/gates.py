@@ -1,7 +1,8 @@
-"""Gates: whether a model may serve. Every figure is computed again from the evidence, the scores on the test rows.
+"""Gates: the conditions that a model must meet to be released. Each figure is recomputed from the evaluation.
 
-Training runs users' algorithms and is not trusted, so its metrics only count where the evidence agrees with them.
-Numpy and msgspec only: the release function loads no model and no data.
+The evaluation holds the outcomes and the predicted probabilities of the test rows. Training runs users' choices of
+algorithms and is not trusted: metrics that it reports count only if the evaluation gives the same values.
+Needs only numpy and msgspec: the release function loads neither a model nor data.
 """
 
 import math
@@ -15,7 +16,7 @@ from shared.usecase.kpis import bound_of, is_met
 
 EVIDENCE, CHAMPION = "evidence", "champion"
 AGREEMENT = 1e-6
-"""How far a reported metric may be from the recomputed one, as a share of it (absolutely below 1)."""
+"""The largest difference between a reported and a recomputed metric: relative, or absolute if the metric is below 1."""
 _BASELINES = {"never.": NEVER_ACT, "always.": ALWAYS_ACT}
 _USES_THRESHOLD: tuple[Metric, ...] = ("accuracy", "payoff_per_1000")
 
@@ -32,74 +33,82 @@ def evaluate_gates(
     champion_threshold: float | None = None,
     seed: int | None = None,
 ) -> GateReport:
-    """Return the gates of `model` against `champion`, and whether all passed: the same arguments, the same decision.
+    """Return the result of each gate for `model`, and whether it passed all of them. Deterministic.
 
-    Gates: "evidence" (the metrics and baselines reported are those of the evaluation), one for each gating KPI (its
-    point estimate against the bound), and "champion" (paired bootstrap of `release.metric` on the same rows: the
-    interval of the gain above 0, and the gain at least `release.minimum_gain`). What cannot be judged does not pass.
+    The gates are:
+    - "evidence": the reported metrics and baselines are those of the evaluation.
+    - one for each KPI with `gates: true`: its point estimate meets the bound.
+    - "champion": in a paired bootstrap of `release.metric` on the same rows, the interval of the gain is above 0 and
+      the gain is at least `release.minimum_gain`. Passes if no model serves yet.
+    A gate that cannot be evaluated does not pass.
     Args:
-        metrics, baselines: as training reported them, "roc_auc", "never.payoff_per_1000", ...
-        evaluation: the test rows' outcomes, blocks and scores, of the champion too.
+        model: the candidate's number.
+        metrics, baselines: as training reported them: "roc_auc", "never.payoff_per_1000", ...
+        evaluation: outcomes, resampling blocks and probabilities of the test rows, also the champion's.
         champion: the number of the model that serves now, None if none does.
-        threshold, champion_threshold: from the two models' manifests; the latter is needed where release.metric
-            depends on it (accuracy, payoff_per_1000).
-        seed: of the bootstrap; None: the charter's training.seed.
+        threshold, champion_threshold: from the manifests of the two models; the champion's is only needed if
+            release.metric depends on a threshold (accuracy, payoff_per_1000).
+        seed: of the bootstrap; by default the charter's training.seed.
     """
-    flaw = _flaw(evaluation)
-    if flaw:
-        gates = [Gate(name=EVIDENCE, passed=False, detail=f"the evaluation is not usable: {flaw}")]
+    problem = _problem_of(evaluation)
+    if problem:
+        gates = [Gate(name=EVIDENCE, passed=False, detail=f"the evaluation is not usable: {problem}")]
     else:
         seed = charter.training.seed if seed is None else seed
         gates = [
-            _evidence({**metrics, **baselines}, evaluation, charter, threshold),
-            *(_kpi(kpi, metrics, evaluation, charter, threshold) for kpi in charter.kpis if kpi.gates),
-            _against(champion, evaluation, charter, threshold, champion_threshold, seed),
+            _evidence_gate({**metrics, **baselines}, evaluation, charter, threshold),
+            *(_kpi_gate(kpi, metrics, evaluation, charter, threshold) for kpi in charter.kpis if kpi.gates),
+            _champion_gate(champion, evaluation, charter, threshold, champion_threshold, seed),
         ]
     return GateReport(model=model, champion=champion, passed=all(gate.passed for gate in gates), gates=tuple(gates))
 
 
-def _flaw(evaluation: Evaluation) -> str:
-    """Return what makes an evaluation unusable, or nothing."""
+def _problem_of(evaluation: Evaluation) -> str:
+    """Return why an evaluation is unusable, "" if it is usable."""
     rows = len(evaluation.outcomes)
     if not rows:
         return "it has no rows"
-    if len(evaluation.blocks) != rows or len(evaluation.scores) != rows:
-        return "its columns differ in length"
-    if len(evaluation.champion_scores) != (0 if evaluation.champion is None else rows):
-        return "it has not one champion's score for each row"
+    if len(evaluation.blocks) != rows or len(evaluation.probabilities) != rows:
+        return "its columns have different lengths"
+    if len(evaluation.champion_probabilities) != (0 if evaluation.champion is None else rows):
+        return "it does not have one probability of the champion for each row"
     if not set(evaluation.outcomes) <= {0, 1}:
         return "its outcomes are not all 0 or 1"
-    if not all(0.0 <= score <= 1.0 for score in (*evaluation.scores, *evaluation.champion_scores)):
-        return "its scores are not all probabilities"
+    if not all(0.0 <= one <= 1.0 for one in (*evaluation.probabilities, *evaluation.champion_probabilities)):
+        return "its probabilities are not all between 0 and 1"
     return ""
 
 
-def _evidence(reported: dict[str, MetricValue], evaluation: Evaluation, charter: Charter, threshold: float) -> Gate:
-    apart = []
+def _evidence_gate(
+    reported: dict[str, MetricValue], evaluation: Evaluation, charter: Charter, threshold: float
+) -> Gate:
+    mismatches = []
     for name, figure in sorted(reported.items()):
         value = _recomputed(name, evaluation, charter, threshold)
         if value is None or not math.isclose(value, figure.value, rel_tol=AGREEMENT, abs_tol=AGREEMENT):
-            found = "it has no value on the test rows" if value is None else f"the test rows give {value:.6g}"
-            apart.append(f"{name} is reported as {figure.value:.6g}, {found}")
-    if apart:
+            recomputed = "it has no value on the test rows" if value is None else f"the test rows give {value:.6g}"
+            mismatches.append(f"{name} is reported as {figure.value:.6g}, {recomputed}")
+    if mismatches:
         return Gate(
-            name=EVIDENCE, passed=False, detail=f"metrics do not match the evidence: {'; '.join(apart)}; train again"
+            name=EVIDENCE,
+            passed=False,
+            detail=f"metrics do not match the evidence: {'; '.join(mismatches)}; train again",
         )
     return Gate(
         name=EVIDENCE,
         passed=True,
-        detail=f"{len(reported)} reported figures agree with the scores of {len(evaluation.outcomes)} test rows",
+        detail=f"{len(reported)} reported figures agree with the evaluation on {len(evaluation.outcomes)} test rows",
     )
 
 
 def _recomputed(name: str, evaluation: Evaluation, charter: Charter, threshold: float) -> float | None:
-    """Return a reported figure computed again, or None where its name or the rows give none."""
+    """Return a metric computed from the evaluation, None if its name is unknown or it has no value on these rows."""
     metric = name
     for prefix, baseline in _BASELINES.items():
         if name.startswith(prefix):
             metric, threshold = name.removeprefix(prefix), baseline
     try:
-        return evaluate(_metric(metric), evaluation.outcomes, evaluation.scores, threshold, charter.payoff)
+        return evaluate(_metric(metric), evaluation.outcomes, evaluation.probabilities, threshold, charter.payoff)
     except InsufficientData:
         return None
 
@@ -112,7 +121,9 @@ def _metric(name: str) -> Metric:
     raise InsufficientData(f"there is no metric {name!r}")
 
 
-def _kpi(kpi: Kpi, metrics: dict[str, MetricValue], evaluation: Evaluation, charter: Charter, threshold: float) -> Gate:
+def _kpi_gate(
+    kpi: Kpi, metrics: dict[str, MetricValue], evaluation: Evaluation, charter: Charter, threshold: float
+) -> Gate:
     word, target = bound_of(kpi)
     name = f"{kpi.metric} {word} {target:g}"
     value = _recomputed(kpi.metric, evaluation, charter, threshold)
@@ -120,7 +131,7 @@ def _kpi(kpi: Kpi, metrics: dict[str, MetricValue], evaluation: Evaluation, char
         return Gate(name=name, passed=False, target=target, detail="it has no value on test rows of one outcome only")
     passed = is_met(kpi, value)
     reported = metrics.get(kpi.metric)
-    detail = f"{kpi.metric} {value:.4g} on {len(evaluation.outcomes)} test rows; {word} {target:g} is agreed"
+    detail = f"{kpi.metric} {value:.4g} on {len(evaluation.outcomes)} test rows; the charter asks for {word} {target:g}"
     if reported is not None:
         detail += f"; interval {reported.low:.4g} to {reported.high:.4g}"
         if passed and not (is_met(kpi, reported.low) and is_met(kpi, reported.high)):
@@ -141,7 +152,7 @@ def _kpi(kpi: Kpi, metrics: dict[str, MetricValue], evaluation: Evaluation, char
     )
 
 
-def _against(
+def _champion_gate(
     champion: int | None,
     evaluation: Evaluation,
     charter: Charter,
@@ -149,10 +160,10 @@ def _against(
     champion_threshold: float | None,
     seed: int,
 ) -> Gate:
-    """The paired comparison; a gain is positive where the new model is better, whatever the metric's direction."""
+    """Compare the model with the champion. The gain is positive if the model is better, whatever the metric."""
     rules = charter.release
     if champion is None:
-        return Gate(name=CHAMPION, passed=True, detail="no model serves yet, so there is none to be compared with")
+        return Gate(name=CHAMPION, passed=True, detail="no model serves yet, so there is none to compare with")
     if evaluation.champion != champion:
         scored = "no champion" if evaluation.champion is None else f"model {evaluation.champion}"
         return Gate(
@@ -170,14 +181,14 @@ def _against(
             )
         champion_threshold = threshold  # the metric does not depend on it
     try:
-        sides = [(evaluation.scores, threshold), (evaluation.champion_scores, champion_threshold)]
-        new, old = (evaluate(rules.metric, evaluation.outcomes, scores, cut, charter.payoff) for scores, cut in sides)
+        both = [(evaluation.probabilities, threshold), (evaluation.champion_probabilities, champion_threshold)]
+        new, old = (evaluate(rules.metric, evaluation.outcomes, *one, charter.payoff) for one in both)
         resampled = block_bootstrap(
             rules.metric,
             evaluation.outcomes,
-            [scores for scores, _ in sides],
+            [probabilities for probabilities, _ in both],
             evaluation.blocks,
-            thresholds=[cut for _, cut in sides],
+            thresholds=[each for _, each in both],
             payoff=charter.payoff,
             resamples=rules.resamples,
             seed=seed,
@@ -192,8 +203,8 @@ def _against(
         name=CHAMPION,
         passed=low > 0.0 and gain >= rules.minimum_gain,
         detail=f"{rules.metric} {new:.4g} against {old:.4g} of model {champion} on the same rows: gain {gain:+.4f}, "
-        f"{100 * rules.confidence:g} % interval {low:+.4f} to {high:+.4f} over {blocks} resampled blocks; needed are "
-        f"an interval above 0 and a gain of at least {rules.minimum_gain:g}",
+        f"{100 * rules.confidence:g} % interval {low:+.4f} to {high:+.4f} over {blocks} resampled blocks; required "
+        f"are an interval above 0 and a gain of at least {rules.minimum_gain:g}",
         value=gain,
         low=low,
         high=high,

@@ -1,6 +1,7 @@
-"""An HTTP request and a response as plain records, so that every platform's own shape ends at its runtime.
+"""HTTP requests and responses as plain records.
 
-Runtimes translate to and from these; handlers and the modules beside this one know nothing else of HTTP.
+Each runtime translates its platform's own requests and responses to and from these records. Handlers and the other
+modules of this package use nothing else of HTTP.
 """
 
 import re
@@ -19,15 +20,15 @@ MAX_QUERY_FIELDS = 64
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """A request as it came in, its body whole.
+    """A request as received, with its whole body.
 
     Args:
         method: upper case.
-        path: the raw path, still percent-encoded, without the query: routes.match judges it.
-        query: decoded; of a repeated name the last value.
+        path: the raw path, percent-encoded, without the query (routes.match validates it).
+        query: decoded; the last value of a repeated name.
         headers: names in lower case.
-        received_at: when it came in, epoch s.
-        id: unique, given by the runtime; it stands in logs and in the header x-request-id of the answer.
+        received_at: epoch s.
+        id: unique, given by the runtime; it is in the logs and in the response's header x-request-id.
     """
 
     method: str
@@ -40,7 +41,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer. Header names are in lower case; content-length is the runtime's business."""
+    """A response. Header names are in lower case; the runtime adds content-length."""
 
     status: int
     headers: Mapping[str, str] = {}
@@ -48,7 +49,7 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_query(raw: str) -> dict[str, str]:
-    """Return a query, as it was sent, decoded. Raises: InvalidInput: not ASCII, or too many fields.
+    """Return a raw query string decoded, name -> last value. Raises: InvalidInput: not ASCII, or too many fields.
 
     >>> read_query("a=1&b=x%20y&a=2")
     {'a': '2', 'b': 'x y'}
@@ -64,7 +65,7 @@ def read_query(raw: str) -> dict[str, str]:
 
 
 def json_response(status: int, value: object, headers: Mapping[str, str] | None = None) -> Response:
-    """Return `value` (anything msgspec can encode) as JSON, not to be cached by anyone on the way.
+    """Return `value` (anything msgspec can encode) as a JSON response that must not be cached.
 
     >>> json_response(200, {"live": True}).body
     b'{"live":true}'
@@ -77,14 +78,18 @@ def json_response(status: int, value: object, headers: Mapping[str, str] | None 
 
 
 def bytes_response(status: int, body: bytes, content_type: str) -> Response:
-    """Return bytes of a given type (metrics as text, a page)."""
+    """Return bytes of a given media type as a response that must not be cached."""
     return Response(status=status, headers={"content-type": content_type, "cache-control": "no-store"}, body=body)
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that was let in: its route's operation, the names in its path, and who called.
+    """A request that was routed and authorized; the argument of HTTP handlers.
 
-    Handlers of HTTP functions get this; routing and access control are behind them.
+    Args:
+        request: the request itself.
+        operation: of its route ("infer", "upload"; shared.serving.routes).
+        names: the path parameters, such as {"usecase": "flights"}.
+        subject: who called, from the token.
     """
 
     request: Request
@@ -94,10 +99,10 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def idempotency_key_of(call: Call) -> str:
-    """Return what names a request: the key that its client gave it, so that asking again is asking once, or its id.
+    """Return the same text for a request and its retries: made from the header Idempotency-Key, else the request's id.
 
-    The key is the client's own: another subject's same key is another request.
-    Raises: InvalidInput: the header's value is no key.
+    Keys of different subjects are different, so two clients may use the same key.
+    Raises: InvalidInput: the header's value is not a valid key.
     Source: The Idempotency-Key HTTP Header Field, draft-ietf-httpapi-idempotency-key-header.
     """
     given = call.request.headers.get(IDEMPOTENCY_KEY)
@@ -105,7 +110,7 @@ def idempotency_key_of(call: Call) -> str:
         return call.request.id
     if not _KEY.fullmatch(given):
         raise InvalidInput(
-            f"the header {IDEMPOTENCY_KEY} is not a key: use 1 to 255 visible ASCII characters",
+            f"the header {IDEMPOTENCY_KEY} is not valid: use 1 to 255 visible ASCII characters",
             field=IDEMPOTENCY_KEY,
             got=f"text of {len(given)} characters",
         )
@@ -113,8 +118,8 @@ def idempotency_key_of(call: Call) -> str:
 
 
 def installed_version() -> str:
-    """Return the version of Tidegate that runs, "0" where it runs from a folder that was never installed."""
-    from importlib.metadata import PackageNotFoundError, version  # takes longer to import than most requests take
+    """Return the installed version of Tidegate, "0" if it runs from a folder that was not installed."""
+    from importlib.metadata import PackageNotFoundError, version  # slow to import
 
     try:
         return version("tidegate")

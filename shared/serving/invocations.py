@@ -1,7 +1,7 @@
-"""MLflow's scoring protocol: `dataframe_split`, `dataframe_records` and `inputs`, into the same request as V2's.
+"""MLflow's scoring protocol: `dataframe_split`, `dataframe_records` and `inputs`, as requests of the V2 protocol.
 
-So that what asks an MLflow server today can ask this one. `params` may hold `id`, `ids` and `at`, as V2's request
-does (shared.serving.protocol). Source: MLflow's documentation of the scoring server's /invocations.
+Clients of an MLflow model server can call this service unchanged. `params` may hold `id`, `ids` and `at`, with the
+same meaning as in V2 (shared.serving.protocol). Source: MLflow's documentation of /invocations.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -67,23 +67,23 @@ _TEXTS: Any = list[str | None]
 
 
 def parse_invocation(body: bytes, interface: ModelInterface, limits: Limits) -> InferRequest:
-    """Return the request that a body in one of MLflow's forms holds; columns may stand in any order.
+    """Return the request in a body of one of MLflow's forms. Columns may be in any order.
 
-    Raises: InvalidInput: its field names the place ("dataframe_split.data[3][1]", "dataframe_records[0].hour").
+    Raises: InvalidInput: `field` says where ("dataframe_split.data[3][1]", "dataframe_records[0].hour").
         PayloadTooLarge: too many bytes or rows.
     """
-    asked = decode_body(body, _BODY, max_bytes=limits.body_bytes, remedy=BATCH_REMEDY)
-    if sum(form is not None for form in (asked.dataframe_split, asked.dataframe_records, asked.inputs)) != 1:
+    parsed = decode_body(body, _BODY, max_bytes=limits.body_bytes, remedy=BATCH_REMEDY)
+    if sum(form is not None for form in (parsed.dataframe_split, parsed.dataframe_records, parsed.inputs)) != 1:
         raise InvalidInput(
             f"Send exactly one of {', '.join(FORMS)}.", field="body", expected="exactly one of " + ", ".join(FORMS)
         )
-    if asked.dataframe_split is not None:
-        columns, rows = _from_split(asked.dataframe_split, interface, limits)
-    elif asked.dataframe_records is not None:
-        columns, rows = _from_records(asked.dataframe_records, interface, limits)
+    if parsed.dataframe_split is not None:
+        columns, rows = _from_split(parsed.dataframe_split, interface, limits)
+    elif parsed.dataframe_records is not None:
+        columns, rows = _from_records(parsed.dataframe_records, interface, limits)
     else:
-        columns, rows = _from_inputs(asked.inputs or {}, interface, limits)
-    params = asked.params or _Params()
+        columns, rows = _from_inputs(parsed.inputs or {}, interface, limits)
+    params = parsed.params or _Params()
     return InferRequest(
         columns=columns, rows=rows, id=params.id, at=params.at, ids=read_ids(params.ids, rows, "params.ids")
     )
@@ -92,7 +92,7 @@ def parse_invocation(body: bytes, interface: ModelInterface, limits: Limits) -> 
 def invocation_response(
     usecase: str, model: int, probabilities: Sequence[float], labels: Sequence[int], prediction_ids: Sequence[str]
 ) -> Response:
-    """Return the answer: `predictions`, one object per row, beside the model's name and version."""
+    """Return the response: `predictions`, one object per row, with the model's name and version."""
     rows = [_Row(*row) for row in zip(probabilities, labels, prediction_ids, strict=True)]
     body = msgspec.json.encode(_Answer(usecase, str(model), rows))
     return Response(status=200, headers=model_headers(model), body=body)
@@ -148,7 +148,7 @@ def _from_inputs(
 def _checked(
     columns: Mapping[str, Sequence[Cell]], interface: ModelInterface, place: Callable[[str, int], str]
 ) -> dict[str, list[Any]]:
-    """Return the columns in the interface's order, each of its input's type; `place` names a cell for the message."""
+    """Return the columns in the interface's order, checked. `place(input, row)` names a value in error messages."""
     checked: dict[str, list[Any]] = {}
     for tensor in interface.inputs:
         name, values = tensor.name, columns[tensor.name]

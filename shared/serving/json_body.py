@@ -1,7 +1,7 @@
-"""JSON bodies of requests into typed records, with errors that name the field: `inputs[2].data[17]`.
+"""JSON bodies of requests as typed records, with errors that name the field: `inputs[2].data[17]`.
 
-msgspec does the reading, at C speed and within the interpreter's recursion limit; only when it has refused a body is
-it looked at again, in Python, to say where.
+msgspec decodes the body, fast and within the interpreter's recursion limit. Only a body that it refuses is parsed
+again, in Python, to find the field.
 """
 
 import re
@@ -14,13 +14,13 @@ from shared.errors import InvalidInput, PayloadTooLarge
 T = TypeVar("T")
 
 _LOCATED_BYTES = 262_144
-"""Up to this size a malformed body is walked in Python to name the field; beyond it the byte must do."""
+"""In a malformed body up to this size the error names the field; in a larger one only the byte's position."""
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s"\[\]{},:]+')
 _BYTE = re.compile(r"\(byte (\d+)\)")
 _EXPECTED = re.compile(r"^Expected `(.+?)`(.*?)(?:, got `(.+)`)?$")
 _FIELD = re.compile(r"^Object (?:contains )?(missing required|unknown) field `(.+)`$")
 _BOUND = re.compile(r"^ (of length )?(>=|<=|>|<|==) ([-+.e0-9]+)$")
-_WORDS = {
+_TYPE_NAMES = {
     "int": "a whole number",
     "float": "a number",
     "str": "text",
@@ -34,14 +34,17 @@ _LENGTHS = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than
 
 
 def decode_body(body: bytes, decoder: msgspec.json.Decoder[T], *, max_bytes: int, remedy: str) -> T:
-    """Return what `decoder` reads in a request's body.
+    """Return a request's body, decoded.
 
-    Args: remedy: the way round the limit of size ("send a file through /uploads").
+    Args:
+        decoder: of the expected type.
+        max_bytes: the limit of the body's size.
+        remedy: what to do about a body over the limit ("send a file through /uploads").
     Raises: PayloadTooLarge: more than `max_bytes`. InvalidInput: not JSON, or not of the decoder's type.
     """
     if len(body) > max_bytes:
         raise PayloadTooLarge(
-            f"The body has {len(body):,} bytes; at most {max_bytes:,} are taken: {remedy}.",
+            f"The body has {len(body):,} bytes; the limit is {max_bytes:,}: {remedy}.",
             field="body",
             got=f"{len(body)} bytes",
             expected=f"at most {max_bytes} bytes",
@@ -50,7 +53,7 @@ def decode_body(body: bytes, decoder: msgspec.json.Decoder[T], *, max_bytes: int
 
 
 def decode_part(raw: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[T], field: str) -> T:
-    """Return what `decoder` reads in a part of a body that stands at `field`. Raises: InvalidInput."""
+    """Return a part of a body, decoded. Args: field: its path in the body. Raises: InvalidInput: malformed."""
     try:
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
@@ -66,7 +69,7 @@ def decode_part(raw: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[T], fiel
 
 
 def convert_part(value: object, kind: type[T], field: str) -> T:
-    """Return a plain value that stands at `field` as the type `kind`, without casting. Raises: InvalidInput."""
+    """Return a plain value as the type `kind`, without casting. Args: field: its path. Raises: InvalidInput."""
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
@@ -74,7 +77,7 @@ def convert_part(value: object, kind: type[T], field: str) -> T:
 
 
 def path_at(body: bytes, offset: int) -> str:
-    """Return the path of the value that a byte of a JSON text belongs to; "" for the text as a whole.
+    """Return the path of the value at a byte offset of a JSON text; "" for the text as a whole.
 
     >>> path_at(b'{"inputs": [{"data": [1, NaN]}]}', 25)
     'inputs[0].data[1]'
@@ -103,7 +106,7 @@ def path_at(body: bytes, offset: int) -> str:
 
 
 def _mismatch(error: msgspec.ValidationError, field: str) -> InvalidInput:
-    """Return msgspec's "Expected `int`, got `str` - at `$.shape[0]`" as an error of ours, its field beneath `field`."""
+    """Translate msgspec's "Expected `int`, got `str` - at `$.shape[0]`"; the error's path begins with `field`."""
     what, _, where = str(error).partition(" - at ")
     path = where.rpartition("`$")[2].rstrip("`")
     place = field + path if field else path.removeprefix(".")
@@ -115,30 +118,30 @@ def _mismatch(error: msgspec.ValidationError, field: str) -> InvalidInput:
         message = f"{place}: there is no such field; leave it out, or correct its name."
         return InvalidInput(message, field=place, got="an unknown field")
     place = place or "body"
-    said = _EXPECTED.match(what)
-    if said is None:
+    match = _EXPECTED.match(what)
+    if match is None:
         reason = what.replace("Invalid enum value", "it may not be").replace("`", "")
         message = f"{place}: {reason[0].lower()}{reason[1:]}; /openapi.json says what it may be."
         return InvalidInput(message, field=place)
-    expected, got = _kinds(said[1]) + _bound(said[1], said[2]), _kinds(said[3]) if said[3] else ""
+    expected, got = _kinds(match[1]) + _bound(match[1], match[2]), _kinds(match[3]) if match[3] else ""
     subject = "a name in it must be" if where.startswith("`key`") else "send"
     message = f"{place}: {subject} {expected}" + (f"; this is {got}." if got else ".")
     return InvalidInput(message, field=place, got=got, expected=expected)
 
 
 def _kinds(named: str) -> str:
-    """Return msgspec's names of types in words.
+    """Return msgspec's type names in plain English.
 
     >>> _kinds("int | float | str | null")
     'a number, text or null'
     """
     kinds = named.split(" | ")
-    words = [_WORDS.get(kind, kind) for kind in kinds if not (kind == "int" and "float" in kinds)]
-    return " or ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
+    names = [_TYPE_NAMES.get(kind, kind) for kind in kinds if not (kind == "int" and "float" in kinds)]
+    return " or ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
 
 
 def _bound(kind: str, bound: str) -> str:
-    """Return a bound on a value, or on how much it may hold, in words.
+    """Return msgspec's bound on a value or a length in plain English.
 
     >>> _bound("array", " of length >= 1"), _bound("float", " <= 10.0")
     (' of at least 1 value', ' up to 10')

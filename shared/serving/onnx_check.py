@@ -1,9 +1,9 @@
-"""Whether an ONNX file is a self-contained tabular model, found out from its bytes alone, before anything loads it.
+"""Check from its bytes that an ONNX file is a self-contained tabular model, before anything loads it.
 
-A model file is a program: it can read other files (external data), loop for ever, or allocate gigabytes from a
-hundred bytes. Accepted is only what our exporters write: known operators in one flat graph, all weights inside. The
-bytes are walked as protobuf here (no onnx package in the serve unit), strictly: a field that we do not know is
-refused, since a reader that knows it might act on it. What is left, a limited child then runs
+A model file is a program: it can read other files (external data), loop endlessly, or allocate gigabytes from a
+hundred bytes. Only what our exporters write is accepted: known operators in one flat graph that contains all weights.
+The bytes are parsed as protobuf here, because the serve unit has no onnx package. The parser is strict: an unknown
+field is refused, because ONNX Runtime might know it. A model that passes is then run in a limited subprocess
 (shared.serving.subprocess_check). Sources: onnx.proto (ONNX IR version 13), the protobuf wire format.
 """
 
@@ -17,7 +17,7 @@ from shared.errors import IntegrityError
 MAX_MODEL_BYTES = 256_000_000
 MAX_NODES = 10_000
 MAX_ELEMENTS = 2**26
-"""Most values in one tensor."""
+"""The most values in one tensor."""
 
 _CORE_NAMES = """
 Abs Add And ArgMax ArgMin Cast Clip Concat Constant Div Equal Exp Flatten Gather Gemm Greater GreaterOrEqual Identity
@@ -30,10 +30,10 @@ TreeEnsembleClassifier TreeEnsembleRegressor
 """
 _CORE, _ML = frozenset(_CORE_NAMES.split()), frozenset(_ML_NAMES.split())
 OPERATORS: dict[str, frozenset[str]] = {"": _CORE, "ai.onnx": _CORE, "ai.onnx.ml": _ML}
-"""Domain -> operators that linear models and tree ensembles behind imputers, scalers and encoders need, and no more.
+"""Domain -> the operators that linear models and tree ensembles with imputers, scalers and encoders need.
 
-None of them branches, loops, or makes a tensor of a size that its inputs do not have (ConstantOfShape, Expand, Tile,
-Range and OneHot do).
+None of them branches or loops, or creates a tensor larger than its inputs (as ConstantOfShape, Expand, Tile, Range
+and OneHot do).
 """
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -49,8 +49,11 @@ _WIRE: dict[str, tuple[int, ...]] = {
 
 
 class _Message(msgspec.Struct, frozen=True):
-    """A kind of message: the fields it may have (n varint, b bytes, f fixed32; ...s: packed or not), those refused and
-    why, and one that may be there if it is 0."""
+    """A type of protobuf message.
+
+    `known`: field number -> wire type (n: varint, b: bytes, f: fixed32, d: fixed64; an "s": repeated, packed or not).
+    `refused`: field number -> what the field holds. `zero`: a field that is allowed if its value is 0.
+    """
 
     known: dict[int, str]
     refused: dict[int, str] = {}
@@ -90,15 +93,15 @@ _TENSOR = _Message(
 
 
 def check_self_contained(model: bytes) -> None:
-    """Return if the model is one flat graph of known operators that brings all of its data with it.
+    """Return None if the model is one flat graph of known operators that contains all of its data; raise otherwise.
 
     Takes time proportional to the size; nothing is loaded or executed.
-    Raises: IntegrityError: it is not, or it is over MAX_MODEL_BYTES; `resource` says where ("graph.node[3]").
+    Raises: IntegrityError: it is not, or it is larger than MAX_MODEL_BYTES; `resource` says where ("graph.node[3]").
     """
     if len(model) > MAX_MODEL_BYTES:
         _refuse("file", f"has {len(model):,} bytes, over the limit of {MAX_MODEL_BYTES:,}", "train a smaller one")
     if model[4:8] == b"ORTM":
-        # ONNX Runtime looks for this mark first, and would read the bytes as another format than the one walked here.
+        # ONNX Runtime looks for this signature first, and would then parse the bytes as its own format.
         _refuse("file", "is in ONNX Runtime's own format", "export it as plain ONNX")
     graphs = domains = 0
     for number, _, content in _fields(model, _MODEL, "file"):
@@ -173,7 +176,7 @@ def _check_tensor(body: bytes, where: str) -> None:
 
 
 def _fields(body: bytes, message: _Message, where: str) -> Iterator[tuple[int, int, bytes]]:
-    """Yield a message's fields as (number, integer, b"") or (number, 0, content); each is known and of its type."""
+    """Yield a message's fields as (number, integer, b"") or (number, 0, content). Raises: IntegrityError."""
     position, end, known = 0, len(body), message.known
     while position < end:
         tag, position = _varint(body, position, where)

@@ -1,4 +1,4 @@
-"""The OpenAPI description, made from the table of routes, so that it cannot say what the service does not do."""
+"""The OpenAPI description of the service, generated from the table of routes."""
 
 import re
 from typing import Any
@@ -9,19 +9,19 @@ from shared.serving.problems import PROBLEM_JSON
 from shared.serving.protocol import FLOAT32_MAX, NUMERIC_DATATYPES, OUTPUT_NAMES
 from shared.serving.routes import NUMBER, ROUTES, Route
 
-_HOLE = re.compile(r"\{([a-z]+)\}")
-_MEANINGS = {
+_PARAMETER = re.compile(r"\{([a-z]+)\}")
+_PARAMETER_DESCRIPTIONS = {
     "usecase": "The use case.",
     "n": "A model's number.",
     "name": "The file's name; .csv or .parquet.",
-    "receipt": "The id of a receipt, as the upload's answer gave it.",
+    "receipt": "The id of a receipt: `receipt` of the upload's response.",
 }
 
 
 def openapi(version: str, server: str = "/") -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of every route.
 
-    Args: version: of Tidegate. server: the address that clients reach this stack at.
+    Args: version: of Tidegate. server: the URL at which clients reach this stack.
     """
     paths: dict[str, dict[str, Any]] = {}
     for route in ROUTES:
@@ -59,9 +59,9 @@ def openapi(version: str, server: str = "/") -> dict[str, Any]:
 
 def _operation(route: Route) -> dict[str, Any]:
     success: dict[str, Any] = {"description": "Accepted." if route.status == 202 else "Done."}
-    if route.answer:
-        media = "text/plain" if route.answer == "Text" else "application/json"
-        success["content"] = {media: {"schema": _ref(route.answer)}}
+    if route.response:
+        media = "text/plain" if route.response == "Text" else "application/json"
+        success["content"] = {media: {"schema": _ref(route.response)}}
     statuses = ["400", "404"]
     if route.action is not None:
         statuses += ["401", "403"]
@@ -79,11 +79,11 @@ def _operation(route: Route) -> dict[str, Any]:
             **{status: {"$ref": "#/components/responses/Problem"} for status in sorted(statuses)},
         },
     }
-    holes = _HOLE.findall(route.path)
-    if holes:
-        operation["parameters"] = [_parameter(hole) for hole in holes]
+    parameters = _PARAMETER.findall(route.path)
+    if parameters:
+        operation["parameters"] = [_parameter(name) for name in parameters]
     if route.action is not None:
-        scope = f"{'<use case>' if 'usecase' in holes else STACK}:{route.action}"
+        scope = f"{'<use case>' if 'usecase' in parameters else STACK}:{route.action}"
         operation["description"] = f"Needs the scope `{scope}`."
     if route.body:
         media_types = ("text/csv", "application/vnd.apache.parquet") if route.body == "File" else ("application/json",)
@@ -94,13 +94,13 @@ def _operation(route: Route) -> dict[str, Any]:
     return operation
 
 
-def _parameter(hole: str) -> dict[str, Any]:
-    pattern = NUMBER.pattern if hole == "n" else GRAMMAR[hole][0]
+def _parameter(name: str) -> dict[str, Any]:
+    pattern = NUMBER.pattern if name == "n" else GRAMMAR[name][0]
     return {
-        "name": hole,
+        "name": name,
         "in": "path",
         "required": True,
-        "description": _MEANINGS[hole],
+        "description": _PARAMETER_DESCRIPTIONS[name],
         "schema": {"type": "string", "pattern": f"^(?:{pattern})$"},
     }
 
@@ -123,14 +123,18 @@ _TRUTH = {"type": "boolean"}
 _CELL = {"type": ["string", "number", "null"], "maximum": FLOAT32_MAX, "minimum": -FLOAT32_MAX}
 _IDS = {
     "type": "object",
-    "description": "Columns that name the rows (the charter's id columns and time column): one value for each row.",
+    "description": "Columns that identify the rows (the charter's id columns and time column): one value for each row.",
     "additionalProperties": _list({"type": ["string", "number"]}),
     "maxProperties": 16,
 }
-_AT = {"type": "number", "minimum": 0, "description": "Epoch s at which it was asked; with an id, retries repeat ids."}
+_AT = {
+    "type": "number",
+    "minimum": 0,
+    "description": "Time of the request, epoch s; with an id, a retry gets the same prediction ids.",
+}
 _OUTCOME = {
     "type": ["string", "number", "boolean"],
-    "description": "A value of the target's column, judged as in a file; or whether it is the positive one.",
+    "description": "A value of the target column, parsed as in a file; or a boolean: whether it is the positive one.",
 }
 _REQUEST_ID = {"type": "string", "minLength": 1, "maxLength": 128}
 _DATATYPE = {"type": "string", "enum": sorted({*NUMERIC_DATATYPES, "BYTES"})}

@@ -1,8 +1,8 @@
-"""Errors as RFC 9457 problem documents: the one place that decides what a caller learns when something fails.
+"""Errors as RFC 9457 problem documents. This module alone decides what a caller learns about a failure.
 
-The status comes from the error's class (shared.errors), so there is no second table. A caller learns what is wrong
-with the request, never what is wrong inside: an error that an adapter raised names keys and queues, so it becomes
-"unavailable" where trying again helps and a bare 500 where it does not. The log has the rest, under the request's id.
+The status is that of the error's class (shared.errors). A response says what is wrong with the request, but not what
+is wrong inside the service. An adapter's error names keys and queues, so a transient one becomes a general "try
+again" and a terminal one a plain 500. The log has the details under the request's id.
 """
 
 import math
@@ -28,18 +28,18 @@ CHALLENGE = 'Bearer realm="tidegate"'
 
 
 def problem(error: BaseException, instance: str) -> Response:
-    """Return the answer to a request that ended in `error`.
+    """Return the response to a request that failed with `error`.
 
-    Args: instance: the request's path, as RFC 9457 means it.
-    Returns: a response whose body has type, title, status, detail and instance; field, got and expected for invalid
-        input; the header retry-after where trying again can help, www-authenticate for 401 and 403, allow for 405.
-        Under /v2 also `error`, where clients of the Open Inference Protocol look for the message.
+    Args: instance: the request's path (RFC 9457, 3.1.5).
+    Returns: a response whose body has type, title, status, detail and instance; for invalid input also field, got and
+        expected. It has the header retry-after if a retry can help, www-authenticate for 401 and 403, and allow for
+        405. Under /v2 the body also has `error`, where clients of the Open Inference Protocol look for the message.
     """
     shown = _shown(error)
     headers = {"content-type": PROBLEM_JSON, "cache-control": "no-store"}
     if shown is None:
         status, title, kind = 500, TidegateError.title, "internal-error"
-        detail = "Something failed inside; nothing is known to be wrong with the request. The log has it by request id."
+        detail = "An internal error; the request may be valid. The log has the cause under the request's id."
         members: dict[str, Any] = {}
     else:
         status, title, kind, detail = shown.http_status, shown.title, _kind(shown), shown.message
@@ -59,13 +59,13 @@ def problem(error: BaseException, instance: str) -> Response:
 
 
 def _shown(error: BaseException) -> TidegateError | None:
-    """Return the error as a caller may see it, None for one that stays inside."""
+    """Return the error as a caller may see it, None if it must not see it."""
     if not isinstance(error, TidegateError):
         return None
     if isinstance(error, TransientError):
         if error.provider and error.http_status != 504:
             return Unavailable(
-                "What stands behind this is not answering; try again.", retry_after_s=error.retry_after_s
+                "A service that this one depends on does not answer; try again.", retry_after_s=error.retry_after_s
             )
         return error
     return None if error.provider or error.http_status == 500 else error

@@ -1,11 +1,10 @@
-"""Open Inference Protocol V2 over REST: a request's tensors into columns, probabilities into an answer.
+"""Open Inference Protocol V2 over REST: parse requests into columns, build responses from probabilities.
 
-Every column is read by a decoder of its own type straight from the body, so that one pass over the bytes both parses
-and checks; nothing is converted twice. Source: the Open Inference Protocol's REST specification, version 2.
+Each column is decoded from the body by a decoder of its type, which parses and validates it in one pass.
+Source: the Open Inference Protocol's REST specification, version 2.
 
-Beyond the standard, a request's `parameters` may hold `ids` (columns that name the rows, such as the charter's id
-columns and its time column: column -> list, one value per row) and `at` (epoch s at which the caller asked; see
-shared.serving.capture).
+Two extensions of `parameters`: `ids` (columns that identify the rows, such as the charter's id columns and time
+column: column -> list, one value per row) and `at` (the time of the request in epoch s; see shared.serving.capture).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +24,7 @@ LAST_TIME = 253_402_300_799.0
 NUMERIC_DATATYPES = frozenset(
     ("FP16", "FP32", "FP64", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
 )
-BATCH_REMEDY = "send fewer rows a call, or upload them as a file through /v1/usecases/{usecase}/uploads"
+BATCH_REMEDY = "send fewer rows per request, or upload them as a file through /v1/usecases/{usecase}/uploads"
 OUTPUTS = (
     Tensor(name="probability", datatype="FP32", shape=(-1,)),
     Tensor(name="label", datatype="INT64", shape=(-1,)),
@@ -44,7 +43,7 @@ Ids = Annotated[
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """How much one call may bring. The body's default is the least that the clouds take in one synchronous call."""
+    """Limits of one request. The default of `body_bytes` is the smallest limit of the clouds for a synchronous call."""
 
     body_bytes: int = 6_000_000
     rows: int = 10_000
@@ -54,9 +53,11 @@ class InferRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A request for predictions as columns, checked against the model's interface.
 
     Args:
-        columns: input -> `rows` values, in the interface's order; a number or None for numeric inputs, text or None
-            for BYTES. ids: column -> `rows` values. id, at: what the caller said of itself.
-        outputs: names of the outputs to answer with.
+        columns: input -> `rows` values, in the interface's order: a number or None for a numeric input, text or None
+            for BYTES.
+        id: the client's id of the request. at: the time of the request, epoch s. Both None if the client sent none.
+        ids: columns that identify the rows: column -> `rows` values.
+        outputs: names of the requested outputs.
     """
 
     columns: dict[str, list[Any]]
@@ -68,7 +69,7 @@ class InferRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Parameters(msgspec.Struct, frozen=True):
-    """The parameters of a request that we read; others are left alone, as the protocol wants it."""
+    """The parameters of a request that are read. Others are ignored, as the protocol asks."""
 
     ids: Ids = {}
     at: At | None = None
@@ -82,7 +83,7 @@ class _Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parameters: msgspec.Raw = msgspec.Raw()
 
 
-class _Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _RequestedOutput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     parameters: msgspec.Raw = msgspec.Raw()
 
@@ -91,7 +92,7 @@ class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     inputs: list[_Input]
     id: RequestId | None = None
     parameters: Parameters | None = None
-    outputs: list[_Wanted] | None = None
+    outputs: list[_RequestedOutput] | None = None
 
 
 class _Output(msgspec.Struct, frozen=True):
@@ -125,26 +126,26 @@ _ENCODER = msgspec.json.Encoder()
 
 
 def parse_infer(body: bytes, interface: ModelInterface, limits: Limits) -> InferRequest:
-    """Return the request that a body holds.
+    """Return the request in a body.
 
-    Numeric inputs take any FP or INT datatype, [n] or [n, 1], flat or nested; null is a missing value.
-    Raises: InvalidInput: its field names the place ("inputs[2].data[17]"). PayloadTooLarge: too many bytes or rows.
+    Numeric inputs accept any FP or INT datatype, [n] or [n, 1], flat or nested; null is a missing value.
+    Raises: InvalidInput: `field` says where ("inputs[2].data[17]"). PayloadTooLarge: too many bytes or rows.
     """
-    asked = decode_body(body, _BODY, max_bytes=limits.body_bytes, remedy=BATCH_REMEDY)
-    check_names([tensor.name for tensor in asked.inputs], interface, "inputs[{}].name")
-    rows = _rows(asked.inputs, limits)
+    parsed = decode_body(body, _BODY, max_bytes=limits.body_bytes, remedy=BATCH_REMEDY)
+    check_names([tensor.name for tensor in parsed.inputs], interface, "inputs[{}].name")
+    rows = _rows(parsed.inputs, limits)
     tensors = {tensor.name: tensor for tensor in interface.inputs}
-    # Read in the order in which they were sent, so that what is wrong first is named.
-    sent = {given.name: _column(given, place, tensors[given.name], rows) for place, given in enumerate(asked.inputs)}
+    # Decoded in the order of the body, so that the first error is reported.
+    sent = {given.name: _column(given, place, tensors[given.name], rows) for place, given in enumerate(parsed.inputs)}
     columns = {name: sent[name] for name in tensors}
-    parameters = asked.parameters
+    parameters = parsed.parameters
     return InferRequest(
         columns=columns,
         rows=rows,
-        id=asked.id,
+        id=parsed.id,
         at=parameters.at if parameters else None,
         ids=read_ids(parameters.ids, rows, "parameters.ids") if parameters else {},
-        outputs=_wanted(asked.outputs) if asked.outputs else OUTPUT_NAMES,
+        outputs=_output_names(parsed.outputs) if parsed.outputs else OUTPUT_NAMES,
     )
 
 
@@ -156,7 +157,7 @@ def infer_response(
     labels: Sequence[int],
     prediction_ids: Sequence[str],
 ) -> Response:
-    """Return the answer: the outputs asked for, each of shape [rows], with the model's version and the caller's id."""
+    """Return the response: the requested outputs, each of shape [rows], the model's version and the request's id."""
     data: dict[str, Sequence[Any]] = {
         "probability": probabilities,
         "label": labels,
@@ -176,7 +177,7 @@ def infer_response(
 
 
 def model_headers(model: int) -> dict[str, str]:
-    """Return the headers of an answer that holds predictions: every one of them names the model."""
+    """Return the headers of a response with predictions; one of them is the model's version."""
     return {
         "content-type": "application/json",
         "cache-control": "no-store",
@@ -185,12 +186,12 @@ def model_headers(model: int) -> dict[str, str]:
 
 
 def server_metadata(version: str) -> Response:
-    """Return the answer to GET /v2."""
+    """Return the response to GET /v2."""
     return json_response(200, {"name": "tidegate", "version": version, "extensions": []})
 
 
 def model_metadata(usecase: str, model: int, interface: ModelInterface) -> Response:
-    """Return the answer to GET /v2/models/{usecase}: the inputs to send, and the outputs that come back."""
+    """Return the response to GET /v2/models/{usecase}: the model's inputs and outputs."""
     value = {
         "name": usecase,
         "versions": [str(model)],
@@ -202,10 +203,10 @@ def model_metadata(usecase: str, model: int, interface: ModelInterface) -> Respo
 
 
 def check_names(names: Iterable[str], interface: ModelInterface, field: str) -> None:
-    """Return if these are the model's inputs, each once, in any order.
+    """Return None if these are the model's inputs, each once, in any order; raise otherwise.
 
-    Args: field: where a name stands, "{}" being its place.
-    Raises: InvalidInput: one is missing, unknown or there twice.
+    Args: field: the path of a name in the request; "{}" is replaced by its position.
+    Raises: InvalidInput: one is missing, unknown or repeated.
     """
     given = list(names)
     wanted = [tensor.name for tensor in interface.inputs]
@@ -222,7 +223,7 @@ def check_names(names: Iterable[str], interface: ModelInterface, field: str) -> 
                 f"{where}: {name[:60]!r} is not an input of this model; {hint}", field=where, got=repr(name[:60])
             )
         if name in given[:place]:
-            raise InvalidInput(f"{where}: the input {name!r} is there twice; send it once.", field=where)
+            raise InvalidInput(f"{where}: the input {name!r} is sent twice; send it once.", field=where)
     missing = [name for name in wanted if name not in given]
     top = field.partition("[{}]")[0]
     raise InvalidInput(
@@ -234,10 +235,10 @@ def check_names(names: Iterable[str], interface: ModelInterface, field: str) -> 
 
 
 def check_rows(rows: int, limits: Limits, field: str) -> int:
-    """Return `rows`. Raises: InvalidInput: none. PayloadTooLarge: more than the limit."""
+    """Return `rows`. Raises: InvalidInput: no rows. PayloadTooLarge: more than the limit."""
     if rows > limits.rows:
         raise PayloadTooLarge(
-            f"{field}: {rows:,} rows; at most {limits.rows:,} are taken in one call: {BATCH_REMEDY}.",
+            f"{field}: {rows:,} rows; the limit of one request is {limits.rows:,}: {BATCH_REMEDY}.",
             field=field,
             got=f"{rows} rows",
             expected=f"at most {limits.rows} rows",
@@ -248,7 +249,7 @@ def check_rows(rows: int, limits: Limits, field: str) -> int:
 
 
 def read_ids(ids: Mapping[str, msgspec.Raw], rows: int, field: str) -> dict[str, list[Any]]:
-    """Return the columns that name the rows. Raises: InvalidInput: not one text or number for each row."""
+    """Return the columns that identify the rows. Raises: InvalidInput: not one text or number for each row."""
     columns: dict[str, list[Any]] = {}
     for name, raw in ids.items():
         place = f"{field}.{name}"
@@ -283,13 +284,13 @@ def _rows(inputs: list[_Input], limits: Limits) -> int:
 
 
 def _check_own_shapes(inputs: list[_Input]) -> None:
-    """Raises: InvalidInput: an input's shape is not that of its own data: then it is to blame, not its neighbour."""
+    """Raise InvalidInput for the first input whose shape does not match its own data, if there is one."""
     for place, tensor in enumerate(inputs):
-        with suppress(ValueError, RecursionError):  # what is wrong with the data is said when it is read
+        with suppress(ValueError, RecursionError):  # errors in the data are reported when it is decoded
             count, field = len(_ANY.decode(tensor.data)), f"inputs[{place}].shape"
             if tensor.shape[:1] != [count]:
                 raise InvalidInput(
-                    f"{field}: it says {tensor.shape[:2]}, the data has {_of(count, 'value')}; let them agree.",
+                    f"{field}: it is {tensor.shape[:2]}, but the data has {_of(count, 'value')}; send its shape.",
                     field=field,
                     got=str(tensor.shape[:2]),
                     expected=f"[{count}]",
@@ -301,7 +302,7 @@ def _of(count: int, noun: str) -> str:
 
 
 def _column(given: _Input, place: int, tensor: Tensor, rows: int) -> list[Any]:
-    """Return one input's values. Names of fields are put together only where something is wrong with them."""
+    """Return one input's values. Field names are built only for an error."""
     datatype = given.datatype
     if tensor.datatype == "BYTES":
         decoder, right = _TEXTS, datatype == "BYTES"
@@ -336,7 +337,7 @@ def _check_length(values: list[Any], rows: int, field: str) -> None:
         raise InvalidInput(message, field=field, got=got, expected=expected)
 
 
-def _wanted(outputs: list[_Wanted]) -> tuple[str, ...]:
+def _output_names(outputs: list[_RequestedOutput]) -> tuple[str, ...]:
     for place, output in enumerate(outputs):
         if output.name not in OUTPUT_NAMES:
             field = f"outputs[{place}].name"

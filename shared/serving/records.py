@@ -1,4 +1,4 @@
-"""What production deployment writes down: signed manifests, model versions, releases, predictions, labels."""
+"""Records of production deployment: signed manifests, model versions, releases, predictions, labels."""
 
 from typing import Any, ClassVar, Literal
 
@@ -10,7 +10,7 @@ from shared.usecase.charter import Algorithm
 
 
 class ModelManifest(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the signature covers: the model's bytes by digest, where it came from, and what was checked."""
+    """What a model's signature covers: its bytes by digest, its training, and the checks that it passed."""
 
     FORMAT: ClassVar[tuple[str, int]] = ("manifest", 1)
 
@@ -25,11 +25,11 @@ class ModelManifest(Document, frozen=True, kw_only=True, forbid_unknown_fields=T
     evaluation_digest: str
     reference_digest: str
     checked: tuple[str, ...]
-    """What was attested at registration: "self-contained", "loads in a limited subprocess", "sample rows agree"."""
+    """The checks passed at registration: "self-contained", "loads in a limited subprocess", "sample rows agree"."""
 
 
 class ModelVersion(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An entry of the models ledger; its place in the ledger is the model's number."""
+    """An entry of the models ledger; its number in the ledger is the model's version."""
 
     FORMAT: ClassVar[tuple[str, int]] = ("model", 1)
 
@@ -43,7 +43,7 @@ class ModelVersion(Document, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True):
-    """One condition of release, with its evidence in words and figures."""
+    """The result of one gate: `value` and its confidence interval against `target`; `detail` explains it."""
 
     name: str
     passed: bool
@@ -55,7 +55,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GateReport(msgspec.Struct, frozen=True, kw_only=True):
-    """All gates of one model against one champion."""
+    """The results of all gates for `model`. `champion`: the model that it was compared with, None if none served."""
 
     model: int
     champion: int | None
@@ -64,7 +64,14 @@ class GateReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReleaseDecision(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An entry of the releases ledger; its number is the revision. A refused model is on record with champion unchanged."""
+    """An entry of the releases ledger: which model serves from now on. Its number is the revision.
+
+    Args:
+        champion: the model that serves, None if none does. If a model was refused, the champion of before.
+        challenger, percent: the model that gets a share of the requests, and the share; None and 0 if there is none.
+        action: "release" and "refuse" follow from the gates; "promote" and "rollback" are requested by a person.
+        by: who decided: "release" (the function), or the subject of the request.
+    """
 
     FORMAT: ClassVar[tuple[str, int]] = ("release", 1)
 
@@ -76,12 +83,20 @@ class ReleaseDecision(Document, frozen=True, kw_only=True, forbid_unknown_fields
     reason: str
     by: str
     cause: str
-    """Lineage node or request id of what asked: "model.2", "request.<id>"; one entry per cause."""
+    """The lineage node that caused it: "model.2" or "request.<id>". There is one entry per cause."""
     gate_report: GateReport | None = None
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
-    """One predicted row as captured. `at`: epoch s when it was asked; `inputs` as the model saw them."""
+    """One predicted row as captured.
+
+    Args:
+        id: the prediction id (shared.serving.capture). request: the client's id of the request, else ours.
+        model, revision: the model that predicted, and the release it served under (0: requested by its number).
+        at: the time of the request, epoch s.
+        probability: of the positive class. label: 1 if it reaches the model's threshold, else 0.
+        inputs: as the model received them.
+    """
 
     id: str
     usecase: str
@@ -93,11 +108,11 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     label: int
     inputs: dict[str, Any]
     ids: dict[str, Any] = {}
-    """The charter's id columns and time column, where the request brought them as parameters."""
+    """The charter's id columns and time column, if the request had them as parameters."""
 
 
 class Label(msgspec.Struct, frozen=True, kw_only=True):
-    """An outcome: by prediction id, or by the charter's id columns. `value` is 1 where the target was positive."""
+    """An outcome, for a prediction id or for values of the charter's id columns. `value`: 1 if positive, else 0."""
 
     value: int
     prediction: str | None = None
@@ -105,7 +120,7 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LabelBatch(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Outcomes that came in together."""
+    """The labels of one request. `received`: when it came in, epoch s."""
 
     FORMAT: ClassVar[tuple[str, int]] = ("labels", 1)
 

@@ -1,4 +1,4 @@
-"""What the releases ledger means: who serves, and who served before."""
+"""Read the releases ledger: which model serves, and which served before."""
 
 from collections.abc import Iterable
 
@@ -9,15 +9,15 @@ from shared.serving.records import ReleaseDecision
 
 
 def champions(releases: Iterable[ReleaseDecision]) -> list[int]:
-    """Return the champions that a rollback would walk down, the serving one last.
+    """Return the stack of champions that rollbacks go through, the one that serves last.
 
-    A release or promotion puts a model on top; a rollback takes the top one off. A refusal changes nothing.
+    A release or a promotion pushes a model; a rollback pops one; a refusal changes nothing.
+    Args: releases: the entries of the ledger, oldest first.
 
-    >>> from shared.serving.records import ReleaseDecision
-    >>> told = [("release", 1), ("refuse", 1), ("release", 3), ("rollback", 1)]
-    >>> champions(
-    ...     ReleaseDecision(usecase="u", champion=model, action=action, reason="", by="", cause="") for action, model in told
-    ... )
+    >>> history = [("release", 1), ("refuse", 1), ("release", 3), ("rollback", 1)]
+    >>> def decided(action, model):
+    ...     return ReleaseDecision(usecase="u", champion=model, action=action, reason="", by="", cause="")
+    >>> champions(decided(*each) for each in history)
     [1]
     """
     served: list[int] = []
@@ -31,13 +31,13 @@ def champions(releases: Iterable[ReleaseDecision]) -> list[int]:
 
 
 def rollback_target(releases: Iterable[ReleaseDecision]) -> int | None:
-    """Return the model that served before the present champion, or None where there was none."""
+    """Return the champion after a rollback: the one before the present one, or None. Args: releases: oldest first."""
     served = champions(releases)
     return served[-2] if len(served) > 1 else None
 
 
 def link_release(store: ObjectStore, release: Entry[ReleaseDecision]) -> None:
-    """Record which model a release is about: the one whose gates were asked, else the champion that a person set."""
+    """Write the lineage edge from a model to the release about it: the model of its gate report, else its champion."""
     document = release.document
     model = document.gate_report.model if document.gate_report else document.champion
     if model is not None:

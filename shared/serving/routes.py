@@ -1,7 +1,7 @@
-"""The one table of HTTP routes: who may call what, and which function answers; the OpenAPI document comes from it.
+"""The table of HTTP routes: method, path, function, and the action that a caller needs. OpenAPI is generated from it.
 
-A path is judged as it was sent, before decoding, because a proxy and a handler that decode differently are how
-"../" gets through: encoded dots, slashes, backslashes, NULs and percent signs are refused, whichever segment.
+A path is validated before it is decoded. If a proxy and a handler decode a path differently, "../" can get through;
+so percent-encoded dots, slashes, backslashes, control characters and percent signs are refused in every segment.
 """
 
 import re
@@ -19,9 +19,15 @@ NUMBER = re.compile("[1-9][0-9]{0,7}")
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """One address. `action` None: open to everybody; else the caller's token needs it, for the path's use case.
+    """One route.
 
-    `body` and `answer` name schemas of the OpenAPI document; empty: none. `operation` is unique.
+    Args:
+        function: the function that handles it; "gateway" is the runtime itself.
+        operation: its unique name (OpenAPI's operationId).
+        action: what the caller's scope must allow for the use case in the path; None: open to everybody.
+        about: a summary of one sentence.
+        body, response: names of schemas in the OpenAPI document; empty: no body.
+        status: of a successful response.
     """
 
     method: Literal["GET", "POST", "PUT"]
@@ -31,30 +37,30 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     action: Action | None
     about: str
     body: str = ""
-    answer: str = ""
+    response: str = ""
     status: int = 200
 
 
 class Match(msgspec.Struct, frozen=True):
-    """A route with the names that stood in the path, checked by their grammar ("n" is a model's number)."""
+    """The route of a path, with its validated path parameters ("n" is a model's number)."""
 
     route: Route
     names: dict[str, str]
 
 
-def _open(path: str, function: Literal["infer", "gateway"], operation: str, about: str, answer: str) -> Route:
+def _open(path: str, function: Literal["infer", "gateway"], operation: str, about: str, response: str) -> Route:
     return Route(
-        method="GET", path=path, function=function, operation=operation, action=None, about=about, answer=answer
+        method="GET", path=path, function=function, operation=operation, action=None, about=about, response=response
     )
 
 
-def _read(path: str, operation: str, about: str, answer: str) -> Route:
+def _read(path: str, operation: str, about: str, response: str) -> Route:
     return Route(
-        method="GET", path=path, function="infer", operation=operation, action="read", about=about, answer=answer
+        method="GET", path=path, function="infer", operation=operation, action="read", about=about, response=response
     )
 
 
-def _predict(path: str, operation: str, about: str, body: str, answer: str) -> Route:
+def _predict(path: str, operation: str, about: str, body: str, response: str) -> Route:
     return Route(
         method="POST",
         path=path,
@@ -63,7 +69,7 @@ def _predict(path: str, operation: str, about: str, body: str, answer: str) -> R
         action="infer",
         about=about,
         body=body,
-        answer=answer,
+        response=response,
     )
 
 
@@ -75,12 +81,18 @@ ROUTES: tuple[Route, ...] = (
     _open("/v2/health/live", "infer", "serverLive", "Whether the server runs.", "Live"),
     _open("/v2/health/ready", "infer", "serverReady", "Whether the server can answer.", "Ready"),
     _read(MODEL, "modelMetadata", "The serving model's inputs and outputs.", "ModelMetadata"),
-    _read(MODEL + "/ready", "modelReady", "Whether an inference ran on the serving model.", "ModelReady"),
+    _read(MODEL + "/ready", "modelReady", "Whether the serving model is loaded and has run once.", "ModelReady"),
     _read(MODEL + "/versions/{n}", "versionMetadata", "Inputs and outputs of model n.", "ModelMetadata"),
-    _read(MODEL + "/versions/{n}/ready", "versionReady", "Whether an inference ran on model n.", "ModelReady"),
+    _read(MODEL + "/versions/{n}/ready", "versionReady", "Whether model n is loaded and has run once.", "ModelReady"),
     _predict(MODEL + "/infer", "infer", "Predict with the serving model.", "InferRequest", "InferResponse"),
     _predict(MODEL + "/versions/{n}/infer", "inferVersion", "Predict with model n.", "InferRequest", "InferResponse"),
-    _predict(MODEL + "/invocations", "invoke", "Predict, as MLflow's clients ask.", "Invocation", "InvocationResponse"),
+    _predict(
+        MODEL + "/invocations",
+        "invoke",
+        "Predict, for clients of MLflow's scoring protocol.",
+        "Invocation",
+        "InvocationResponse",
+    ),
     Route(
         method="POST",
         path=USECASE + "/labels",
@@ -89,7 +101,7 @@ ROUTES: tuple[Route, ...] = (
         action="label",
         about="Report outcomes, by prediction id or by the charter's id columns.",
         body="Labels",
-        answer="LabelsAccepted",
+        response="LabelsAccepted",
         status=202,
     ),
     Route(
@@ -100,7 +112,7 @@ ROUTES: tuple[Route, ...] = (
         action="upload",
         about="Upload a data file. The same file under the same name is the same upload.",
         body="File",
-        answer="UploadAccepted",
+        response="UploadAccepted",
         status=202,
     ),
     Route(
@@ -111,7 +123,7 @@ ROUTES: tuple[Route, ...] = (
         action="upload",
         about="Upload a data file, for clients that cannot PUT.",
         body="File",
-        answer="UploadAccepted",
+        response="UploadAccepted",
         status=202,
     ),
     Route(
@@ -120,8 +132,8 @@ ROUTES: tuple[Route, ...] = (
         function="uploads",
         operation="receipt",
         action="read",
-        about="What became of an upload; 404 until that is known.",
-        answer="Receipt",
+        about="The receipt of an upload; 404 until it is validated.",
+        response="Receipt",
     ),
     Route(
         method="POST",
@@ -131,7 +143,7 @@ ROUTES: tuple[Route, ...] = (
         action="release",
         about="Promote a model, or roll back to the one before.",
         body="ReleaseRequest",
-        answer="ReleaseDecision",
+        response="ReleaseDecision",
     ),
     Route(
         method="GET",
@@ -139,21 +151,27 @@ ROUTES: tuple[Route, ...] = (
         function="gateway",
         operation="metrics",
         action="read",
-        about="Measurements of the service, as Prometheus reads them. Needs the scope of the stack itself.",
-        answer="Text",
+        about="Metrics of the service in the Prometheus format. Needs the scope of the stack itself.",
+        response="Text",
     ),
     _open("/openapi.json", "gateway", "openapi", "This description.", "Object"),
-    _open("/.well-known/openid-configuration", "gateway", "discovery", "Who issues the tokens.", "Object"),
+    _open(
+        "/.well-known/openid-configuration",
+        "gateway",
+        "discovery",
+        "The OpenID Connect discovery document of this stack.",
+        "Object",
+    ),
     _open("/.well-known/jwks.json", "gateway", "keys", "Public keys that tokens are signed with.", "Object"),
 )
 
 
 def match(method: str, path: str) -> Match:
-    """Return the route for a raw path, its names checked.
+    """Return the route for a raw path, with its validated path parameters.
 
     Args: method: upper case. path: as it was sent, percent-encoded, without the query.
-    Raises: InvalidInput: the path or a name in it is not allowed (field: the segment or the name).
-        NotFound: no such address. MethodNotAllowed: not by this method.
+    Raises: InvalidInput: the path or a parameter is not allowed (`field`: the segment or the parameter).
+        NotFound: no such route. MethodNotAllowed: the path has routes, but none for this method.
 
     >>> match("POST", "/v2/models/flights/versions/3/infer").names
     {'usecase': 'flights', 'n': '3'}
@@ -161,19 +179,21 @@ def match(method: str, path: str) -> Match:
     segments = _segments(path)
     candidates = [route for route in _BY_LENGTH.get(len(segments), ()) if _fits(_SHAPES[route.path], segments)]
     if not candidates:
-        raise NotFound("There is nothing at this address; /openapi.json lists all there is.")
+        raise NotFound("There is no such route; /openapi.json lists all routes.")
     for route in candidates:
         if route.method == method:
             return Match(route, _names(_SHAPES[route.path], segments))
     allow = tuple(sorted({route.method for route in candidates}))
-    raise MethodNotAllowed(f"This address takes {' or '.join(allow)} only.", allow=allow)
+    raise MethodNotAllowed(f"This route supports only {' and '.join(allow)}.", allow=allow)
 
 
 def _segments(path: str) -> list[str]:
     """Return the decoded segments of a path that is safe to decode. Raises: InvalidInput."""
     if len(path) > MAX_PATH_CHARS:
         raise InvalidInput(
-            f"The path has {len(path)} characters; at most {MAX_PATH_CHARS} are read.", field="path", got="a long path"
+            f"The path has {len(path)} characters; at most {MAX_PATH_CHARS} are allowed.",
+            field="path",
+            got="a long path",
         )
     if not path.startswith("/") or not path.isascii():
         raise InvalidInput("A path begins with / and is plain ASCII, percent-encoded.", field="path")
@@ -183,7 +203,7 @@ def _segments(path: str) -> list[str]:
 def _segment(raw: str, place: int) -> str:
     where = f"path segment {place}"
     if not raw:
-        raise InvalidInput(f"{where} is empty: take out the doubled or trailing slash.", field=where, got="nothing")
+        raise InvalidInput(f"{where} is empty: remove the doubled or trailing slash.", field=where, got="nothing")
     if raw in (".", "..") or "\\" in raw or not raw.isprintable():
         raise InvalidInput(
             f"{where} {raw[:60]!r} is not allowed: send a plain name.", field=where, expected="a plain name"
@@ -227,7 +247,7 @@ def _names(shape: tuple[str, ...], segments: list[str]) -> dict[str, str]:
     return names
 
 
-# Whatever could change how a path reads: control characters, DEL, %, ., / and \, and escapes that are none.
+# Escapes that could change the meaning of a path: control characters, DEL, %, ., / and \, and invalid escapes.
 _BAD_ESCAPE = re.compile("%(?:[01][0-9a-f]|7f|25|2e|2f|5c|(?![0-9a-f]{2}))", re.IGNORECASE)
 _SHAPES: dict[str, tuple[str, ...]] = {route.path: tuple(route.path[1:].split("/")) for route in ROUTES}
 _BY_LENGTH: dict[int, tuple[Route, ...]] = {

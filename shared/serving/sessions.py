@@ -1,8 +1,8 @@
-"""Models in memory: verified before they are loaded, tried before they serve, swapped without dropping a request.
+"""Models in memory: verified before they are loaded, run once before they serve, replaced without dropping a request.
 
-The cache holds the champion of each use case. It looks at the release again after RELEASE_TTL_S, never goes back to a
-lower revision (a stale read must not undo a rollback), and keeps serving what it has when the store does not answer or a
-new model does not load: an old model is better than none, and both are counted.
+The cache holds the champion of each use case. It reads the newest release again after RELEASE_TTL_S. It never goes
+back to a lower revision, because a stale read must not undo a rollback. If the store does not answer or a new model
+cannot be loaded, it keeps serving the old model and counts the failure.
 """
 
 import threading
@@ -21,17 +21,19 @@ from shared.registry.signatures import verify
 from shared.serving.records import ModelManifest, ModelVersion, ReleaseDecision
 
 RELEASE_TTL_S = 5.0
+"""How long a release that was read is used before it is read again."""
 RETRY_AFTER_S = 5.0
-PAUSE_S = 1.0
-"""How long requests are sent away after a first load failed, so that they do not queue for the next to fail."""
-WAIT_S = 20.0
-"""How long a request waits for another thread's first load before it is told to come back."""
+"""When a client may retry after a model could not be loaded."""
+FAILURE_PAUSE_S = 1.0
+"""How long after a failed first load requests are answered "unavailable" without another attempt."""
+FIRST_LOAD_WAIT_S = 20.0
+"""How long a request waits for another thread's first load before it is answered "unavailable"."""
 MAX_NUMBERED = 4
-"""Models kept that were asked for by number; the champions are not among them."""
+"""How many models that were requested by number are kept, besides the champions (least recently used go first)."""
 
 
 class LoadedModel(msgspec.Struct, frozen=True):
-    """A model that answered once. `revision`: of the release that it serves under; 0 where it was asked for by number."""
+    """A verified model that ran once. `revision`: of the release it serves under; 0 if it was requested by number."""
 
     usecase: str
     number: int
@@ -41,14 +43,14 @@ class LoadedModel(msgspec.Struct, frozen=True):
 
     @property
     def interface(self) -> ModelInterface:
-        """The inputs that a request must bring, and the outputs."""
+        """The inputs that a request must have, and the outputs."""
         return self.manifest.interface
 
 
 ReadRelease = Callable[[str], tuple[int, ReleaseDecision] | None]
-"""Use case -> its newest release with its revision, None where there is none."""
+"""Receives a use case and returns (revision, its newest release), None if there is none."""
 Load = Callable[[str, int], LoadedModel]
-"""Use case and number -> the model, verified and warm (`load_model`)."""
+"""Receives a use case and a model's number and returns the model, verified and run once (see `load_model`)."""
 
 
 def load_model(
@@ -58,10 +60,14 @@ def load_model(
     model_body: bytes,
     trust_roots: Mapping[str, bytes],
 ) -> LoadedModel:
-    """Return a model that may serve: signed by a trusted key, its bytes those that were signed, one inference run.
+    """Return a model that may serve: signed by a trusted key, with the signed bytes, and run once.
 
-    Args: version: its entry in the models ledger. manifest_body, model_body: the blobs that it leads to, as read.
-    Raises: IntegrityError: any of it does not hold; nothing of the model was interpreted before all of it did.
+    Args:
+        number: the model's number. version: its entry in the models ledger.
+        manifest_body, model_body: the blobs of the manifest and of the model, as stored.
+        trust_roots: key id -> public key (shared.registry.signatures).
+    Raises: IntegrityError: a signature or digest does not verify, or the model cannot run. The model's bytes are not
+        parsed before everything else was verified.
     """
     where = f"{version.usecase}/{number}"
     if digest_of(manifest_body) != version.manifest_digest:
@@ -73,24 +79,24 @@ def load_model(
     if len(model_body) != manifest.size_bytes or digest_of(model_body) != manifest.model_digest:
         raise IntegrityError("the model's bytes are not those that its manifest names", resource=where)
     model = LoadedModel(version.usecase, number, 0, manifest, Scorer(model_body, manifest.interface))
-    _score(model, {tensor.name: [None] for tensor in manifest.interface.inputs})
+    _probabilities(model, {tensor.name: [None] for tensor in manifest.interface.inputs})
     return model
 
 
 def predict(model: LoadedModel, columns: Mapping[str, Sequence[Any]]) -> tuple[list[float], list[int]]:
-    """Return probability of the positive class and label of each row.
+    """Return (probabilities of the positive class, labels), each of shape (rows,).
 
-    The label is 1 where the probability is at least the threshold, both as float32: as the model's own graph says it.
-
-    Raises: IntegrityError: the model failed, or gave something that is no probability.
+    A label is 1 if the probability is at least the threshold, compared as float32, as in the model's own graph.
+    Args: columns: input -> values, one per row.
+    Raises: IntegrityError: the model failed, or an output is not a probability. InvalidInput: as `columns_to_feeds`.
     """
-    scores = _score(model, columns)
-    if not bool(np.all((scores >= 0.0) & (scores <= 1.0))):  # false for NaN as well
+    scored = _probabilities(model, columns)
+    if not bool(np.all((scored >= 0.0) & (scored <= 1.0))):  # false for NaN as well
         raise IntegrityError(
-            "the model gave a score that is no probability", resource=f"{model.usecase}/{model.number}"
+            "the model gave an output that is not a probability", resource=f"{model.usecase}/{model.number}"
         )
-    labels: list[int] = (scores >= np.float32(model.manifest.threshold)).astype(np.int64).tolist()
-    probabilities: list[float] = scores.tolist()
+    labels: list[int] = (scored >= np.float32(model.manifest.threshold)).astype(np.int64).tolist()
+    probabilities: list[float] = scored.tolist()
     return probabilities, labels
 
 
@@ -98,9 +104,9 @@ class ModelCache:
     """The models of one process. Safe to share between threads.
 
     Args:
-        spawn: runs a refresh beside the requests (a pool's submit); by default the request that finds the release old
-            does it itself, as it must where the platform freezes a process between calls.
-        ttl_s: for how long a release is believed.
+        spawn: receives a function and runs it in the background (a thread pool's submit). By default the request that
+            finds the release out of date refreshes it itself; platforms that freeze a process between calls need that.
+        ttl_s: how long a release that was read is used before it is read again.
     """
 
     def __init__(
@@ -109,37 +115,42 @@ class ModelCache:
         self._spawn = spawn
         self._ttl_s = ttl_s
         self._guard = threading.Lock()
-        self._slots: dict[str, _Slot] = {}
+        self._entries: dict[str, _CacheEntry] = {}
         self._numbered: OrderedDict[tuple[str, int], LoadedModel] = OrderedDict()
         self._numbered_lock = threading.Lock()
 
     def current(self, usecase: str, read_release: ReadRelease, load: Load, now: float) -> LoadedModel:
-        """Return the champion.
+        """Return the champion of a use case.
 
-        Args: now: seconds on any one clock; only differences count.
-        Raises: NotFound: nothing has been released. Unavailable: there is a champion, and it cannot be loaded (yet).
+        Args:
+            read_release: reads its newest release. load: loads a model by number.
+            now: seconds of a monotonic or wall clock; only differences matter.
+        Raises: NotFound: no model was released. Unavailable: the champion cannot be loaded now.
         """
-        slot = self._slot(usecase)
-        if slot.model is None:
-            self._first(slot, usecase, read_release, load, now)
-        elif abs(now - slot.checked_at) >= self._ttl_s and slot.lock.acquire(blocking=False):
-            # One thread looks; the others go on with what there is.
-            self._look_again(slot, usecase, read_release, load, now)
-        model = slot.model
+        entry = self._entry(usecase)
+        if entry.model is None:
+            self._load_first(entry, usecase, read_release, load, now)
+        elif abs(now - entry.checked_at) >= self._ttl_s and entry.lock.acquire(blocking=False):
+            # One thread refreshes; the others use the present model.
+            self._refresh_in_turn(entry, usecase, read_release, load, now)
+        model = entry.model
         if model is None:
             raise NotFound(
-                f"no model of {usecase!r} is released; `tidegate status` says who must act", resource=usecase
+                f"no model of {usecase!r} is released; `tidegate status` shows the next action", resource=usecase
             )
         return model
 
     def numbered(self, usecase: str, number: int, load: Load) -> LoadedModel:
-        """Return a model by number, serving or not. Raises: NotFound. Unavailable: it cannot be loaded."""
-        slot = self._slots.get(usecase)
-        serving = slot.model if slot else None
+        """Return a model by number, whether it serves or not.
+
+        Raises: NotFound: no such model. Unavailable: it cannot be loaded now.
+        """
+        entry = self._entries.get(usecase)
+        serving = entry.model if entry else None
         if serving is not None and serving.number == number:
             return serving
         key = (usecase, number)
-        with self._numbered_lock:  # one load at a time: each may take all the memory that there is
+        with self._numbered_lock:  # one load at a time, because of memory
             model = self._numbered.get(key)
             if model is None:
                 model = self._numbered[key] = _loaded(usecase, number, load)
@@ -149,63 +160,67 @@ class ModelCache:
         return model
 
     def ready(self, usecase: str) -> bool:
-        """Return whether an inference ran on the use case's champion."""
-        slot = self._slots.get(usecase)
-        return slot is not None and slot.model is not None
+        """Return whether the use case's champion is loaded and has run once."""
+        entry = self._entries.get(usecase)
+        return entry is not None and entry.model is not None
 
     def failures(self, usecase: str) -> int:
-        """Return how often a release could not be read or a model not be loaded, since the process began."""
-        slot = self._slots.get(usecase)
-        return slot.failures if slot else 0
+        """Return how often reading a release or loading a model failed since the process started."""
+        entry = self._entries.get(usecase)
+        return entry.failures if entry else 0
 
-    def _slot(self, usecase: str) -> "_Slot":
-        slot = self._slots.get(usecase)
-        if slot is None:
+    def _entry(self, usecase: str) -> "_CacheEntry":
+        entry = self._entries.get(usecase)
+        if entry is None:
             with self._guard:
-                slot = self._slots.setdefault(usecase, _Slot())
-        return slot
+                entry = self._entries.setdefault(usecase, _CacheEntry())
+        return entry
 
-    def _first(self, slot: "_Slot", usecase: str, read_release: ReadRelease, load: Load, now: float) -> None:
-        if not slot.lock.acquire(timeout=WAIT_S):
+    def _load_first(
+        self, entry: "_CacheEntry", usecase: str, read_release: ReadRelease, load: Load, now: float
+    ) -> None:
+        if not entry.lock.acquire(timeout=FIRST_LOAD_WAIT_S):
             raise _unavailable(f"the model of {usecase!r}")
         try:
-            if slot.model is not None:
+            if entry.model is not None:
                 return
-            if slot.failed_at is not None and abs(now - slot.failed_at) < PAUSE_S:
+            if entry.failed_at is not None and abs(now - entry.failed_at) < FAILURE_PAUSE_S:
                 raise _unavailable(f"the model of {usecase!r}")
             try:
-                _refresh(slot, usecase, read_release, load, now)
-            except Exception as error:  # memory, too: the next request may find more of it
-                slot.failed_at = now
-                slot.failures += 1
+                _refresh(entry, usecase, read_release, load, now)
+            except Exception as error:  # also MemoryError: the next request may have more
+                entry.failed_at = now
+                entry.failures += 1
                 raise _unavailable(f"the model of {usecase!r}") from error
         finally:
-            slot.lock.release()
+            entry.lock.release()
 
-    def _look_again(self, slot: "_Slot", usecase: str, read_release: ReadRelease, load: Load, now: float) -> None:
-        """Refresh a slot whose lock is held, and release it; what it serves stays where that fails."""
-        slot.checked_at = now  # first, so that a store that is down is asked once in a while only
+    def _refresh_in_turn(
+        self, entry: "_CacheEntry", usecase: str, read_release: ReadRelease, load: Load, now: float
+    ) -> None:
+        """Refresh an entry and release its lock, which the caller holds. On failure the entry keeps its model."""
+        entry.checked_at = now  # before reading, so that a store that is down is asked only once per ttl
 
-        def look() -> None:
+        def refresh() -> None:
             try:
-                _refresh(slot, usecase, read_release, load, now)
-            except Exception:  # whatever went wrong (memory, too), the model that serves is whole
-                slot.failures += 1
+                _refresh(entry, usecase, read_release, load, now)
+            except Exception:  # also MemoryError: the present model keeps serving
+                entry.failures += 1
             finally:
-                slot.lock.release()
+                entry.lock.release()
 
         if self._spawn is None:
-            look()
+            refresh()
             return
         try:
-            self._spawn(look)
+            self._spawn(refresh)
         except BaseException:
-            slot.lock.release()
+            entry.lock.release()
             raise
 
 
-class _Slot:
-    """One use case's place in the cache. `model` and `checked_at` are read without the lock, written with it."""
+class _CacheEntry:
+    """The cached champion of one use case. `model` and `checked_at` are read without the lock and written with it."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -216,22 +231,22 @@ class _Slot:
         self.failed_at: float | None = None
 
 
-def _refresh(slot: _Slot, usecase: str, read_release: ReadRelease, load: Load, now: float) -> None:
-    """Bring the slot up to the newest release seen. Raises: whatever reading or loading raises; the slot stays whole."""
+def _refresh(entry: _CacheEntry, usecase: str, read_release: ReadRelease, load: Load, now: float) -> None:
+    """Update an entry to the newest release. Raises: what reading or loading raises; the entry is then unchanged."""
     newest = read_release(usecase)
-    slot.checked_at = now
-    if newest is None or newest[0] < slot.revision:
+    entry.checked_at = now
+    if newest is None or newest[0] < entry.revision:
         return
     revision, release = newest
-    slot.revision = revision
+    entry.revision = revision
     if release.champion is None:
         return
-    model = slot.model
+    model = entry.model
     if model is None or model.number != release.champion:
         model = load(usecase, release.champion)
     if model.revision != revision:
         model = msgspec.structs.replace(model, revision=revision)
-    slot.model = model
+    entry.model = model
 
 
 def _loaded(usecase: str, number: int, load: Load) -> LoadedModel:
@@ -247,5 +262,5 @@ def _unavailable(what: str) -> Unavailable:
     return Unavailable(f"{what} cannot be loaded now; try again", retry_after_s=RETRY_AFTER_S)
 
 
-def _score(model: LoadedModel, columns: Mapping[str, Sequence[Any]]) -> Any:
+def _probabilities(model: LoadedModel, columns: Mapping[str, Sequence[Any]]) -> Any:
     return model.scorer.score(columns_to_feeds(columns, model.manifest.interface))

@@ -1,9 +1,10 @@
-"""The limited child: an untrusted model is loaded and run once, in a process that cannot do much, and is compared.
+"""Run an untrusted model once in a resource-limited subprocess, and compare its output with what training saw.
 
-The parent never loads the model. The child has no environment to speak of, an empty working directory, no open files
-but its own pipes, and hard limits on memory, processor time, file size and open files; past the deadline it is
-killed. It is run as `python -m shared.serving.subprocess_check`, a task on its standard input, the answer on its output.
-The limit on memory counts from what the libraries take; it needs Linux, the other limits any POSIX system.
+The parent process never loads the model. The subprocess has almost no environment variables, an empty working
+directory, no open files but its own pipes, and hard limits on memory, CPU time, file size and open files. It is
+killed at the deadline. It is started as `python -m shared.serving.subprocess_check`, with a task on standard input and
+the answer on standard output. The memory limit needs Linux and counts from what the libraries already use; the other
+limits work on every POSIX system.
 """
 
 import math
@@ -22,14 +23,14 @@ from shared.errors import TidegateError
 from shared.pipeline.records import ModelInterface, SampleRows
 
 TOLERANCE = 1e-5
-"""Largest difference in a probability: float32 sums in another order differ by less, another model by more."""
+"""The largest difference in a probability. Float32 sums in another order differ by less, other models by more."""
 _MAX_ANSWER_BYTES = 1_048_576
 _MAX_OPEN_FILES = 64
 _ROOT = Path(__file__).resolve().parents[2]
 
 
 class CheckResult(msgspec.Struct, frozen=True):
-    """What came of a check. `reason` is empty when ok; `max_abs_difference` is None where no scores came back."""
+    """The result of a check. `reason` is empty if ok; `max_abs_difference` is None if there was no usable output."""
 
     ok: bool
     reason: str = ""
@@ -45,7 +46,7 @@ class _Task(msgspec.Struct, frozen=True):
 
 
 class _Answer(msgspec.Struct, frozen=True):
-    scores: list[float] = []
+    probabilities: list[float] = []
     error: str = ""
 
 
@@ -59,12 +60,16 @@ def check_in_subprocess(
     tolerance: float = TOLERANCE,
     environment: Mapping[str, str] | None = None,
 ) -> CheckResult:
-    """Load the model in a limited child, score the sample rows there, and compare with what training saw.
+    """Load the model in a subprocess, score the sample rows there, and compare with what training recorded.
 
     Args:
-        memory_mb: MiB that model and scoring may take beyond the libraries. timeout_s: for all of it, wall clock.
+        model: the bytes of an ONNX model. interface: its expected inputs and outputs.
+        sample: rows with the probabilities that training recorded for them.
+        memory_mb: how many MiB the model and scoring may use beyond the libraries.
+        timeout_s: for everything, wall clock.
+        tolerance: the largest difference in a probability.
         environment: variables that the interpreter needs on this platform (LD_LIBRARY_PATH); none by default.
-    Returns: ok only if every sample row scored within `tolerance`; a model that misbehaves is a result, not an error.
+    Returns: ok if every probability is within `tolerance`. A model that misbehaves is a result, not an error.
     """
     if not sample.rows or len(sample.rows) != len(sample.probabilities):
         return CheckResult(False, "the sample has no rows, or not one probability for each")
@@ -76,20 +81,20 @@ def check_in_subprocess(
     ):
         given.write(msgspec.msgpack.encode(task))
         given.seek(0)
-        ended = _run(given, answered, empty, timeout_s, environment or {})
+        exit_code = _run(given, answered, empty, timeout_s, environment or {})
         answered.seek(0)
         body = answered.read(_MAX_ANSWER_BYTES + 1)
-    if ended is None:
+    if exit_code is None:
         return CheckResult(False, f"it did not answer within {timeout_s:g} s")
-    if ended != 0:
-        return CheckResult(False, _death(ended, memory_mb))
-    return _judged(body, sample, tolerance)
+    if exit_code != 0:
+        return CheckResult(False, _exit_reason(exit_code, memory_mb))
+    return _compared(body, sample, tolerance)
 
 
 def _run(
     given: BinaryIO, answered: BinaryIO, folder: str, timeout_s: float, environment: Mapping[str, str]
 ) -> int | None:
-    """Return how the child ended, None where it was killed at the deadline."""
+    """Return the subprocess's exit code, None if it was killed at the deadline."""
     paths = [str(_ROOT), *(path for path in sys.path if path and Path(path).is_absolute())]
     with subprocess.Popen(
         [sys.executable, "-s", "-m", "shared.serving.subprocess_check"],
@@ -106,43 +111,45 @@ def _run(
             **environment,
         },
         start_new_session=True,
-    ) as child:
+    ) as process:
         try:
-            return child.wait(timeout_s)
+            return process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            # The whole session; not yet waited for, so that the number is still its own.
-            os.killpg(child.pid, signal.SIGKILL)
+            # Kill its whole session. The process was not waited for yet, so its id cannot be another's.
+            os.killpg(process.pid, signal.SIGKILL)
             return None
 
 
-def _death(code: int, memory_mb: int) -> str:
+def _exit_reason(code: int, memory_mb: int) -> str:
     if code == -signal.SIGXCPU:
-        return "it used up its processor time"
+        return "it used up its CPU time"
     if code < 0:
         return f"its process was ended by signal {-code}; it may have needed more than {memory_mb} MiB"
     return f"its process failed with code {code}; it may have needed more than {memory_mb} MiB"
 
 
-def _judged(body: bytes, sample: SampleRows, tolerance: float) -> CheckResult:
+def _compared(body: bytes, sample: SampleRows, tolerance: float) -> CheckResult:
     try:
         answer = msgspec.json.decode(body, type=_Answer)
     except (ValueError, RecursionError):
         return CheckResult(False, "its process gave no readable answer")
     if answer.error:
         return CheckResult(False, answer.error[:300])
-    if len(answer.scores) != len(sample.probabilities):
-        return CheckResult(False, f"{len(answer.scores)} scores came back for {len(sample.probabilities)} rows")
-    if not all(math.isfinite(score) and 0.0 <= score <= 1.0 for score in answer.scores):
-        return CheckResult(False, "a score is not a probability")
-    difference = max(abs(a - b) for a, b in zip(answer.scores, sample.probabilities, strict=True))
+    if len(answer.probabilities) != len(sample.probabilities):
+        return CheckResult(
+            False, f"{len(answer.probabilities)} probabilities came back for {len(sample.probabilities)} rows"
+        )
+    if not all(math.isfinite(one) and 0.0 <= one <= 1.0 for one in answer.probabilities):
+        return CheckResult(False, "an output is not a probability")
+    difference = max(abs(a - b) for a, b in zip(answer.probabilities, sample.probabilities, strict=True))
     if not difference <= tolerance:
-        reason = f"scores differ by {difference:.2g} from those that training saw; at most {tolerance:g} may be"
+        reason = f"probabilities differ by {difference:.2g} from those of training; at most {tolerance:g} is allowed"
         return CheckResult(False, reason, difference)
     return CheckResult(True, "", difference)
 
 
 def _limit(memory_mb: int, timeout_s: float) -> None:
-    """Take away from this process what a model does not need. Hard limits: they cannot be raised again."""
+    """Limit this process to what a model needs. The limits are hard: they cannot be raised again."""
     import resource
 
     used = resource.getrusage(resource.RUSAGE_SELF)
@@ -160,7 +167,7 @@ def _limit(memory_mb: int, timeout_s: float) -> None:
         resource.setrlimit(which, (value, value))
 
 
-def _child(source: BinaryIO) -> _Answer:
+def _answer(source: BinaryIO) -> _Answer:
     from shared.pipeline.scoring import Scorer, columns_to_feeds
 
     task = msgspec.msgpack.decode(source.read(), type=_Task)
@@ -168,8 +175,8 @@ def _child(source: BinaryIO) -> _Answer:
     _limit(memory_mb, task.timeout_s)
     try:
         columns = {tensor.name: [row[tensor.name] for row in task.rows] for tensor in task.interface.inputs}
-        scores = Scorer(task.model, task.interface).score(columns_to_feeds(columns, task.interface))
-        return _Answer(scores=[float(score) for score in scores])
+        scored = Scorer(task.model, task.interface).score(columns_to_feeds(columns, task.interface))
+        return _Answer(probabilities=[float(one) for one in scored])
     except MemoryError:
         return _Answer(error=f"it needed more than {memory_mb} MiB")
     except KeyError as error:
@@ -179,4 +186,4 @@ def _child(source: BinaryIO) -> _Answer:
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(msgspec.json.encode(_child(sys.stdin.buffer)))
+    sys.stdout.buffer.write(msgspec.json.encode(_answer(sys.stdin.buffer)))

@@ -101,9 +101,9 @@ def evaluation_of(
     return Evaluation(
         outcomes=(0, 0, 1, 1) * repeat,
         blocks=tuple(range(rows)),
-        scores=tuple(scores) * repeat,
+        probabilities=tuple(scores) * repeat,
         champion=champion,
-        champion_scores=tuple(champion_scores) * repeat,
+        champion_probabilities=tuple(champion_scores) * repeat,
     )
 
 

@@ -122,7 +122,7 @@ def test_a_request_that_is_not_understood_is_refused_by_its_field(given: Given, 
 def test_a_body_over_the_limit_is_refused(given: Given, operation: str) -> None:
     serve(given)
     given.change(max_request_bytes=50)
-    with pytest.raises(PayloadTooLarge, match="at most 50 are taken"):
+    with pytest.raises(PayloadTooLarge, match="the limit is 50"):
         ask(given, operation, b" " * 51)
 
 
@@ -134,7 +134,7 @@ def test_a_body_over_the_limit_is_refused(given: Given, operation: str) -> None:
 def test_more_rows_than_the_limit_are_refused(given: Given, operation: str, body: object) -> None:
     serve(given)
     given.change(max_rows=1)
-    with pytest.raises(PayloadTooLarge, match="2 rows; at most 1"):
+    with pytest.raises(PayloadTooLarge, match="2 rows; the limit of one request is 1"):
         ask(given, operation, body)
 
 

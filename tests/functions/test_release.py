@@ -322,7 +322,7 @@ def test_another_persons_same_key_is_another_request(given: Given) -> None:
 
 def test_a_header_that_is_no_key_is_refused(given: Given) -> None:
     scored(given, "first")
-    with pytest.raises(InvalidInput, match="is not a key"):
+    with pytest.raises(InvalidInput, match="idempotency-key is not valid"):
         ask(given, model=1, key="two words")
     assert decisions(given) == []
 

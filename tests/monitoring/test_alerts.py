@@ -72,7 +72,7 @@ def test_a_performance_alert_names_what_was_agreed(charter: Charter) -> None:
     (alert,) = alerts_for(charter, 1, "2013-09", STILL, None, kpis(auc=0.673, loss=0.7))
     assert alert.alert == "performance-m1-2013-09"
     assert alert.summary == (
-        "2013-09: roc_auc is 0.673, agreed is at least 0.7; log_loss is 0.7, agreed is at most 0.6 "
+        "2013-09: roc_auc is 0.673, the bound is at least 0.7; log_loss is 0.7, the bound is at most 0.6 "
         "(on 900 labelled rows)"
     )
 
@@ -88,5 +88,5 @@ def test_both_kinds_are_raised_once_each_and_alike_every_time(charter: Charter) 
 def test_the_remedy_says_whether_a_retraining_follows(charter: Charter) -> None:
     rules = msgspec.structs.replace(charter, retraining=Retraining(on=("performance",)))
     by_hand, follows = alerts_for(rules, 1, "2013-09", (drift("hour", 0.19),), None, kpis(auc=0.6))
-    assert "does not name drift: `tidegate train`" in by_hand.remedy
+    assert "does not name drift: run `tidegate train`" in by_hand.remedy
     assert "a retraining is requested" in follows.remedy

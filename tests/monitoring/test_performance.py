@@ -40,8 +40,8 @@ def test_labels_join_by_prediction_id_and_by_id_columns() -> None:
         prediction("b", 0.2, flight="UA 2", day=3),
     ]
     labels = batch(1.0, Label(value=1, prediction="c"), Label(value=1, ids={"flight": "UA 1", "day": 3}))
-    judged = join_labels(predictions, [labels], ID_COLUMNS)
-    assert (judged.ids, judged.outcomes, judged.scores) == (("a", "c"), (1, 1), (0.1, 0.3))
+    labelled = join_labels(predictions, [labels], ID_COLUMNS)
+    assert (labelled.ids, labelled.outcomes, labelled.probabilities) == (("a", "c"), (1, 1), (0.1, 0.3))
 
 
 def test_an_id_is_the_same_as_number_and_as_text() -> None:
@@ -55,8 +55,8 @@ def test_an_id_is_the_same_as_number_and_as_text() -> None:
 def test_a_prediction_is_counted_once_however_often_it_was_captured_or_labelled() -> None:
     predictions = [prediction("a", 0.2), prediction("a", 0.2), prediction("a", 0.9, revision=2)]
     labels = [batch(1.0, Label(value=0, prediction="a")), batch(1.0, Label(value=0, prediction="a"))]
-    judged = join_labels(predictions, labels, ID_COLUMNS)
-    assert (judged.outcomes, judged.scores) == ((0,), (0.9,))
+    labelled = join_labels(predictions, labels, ID_COLUMNS)
+    assert (labelled.outcomes, labelled.probabilities) == ((0,), (0.9,))
 
 
 def test_the_latest_label_received_corrects_the_earlier_ones() -> None:
@@ -85,12 +85,12 @@ def test_the_join_does_not_depend_on_the_order_of_files(
 ) -> None:
     labels = [batch(float(at), Label(value=value, prediction=name)) for name, at, value in heard]
     predictions = [prediction(name, 0.1 * revision, revision=revision) for name, revision in asked]
-    judged = join_labels(predictions, labels, ID_COLUMNS)
+    labelled = join_labels(predictions, labels, ID_COLUMNS)
     random.shuffle(labels)
     random.shuffle(predictions)
-    assert join_labels(predictions, labels, ID_COLUMNS) == judged
-    assert len(set(judged.ids)) == len(judged.ids)
-    assert set(judged.ids) == {name for name, _, _ in heard} & {name for name, _ in asked}
+    assert join_labels(predictions, labels, ID_COLUMNS) == labelled
+    assert len(set(labelled.ids)) == len(labelled.ids)
+    assert set(labelled.ids) == {name for name, _, _ in heard} & {name for name, _ in asked}
 
 
 def small(charter: Charter) -> Charter:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from functions.reconcile import _unit
+from functions.reconcile import _train_unit
 from shared import layout
 from shared.events import TrainingRequested
 from shared.pipeline.records import TrainingDecision, TrainingSpec
@@ -34,7 +34,7 @@ def granted(spec: TrainingSpec, cause: str = "dataset.2") -> TrainingDecision:
 
 
 def asked(stack: Stack) -> list[Emit]:
-    return list(_unit("tides", stack.platform))
+    return list(_train_unit("tides", stack.platform))
 
 
 @pytest.fixture
@@ -65,4 +65,4 @@ def test_before_the_first_training_or_without_a_unit_nothing_is_asked(old: Train
     assert asked(stack_with()) == []
     stack = stack_with(granted(old))
     bare = msgspec.structs.replace(stack.platform.settings, train_code_digest="")
-    assert list(_unit("tides", msgspec.structs.replace(stack.platform, settings=bare))) == []
+    assert list(_train_unit("tides", msgspec.structs.replace(stack.platform, settings=bare))) == []

@@ -42,12 +42,12 @@ def test_a_training_gives_evidence_that_agrees_with_itself(
     best = max(found.trials, key=lambda trial: trial.score)
     assert (found.algorithm, found.parameters) == (best.algorithm, best.parameters)
     assert found.rows_trained + found.rows_tested == table.num_rows
-    assert found.parity.rows == found.rows_tested == len(found.evaluation.scores) == len(found.evaluation.blocks)
+    assert found.parity.rows == found.rows_tested == len(found.evaluation.probabilities) == len(found.evaluation.blocks)
     assert found.metrics["roc_auc"].low > 0.7
     for metric in METRICS:
         value = found.metrics[metric]
         assert value.low <= value.value <= value.high
-        again = evaluate(metric, found.evaluation.outcomes, found.evaluation.scores, found.threshold, charter.payoff)
+        again = evaluate(metric, found.evaluation.outcomes, found.evaluation.probabilities, found.threshold, charter.payoff)
         assert again == value.value
     assert found.baselines["never.payoff_per_1000"].value == 0.0
     share = np.mean(found.evaluation.outcomes)
@@ -85,7 +85,7 @@ def test_a_champion_is_scored_on_the_same_rows(
     champion = ChampionModel(number=3, model=output.model, interface=output.interface, threshold=output.threshold)
     found = train(make_table(), make_charter(training=LOGISTIC), make_spec(trials=1), champion, _ignore)
     assert found.champion == found.evaluation.champion == 3
-    assert found.evaluation.champion_scores == output.evaluation.scores
+    assert found.evaluation.champion_probabilities == output.evaluation.probabilities
     without = make_charter(training=LOGISTIC, features=Features(numeric=("delay",)))
     with pytest.raises(DataRefused, match=r"model 3 .* seats"):
         train(make_table().drop_columns(["seats"]), without, make_spec(), champion, _ignore)

@@ -198,8 +198,8 @@ def test_issue_makes_no_scope_that_could_never_be_used(scopes: list[str]) -> Non
 
 
 @pytest.mark.parametrize("lifetime_s", [0, -1, MAX_LIFETIME_S + 1, 1e308, float("nan")])
-def test_issue_keeps_the_cap(lifetime_s: float) -> None:
-    with pytest.raises(ConfigurationError, match="lives"):
+def test_a_lifetime_outside_its_limits_is_refused(lifetime_s: float) -> None:
+    with pytest.raises(ConfigurationError, match="lifetime"):
         issue(PRIVATE, ISSUER, AUDIENCE, "ada", ["flights:infer"], NOW, lifetime_s)
 
 

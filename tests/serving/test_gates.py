@@ -41,7 +41,7 @@ THRESHOLD = 0.25
 
 @dataclass
 class Case:
-    """What training proposes: a model of some skill, and perhaps a champion's scores on the same 30 days of rows."""
+    """What training proposes: a model of some skill, and perhaps a champion's probabilities on the same 30 days of rows."""
 
     evaluation: Evaluation
     metrics: dict[str, MetricValue]
@@ -55,17 +55,17 @@ def case(skill: float, champion_skill: float | None = None, *, champion: int = 1
     true = random.normal(0.0, 1.0, days * rows) + trouble
     outcomes = (random.random(days * rows) < 1 / (1 + np.exp(1.4 - 1.5 * true))).astype(int)
 
-    def scores(strength: float) -> tuple[float, ...]:
+    def probabilities(strength: float) -> tuple[float, ...]:
         seen = strength * true + (1 - strength) * random.normal(0.0, 1.2, days * rows)
         return tuple(float(score) for score in (1 / (1 + np.exp(1.4 - 1.5 * seen))).astype(np.float32))
 
-    new = scores(skill)
+    new = probabilities(skill)
     evaluation = Evaluation(
         outcomes=tuple(outcomes.tolist()),
         blocks=tuple(np.repeat(np.arange(days), rows).tolist()),
-        scores=new,
+        probabilities=new,
         champion=None if champion_skill is None else champion,
-        champion_scores=() if champion_skill is None else scores(champion_skill),
+        champion_probabilities=() if champion_skill is None else probabilities(champion_skill),
     )
 
     def figure(metric: Any, threshold: float) -> MetricValue:
@@ -107,7 +107,7 @@ def test_a_good_first_model_passes_every_gate_and_says_why() -> None:
         CHAMPION,
     ]
     assert report.champion is None
-    assert "6 reported figures agree with the scores of 1800 test rows" in report.gates[0].detail
+    assert "6 reported figures agree with the evaluation on 1800 test rows" in report.gates[0].detail
     assert "never acting is worth 0, always acting" in report.gates[2].detail
     assert gate(report, CHAMPION).detail.startswith("no model serves yet")
 
@@ -137,7 +137,7 @@ def test_with_the_target_permuted_the_gate_refuses() -> None:
         outcomes = np.random.default_rng(seed).permutation(given.evaluation.outcomes)
         noise = msgspec.structs.replace(given.evaluation, outcomes=tuple(outcomes.tolist()))
         honest = {
-            metric: MetricValue(evaluate(metric, outcomes, noise.scores, THRESHOLD, PAYOFF), 0.0, 1.0)  # type: ignore[arg-type]
+            metric: MetricValue(evaluate(metric, outcomes, noise.probabilities, THRESHOLD, PAYOFF), 0.0, 1.0)  # type: ignore[arg-type]
             for metric in given.metrics
         }
         report = gates_of(Case(noise, honest, given.baselines))
@@ -179,9 +179,9 @@ def test_only_a_model_that_surely_beats_the_champion_replaces_it(skills: tuple[f
     assert "over 30 resampled blocks" in judged.detail
 
 
-def test_the_same_scores_are_no_gain_at_all() -> None:
+def test_equal_probabilities_are_no_gain() -> None:
     given = case(0.8, 0.8)
-    same = msgspec.structs.replace(given.evaluation, champion_scores=given.evaluation.scores)
+    same = msgspec.structs.replace(given.evaluation, champion_probabilities=given.evaluation.probabilities)
     judged = gate(gates_of(Case(same, given.metrics, given.baselines), champion=1), CHAMPION)
     assert (judged.passed, judged.value, judged.low, judged.high) == (False, 0.0, 0.0, 0.0)
 
@@ -229,14 +229,14 @@ def broken(evaluation: Evaluation, **changes: Any) -> Evaluation:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"outcomes": (), "blocks": (), "scores": (), "champion_scores": ()}, "no rows"),
-        ({"scores": (0.5,)}, "differ in length"),
-        ({"blocks": (1,)}, "differ in length"),
-        ({"champion_scores": (0.5,)}, "not one champion's score for each row"),
-        ({"champion": None}, "not one champion's score for each row"),
+        ({"outcomes": (), "blocks": (), "probabilities": (), "champion_probabilities": ()}, "no rows"),
+        ({"probabilities": (0.5,)}, "different lengths"),
+        ({"blocks": (1,)}, "different lengths"),
+        ({"champion_probabilities": (0.5,)}, "does not have one probability of the champion"),
+        ({"champion": None}, "does not have one probability of the champion"),
         ({"outcomes": (2,) * 1800}, "not all 0 or 1"),
-        ({"scores": (1.5,) * 1800}, "not all probabilities"),
-        ({"champion_scores": (float("nan"),) * 1800}, "not all probabilities"),
+        ({"probabilities": (1.5,) * 1800}, "not all between 0 and 1"),
+        ({"champion_probabilities": (float("nan"),) * 1800}, "not all between 0 and 1"),
     ],
 )
 def test_evidence_that_is_none_does_not_pass_and_does_not_crash(changes: dict[str, Any], words: str) -> None:

@@ -145,7 +145,7 @@ def test_messages_say_what_to_do() -> None:
     with pytest.raises(InvalidInput, match="send a number or null; this is true or false") as caught:
         parse(body().replace(b"1.5", b"true"))
     assert (caught.value.expected, caught.value.got) == ("a number or null", "true or false")
-    with pytest.raises(InvalidInput, match=r"it says \[2\], the data has 1 value; let them agree"):
+    with pytest.raises(InvalidInput, match=r"it is \[2\], but the data has 1 value; send its shape"):
         parse(body(tensor("x", [1], shape=[2]), tensor("colour", ["a"], "BYTES")))
 
 
@@ -154,7 +154,7 @@ def test_too_much_is_refused_with_the_way_round_it() -> None:
         parse(b" " * 2_000_001)
     assert caught.value.field == "body"
     many = [1.0] * 101
-    with pytest.raises(PayloadTooLarge, match=r"at most 100 .*/uploads"):
+    with pytest.raises(PayloadTooLarge, match=r"limit of one request is 100.*/uploads"):
         parse(body(tensor("x", many), tensor("colour", ["a"] * 101, "BYTES")))
 
 

@@ -9,7 +9,15 @@ from shared.errors import IntegrityError, NotFound, TidegateError, Unavailable
 from shared.pipeline.records import ModelInterface
 from shared.registry.signatures import sign
 from shared.serving.records import ReleaseDecision
-from shared.serving.sessions import MAX_NUMBERED, PAUSE_S, RELEASE_TTL_S, LoadedModel, ModelCache, load_model, predict
+from shared.serving.sessions import (
+    FAILURE_PAUSE_S,
+    MAX_NUMBERED,
+    RELEASE_TTL_S,
+    LoadedModel,
+    ModelCache,
+    load_model,
+    predict,
+)
 
 
 def load(signed: Any, number: int = 1, **changes: Any) -> LoadedModel:
@@ -100,10 +108,10 @@ def test_a_signed_model_that_cannot_answer_is_not_loaded(
         load(type(signed)(failing_model, interface))
 
 
-def test_a_score_that_is_no_probability_is_an_error(signed: Any) -> None:
-    with pytest.raises(IntegrityError, match="no probability"):
+def test_an_output_that_is_not_a_probability_is_an_error(signed: Any) -> None:
+    with pytest.raises(IntegrityError, match="not a probability"):
         predict(_with_scorer(load(signed), float("nan")), {"x": [0.0], "colour": ["red"]})
-    with pytest.raises(IntegrityError, match="no probability"):
+    with pytest.raises(IntegrityError, match="not a probability"):
         predict(_with_scorer(load(signed), 1.5), {"x": [0.0], "colour": ["red"]})
 
 
@@ -177,10 +185,10 @@ def test_before_a_first_inference_it_is_unavailable_and_says_when_to_come_back(w
     assert caught.value.retry_after_s
     assert not caught.value.provider
     with pytest.raises(Unavailable):
-        world.serve(cache, PAUSE_S / 2)
+        world.serve(cache, FAILURE_PAUSE_S / 2)
     assert world.loads == [1]
     world.broken = set()
-    assert world.serve(cache, PAUSE_S) == (1, 1)
+    assert world.serve(cache, FAILURE_PAUSE_S) == (1, 1)
 
 
 def test_where_nothing_is_released_there_is_no_model(world: World) -> None:

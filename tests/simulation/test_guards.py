@@ -137,7 +137,7 @@ def _run_step(world: World, name: str) -> None:
     world.settle()
 
 
-def _refresh_without_revision_check(slot: Any, usecase: str, read_release: Any, load: Any, now: float) -> None:
+def _refresh_without_revision_check(entry: Any, usecase: str, read_release: Any, load: Any, now: float) -> None:
     revision, release = read_release(usecase)
-    slot.revision = revision
-    slot.model = msgspec.structs.replace(load(usecase, release.champion), revision=revision)
+    entry.revision = revision
+    entry.model = msgspec.structs.replace(load(usecase, release.champion), revision=revision)
