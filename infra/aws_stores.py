@@ -53,7 +53,7 @@ class Stores:
                     "events": ["s3:ObjectCreated:*"],
                     "filter_prefix": prefix,
                 }
-                for prefix in landing.heard()
+                for prefix in landing.event_prefixes()
             ],
             opts=pulumi.ResourceOptions(parent=trigger, depends_on=[allowed]),
         )

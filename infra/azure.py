@@ -177,7 +177,7 @@ def _notify(
     principal = topic.identity.apply(lambda known: (known.principal_id if known else None) or "")
     allowed = assign("landing-events", queue.id, stores.role(SENDER), principal, part)
     landing = landing_of(f"az://landing?account={account_name(configuration)}")
-    for prefix in landing.heard():
+    for prefix in landing.event_prefixes():
         eventgrid.SystemTopicEventSubscription(
             f"landing-{prefix.strip('/').replace('/', '-')}",
             event_subscription_name=prefix.strip("/").replace("/", "-"),

@@ -94,7 +94,7 @@ class Stores:
             opts=within,
         )
         url = configuration.ports.landing or f"gs://{configuration.name}-landing"
-        for prefix in landing_of(url).heard():
+        for prefix in landing_of(url).event_prefixes():
             gcp.storage.Notification(
                 f"landing-{prefix.strip('/').replace('/', '-')}",
                 bucket=self.buckets["landing"],

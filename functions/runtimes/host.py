@@ -96,7 +96,7 @@ class Host:
             names = layout.UPLOADS.parse(key) or layout.DROPS.parse(key)
             info = self.platform.landing.head(key) if names is not None else None
             if names is None or info is None:
-                self.log("object passed over", function=function, known=names is not None)
+                self.log("object ignored", function=function, known=names is not None)
                 return
             event = first_event(
                 UploadReceived(key=key, etag=info.etag),

@@ -30,8 +30,8 @@ class Landing(msgspec.Struct, frozen=True):
         elsewhere = bucket != self.bucket or bool(account and self.account and account != self.account)
         return None if elsewhere or not name.startswith(self.prefix) else name[len(self.prefix) :]
 
-    def heard(self) -> tuple[str, ...]:
-        """Return the beginnings of names whose events are to be sent: uploads and drops, and nothing that we write."""
+    def event_prefixes(self) -> tuple[str, ...]:
+        """Return the key prefixes whose events a bucket must send: uploads and drops."""
         return tuple(self.prefix + family.prefix() for family in (layout.UPLOADS, layout.DROPS))
 
 

@@ -246,7 +246,7 @@ class Account:
                 "Events": ["s3:ObjectCreated:*"],
                 "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": prefix}]}},
             }
-            for prefix in landing.heard()
+            for prefix in landing.event_prefixes()
         ]
         self.client("s3").put_bucket_notification_configuration(
             Bucket=landing.bucket, NotificationConfiguration={"QueueConfigurations": queues}

@@ -165,7 +165,7 @@ class ResourceGroup:
 
     def _tell_of_objects(self) -> None:
         landing = landing_of(self.settings.stores.landing)
-        for prefix in landing.heard():
+        for prefix in landing.event_prefixes():
             self._parts.enter_context(
                 object_events(self.storage, landing.bucket, PREFIX + LANDING_QUEUE, prefix=prefix)
             )

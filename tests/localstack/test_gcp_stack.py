@@ -73,7 +73,7 @@ def test_a_file_in_the_landing_bucket_starts_validate_and_nothing_else_does(
     drop(platform, "second.csv")  # whatever was told of the others is heard before it
     until(lambda: stack.invocations()["validate"] >= counted + 2, TIMEOUT_S)
     assert rested(stack, "validate") == counted + 2
-    assert not lines_of((stack.logs / "validate-event.log").read_text(), "object passed over")
+    assert not lines_of((stack.logs / "validate-event.log").read_text(), "object ignored")
 
 
 def test_an_upload_is_heard_of_twice_and_judged_once(stack: EmulatedStack, platform: Platform) -> None:

@@ -68,7 +68,7 @@ def test_an_object_that_is_none_of_ours_is_passed_over(environ: Callable[[str], 
     host = Host(environ("validate"))
     lines = quiet(host)
     host.object_written("validate", key)
-    assert [line["message"] for line in lines] == ["object passed over"]
+    assert [line["message"] for line in lines] == ["object ignored"]
     assert list(host.platform.system.list()) == []
 
 

@@ -79,7 +79,7 @@ def test_a_stores_url_says_where_its_events_come_from(url: str, landing: Landing
 
 
 def test_only_what_outsiders_write_is_to_be_heard() -> None:
-    assert Landing("lake", "in/").heard() == ("in/uploads/", "in/drops/")
+    assert Landing("lake", "in/").event_prefixes() == ("in/uploads/", "in/drops/")
 
 
 def test_an_object_elsewhere_has_no_key() -> None:

@@ -1,8 +1,8 @@
-"""AWS events to ours: what an invocation holds, and what the text of an SQS message means. The one place for it.
+"""Parses AWS events: the payload of an invocation, and the text of an SQS message.
 
-An event is recognised by its content, never by how the function was wired. Of an S3 notification only bucket and key
-are believed (docs/decisions/0001): neither its etag nor the order of arrival says anything. Nothing that a sender
-wrote stands in a message of an error.
+An event is recognised by its content, never by the function's triggers. Of an S3 notification only bucket and key are
+used (docs/decisions/0001); its etag and the order of arrival are not reliable. Error messages quote nothing that a
+sender wrote.
 
 Sources, besides what tests capture on the emulator's wire:
     Amazon S3 User Guide, "Event message structure" (versions 2.1 to 2.6 are read alike; keys are URL-encoded)
@@ -23,10 +23,10 @@ from shared.errors import InvalidInput
 from shared.events import rfc3339
 
 EVENTBRIDGE = ("aws.events", "aws.scheduler")
-"""The sources of a rule that fires by schedule, and of a schedule that was given no input of its own."""
+"""The sources of a scheduled rule, and of a schedule without an input of its own."""
 CREATED = ("ObjectCreated:", "s3:ObjectCreated:")
 TEST_EVENT = "s3:TestEvent"
-"""What S3 sends when a notification is set up; it concerns no object."""
+"""The event that S3 sends when a notification is configured; it names no object."""
 T = TypeVar("T")
 
 
@@ -39,32 +39,32 @@ class Record(msgspec.Struct, frozen=True, rename="camel"):
 
     @property
     def receives(self) -> str:
-        """How often it was delivered, this time included, as SQS counts."""
+        """How often SQS delivered it, this time included."""
         return self.attributes.get("ApproximateReceiveCount", "")
 
 
-class Letter(msgspec.Struct, frozen=True):
-    """A message that we sent ourselves: an event, or its claim check."""
+class QueueMessage(msgspec.Struct, frozen=True):
+    """A message of our own: an event, or its claim check."""
 
     body: bytes
 
 
 class Written(msgspec.Struct, frozen=True):
-    """Objects were written to the landing store: their keys in it. `others`: how many events were not ours to hear."""
+    """Keys that were written to the landing store. `others`: the number of events that are not about such a key."""
 
     keys: tuple[str, ...]
     others: int = 0
 
 
-class Tick(msgspec.Struct, frozen=True):
-    """A schedule fired. `occurrence` names this firing, the same for a repetition; `at`: epoch s."""
+class Firing(msgspec.Struct, frozen=True):
+    """A schedule fired. `occurrence`: names the firing, and is the same for a repeat. `at`: epoch s."""
 
     occurrence: str
     at: float
 
 
 class _Probe(msgspec.Struct, frozen=True):
-    """As much of a message as tells what it is."""
+    """The fields by which a message is recognised."""
 
     format: str = ""
     records: msgspec.Raw = msgspec.field(name="Records", default=msgspec.Raw())
@@ -93,21 +93,21 @@ class _Notification(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class _Fired(msgspec.Struct, frozen=True):
-    """EventBridge's own payload; its id is another one for every delivery."""
+    """EventBridge's own payload. Its id differs for each delivery."""
 
     time: str
     resources: list[str] = []
 
 
 class _Configured(msgspec.Struct, frozen=True):
-    """The input that a deployment gives to a schedule."""
+    """The input that a deployment configures for a schedule."""
 
     schedule: str
     time: str
 
 
 def landing_in_s3(url: str) -> Landing:
-    """Return where S3 has the landing store of this URL; a bucket without a name where it is not in S3.
+    """Return the landing store's place in S3; its bucket is "" if the store is not in S3.
 
     >>> landing_in_s3("s3://files/north?region=eu-west-1").prefix, landing_in_s3("file:///var/landing").bucket
     ('north/', '')
@@ -116,9 +116,9 @@ def landing_in_s3(url: str) -> Landing:
 
 
 def records_of(event: Mapping[str, Any]) -> list[Any] | None:
-    """Return the records of an SQS batch, each yet to be read, or None where the event is none.
+    """Return the records of an SQS batch, unparsed, or None for another event.
 
-    Raises: InvalidInput: records of another service, which must go through the function's queue.
+    Raises: InvalidInput: the records are of another service, which must use the function's queue.
     """
     records = event.get("Records")
     if not isinstance(records, list):
@@ -127,7 +127,7 @@ def records_of(event: Mapping[str, Any]) -> list[Any] | None:
         source = record.get("eventSource", record.get("EventSource", "")) if isinstance(record, Mapping) else ""
         if source not in ("aws:sqs", ""):
             raise InvalidInput(
-                "a service calls this function directly: let it notify the function's queue, which calls the function",
+                "a service invokes this function directly: send its events to the function's queue",
                 field="eventSource",
                 expected="aws:sqs",
             )
@@ -135,63 +135,63 @@ def records_of(event: Mapping[str, Any]) -> list[Any] | None:
 
 
 def record_of(record: object) -> Record:
-    """Return one record of a batch. Raises: InvalidInput: it lacks what a record has."""
+    """Return one record of a batch. Raises: InvalidInput: it lacks a field."""
     return _converted(record, Record, "an SQS record")
 
 
-def meaning_of(text: str, landing: Landing) -> Letter | Written | Tick:
-    """Return what the text of an SQS message means. What is nothing that AWS sends is taken for a letter of ours.
+def parse_message(text: str, landing: Landing) -> QueueMessage | Written | Firing:
+    """Parse the text of an SQS message. What AWS does not send is a message of our own.
 
-    Raises: InvalidInput: a notification or a schedule's message that lacks what it must have.
+    Raises: InvalidInput: a notification or a schedule's message lacks a field.
     """
     body = bytes_of(text)
     try:
         probe = msgspec.json.decode(body, type=_Probe)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Letter(body)
+        return QueueMessage(body)
     if probe.format:
-        return Letter(body)
+        return QueueMessage(body)
     if probe.event == TEST_EVENT:
         return Written((), others=1)
     if bytes(probe.records):
         return _written(probe.records, landing)
     if probe.source in EVENTBRIDGE or probe.schedule:
-        return _tick(msgspec.json.decode(body))
-    return Letter(body)
+        return _firing(msgspec.json.decode(body))
+    return QueueMessage(body)
 
 
-def tick_of(event: Mapping[str, Any]) -> Tick | None:
-    """Return the firing of a schedule that invokes the function itself, or None where the event is none.
+def firing_of(event: Mapping[str, Any]) -> Firing | None:
+    """Return the firing of a schedule that invokes the function directly, or None for another event.
 
-    Raises: InvalidInput: one that does not say when.
+    Raises: InvalidInput: it has no time.
     """
-    return _tick(event) if event.get("source") in EVENTBRIDGE or "schedule" in event else None
+    return _firing(event) if event.get("source") in EVENTBRIDGE or "schedule" in event else None
 
 
 def _written(records: msgspec.Raw, landing: Landing) -> Written:
     try:
         notified = msgspec.json.decode(records, type=list[_Notification])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInput(
-            f"the message is no S3 notification that names an object: {error}", field="Records"
-        ) from error
+        raise InvalidInput(f"the message is not an S3 notification of an object: {error}", field="Records") from error
     keys = [_key(each, landing) for each in notified]
     ours = tuple(dict.fromkeys(key for key in keys if key is not None))
     return Written(ours, others=keys.count(None))
 
 
 def _key(notified: _Notification, landing: Landing) -> str | None:
-    """Return the key in the landing store, or None where it is not about an object written to it."""
+    """Return the key in the landing store, or None if no object was written to it."""
     if notified.event_source != "aws:s3" or not notified.event_name.startswith(CREATED):
         return None
     try:
         key = unquote_plus(notified.s3.object.key, errors="strict")
     except UnicodeDecodeError as error:
-        raise InvalidInput("the key in an S3 notification is not UTF-8 once decoded", field="s3.object.key") from error
+        raise InvalidInput(
+            "the key in an S3 notification is not UTF-8 after URL decoding", field="s3.object.key"
+        ) from error
     return landing.key_of(notified.s3.bucket.name, key) if landing.bucket else None
 
 
-def _tick(event: Mapping[str, Any]) -> Tick:
+def _firing(event: Mapping[str, Any]) -> Firing:
     if event.get("source") in EVENTBRIDGE:
         fired = _converted(event, _Fired, "EventBridge's event")
         schedule, time = ",".join(sorted(fired.resources)), fired.time
@@ -199,9 +199,9 @@ def _tick(event: Mapping[str, Any]) -> Tick:
         configured = _converted(event, _Configured, "the schedule's input")
         schedule, time = configured.schedule, configured.time
     if not schedule:
-        raise InvalidInput("a schedule's event does not say which schedule fired", field="resources")
+        raise InvalidInput("a schedule's event does not name its schedule", field="resources")
     at = _epoch_s(time)
-    return Tick(f"schedule {schedule} {rfc3339(at)}", at)
+    return Firing(f"schedule {schedule} {rfc3339(at)}", at)
 
 
 def _epoch_s(time: str) -> float:
@@ -211,7 +211,7 @@ def _epoch_s(time: str) -> float:
         at = None
     if at is None or at.tzinfo is None:
         raise InvalidInput(
-            "a schedule's event does not say when it fired: let its input hold "
+            "a schedule's event has no time: configure its input as "
             '{"schedule": "NAME", "time": "<aws.scheduler.scheduled-time>"}',
             field="time",
             expected="a time such as 2026-01-31T06:00:00Z",
@@ -223,4 +223,4 @@ def _converted(value: object, kind: type[T], what: str) -> T:
     try:
         return msgspec.convert(value, type=kind)
     except msgspec.ValidationError as error:
-        raise InvalidInput(f"{what} is not understood: {error}", field="event") from error
+        raise InvalidInput(f"{what} is invalid: {error}", field="event") from error

@@ -1,9 +1,9 @@
-"""AWS requests to ours, and our responses to theirs: HTTP APIs and function URLs, payload format 2.0. The one place.
+"""Converts AWS requests and responses: HTTP APIs and function URLs, payload format 2.0.
 
-The path reaches a function in two ways. A function URL hands it on as it was sent. An HTTP API decodes it, all but
-%25, cuts it at a decoded question mark, and puts the stage's name before it where that is not $default. So whatever
-cannot stand in a path that is still encoded is encoded again: what was sent encoded stays as it is, and
-shared.serving.routes judges both. A %2F that an HTTP API has decoded is a slash to us as it was to its routes.
+A function URL passes the path on as it was sent. An HTTP API decodes it except for %25, cuts it at a decoded question
+mark, and prepends the stage's name unless that is $default. Characters that an encoded path cannot have are therefore
+encoded again; what was sent encoded is unchanged, and shared.serving.routes validates both. A %2F that an HTTP API
+decoded is a slash, as it was for the API's routes.
 
 Sources, besides what tests capture on the emulator's wire:
     API Gateway Developer Guide, "Create AWS Lambda proxy integrations for HTTP APIs"
@@ -26,24 +26,24 @@ from shared.serving.http import Request, Response
 from shared.serving.problems import problem
 
 MAX_PAYLOAD_BYTES = 6 * 1024 * 1024
-"""Of a request's body and of a whole response, as they travel: base64 and escapes included."""
+"""Limit of a request's body and of a whole response as transferred, with base64 and escapes."""
 TOO_LARGE_REQUEST = (
     f"AWS Lambda takes requests of at most {MAX_PAYLOAD_BYTES} bytes (6 MB), base64 included: put a larger file into "
     "the landing bucket as drops/USECASE/NAME instead, and ask for predictions of fewer rows at a time"
 )
 TOO_LARGE_RESPONSE = (
-    f"AWS Lambda gives answers of at most {MAX_PAYLOAD_BYTES} bytes (6 MB), and this one is larger: ask for fewer rows "
-    "at a time; rows of a file are best put into the landing bucket as drops/USECASE/NAME"
+    f"AWS Lambda returns responses of at most {MAX_PAYLOAD_BYTES} bytes (6 MB), and this one is larger: ask for fewer "
+    "rows at a time, or put a file with them into the landing bucket as drops/USECASE/NAME"
 )
 NOT_2_0 = Unsupported(
-    "this request came in payload format 1.0 (a REST API, a load balancer or an old integration): reach the function "
-    "by an HTTP API whose integration has payload format version 2.0, or by a function URL"
+    "this request came in payload format 1.0 (a REST API, a load balancer or an old integration): call the function "
+    "through an HTTP API whose integration has payload format version 2.0, or through a function URL"
 )
 DEFAULT_STAGE = "$default"
 _PLAIN_IN_PATH = "/:@!$&'()*+,;=-._~%"
 _TEXT_TYPES = ("text/", "application/json", "application/problem+json", "application/xml", "application/javascript")
 _SURELY_FITS = MAX_PAYLOAD_BYTES // 16
-"""Characters of a body that fit whatever they are: written as JSON in ASCII, one becomes 12 bytes at most."""
+"""Characters of a body that always fit: in ASCII JSON, a character has at most 12 bytes."""
 
 
 class _Http(msgspec.Struct, frozen=True, rename="camel"):
@@ -67,15 +67,15 @@ class _Event(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def is_request(event: Mapping[str, Any]) -> bool:
-    """Return whether an event is an HTTP request, of whatever format."""
+    """Return whether an event is an HTTP request, of any payload format."""
     context = event.get("requestContext")
     return isinstance(context, Mapping) and ("http" in context or "httpMethod" in event)
 
 
 def answer(host: Host, event: Mapping[str, Any], request_id: str, left_s: float) -> dict[str, Any]:
-    """Return the answer to a request. Args: request_id: unique; AWS's own of the invocation, which its logs show too.
+    """Return the response to a request. Args: request_id: AWS's id of the invocation, which its logs have too.
 
-    Raises: InvalidInput: the event lacks what a request has; AWS answers such a call itself.
+    Raises: InvalidInput: the event lacks a field of a request; AWS answers such a call itself.
     """
     if event.get("version") != "2.0":
         host.log("request refused", **described(NOT_2_0))
@@ -83,7 +83,7 @@ def answer(host: Host, event: Mapping[str, Any], request_id: str, left_s: float)
     try:
         given = msgspec.convert(event, type=_Event)
     except msgspec.ValidationError as error:
-        raise InvalidInput(f"the request's event is not understood: {error}", field="event") from error
+        raise InvalidInput(f"the request's event is invalid: {error}", field="event") from error
     context = given.request_context
     if not host.address and context.domain_name:
         host.address = f"https://{context.domain_name}{_below(given)}"
@@ -99,7 +99,7 @@ def answer(host: Host, event: Mapping[str, Any], request_id: str, left_s: float)
 
 
 def response_of(response: Response, path: str = "") -> dict[str, Any]:
-    """Return a response as AWS wants it: text as it is, all else in base64; one that is too large becomes a 413."""
+    """Return a response in AWS's format: text as it is, other bodies in base64. One that is too large becomes a 413."""
     headers = dict(response.headers)
     body, is_base64 = _text(response), False
     if body is None:
@@ -120,7 +120,7 @@ def response_of(response: Response, path: str = "") -> dict[str, Any]:
 
 
 def _below(given: _Event) -> str:
-    """Return what stands before the stack's own paths: "/" and a named stage, or ""."""
+    """Return the prefix of the stack's paths: "/" and the stage's name, or ""."""
     stage = given.request_context.stage
     return f"/{stage}" if stage not in ("", DEFAULT_STAGE) and given.raw_path.startswith(f"/{stage}/") else ""
 
@@ -137,9 +137,9 @@ def _headers(given: _Event) -> dict[str, str]:
 
 
 def _body(given: _Event) -> bytes:
-    """Return the body. Raises: PayloadTooLarge: it is over the limit. InvalidInput: it is not the base64 it should be.
+    """Return the body. Raises: PayloadTooLarge: over the limit. InvalidInput: not the base64 that it declares.
 
-    AWS itself refuses requests that are larger; other hosts of a function may not.
+    AWS refuses larger requests itself; other hosts of a function may not.
     """
     text = given.body or ""
     if len(text) > MAX_PAYLOAD_BYTES:
@@ -147,9 +147,9 @@ def _body(given: _Event) -> bytes:
     if given.is_base64_encoded:
         try:
             return base64.b64decode(text, validate=True)
-        except ValueError as error:  # binascii's, and that of characters that are not ASCII
+        except ValueError as error:  # from binascii, and for characters that are not ASCII
             raise InvalidInput(
-                "The body is said to be base64, and is not.", field="body", expected="base64, padded"
+                "The body is declared as base64 and is not.", field="body", expected="base64, padded"
             ) from error
     body = text.encode(errors="replace")
     if len(body) > MAX_PAYLOAD_BYTES:
@@ -167,7 +167,7 @@ def _too_large() -> PayloadTooLarge:
 
 
 def _text(response: Response) -> str | None:
-    """Return the body as text where it is some, else None."""
+    """Return the body as text, None if it is not text."""
     if response.body and not response.headers.get("content-type", "").startswith(_TEXT_TYPES):
         return None
     try:

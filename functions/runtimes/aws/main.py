@@ -1,13 +1,14 @@
-"""The one AWS Lambda handler, for every function: which one, TIDEGATE_FUNCTION says.
+"""The AWS Lambda handler of every function. TIDEGATE_FUNCTION names the function.
 
-`functions.runtimes.aws.main.handler` is what `python -m awslambdaric` is given. It answers requests of HTTP APIs and
-function URLs, handles batches of the function's SQS queue, and lets its schedule fire.
+`functions.runtimes.aws.main.handler` is the argument of `python -m awslambdaric`. It answers requests of HTTP APIs and
+function URLs, and handles batches of the function's SQS queue and firings of its schedule.
 
-Of a batch each message is handled by itself. Those that failed are named to AWS, which deletes the others, and lends
-these again until the queue's redrive policy makes dead letters of them: the event source mapping needs
-FunctionResponseTypes=ReportBatchItemFailures. The function's own module is imported while the process starts, where
-AWS gives it more of a processor than later, and what answers requests with it; settings are read and ports are made
-with the first call, so that no two processes restored from one snapshot hold the same random name.
+Each message of a batch is handled by itself. The failed ones are returned to AWS, which deletes the others and delivers
+these again until the queue's redrive policy dead-letters them. The event source mapping needs
+FunctionResponseTypes=ReportBatchItemFailures.
+
+The function's module is imported while the process starts, when AWS gives it more CPU than later. Settings are read
+and ports are opened at the first call, so that two processes restored from one snapshot have different random names.
 """
 
 import contextlib
@@ -27,19 +28,19 @@ from shared.errors import ConfigurationError, InvalidInput, TidegateError
 from shared.topology import function_named
 
 UNKNOWN = (
-    "this event is none that the function knows: it takes requests of payload format 2.0 (HTTP APIs, function URLs), "
+    "unknown event: the function takes requests of payload format 2.0 (HTTP APIs, function URLs), "
     "batches of its SQS queue, and schedules of EventBridge"
 )
 the_host = Lazy(lambda: Host(os.environ, address=os.environ.get(ADDRESS, "")))
 
 
 class Context(Protocol):
-    """What AWS tells about an invocation, as far as it is used here."""
+    """The part of AWS's invocation context that is used here."""
 
     aws_request_id: str
 
     def get_remaining_time_in_millis(self) -> int:
-        """Return the milliseconds that are left before the invocation is ended."""
+        """Return the milliseconds until the invocation is ended."""
         ...
 
 
@@ -49,11 +50,11 @@ def handler(event: Any, context: Context) -> dict[str, Any] | None:
 
 
 def handle(host: Host, event: Any, context: Context) -> dict[str, Any] | None:
-    """Handle one invocation; returns what AWS wants back: a response, the messages that failed, or nothing.
+    """Handle one invocation; return a response, the failed messages of a batch, or None.
 
-    Raises: InvalidInput: an event that is not understood. ConfigurationError: one that this function does not take.
-        For a schedule also whatever its function raises. AWS repeats such an invocation, and then keeps it where the
-        deployment says so (an on-failure destination).
+    Raises: InvalidInput: the event is unknown. ConfigurationError: this function does not take it. For a schedule
+        also what its function raises. AWS repeats such an invocation, and then sends it to the on-failure destination
+        if the deployment has one.
     """
     if not isinstance(event, Mapping):
         raise InvalidInput(UNKNOWN, field="event")
@@ -61,14 +62,14 @@ def handle(host: Host, event: Any, context: Context) -> dict[str, Any] | None:
         return http.answer(host, event, context.aws_request_id, _left_s(context))
     if (records := events.records_of(event)) is not None:
         return _batch(host, records, context)
-    if (tick := events.tick_of(event)) is not None:
-        _tick(host, tick, _left_s(context))
+    if (firing := events.firing_of(event)) is not None:
+        _fire(host, firing, _left_s(context))
         return None
     raise InvalidInput(UNKNOWN, field="event")
 
 
 def _batch(host: Host, records: list[Any], context: Context) -> dict[str, Any]:
-    """Return the batch's failures: the messages that must come again."""
+    """Handle a batch; return the messages that failed and must be delivered again."""
     landing = events.landing_in_s3(host.platform.settings.stores.landing)
     failed: list[dict[str, str]] = []
     for each in records:
@@ -77,36 +78,41 @@ def _batch(host: Host, records: list[Any], context: Context) -> dict[str, Any]:
             record = events.record_of(each)
             _message(host, record, landing, lambda: _left_s(context))
         except Exception as error:
-            if record is None:  # it has no name by which it could be given back, and the others shall not suffer
-                host.log("record passed over", **described(error))
+            if record is None:  # without an id it cannot be returned as failed, and must not fail the others
+                host.log("record ignored", **described(error))
                 continue
-            host.log("message comes again", message_id=record.message_id, received=record.receives, **described(error))
+            host.log(
+                "message failed, to be delivered again",
+                message_id=record.message_id,
+                received=record.receives,
+                **described(error),
+            )
             failed.append({"itemIdentifier": record.message_id})
     return {"batchItemFailures": failed}
 
 
 def _message(host: Host, record: events.Record, landing: Landing, left_s: Callable[[], float]) -> None:
-    """Let the function handle one message to its end. Raises: whatever it raises: the message must come again."""
+    """Handle one message. Raises: what the function raises: the message must be delivered again."""
     name = host.only_function()
     if not host.functions[0].subscribes:
         raise ConfigurationError(f"function {name} takes no messages: remove its event source mapping")
-    meaning = events.meaning_of(record.body, landing)
-    if isinstance(meaning, events.Letter):
-        host.receive(name, meaning.body, left_s())
-    elif isinstance(meaning, events.Tick):
-        _tick(host, meaning, left_s())
+    parsed = events.parse_message(record.body, landing)
+    if isinstance(parsed, events.QueueMessage):
+        host.receive(name, parsed.body, left_s())
+    elif isinstance(parsed, events.Firing):
+        _fire(host, parsed, left_s())
     else:
-        if meaning.others:
-            host.log("events passed over", function=name, message_id=record.message_id, others=meaning.others)
-        for key in meaning.keys:
+        if parsed.others:
+            host.log("events ignored", function=name, message_id=record.message_id, others=parsed.others)
+        for key in parsed.keys:
             host.object_written(name, key, left_s())
 
 
-def _tick(host: Host, tick: events.Tick, left_s: float) -> None:
+def _fire(host: Host, firing: events.Firing, left_s: float) -> None:
     name = host.only_function()
     if not host.functions[0].schedule:
         raise ConfigurationError(f"function {name} has no schedule: remove the rule or the schedule that calls it")
-    host.tick(name, tick.occurrence, tick.at, left_s)
+    host.tick(name, firing.occurrence, firing.at, left_s)
 
 
 def _left_s(context: Context) -> float:
@@ -114,7 +120,7 @@ def _left_s(context: Context) -> float:
 
 
 def _import_function() -> None:
-    """Import the function that this process is; what is wrong with the environment is told by the first call."""
+    """Import this process's function. An error in the environment is reported by the first call."""
     with contextlib.suppress(TidegateError):
         name = os.environ.get(FUNCTION, "")
         handler_of(name)

@@ -1,8 +1,7 @@
-"""The Function Apps of a stack, as data: which functions share one, and the files that make a folder into an app.
+"""The Function Apps of a stack as data: which functions share an app, and the files of an app's folder.
 
-An app has one identity, one amount of memory and one package, so that functions share an app only where all of these
-are equal: whoever breaks into one gains nothing of another. Pulumi programs and packaging read this; nothing here
-imports the SDK.
+An app has one identity, one memory size and one package. Functions share an app only if all of these are equal, so
+that no function gains rights of another. Pulumi programs and packaging read this module; it does not import the SDK.
 """
 
 from collections.abc import Sequence
@@ -13,21 +12,21 @@ import msgspec
 from shared.topology import FUNCTIONS, MAX_RECEIVES, Function, Unit, subscribers
 
 QUEUE_CONNECTION = "TIDEGATE_QUEUES"
-"""The app setting that tells the host's triggers where the queues are: a connection string, or, with a managed
-identity, the setting TIDEGATE_QUEUES__queueServiceUri (and TIDEGATE_QUEUES__credential, __clientId)."""
+"""The app setting with the connection of the queue triggers: a connection string, or, with a managed identity,
+ the setting TIDEGATE_QUEUES__queueServiceUri (and TIDEGATE_QUEUES__credential, __clientId)."""
 
 LANDING_QUEUE = "landing"
-"""Of the queue to which Event Grid delivers what happens in the landing store, the name after the prefix."""
+"""Name, without the prefix, of the queue that receives Event Grid's events of the landing store."""
 
 RETRY_AFTER_S = 30
-"""How long a message rests after a failed delivery; the host knows one pause for all."""
+"""How long a message is invisible after a failed delivery; the host has one value for all."""
 
 FUNCTION_APP = "from functions.runtimes.azure.main import function_app\n\napp = function_app()\n"
-"""The app folder's function_app.py, where the host looks for the app."""
+"""The app folder's function_app.py, which the host imports."""
 
 
 class App(msgspec.Struct, frozen=True, kw_only=True):
-    """One Function App. `name`: its functions' names, hyphened; `timeout_s`, `concurrency`: the most that any needs."""
+    """One Function App. `name`: its functions' names with hyphens. `timeout_s`, `concurrency`: the largest of any."""
 
     name: str
     functions: tuple[str, ...]
@@ -38,7 +37,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def apps(functions: Sequence[Function] = FUNCTIONS) -> tuple[App, ...]:
-    """Return the apps: every function that is called, in exactly one; what only runs as a job is in none."""
+    """Return the apps. Each function is in exactly one; a function that only runs as a job is in none."""
     groups: dict[tuple[object, ...], list[Function]] = {}
     for function in functions:
         if function.subscribes or function.http or function.schedule:
@@ -47,13 +46,13 @@ def apps(functions: Sequence[Function] = FUNCTIONS) -> tuple[App, ...]:
 
 
 def app_files(app: App) -> dict[str, str]:
-    """Return the files of an app's folder beside its packages: name -> text."""
+    """Return the files of an app's folder, without its packages: name -> text."""
     host = msgspec.json.format(msgspec.json.encode(host_document(app)), indent=2).decode()
     return {"function_app.py": FUNCTION_APP, "host.json": host + "\n"}
 
 
 def host_document(app: App) -> dict[str, Any]:
-    """Return the app's host.json: our own paths, the time limit, five dequeues before `<queue>-poison`.
+    """Return the app's host.json: no path prefix, the time limit, five dequeues before `<queue>-poison`.
 
     Source: learn.microsoft.com/azure/azure-functions/functions-host-json and functions-bindings-storage-queue.
     """
@@ -75,7 +74,7 @@ def host_document(app: App) -> dict[str, Any]:
 
 
 def _shares(function: Function) -> tuple[object, ...]:
-    """Return all that functions of one app must have in common."""
+    """Return the properties that functions of one app must share."""
     return (
         function.unit,
         function.memory_mb,

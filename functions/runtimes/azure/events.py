@@ -1,7 +1,7 @@
-"""Azure's events as ours: a queue's message, a timer's firing, Event Grid's word that a blob was written.
+"""Parses Azure's events: a queue's message, a timer's firing, an Event Grid event of a written blob.
 
-Everything here is pure. What can never be understood raises InvalidInput: the host delivers it MAX_RECEIVES times and
-then puts it into `<queue>-poison`, where a person finds it; a log line says why each time.
+All functions are pure. An invalid event raises InvalidInput. The host delivers it MAX_RECEIVES times, with a line in
+the log each time, and then moves it to `<queue>-poison`.
 """
 
 import base64
@@ -38,10 +38,10 @@ class _Notice(msgspec.Struct, frozen=True):
 
 
 def message_of(body: bytes) -> bytes:
-    """Return the event in a queue's message: JSON as it is, else taken out of base64.
+    """Return the event in a queue's message: JSON, or JSON in base64.
 
-    The host takes one layer of base64 off (host.json: messageEncoding); what was put there by another hand may still
-    be in it. No JSON document is base64, so that there is nothing to guess.
+    The host decodes one layer of base64 (host.json: messageEncoding); another sender's message may have a second one.
+    No JSON document is valid base64, so the two cannot be confused.
 
     Raises: InvalidInput: neither.
 
@@ -57,7 +57,7 @@ def message_of(body: bytes) -> bytes:
         decoded = b""
     if decoded[:1] not in (b"{", b"["):
         raise InvalidInput(
-            "the message is neither JSON nor JSON in base64: nobody can read it",
+            "the message is neither JSON nor JSON in base64",
             field="message",
             got=f"{len(body)} bytes",
             expected="an event as JSON",
@@ -66,10 +66,10 @@ def message_of(body: bytes) -> bytes:
 
 
 def written_of(body: bytes, landing: Landing) -> tuple[str | None, ...]:
-    """Return the keys in the landing store that a message of Event Grid says were written, None for what is not there.
+    """Return the landing store's keys that an Event Grid message reports as written, None for another event.
 
-    A blob's name stands in the subject as it is, not percent-encoded. Event Grid sends one event in a message; a list
-    is taken as well. Everything else in an event may be late or out of order, and is not believed.
+    The subject has the blob's name without percent-encoding. Event Grid sends one event in a message; a list is
+    accepted too. Everything else in an event may be late or out of order, and is not used.
 
     Raises: InvalidInput: not an event of a storage account.
     Source: learn.microsoft.com/azure/event-grid/event-schema-blob-storage, cloud-event-schema.
@@ -79,18 +79,18 @@ def written_of(body: bytes, landing: Landing) -> tuple[str | None, ...]:
         many = text[:1] == b"["
         notices = msgspec.json.decode(text, type=list[_Notice]) if many else [msgspec.json.decode(text, type=_Notice)]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInput(f"the message is no event of a storage account: {error}", field="message") from error
+        raise InvalidInput(f"the message is not an event of a storage account: {error}", field="message") from error
     return tuple(_key(notice, landing) for notice in notices)
 
 
 def firing_of(function: str, status: Mapping[str, Any], period_s: float, now: float) -> tuple[str, float]:
-    """Return what names a timer's firing, and when it was due, epoch s: a repetition has the same of both.
+    """Return the name of a timer's firing and the time it was due, epoch s. A repeat has the same values.
 
-    While a timer's function runs, its status still is that of before: Next is the time that this firing was due, also
-    where that is past. The host keeps no status for periods below a minute, and none before the first firing: then it
-    is the multiple of the period that has just passed.
+    While a timer's function runs, its status is still the previous one: Next is the time that this firing was due, even
+    if it has passed. The host has no status for periods below a minute or before the first firing; the time is then the
+    last multiple of the period.
 
-    Args: status: Last, Next and LastUpdated, empty where there is none. now: epoch s.
+    Args: status: Last, Next and LastUpdated, empty if there is none. now: epoch s.
 
     >>> firing_of("reconcile", {"Next": "2026-01-01T00:01:00+00:00"}, 60, 0)[0]
     'reconcile 2026-01-01T00:01:00Z'
@@ -102,9 +102,9 @@ def firing_of(function: str, status: Mapping[str, Any], period_s: float, now: fl
 
 
 def ncrontab(period_s: float) -> str:
-    """Return the schedule that fires every `period_s` seconds, or, where none does, the next less often.
+    """Return the schedule that fires every `period_s` seconds, or the next one that fires less often.
 
-    A schedule of Azure divides a minute, an hour or a day evenly; the rarest fires daily.
+    Azure's schedules divide a minute, an hour or a day evenly; the rarest fires daily.
 
     >>> ncrontab(5), ncrontab(90), ncrontab(3600)
     ('*/5 * * * * *', '0 */2 * * * *', '0 0 */1 * * *')
@@ -122,7 +122,7 @@ def _key(notice: _Notice, landing: Landing) -> str | None:
     place = _SUBJECT.fullmatch(notice.subject)
     if not kind or (kind == BLOB_CREATED and place is None):
         raise InvalidInput(
-            "the event names no type, or its subject no blob",
+            "the event has no type, or its subject names no blob",
             field="subject" if kind else "eventType",
             expected=f"{BLOB_CREATED} of /blobServices/default/containers/NAME/blobs/KEY",
         )
@@ -133,7 +133,7 @@ def _key(notice: _Notice, landing: Landing) -> str | None:
 
 
 def _epoch_s(value: object) -> float | None:
-    """Return epoch seconds of a time in a timer's status; None for none, and for the year 1 that stands for never."""
+    """Return epoch seconds of a time in a timer's status; None for no time, and for the year 1, which means never."""
     try:
         when = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:

@@ -1,8 +1,8 @@
-"""Azure's HTTP request as ours, and our answer as Azure's: the one place.
+"""Converts Azure's HTTP requests and responses.
 
-The host rewrites an address before anybody sees it: it resolves "..", decodes once, and writes the path anew. What
-arrives here is therefore safe where it is plain, and what is still percent-encoded is judged as everywhere
-(shared.serving.routes). A header that was sent twice arrives as one, with a comma: such an authorization is no token.
+The host rewrites a path before the app receives it: it resolves "..", decodes once, and encodes the path again. What
+is still percent-encoded is validated by shared.serving.routes, as on every provider. A header that was sent twice
+arrives as one value with a comma; such an authorization is not a token.
 Source, by documentation only: ASP.NET Core's PathString and the host's message conversion; no host runs in our tests.
 """
 
@@ -13,13 +13,13 @@ from functions.runtimes.incoming import answered, path_of
 from shared.serving.http import Request, Response
 
 LIMIT_S = 230.0
-"""So long Azure's load balancer waits for an answer, whatever the function may take."""
+"""Azure's load balancer waits this long for a response, whatever the function's limit is."""
 
 
 def answer(host: Host, request: func.HttpRequest, invocation: str, timeout_s: float) -> func.HttpResponse:
-    """Return the answer to a request. Raises nothing that the request can cause.
+    """Return the response to a request. No request makes it raise.
 
-    Args: invocation: the host's id of this call, which stands in its own logs too. timeout_s: the function's limit.
+    Args: invocation: the host's id of this call, which its logs have too. timeout_s: the function's limit.
     """
     path, query = path_of(request.url)
     head = Request(
@@ -33,5 +33,5 @@ def answer(host: Host, request: func.HttpRequest, invocation: str, timeout_s: fl
 
 
 def response_of(response: Response) -> func.HttpResponse:
-    """Return our answer as the host takes it."""
+    """Return a response in the SDK's type."""
     return func.HttpResponse(response.body, status_code=response.status, headers=response.headers)

@@ -1,16 +1,15 @@
-"""Azure Functions' entry points: the app of one deployment, made for the functions that its environment names.
+"""The Azure Functions entry point: the app of one deployment, with the functions that its environment names.
 
-An app folder's function_app.py is two lines (apps.FUNCTION_APP); the host imports it, reads off the triggers, and
-calls. Triggers, named so that a person finds them in the portal:
+The host imports an app folder's function_app.py (apps.FUNCTION_APP) and reads the triggers. Their names in the portal:
 
-    http-OPERATION     one per route of shared.serving.routes that belongs to a function here, or to the gateway where
-                       any does; open to the host (our own tokens are checked inside), without the prefix "api"
+    http-OPERATION     one for each route of shared.serving.routes of a function here, and for the gateway's routes;
+                       anonymous to the host (our tokens are validated inside), without the prefix "api"
     queue-FUNCTION     the queue PREFIX + FUNCTION of the settings; five dequeues, then <queue>-poison
     timer-FUNCTION     the schedule, from the setting that the topology names
-    landing-FUNCTION   the queue PREFIX + "landing", to which Event Grid delivers what happens in the landing store
+    landing-FUNCTION   the queue PREFIX + "landing", which receives Event Grid's events of the landing store
 
-What fails is logged here and raised without its words: the host writes an exception with all that it says into its
-own log, and a foreign one may quote what a caller sent.
+A failure is logged here and raised without its message: the host writes the whole exception into its own log, and
+a library's message may quote what a caller sent.
 """
 
 import os
@@ -42,19 +41,19 @@ T = TypeVar("T")
 
 
 class DeliveryFailed(Exception):
-    """A delivery failed, and the log says why: the host delivers it again, or puts it among the poison."""
+    """A delivery failed, and the log has the reason. The host delivers it again, or moves it to the poison queue."""
 
 
 def function_app() -> func.FunctionApp:
-    """Return the app of this process's environment. Raises: ConfigurationError: it is wrong; it says how."""
+    """Return the app of this process's environment. Raises: ConfigurationError: it is invalid."""
     return build(os.environ)
 
 
 def build(environ: Mapping[str, str], making: Making | None = None) -> func.FunctionApp:
-    """Return the app of an environment; nothing behind it is made before the first call.
+    """Return the app of an environment. Ports are opened at the first call.
 
-    Args: making: makes the host; by default from the same environment.
-    Raises: ConfigurationError: the environment is wrong, or the settings' queues are not Azure's.
+    Args: making: makes the host, by default from the same environment.
+    Raises: ConfigurationError: the environment is invalid, or the settings' queues are not Azure's.
     """
     settings = settings_of(environ)
     host = Lazy(making or (lambda: Host(environ, address=_address(environ))))
@@ -90,7 +89,7 @@ def _add_route(app: func.FunctionApp, host: Making, route: Route, timeout_s: flo
 def _add_queue(app: func.FunctionApp, host: Making, function: Function, settings: Settings) -> None:
     def handle(message: func.QueueMessage) -> None:
         made = host()
-        with _told(function):
+        with _without_details(function):
             event = _read(made, function, lambda: events.message_of(message.get_body()))
             made.receive(function.name, event, function.timeout_s)
 
@@ -103,10 +102,10 @@ def _add_landing(app: func.FunctionApp, host: Making, function: Function, settin
 
     def handle(message: func.QueueMessage) -> None:
         made = host()
-        with _told(function):
+        with _without_details(function):
             for key in _read(made, function, lambda: events.written_of(message.get_body(), landing)):
                 if key is None:
-                    made.log("object passed over", function=function.name, known=False)
+                    made.log("object ignored", function=function.name, known=False)
                 else:
                     made.object_written(function.name, key, function.timeout_s)
 
@@ -119,7 +118,7 @@ def _add_timer(app: func.FunctionApp, host: Making, function: Function, period_s
         made = host()
         status = getattr(timer, "schedule_status", None) or {}  # the SDK's abstract type does not declare it
         occurrence, at = events.firing_of(function.name, status, period_s, made.platform.clock.now())
-        with _told(function):
+        with _without_details(function):
             made.tick(function.name, occurrence, at, function.timeout_s)
 
     decorated = app.timer_trigger("timer", events.ncrontab(period_s), run_on_startup=False, use_monitor=True)
@@ -127,7 +126,7 @@ def _add_timer(app: func.FunctionApp, host: Making, function: Function, period_s
 
 
 def _read(host: Host, function: Function, read: Callable[[], T]) -> T:
-    """Return what an event means. Raises: InvalidInput: nothing; the log has a line that says why."""
+    """Return a parsed event. Raises: InvalidInput: it is invalid; the log has the reason."""
     try:
         return read()
     except InvalidInput as error:
@@ -136,12 +135,12 @@ def _read(host: Host, function: Function, read: Callable[[], T]) -> T:
 
 
 @contextmanager
-def _told(function: Function) -> Iterator[None]:
-    """Let a failure, which is in our log already, out without its words. Raises: DeliveryFailed."""
+def _without_details(function: Function) -> Iterator[None]:
+    """Replace a failure, which is logged already, by one without its message. Raises: DeliveryFailed."""
     try:
         yield
     except Exception as error:
-        raise DeliveryFailed(f"{function.name}: {type(error).__name__}; the log says more") from None
+        raise DeliveryFailed(f"{function.name}: {type(error).__name__}; see the log") from None
 
 
 def _timeout_s(route: Route, functions: tuple[Function, ...]) -> float:
@@ -155,10 +154,10 @@ def _address(environ: Mapping[str, str]) -> str:
 
 
 def _prefix(settings: Settings) -> str:
-    """Return what stands before a function's name in its queue's. Raises: ConfigurationError: not Azure's queues."""
+    """Return the prefix of the queues' names. Raises: ConfigurationError: the queues are not Azure's."""
     if not settings.queues.startswith(f"{QUEUES}:"):
         raise ConfigurationError(
-            f"a Function App hears Azure's queues only: set the settings' queues to {QUEUES}://ACCOUNT/PREFIX, or "
+            f"only Azure's queues can trigger a Function App: set `queues` to {QUEUES}://ACCOUNT/PREFIX, or "
             "place this function elsewhere"
         )
     return read_address(settings.queues, f"{QUEUES}://ACCOUNT/PREFIX").path

@@ -1,9 +1,8 @@
-"""Google's events as ours: Pub/Sub's push, as it is or as a CloudEvent, and Cloud Scheduler's call.
+"""Parses Google's events: Pub/Sub's push, plain or as a CloudEvent, and Cloud Scheduler's call.
 
-Everything here is pure. What can never be understood raises InvalidInput, which the entry point answers with 400:
-Pub/Sub takes every answer but a 2xx for "send it again", and after the subscription's max_delivery_attempts moves the
-message to the dead-letter topic, where a person finds it. Each message comes in a request of its own, so that none
-holds up another. An answer of 2xx would have lost it.
+All functions are pure. An invalid event raises InvalidInput, which the entry point answers with 400. Pub/Sub delivers a
+message again after any answer but 2xx, and moves it to the dead-letter topic after max_delivery_attempts. Each
+message has a request of its own, so none delays another.
 
 Sources: cloud.google.com/pubsub/docs/push, /eventarc/docs/cloudevents, /storage/docs/pubsub-notifications,
 /scheduler/docs/reference/rest/v1/projects.locations.jobs (HttpTarget).
@@ -21,13 +20,13 @@ from shared.errors import InvalidInput
 
 PUBLISHED = "google.cloud.pubsub.topic.v1.messagePublished"
 FINALIZED = "OBJECT_FINALIZE"
-TICK = "tidegate-tick"
-"""The attribute of a message by which Cloud Scheduler, where it publishes, says that it is a schedule's firing."""
+SCHEDULE_ATTRIBUTE = "tidegate-schedule"
+"""Attribute of a message that marks a schedule's firing, for schedules that publish to a topic."""
 _NOTIFICATION = ("eventType", "bucketId", "objectId")
 T = TypeVar("T")
 
 
-class Delivered(msgspec.Struct, frozen=True):
+class QueueMessage(msgspec.Struct, frozen=True):
     """A message of the function's queue."""
 
     message: bytes
@@ -39,18 +38,18 @@ class Written(msgspec.Struct, frozen=True):
     key: str
 
 
-class Ticked(msgspec.Struct, frozen=True):
-    """A schedule fired. `occurrence` names the firing, the same for a repetition; `at`: when it was due, epoch s."""
+class Firing(msgspec.Struct, frozen=True):
+    """A schedule fired. `occurrence`: names the firing, and is the same for a repeat. `at`: its due time, epoch s."""
 
     occurrence: str
     at: float
 
 
-class PassedOver(msgspec.Struct, frozen=True):
-    """Nobody's business here: another bucket's event, or not a write."""
+class Ignored(msgspec.Struct, frozen=True):
+    """An event of another bucket, or not a write."""
 
 
-Heard = Delivered | Written | Ticked | PassedOver
+Parsed = QueueMessage | Written | Firing | Ignored
 
 
 class _Message(msgspec.Struct, frozen=True, rename="camel"):
@@ -71,10 +70,10 @@ class _CloudEvent(msgspec.Struct, frozen=True):
     data_base64: str = ""
 
 
-def heard(headers: Mapping[str, str], body: bytes, landing: Landing) -> Heard:
-    """Return what a request means that Pub/Sub, Eventarc or Cloud Scheduler sent.
+def parse_request(headers: Mapping[str, str], body: bytes, landing: Landing) -> Parsed:
+    """Parse a request of Pub/Sub, Eventarc or Cloud Scheduler.
 
-    Args: headers: names in lower case. Raises: InvalidInput: nothing that any of them sends.
+    Args: headers: names in lower case. Raises: InvalidInput: none of them sends such a request.
     """
     if "x-cloudscheduler" in headers or "x-cloudscheduler-jobname" in headers:
         return _scheduled(headers)
@@ -82,15 +81,15 @@ def heard(headers: Mapping[str, str], body: bytes, landing: Landing) -> Heard:
     named = [name for name in _NOTIFICATION if message.attributes.get(name)]
     if named:
         return _written(message.attributes, len(named) == len(_NOTIFICATION), landing)
-    if TICK in message.attributes:
+    if SCHEDULE_ATTRIBUTE in message.attributes:
         if not message.message_id:
-            raise InvalidInput("a schedule's message has no id: nothing says which firing it is", field="messageId")
-        return Ticked(f"pubsub {message.message_id}", _epoch_s(message.publish_time, "publishTime"))
-    return Delivered(_from_base64(message.data, "message.data"))
+            raise InvalidInput("a schedule's message has no id, which identifies the firing", field="messageId")
+        return Firing(f"pubsub {message.message_id}", _epoch_s(message.publish_time, "publishTime"))
+    return QueueMessage(_from_base64(message.data, "message.data"))
 
 
 def _data(headers: Mapping[str, str], body: bytes) -> bytes:
-    """Return the push envelope in a request, whichever of three ways it travels."""
+    """Return the push envelope of a request: plain, or a binary or structured CloudEvent."""
     content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type == "application/cloudevents+json":  # structured
         event = _decoded(body, _CloudEvent, "a CloudEvent")
@@ -99,32 +98,32 @@ def _data(headers: Mapping[str, str], body: bytes) -> bytes:
     if "ce-type" in headers or "ce-specversion" in headers:  # binary
         _check_kind(headers.get("ce-specversion", ""), headers.get("ce-type", ""))
     elif content_type.startswith("application/cloudevents"):
-        raise InvalidInput(f"{content_type[:60]} is not read: send CloudEvents one by one", field="content-type")
+        raise InvalidInput(f"{content_type[:60]} is not supported: send CloudEvents one by one", field="content-type")
     return body
 
 
 def _check_kind(version: str, kind: str) -> None:
     if version != "1.0":
-        raise InvalidInput(f"CloudEvents {version[:20]!r} is not read", field="specversion", expected="1.0")
+        raise InvalidInput(f"CloudEvents {version[:20]!r} is not supported", field="specversion", expected="1.0")
     if kind != PUBLISHED:
-        raise InvalidInput(f"an event of type {kind[:80]!r} is not heard here", field="type", expected=PUBLISHED)
+        raise InvalidInput(f"an event of type {kind[:80]!r} is not supported", field="type", expected=PUBLISHED)
 
 
-def _written(attributes: Mapping[str, str], whole: bool, landing: Landing) -> Written | PassedOver:
+def _written(attributes: Mapping[str, str], whole: bool, landing: Landing) -> Written | Ignored:
     if not whole:
         raise InvalidInput(
-            "a notification of Cloud Storage says too little", field="attributes", expected=", ".join(_NOTIFICATION)
+            "a notification of Cloud Storage lacks an attribute", field="attributes", expected=", ".join(_NOTIFICATION)
         )
     key = landing.key_of(attributes["bucketId"], attributes["objectId"])
-    return Written(key) if key is not None and attributes["eventType"] == FINALIZED else PassedOver()
+    return Written(key) if key is not None and attributes["eventType"] == FINALIZED else Ignored()
 
 
-def _scheduled(headers: Mapping[str, str]) -> Ticked:
+def _scheduled(headers: Mapping[str, str]) -> Firing:
     job, time = headers.get("x-cloudscheduler-jobname", ""), headers.get("x-cloudscheduler-scheduletime", "")
     if not job:
-        raise InvalidInput("Cloud Scheduler's call names no job", field="x-cloudscheduler-jobname")
+        raise InvalidInput("Cloud Scheduler's call has no job name", field="x-cloudscheduler-jobname")
     at = _epoch_s(time, "x-cloudscheduler-scheduletime")
-    return Ticked(f"{job} {datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}", at)
+    return Firing(f"{job} {datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}", at)
 
 
 def _decoded(body: bytes, kind: type[T], what: str) -> T:
@@ -137,10 +136,10 @@ def _decoded(body: bytes, kind: type[T], what: str) -> T:
 def _from_base64(text: str, field: str) -> bytes:
     try:
         decoded = base64.b64decode(text, validate=True)
-    except ValueError as error:  # binascii's, and that of text which is not ASCII
+    except ValueError as error:  # from binascii, and for text that is not ASCII
         raise InvalidInput(f"{field} is not base64", field=field, got=f"{len(text)} characters") from error
     if not decoded:
-        raise InvalidInput("the message is empty, and its attributes say nothing", field=field, got="0 bytes")
+        raise InvalidInput("the message is empty and has no known attribute", field=field, got="0 bytes")
     return decoded
 
 
@@ -148,5 +147,5 @@ def _epoch_s(time: str, field: str) -> float:
     try:
         when = datetime.fromisoformat(time)
     except ValueError as error:
-        raise InvalidInput(f"{field} is no time: nothing says which firing it is", field=field) from error
+        raise InvalidInput(f"{field} is not a time, which identifies the firing", field=field) from error
     return when.replace(tzinfo=when.tzinfo or UTC).timestamp()

@@ -1,12 +1,11 @@
-"""Google's HTTP request, as Flask gives it, as ours, and our answer as Flask's: the one place.
+"""Converts Google's HTTP requests and responses, which are Flask's.
 
-WSGI decodes a path before anybody sees it, so that "%2e%2e" and ".." look alike in PATH_INFO. The path as it was sent
-stands in RAW_URI, which gunicorn (the server of functions-framework) and Flask's own server both set; without either
-the request is refused rather than guessed at. A header that was sent twice arrives as one, with a comma: such an
-authorization is no token.
+WSGI decodes a path, so that "%2e%2e" and ".." are equal in PATH_INFO. RAW_URI has the path as it was sent; gunicorn
+(the server of functions-framework) and Flask's own server set it. Without it the request is refused. A header that was
+sent twice arrives as one value with a comma; such an authorization is not a token.
 
-API Gateway calls as an account of its own, and hands the caller's token on in X-Forwarded-Authorization. Whoever else
-sends that header sends a token like any other, which is judged the same.
+API Gateway calls with an account of its own, and passes the caller's token on in X-Forwarded-Authorization. A token in
+that header is validated like any other.
 """
 
 import flask
@@ -18,14 +17,14 @@ from shared.errors import ConfigurationError, InvalidInput, PayloadTooLarge
 from shared.serving.http import Request, Response
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
-"""What Cloud Run takes in a request over HTTP/1; other hosts of functions-framework set no limit, so we do."""
-CUT_SHORT = "the body ended before it was whole; send it again"
+"""Cloud Run's limit of a request over HTTP/1. Other hosts of functions-framework have none; it is enforced here."""
+CUT_SHORT = "the body is incomplete: send the request again"
 FORWARDED = "x-forwarded-authorization"
 TARGETS = ("RAW_URI", "REQUEST_URI")
 
 
 def answer(host: Host, request: flask.Request, left_s: float) -> flask.Response:
-    """Return the answer to a request. Raises: ConfigurationError: the server does not tell the path as it was sent."""
+    """Return the response to a request. Raises: ConfigurationError: the server does not provide the path as sent."""
     path, query = path_of(target_of(request))
     head = Request(
         method=request.method.upper(),
@@ -38,7 +37,7 @@ def answer(host: Host, request: flask.Request, left_s: float) -> flask.Response:
 
 
 def target_of(request: flask.Request) -> str:
-    """Return the request's target as it was sent. Raises: ConfigurationError: the server does not tell."""
+    """Return the request's target as it was sent. Raises: ConfigurationError: the server does not provide it."""
     for name in TARGETS:
         target = request.environ.get(name)
         if target:
@@ -47,35 +46,35 @@ def target_of(request: flask.Request) -> str:
 
 
 def headers_of(request: flask.Request) -> dict[str, str]:
-    """Return the headers, names in lower case, the authorization being the caller's own."""
+    """Return the headers with names in lower case, and the caller's own authorization."""
     headers = {name.lower(): value for name, value in request.headers.items()}
     forwarded = headers.get(FORWARDED)
     return headers if forwarded is None else {**headers, "authorization": forwarded}
 
 
 def body_of(request: flask.Request) -> bytes:
-    """Return the whole body. Raises: PayloadTooLarge: over the limit. InvalidInput: it ended before it was whole."""
-    # One byte more than is taken: werkzeug cuts a chunked body off at its limit, and says nothing.
+    """Return the whole body. Raises: PayloadTooLarge: over the limit. InvalidInput: it is incomplete."""
+    # One byte over the limit: werkzeug truncates a chunked body at its limit without an error.
     request.max_content_length = MAX_BODY_BYTES + 1
     try:
         body = request.get_data()
     except RequestEntityTooLarge as error:
         raise _too_large() from error
-    except Exception as error:  # werkzeug's, and gunicorn's of chunks that are none or do not end
+    except Exception as error:  # from werkzeug, and from gunicorn for invalid or unfinished chunks
         raise InvalidInput(CUT_SHORT, field="body") from error
     if len(body) > MAX_BODY_BYTES:
         raise _too_large()
-    # Under gunicorn a caller that goes away in the middle looks like one that has finished.
+    # Under gunicorn a caller that disconnects early looks like one that has finished.
     if request.content_length is not None and len(body) != request.content_length:
         raise InvalidInput(CUT_SHORT, field="body", got=f"{len(body)} bytes", expected="as many as were announced")
     return body
 
 
 def response_of(response: Response) -> flask.Response:
-    """Return our answer as Flask takes it."""
+    """Return a response in Flask's type."""
     headers = dict(response.headers)
     if response.status == PayloadTooLarge.http_status:
-        # As a stream, since functions-framework reads the whole request into memory before it sends anything else.
+        # As a stream: functions-framework reads the whole request into memory before it sends any other response.
         return flask.Response(iter((response.body,)), status=response.status, headers=headers)
     return flask.Response(response.body, status=response.status, headers=headers)
 

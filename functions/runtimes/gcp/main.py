@@ -1,20 +1,17 @@
-"""Google Cloud's entry points, for functions-framework: --target http or --target event.
+"""The Google Cloud entry points, for functions-framework: --target http or --target event.
 
-`http` answers the routes of the deployment's functions. It is deployed open to everybody, since our own tokens are
-checked inside.
+`http` answers the routes of the deployment's functions, and validates our tokens itself.
 
-`event` hears what Pub/Sub pushes (as it is, or as a CloudEvent, binary or structured) and what Cloud Scheduler calls.
-It believes whoever calls, so that it must not be open to the world: deploy it as a service of its own that needs
-authentication, and let only the service account of its subscriptions and schedules invoke it (roles/run.invoker).
-Cloud Run then checks the OIDC token of each call before it reaches this process. A function that both answers and
-hears is two services of the same package.
+`event` receives Pub/Sub's pushes (plain, or as a binary or structured CloudEvent) and Cloud Scheduler's calls. It does
+not authenticate its caller: deploy it as a service of its own that requires authentication, and let only the service
+accounts of its subscriptions and schedules invoke it (roles/run.invoker). Cloud Run then checks the OIDC token of each
+call. A function with both routes and events is two services of the same package.
 
-Both are HTTP functions to the framework. Its own CloudEvent signature refuses a push without data, which is what
-Cloud Storage sends where a notification has no payload, and Scheduler's call; and it answers what it cannot read in
-words that repeat the request's headers.
+Both are HTTP functions of the framework. Its CloudEvent signature refuses Scheduler's calls, and pushes without data,
+as Cloud Storage sends them for a notification without a payload; its errors also quote the request's headers.
 
-Every 2xx acknowledges; everything else makes Pub/Sub send the message again, up to max_delivery_attempts, and then
-move it to the dead-letter topic.
+A 2xx acknowledges. After any other answer Pub/Sub delivers the message again, up to max_delivery_attempts, and then
+moves it to the dead-letter topic.
 """
 
 import os
@@ -35,43 +32,43 @@ from shared.serving.http import Response
 from shared.serving.problems import problem
 
 TIMEOUT = "CLOUD_RUN_TIMEOUT_SECONDS"
-"""The service's own limit, where the deployment tells it."""
+"""Variable with the service's own time limit, if the deployment sets it."""
 the_host = Lazy(lambda: Host(os.environ, address=os.environ.get(ADDRESS, "")))
 
 
 @functions_framework.http
 def http(request: flask.Request) -> flask.Response:
-    """Answer a request of a client."""
+    """Answer a client's request."""
     try:
         host = the_host()
         return ours.answer(host, request, left_s(host))
     except Exception as error:
-        return _unfit(error)
+        return _invalid_deployment(error)
 
 
 @functions_framework.http
 def event(request: flask.Request) -> flask.Response:
-    """Hear a message or a firing; 204 acknowledges it."""
+    """Handle a message or a firing; 204 acknowledges it."""
     try:
         host = the_host()
         function = host.only_function()
     except Exception as error:
-        return _unfit(error)
+        return _invalid_deployment(error)
     try:
         landing = landing_of(host.platform.settings.stores.landing, "gs")
-        meant = events.heard(ours.headers_of(request), ours.body_of(request), landing)
+        parsed = events.parse_request(ours.headers_of(request), ours.body_of(request), landing)
     except InvalidInput as error:
         host.log("malformed event", function=function, **described(error))
         return ours.response_of(problem(error, "/"))
     try:
-        _handle(host, function, meant)
+        _handle(host, function, parsed)
     except Exception as error:  # the host has logged it
         return ours.response_of(problem(error, "/"))
     return ours.response_of(Response(status=204))
 
 
 def left_s(host: Host) -> float:
-    """Return how long a call may take: the topology's limit, or the service's own where that is less."""
+    """Return how long a call may take: the smaller of the topology's limit and the service's own."""
     limits = [float(max(function.timeout_s for function in host.functions))]
     given = os.environ.get(TIMEOUT, "")
     if given.isdecimal() and int(given) > 0:
@@ -79,18 +76,18 @@ def left_s(host: Host) -> float:
     return min(limits)
 
 
-def _unfit(error: Exception) -> flask.Response:
-    """Return the answer of a deployment that cannot answer; the log says why, the caller learns nothing of it."""
-    StreamLog("main", time.time)("deployment unfit", **described(error))
+def _invalid_deployment(error: Exception) -> flask.Response:
+    """Log why the deployment is invalid; return a response without details."""
+    StreamLog("main", time.time)("invalid deployment", **described(error))
     return ours.response_of(problem(RuntimeError(), "/"))
 
 
-def _handle(host: Host, function: str, meant: events.Heard) -> None:
-    if isinstance(meant, events.Delivered):
-        host.receive(function, meant.message, left_s(host))
-    elif isinstance(meant, events.Written):
-        host.object_written(function, meant.key, left_s(host))
-    elif isinstance(meant, events.Ticked):
-        host.tick(function, meant.occurrence, meant.at, left_s(host))
+def _handle(host: Host, function: str, parsed: events.Parsed) -> None:
+    if isinstance(parsed, events.QueueMessage):
+        host.receive(function, parsed.message, left_s(host))
+    elif isinstance(parsed, events.Written):
+        host.object_written(function, parsed.key, left_s(host))
+    elif isinstance(parsed, events.Firing):
+        host.tick(function, parsed.occurrence, parsed.at, left_s(host))
     else:
-        host.log("object passed over", function=function, known=False)
+        host.log("object ignored", function=function, known=False)

@@ -8,14 +8,14 @@ import pytest
 
 from adapters.aws.message_text import text_of
 from functions.runtimes.aws.events import (
-    Letter,
-    Tick,
+    Firing,
+    QueueMessage,
     Written,
+    firing_of,
     landing_in_s3,
-    meaning_of,
+    parse_message,
     record_of,
     records_of,
-    tick_of,
 )
 from functions.runtimes.landing import Landing
 from shared.documents import encode
@@ -50,38 +50,38 @@ EVENT = encode(first_event(ScheduleFired(function="reconcile"), usecase="-", sou
     ],
 )
 def test_a_key_is_decoded_once_and_its_pluses_are_spaces(travels: str, key: str) -> None:
-    assert meaning_of(s3_notification(s3_record(travels)), LANDING) == Written((key,))
+    assert parse_message(s3_notification(s3_record(travels)), LANDING) == Written((key,))
 
 
 def test_only_the_landing_store_of_the_settings_is_heard() -> None:
     ours, other = s3_record("in/drops/f/a"), s3_record("in/drops/f/a", bucket="others")
     landing = landing_in_s3(f"s3://{BUCKET}/in?region=eu-west-1&endpoint=http://127.0.0.1:1")
-    assert meaning_of(s3_notification(ours), landing) == Written(("drops/f/a",))
-    assert meaning_of(s3_notification(ours, other, ours), landing) == Written(("drops/f/a",), others=1)
-    assert meaning_of(s3_notification(s3_record("inside/drops/f/a")), landing) == Written((), others=1)
+    assert parse_message(s3_notification(ours), landing) == Written(("drops/f/a",))
+    assert parse_message(s3_notification(ours, other, ours), landing) == Written(("drops/f/a",), others=1)
+    assert parse_message(s3_notification(s3_record("inside/drops/f/a")), landing) == Written((), others=1)
     for url in ("file:///in", f"az://{BUCKET}/in?account=a", f"gs://{BUCKET}/in", "memory:"):
-        assert meaning_of(s3_notification(ours, s3_record("a", "")), landing_in_s3(url)) == Written((), others=2)
+        assert parse_message(s3_notification(ours, s3_record("a", "")), landing_in_s3(url)) == Written((), others=2)
 
 
 def test_what_is_no_write_is_passed_over() -> None:
-    assert meaning_of(TEST_MESSAGE, LANDING) == Written((), others=1)
+    assert parse_message(TEST_MESSAGE, LANDING) == Written((), others=1)
     gone = s3_record("drops/f/a", name="ObjectRemoved:Delete")
     restored = s3_record("drops/f/a", name="ObjectRestore:Completed")
-    assert meaning_of(s3_notification(gone, restored), LANDING) == Written((), others=2)
-    assert meaning_of(s3_notification(), LANDING) == Written(())
+    assert parse_message(s3_notification(gone, restored), LANDING) == Written((), others=2)
+    assert parse_message(s3_notification(), LANDING) == Written(())
 
 
 @pytest.mark.parametrize("name", ["Put", "Post", "Copy", "CompleteMultipartUpload", "NewOneOfTheirs"])
 def test_every_way_of_writing_is_one(name: str) -> None:
     record = s3_record("drops/f/a", name=f"ObjectCreated:{name}")
-    assert meaning_of(s3_notification(record), LANDING) == Written(("drops/f/a",))
+    assert parse_message(s3_notification(record), LANDING) == Written(("drops/f/a",))
 
 
 def test_no_order_of_arrival_makes_a_difference() -> None:
     records = [s3_record(f"drops/f/{number}") for number in range(5)] * 2
     for seed in range(5):
         random.Random(seed).shuffle(records)
-        meant = meaning_of(s3_notification(*records), LANDING)
+        meant = parse_message(s3_notification(*records), LANDING)
         assert isinstance(meant, Written)
         assert sorted(meant.keys) == [f"drops/f/{number}" for number in range(5)]
 
@@ -99,20 +99,20 @@ def without(record: dict[str, Any], *path: str) -> dict[str, Any]:
     "path", [("s3",), ("s3", "bucket"), ("s3", "object"), ("s3", "object", "key"), ("eventName",), ("eventSource",)]
 )
 def test_a_notification_that_lacks_something_is_refused(path: tuple[str, ...]) -> None:
-    with pytest.raises(InvalidInput, match="no S3 notification"):
-        meaning_of(s3_notification(without(s3_record("a"), *path)), LANDING)
+    with pytest.raises(InvalidInput, match="not an S3 notification"):
+        parse_message(s3_notification(without(s3_record("a"), *path)), LANDING)
 
 
 @pytest.mark.parametrize("key", ["%ff", "%C3%28", "a%80"])
 def test_a_key_that_is_not_unicode_is_refused(key: str) -> None:
     with pytest.raises(InvalidInput, match="UTF-8"):
-        meaning_of(s3_notification(s3_record(key)), LANDING)
+        parse_message(s3_notification(s3_record(key)), LANDING)
 
 
 @pytest.mark.parametrize("records", ['"x"', "{}", "[1]", "[[]]", '[{"s3":null}]', "null", "0"])
 def test_records_of_another_shape_are_refused(records: str) -> None:
     with pytest.raises(InvalidInput):
-        meaning_of(f'{{"Records":{records}}}', LANDING)
+        parse_message(f'{{"Records":{records}}}', LANDING)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_records_of_another_shape_are_refused(records: str) -> None:
     ],
 )
 def test_all_else_is_a_letter_as_it_was_sent(text: str) -> None:
-    assert meaning_of(text, LANDING) == Letter(text.encode(errors="surrogatepass"))
+    assert parse_message(text, LANDING) == QueueMessage(text.encode(errors="surrogatepass"))
 
 
 @pytest.mark.parametrize(
@@ -150,31 +150,33 @@ def test_all_else_is_a_letter_as_it_was_sent(text: str) -> None:
     ],
 )
 def test_what_the_adapter_sends_is_what_the_function_gets(body: bytes) -> None:
-    assert meaning_of(text_of(body), LANDING) == Letter(body)
+    assert parse_message(text_of(body), LANDING) == QueueMessage(body)
 
 
 def test_a_letter_that_travelled_as_base64_is_decoded() -> None:
-    assert meaning_of("base64:AAE=", LANDING) == Letter(b"\x00\x01")
-    assert meaning_of("base64:!", LANDING) == Letter(b"base64:!")
+    assert parse_message("base64:AAE=", LANDING) == QueueMessage(b"\x00\x01")
+    assert parse_message("base64:!", LANDING) == QueueMessage(b"base64:!")
 
 
 def test_a_schedule_names_its_firing_the_same_for_a_repetition() -> None:
-    fired = Tick("schedule arn:aws:events:us-east-1:123456789012:rule/my-schedule 2015-10-08T16:53:06.000Z", 1444323186)
-    assert tick_of(RULE_FIRED) == fired
-    assert tick_of({**RULE_FIRED, "id": "another"}) == fired
-    assert meaning_of(json.dumps(RULE_FIRED), LANDING) == fired
-    later = tick_of({**RULE_FIRED, "time": "2015-10-08T16:54:06Z"})
-    another = tick_of({**RULE_FIRED, "resources": ["arn:aws:events:us-east-1:123456789012:rule/other"]})
+    fired = Firing(
+        "schedule arn:aws:events:us-east-1:123456789012:rule/my-schedule 2015-10-08T16:53:06.000Z", 1444323186
+    )
+    assert firing_of(RULE_FIRED) == fired
+    assert firing_of({**RULE_FIRED, "id": "another"}) == fired
+    assert parse_message(json.dumps(RULE_FIRED), LANDING) == fired
+    later = firing_of({**RULE_FIRED, "time": "2015-10-08T16:54:06Z"})
+    another = firing_of({**RULE_FIRED, "resources": ["arn:aws:events:us-east-1:123456789012:rule/other"]})
     assert len({fired.occurrence, *(tick.occurrence for tick in (later, another) if tick)}) == 3
 
 
 def test_a_scheduler_fires_with_its_own_payload_and_with_ours() -> None:
-    own = tick_of(SCHEDULE_FIRED)
+    own = firing_of(SCHEDULE_FIRED)
     assert own is not None
     assert own.occurrence.startswith("schedule arn:aws:scheduler:")
-    assert tick_of(configured()) == Tick("schedule watch 2022-03-22T18:59:43.000Z", 1647975583.0)
-    assert tick_of(configured("2022-03-22T19:59:43+01:00")) == tick_of(configured())
-    assert meaning_of(json.dumps(configured()), LANDING) == tick_of(configured())
+    assert firing_of(configured()) == Firing("schedule watch 2022-03-22T18:59:43.000Z", 1647975583.0)
+    assert firing_of(configured("2022-03-22T19:59:43+01:00")) == firing_of(configured())
+    assert parse_message(json.dumps(configured()), LANDING) == firing_of(configured())
 
 
 @pytest.mark.parametrize(
@@ -194,7 +196,7 @@ def test_a_scheduler_fires_with_its_own_payload_and_with_ours() -> None:
 )
 def test_a_schedule_that_does_not_say_which_or_when_is_refused(event: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
-        tick_of(event)
+        firing_of(event)
 
 
 def test_a_batch_is_known_by_its_records() -> None:
@@ -205,7 +207,7 @@ def test_a_batch_is_known_by_its_records() -> None:
     assert records_of({"Records": []}) == []
     assert records_of({}) is None
     assert records_of({"Records": "x"}) is None
-    assert tick_of(batch("a")) is None
+    assert firing_of(batch("a")) is None
 
 
 @pytest.mark.parametrize("name", ["eventSource", "EventSource"])

@@ -67,7 +67,7 @@ def test_of_a_batch_of_ten_only_the_poison_comes_again(hosted: Make, received: l
     answer = handle(stack.host, batch(*bodies, ApproximateReceiveCount="4"), Invocation())
     assert failed(answer) == ["m3"]
     assert received == [body.encode() for body in bodies]
-    (line,) = stack.logged("message comes again")
+    (line,) = stack.logged("message failed, to be delivered again")
     assert (line["message_id"], line["received"], line["error"]) == ("m3", "4", "RuntimeError")
     assert "secret" not in json.dumps(stack.lines)
 
@@ -86,7 +86,7 @@ def test_a_record_without_a_name_takes_nobody_with_it(hosted: Make, received: li
     event["Records"].append(None)
     assert failed(handle(stack.host, event, Invocation())) == []
     assert received == [b"a", b"c"]
-    assert len(stack.logged("record passed over")) == 2
+    assert len(stack.logged("record ignored")) == 2
 
 
 def test_what_is_no_event_fails_and_real_ones_do_not(hosted: Make) -> None:
@@ -95,7 +95,7 @@ def test_what_is_no_event_fails_and_real_ones_do_not(hosted: Make) -> None:
     answer = handle(stack.host, batch("{}", requested(1), window, s3_notification({}), requested(2)), Invocation())
     assert failed(answer) == ["m0", "m2", "m3"]
     assert len(stack.logged("handled")) == 2
-    errors = {line["message_id"]: line["error"] for line in stack.logged("message comes again")}
+    errors = {line["message_id"]: line["error"] for line in stack.logged("message failed, to be delivered again")}
     assert errors["m0"] == "IntegrityError"
     assert errors["m3"] == "InvalidInput"
 
@@ -103,7 +103,7 @@ def test_what_is_no_event_fails_and_real_ones_do_not(hosted: Make) -> None:
 def test_a_call_without_time_gives_its_messages_back(hosted: Make) -> None:
     stack = hosted("trigger")
     assert failed(handle(stack.host, batch(requested(1)), Invocation(left_ms=400))) == ["m0"]
-    assert [line["error"] for line in stack.logged("message comes again")] == ["DeadlineExceeded"]
+    assert [line["error"] for line in stack.logged("message failed, to be delivered again")] == ["DeadlineExceeded"]
 
 
 def test_an_object_event_reaches_the_function_by_its_key(hosted: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +115,7 @@ def test_an_object_event_reaches_the_function_by_its_key(hosted: Make, monkeypat
     answer = handle(stack.host, batch(notification, TEST_MESSAGE), Invocation(left_ms=5000))
     assert failed(answer) == []
     assert told == [("validate", "drops/f/a b.csv", 5.0)]
-    assert [line["others"] for line in stack.logged("events passed over")] == [1, 1]
+    assert [line["others"] for line in stack.logged("events ignored")] == [1, 1]
 
 
 @pytest.mark.parametrize("event", [RULE_FIRED, SCHEDULE_FIRED, configured()])
@@ -134,7 +134,7 @@ def test_a_function_takes_only_what_it_was_made_for(hosted: Make) -> None:
         handle(hosted("labels").host, RULE_FIRED, Invocation())
     stack = hosted("labels")
     assert failed(handle(stack.host, batch("a"), Invocation())) == ["m0"]
-    assert "labels takes no messages" in stack.logged("message comes again")[0]["detail"]
+    assert "labels takes no messages" in stack.logged("message failed, to be delivered again")[0]["detail"]
     answer = handle(hosted("validate").host, request(), Invocation())
     assert answer is not None
     assert answer["statusCode"] == 404
@@ -145,7 +145,7 @@ def test_a_function_takes_only_what_it_was_made_for(hosted: Make) -> None:
     [None, 1, "x", [], {}, {"a": 1}, {"Records": 1}, {"requestContext": {"connectionId": "c"}}, {"source": "x"}],
 )
 def test_all_else_is_a_clear_error(hosted: Make, event: Any) -> None:
-    with pytest.raises(InvalidInput, match="none that the function knows"):
+    with pytest.raises(InvalidInput, match="unknown event"):
         handle(hosted("reconcile").host, event, Invocation())
 
 

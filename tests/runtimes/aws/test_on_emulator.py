@@ -14,7 +14,15 @@ import msgspec
 import pytest
 
 from adapters.urls import open_queues
-from functions.runtimes.aws.events import Letter, Written, landing_in_s3, meaning_of, record_of, records_of, tick_of
+from functions.runtimes.aws.events import (
+    QueueMessage,
+    Written,
+    firing_of,
+    landing_in_s3,
+    parse_message,
+    record_of,
+    records_of,
+)
 from functions.runtimes.aws.http import MAX_PAYLOAD_BYTES, answer
 from functions.runtimes.host import Host
 from functions.runtimes.landing import Landing
@@ -71,7 +79,7 @@ def test_objects_travel_as_they_are_read(stack: Cloud, echo: tuple[str, Path]) -
     landing = landing_in_s3(f"s3://{stack.bucket('told')}/in")
 
     def meanings(event: Mapping[str, Any]) -> list[Any]:
-        return [meaning_of(record_of(each).body, landing) for each in records_of(event) or ()]
+        return [parse_message(record_of(each).body, landing) for each in records_of(event) or ()]
 
     test = kept(folder, lambda event: "s3:TestEvent" in json.dumps(event))
     assert meanings(test) == [Written((), others=1)]
@@ -87,7 +95,9 @@ def test_messages_travel_as_the_adapter_sends_them(stack: Cloud, echo: tuple[str
     open_queues(stack.settings.queues, ("reconcile",))["reconcile"].send(body)
 
     def is_it(event: Mapping[str, Any]) -> bool:
-        return any(meaning_of(record_of(each).body, Landing("")) == Letter(body) for each in records_of(event) or ())
+        return any(
+            parse_message(record_of(each).body, Landing("")) == QueueMessage(body) for each in records_of(event) or ()
+        )
 
     assert kept(folder, is_it)
 
@@ -128,10 +138,10 @@ def test_a_schedule_travels_as_it_is_read(stack: Cloud, echo: tuple[str, Path]) 
             "RoleArn": f"arn:aws:iam::{stack.account}:role/any",
         },
     )
-    tick = tick_of(kept(folder, lambda event: event.get("source") == "aws.scheduler"))
-    assert tick is not None
+    firing = firing_of(kept(folder, lambda event: event.get("source") == "aws.scheduler"))
+    assert firing is not None
     schedule = stack.arn("scheduler", f"schedule/default/{name}")
-    assert tick.occurrence == f"schedule {schedule} {rfc3339(tick.at)}"
+    assert firing.occurrence == f"schedule {schedule} {rfc3339(firing.at)}"
 
 
 def test_an_object_becomes_a_dataset_and_another_buckets_does_not(stack: Cloud, system: ObjectStore) -> None:
@@ -144,7 +154,7 @@ def test_an_object_becomes_a_dataset_and_another_buckets_does_not(stack: Cloud, 
     assert json.loads(system.get(receipt).body)["source_key"] == KEYS[0]
     until(lambda: stack.waiting("validate") == 0, explain=stack.log)
     assert stack.dead("validate") == []
-    others = until(lambda: stack.lines("validate", "events passed over"), explain=stack.log)
+    others = until(lambda: stack.lines("validate", "events ignored"), explain=stack.log)
     assert {line["others"] for line in others} == {1}
     assert len(set(receipts(system)) - before) == 1
 
@@ -163,7 +173,7 @@ def test_of_ten_messages_nine_succeed_and_the_poison_is_dead_lettered(stack: Clo
     assert until(lambda: stack.dead("collect"), explain=stack.log) == ["poison"]
     assert stack.waiting("collect") == 0
     assert {line["event"] for line in stack.lines("collect", "handled")} == {event.id for event in events}
-    again = stack.lines("collect", "message comes again")
+    again = stack.lines("collect", "message failed, to be delivered again")
     assert [line["received"] for line in again] == [str(n) for n in range(1, MAX_RECEIVES + 1)]
     assert {line["error"] for line in again} == {"IntegrityError"}
 

@@ -73,7 +73,7 @@ def test_a_batch_and_a_schedule_are_handled(hosts_folder: Path, settings: Settin
         assert collect.invoke(batch(good, "poison", good)).payload == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
         output = collect.server.output()
     assert output.count('"message":"handled"') == 2
-    assert output.count('"message":"message comes again"') == 1
+    assert output.count('"message":"message failed, to be delivered again"') == 1
     with function(HANDLER, hosts_folder, environ("reconcile", settings)) as reconcile:
         for event in (SCHEDULE_FIRED, configured()):
             result = reconcile.invoke(event)

@@ -33,7 +33,7 @@ def test_a_blob_that_event_grid_tells_of_becomes_a_dataset_once(
     validate = running("validate")
     key = f"drops/{USECASE}/a file+{schema}=@(b).csv"
     before, asked_before = set(receipts(account.system)), set(account.waiting("trigger"))
-    handled, passed = (len(validate.lines(name)) for name in ("handled", "object passed over"))
+    handled, passed = (len(validate.lines(name)) for name in ("handled", "object ignored"))
     since = validate.counted("landing-validate")
     with object_events(account.running, f"{account.prefix}landing", f"{account.prefix}landing", schema=schema):
         account.put(key, GOOD)
@@ -46,7 +46,7 @@ def test_a_blob_that_event_grid_tells_of_becomes_a_dataset_once(
     document = json.loads(account.system.get(receipt).body)
     assert (document["state"], document["source_key"]) == ("accepted", key)
     assert len({line["event"] for line in validate.lines("handled")[handled:]}) == 1
-    assert len(validate.lines("object passed over")[passed:]) == 2
+    assert len(validate.lines("object ignored")[passed:]) == 2
     (asked,) = set(account.waiting("trigger")) - asked_before
     assert json.loads(asked)["type"] == "io.tidegate.training.requested"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from functions.runtimes.gcp.events import Delivered, PassedOver, Ticked, Written, heard
+from functions.runtimes.gcp.events import Firing, Ignored, QueueMessage, Written, parse_request
 from functions.runtimes.landing import Landing, landing_of
 from shared.errors import InvalidInput
 
@@ -70,19 +70,19 @@ def test_a_push_is_the_same_whichever_way_it_travels() -> None:
     body = json.dumps(PUSHED).encode()
     in_base64 = structured(data=None, data_base64=base64.b64encode(body).decode())
     for headers, sent in ((JSON, body), (BINARY, body), structured(), in_base64):
-        assert heard(headers, sent, LANDING) == Delivered(SAID)
+        assert parse_request(headers, sent, LANDING) == QueueMessage(SAID)
 
 
 def test_a_notification_without_a_payload_names_a_key_below_the_prefix() -> None:
-    assert heard(JSON, push(attributes=WRITTEN), LANDING) == Written("drops/flights/a.csv")
+    assert parse_request(JSON, push(attributes=WRITTEN), LANDING) == Written("drops/flights/a.csv")
     with_payload = push(attributes=WRITTEN, data=base64.b64encode(b'{"kind": "storage#object"}').decode())
-    assert heard(BINARY, with_payload, LANDING) == Written("drops/flights/a.csv")
+    assert parse_request(BINARY, with_payload, LANDING) == Written("drops/flights/a.csv")
 
 
 @pytest.mark.parametrize("name", ["a b.csv", "a+b.csv", "a%20b.csv", "ä/ü.csv", "a%2e%2e/x", "\U0001f30a.csv"])
 def test_a_name_is_taken_as_it_is(name: str) -> None:
     body = push(attributes={**WRITTEN, "objectId": f"in/drops/flights/{name}"})
-    assert heard(JSON, body, LANDING) == Written(f"drops/flights/{name}")
+    assert parse_request(JSON, body, LANDING) == Written(f"drops/flights/{name}")
 
 
 @pytest.mark.parametrize(
@@ -98,23 +98,25 @@ def test_a_name_is_taken_as_it_is(name: str) -> None:
     ],
 )
 def test_what_is_not_a_write_to_the_landing_store_is_passed_over(change: dict[str, str]) -> None:
-    assert heard(JSON, push(attributes={**WRITTEN, **change}), LANDING) == PassedOver()
+    assert parse_request(JSON, push(attributes={**WRITTEN, **change}), LANDING) == Ignored()
 
 
 def test_a_landing_store_elsewhere_hears_nothing_of_a_bucket() -> None:
-    assert heard(JSON, push(attributes=WRITTEN), landing_of("file:///in")) == PassedOver()
+    assert parse_request(JSON, push(attributes=WRITTEN), landing_of("file:///in")) == Ignored()
 
 
 def test_a_firing_has_the_same_name_each_time_it_is_told() -> None:
-    first = heard(SCHEDULED, b"", LANDING)
-    assert first == heard({**SCHEDULED, "x-cloudscheduler-scheduletime": "2026-01-31T07:00:00+01:00"}, b"?", LANDING)
-    assert first == Ticked("tidegate-reconcile 2026-01-31T06:00:00Z", 1_769_839_200.0)
-    assert first != heard({**SCHEDULED, "x-cloudscheduler-scheduletime": "2026-01-31T06:01:00Z"}, b"", LANDING)
+    first = parse_request(SCHEDULED, b"", LANDING)
+    assert first == parse_request(
+        {**SCHEDULED, "x-cloudscheduler-scheduletime": "2026-01-31T07:00:00+01:00"}, b"?", LANDING
+    )
+    assert first == Firing("tidegate-reconcile 2026-01-31T06:00:00Z", 1_769_839_200.0)
+    assert first != parse_request({**SCHEDULED, "x-cloudscheduler-scheduletime": "2026-01-31T06:01:00Z"}, b"", LANDING)
 
 
 def test_a_schedule_may_publish_instead() -> None:
-    body = push(attributes={"tidegate-tick": "reconcile"}, publishTime="2026-01-31T06:00:00.5Z")
-    assert heard(JSON, body, LANDING) == Ticked("pubsub 7", 1_769_839_200.5)
+    body = push(attributes={"tidegate-schedule": "reconcile"}, publishTime="2026-01-31T06:00:00.5Z")
+    assert parse_request(JSON, body, LANDING) == Firing("pubsub 7", 1_769_839_200.5)
 
 
 @pytest.mark.parametrize(
@@ -134,10 +136,10 @@ def test_a_schedule_may_publish_instead() -> None:
         (JSON, push(attributes={"a": 1}), "body"),
         (JSON, push(attributes={"eventType": "OBJECT_FINALIZE", "bucketId": "lake"}), "attributes"),
         (JSON, push(attributes={**WRITTEN, "objectId": ""}), "attributes"),
-        (JSON, push(attributes={"tidegate-tick": "reconcile"}), "publishTime"),
+        (JSON, push(attributes={"tidegate-schedule": "reconcile"}), "publishTime"),
         (
             JSON,
-            push(attributes={"tidegate-tick": "reconcile"}, messageId="", publishTime="2026-01-01T00:00Z"),
+            push(attributes={"tidegate-schedule": "reconcile"}, messageId="", publishTime="2026-01-01T00:00Z"),
             "messageId",
         ),
         ({**BINARY, "ce-specversion": "0.3"}, push(data="e30="), "specversion"),
@@ -154,5 +156,5 @@ def test_a_schedule_may_publish_instead() -> None:
 )
 def test_what_nobody_can_read_is_refused_by_name(headers: dict[str, str], body: bytes, field: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        heard(headers, body, LANDING)
+        parse_request(headers, body, LANDING)
     assert refused.value.field == field

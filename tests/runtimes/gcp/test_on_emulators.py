@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 
-from functions.runtimes.gcp.events import PassedOver, Written, heard
+from functions.runtimes.gcp.events import Ignored, Written, parse_request
 from functions.runtimes.landing import landing_of
 from localstack import emulators
 from localstack.emulators import Running
@@ -136,12 +136,12 @@ def test_what_storage_says_on_the_wire_is_understood(project: Project) -> None:
     def came() -> bool:
         for received in project.pull(SEEN):
             headers, body = envelope(received, project.path("subscriptions", SEEN))
-            meant.append(heard({name.lower(): value for name, value in headers.items()}, body, landing))
+            meant.append(parse_request({name.lower(): value for name, value in headers.items()}, body, landing))
         return Written(key) in meant
 
     until(came)
     assert meant.count(Written(key)) == 1
-    assert PassedOver() in meant  # our own writes to the system bucket are told as well here, and heard by nobody
+    assert Ignored() in meant  # our own writes to the system bucket are told as well here, and heard by nobody
 
 
 def test_an_upload_over_https_is_validated_from_its_topic(project: Project, validate: Served) -> None:

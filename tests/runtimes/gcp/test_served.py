@@ -197,4 +197,4 @@ def test_a_deployment_without_settings_tells_its_log_and_nobody_else() -> None:
         answer = unfit.ask("GET", "/openapi.json")
         assert answer.status == 500
         assert "TIDEGATE" not in answer.body.decode()
-        assert "TIDEGATE_SETTINGS" in unfit.lines("deployment unfit")[0]["detail"]
+        assert "TIDEGATE_SETTINGS" in unfit.lines("invalid deployment")[0]["detail"]
