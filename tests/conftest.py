@@ -34,6 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the kinds. A whole run without `-m` leaves out what is slow."""
     for kind, meaning in kinds.KINDS.items():
         config.addinivalue_line("markers", f"{kind}: {meaning}")
+    config.addinivalue_line("markers", f"{kinds.BY_NAME}: requests an emulator by its name; see tests/kinds.py")
     if _is_whole(config) and not config.option.markexpr:
         config.option.markexpr = kinds.DEFAULT
 

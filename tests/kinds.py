@@ -22,6 +22,8 @@ DEFAULT = "not slow and not study"
 """What a whole run selects where the command has no `-m`."""
 LIVE = "live"
 """The mark of tests on a real account. They are of no kind, and there only where TIDEGATE_LIVE asks for them."""
+BY_NAME = "emulator_by_name"
+"""The mark of tests that request an emulator by its name while they run. They are of the kind `emulator`."""
 WITHOUT = "--without-emulators"
 INSTALLED = {"emulators_folder", "hosts_folder", "pulumi_folder"}
 """The fixtures of tests/emulated.py that install programs. A fast test uses none, not even through another fixture."""
@@ -32,17 +34,19 @@ _running_fast = False
 
 
 def on_emulators(names: Iterable[Any]) -> list[Any]:
-    """Return parameters whose tests ask for their emulator by name, which no rule can see before they run."""
-    return [pytest.param(name, marks=pytest.mark.emulator) for name in names]
+    """Return parameters whose tests request their emulator by name. No rule can see that before they run."""
+    return [pytest.param(name, marks=getattr(pytest.mark, BY_NAME)) for name in names]
 
 
 def needs_emulator(item: pytest.Item) -> bool:
-    """Return whether a test uses what is installed for it, or says that it does."""
-    asked_for = set(getattr(item, "fixturenames", ()))
-    return bool(asked_for & INSTALLED) or item.get_closest_marker("emulator") is not None
+    """Return whether a test uses an emulator, through a fixture or by name."""
+    if INSTALLED.intersection(getattr(item, "fixturenames", ())):
+        return True
+    return any(item.get_closest_marker(mark) for mark in ("emulator", BY_NAME))
 
 
 def is_fast(item: pytest.Item) -> bool:
+    """Return whether a test is of the kind `fast`."""
     return item.get_closest_marker("fast") is not None
 
 
@@ -60,5 +64,5 @@ def begin(item: pytest.Item) -> None:
 
 
 def refuse_fast_tests() -> None:
-    """Fail where the test that runs is fast: it asks by name for what is installed."""
-    assert not _running_fast, "a test asks for an emulator by name: give its parameters to tests.kinds.on_emulators"
+    """Fail where the test that runs is fast: it requests an emulator by name."""
+    assert not _running_fast, "a test requests an emulator by name: give its parameters to tests.kinds.on_emulators"

@@ -59,7 +59,7 @@ CLOUDS: dict[str, dict[str, Any]] = {
 SOUND = [
     pytest.param(port, provider, clause, id=f"{port}-{provider}-{clause}", marks=marks)
     for port, (suite, _, providers) in PORTS.items()
-    for kinds, marks in ((providers, ()), (CLOUDS.get(port, ()), pytest.mark.emulator))
+    for kinds, marks in ((providers, ()), (CLOUDS.get(port, ()), pytest.mark.emulator_by_name))
     for provider in kinds
     for clause in suite.clauses
 ]
