@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from adapters import timeout
+from adapters import deadlines
 from adapters.aws.store import from_url
 from adapters.obstore_calls import TIMEOUTS_S, ClientPool, interruptible
 from adapters.obstore_store import ObstoreStore
@@ -38,8 +38,8 @@ def silent() -> Iterator[int]:
 
 @pytest.fixture
 def store(silent: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObstoreStore]:
-    monkeypatch.setattr(timeout, "LONGEST_PAUSE_S", 1e9)  # nothing is tried twice
-    monkeypatch.setattr(timeout, "FIRST_PAUSE_S", 1e9)
+    monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 1e9)  # nothing is tried twice
+    monkeypatch.setattr(deadlines, "FIRST_PAUSE_S", 1e9)
     with account():
         yield from_url(f"s3://b?region=eu-west-1&endpoint=http://127.0.0.1:{silent}")
 
