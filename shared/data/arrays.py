@@ -1,8 +1,8 @@
-"""Between Arrow, numpy and Python without pandas.
+"""Conversions between Arrow, numpy and Python that do not import pandas.
 
-Where pandas is installed, pyarrow imports it in `pa.array`, in `pa.scalar` (also on behalf of a compute function that
-is given a Python value) and in `Array.to_numpy`. That would add half to the memory and 0.4 s to the cold start of the
-data unit, so this room makes its arrays and scalars here.
+If pandas is installed, pyarrow imports it in `pa.array`, in `pa.scalar` (also for a compute function that receives a
+Python value) and in `Array.to_numpy`. That would add half to the memory and 0.4 s to the cold start of the data unit,
+so shared.data creates its arrays and scalars with these functions.
 """
 
 from collections.abc import Iterable
@@ -44,24 +44,27 @@ def scalar(value: str | float | bool) -> Any:
 
 
 def null(kind: Any) -> Any:
-    """Return the null of an Arrow type."""
+    """Return the null scalar of an Arrow type."""
     return pa.nulls(1, kind)[0]
 
 
 def booleans(values: npt.NDArray[np.bool_]) -> Any:
-    """Return an Arrow boolean array without nulls; `values` of shape (rows,)."""
+    """Return an Arrow boolean array without nulls. Args: values: shape (rows,)."""
     bits = pa.py_buffer(np.packbits(values, bitorder="little").tobytes())
     return pa.Array.from_buffers(pa.bool_(), len(values), [None, bits])
 
 
 def from_numpy(values: npt.NDArray[Any], valid: npt.NDArray[np.bool_], kind: Any) -> Any:
-    """Return an Arrow array of a type as wide as `values`' dtype, null where not `valid`; both of shape (rows,)."""
+    """Return an Arrow array of `values`, null where not `valid`.
+
+    Args: values, valid: shape (rows,). kind: an Arrow type of the same width as the dtype of `values`.
+    """
     validity = None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little").tobytes())
     return pa.Array.from_buffers(kind, len(values), [validity, pa.py_buffer(values.tobytes())])
 
 
 def to_numpy(array: Any) -> npt.NDArray[Any]:
-    """Return the values that are not null of a float64 or timestamp array; shape (rows - nulls,), dtype of its kind.
+    """Return the values of a float64 or timestamp array that are not null, shape (rows - nulls,), float64 or int64.
 
     >>> to_numpy(from_numpy(np.array([1.0, 2.0]), np.array([True, False]), pa.float64()))
     array([1.])
@@ -75,7 +78,7 @@ def to_numpy(array: Any) -> npt.NDArray[Any]:
 
 
 def is_text(kind: Any) -> bool:
-    """Return whether an Arrow type is text in any of its layouts, a dictionary of text included."""
+    """Return whether an Arrow type is text: a string type of any layout, or a dictionary of one."""
     if pa.types.is_dictionary(kind):
         return is_text(kind.value_type)
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))

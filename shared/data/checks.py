@@ -1,9 +1,9 @@
-"""The checks: where a file breaks its contract, as anomalies that a person can act on.
+"""Check a file against its contract. Each violation is an anomaly with a count, examples and a remedy.
 
+The categories are missing and new columns, types, domains, ranges and missing values.
 Source: Breck, Polyzotis, Roy, Whang, Zinkevich 2019, "Data validation for machine learning" (SysML), section 3 and
-its table of anomaly categories: missing and new columns, types, domains and ranges, presence; each with how many rows,
-examples and what to do. More bad rows than the contract's max_bad_rate is an error and quarantines the file, fewer a
-warning. A column that the model does not need never causes more than a warning.
+its table of anomalies. A share of bad rows above the contract's max_bad_rate is an error and quarantines the file; a
+smaller one is a warning. A column that the model does not need causes warnings only.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,12 +20,12 @@ from shared.data.profile import ColumnProfile, Profile
 from shared.data.records import Anomaly, AnomalyKind, ColumnRule, Contract, Severity
 
 MIN_ROWS_FOR_CONSTANT_TARGET = 30
-"""In fewer rows one class alone is no surprise: none among n rows leaves 3 / n possible (Hanley 1983)."""
+"""With fewer rows, a single class can be chance: 0 of n rows is compatible with a rate of 3 / n (Hanley 1983)."""
 
 OUTCOMES = 2
-"""How many values the target of a binary task has."""
+"""The number of distinct values of a binary target."""
 
-_KIND_WORDS = {"number": "a number", "text": "text", "boolean": "true or false", "time": "an ISO 8601 time"}
+_KIND_NAMES = {"number": "a number", "text": "text", "boolean": "true or false", "time": "an ISO 8601 time"}
 _KIND_REMEDIES = {
     "number": "write digits with a decimal point, no units or thousands separators; leave the cell empty if missing",
     "text": "write plain text",
@@ -35,7 +35,14 @@ _KIND_REMEDIES = {
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the rows showed that a profile does not hold; each by column: rows, and the first few distinct examples."""
+    """What the checks found in the rows so far, beyond the profile.
+
+    Args:
+        unparsable: values that are not of their column's kind, by column.
+        fractional: fractions in columns of whole numbers. outside: numbers out of range. unknown: values not in the
+            domain.
+        positives, negatives: rows by outcome.
+    """
 
     unparsable: dict[str, BadValues] = {}
     fractional: dict[str, BadValues] = {}
@@ -44,11 +51,17 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     positives: int = 0
     negatives: int = 0
     target_values: tuple[str, ...] = ()
-    """The first few distinct values of the target, as text: whether they are more than two is all that counts."""
+    """The first few distinct values of the target, as text; enough to tell whether there are more than two."""
 
 
 def check_rows(rows: TypedBatch, rules: Mapping[str, ColumnRule], target: str, positive: str) -> Findings:
-    """Return what one batch shows under these rules (none: only what does not parse, and the target)."""
+    """Return the findings in one converted batch.
+
+    Args:
+        rules: the contract's, by column; empty while a contract is inferred, then only unparsable values and the
+            target are reported.
+        target, positive: the target's column and the charter's `target.positive`.
+    """
     fractional, outside, unknown = {}, {}, {}
     positives = negatives = 0
     target_values: tuple[str, ...] = ()
@@ -59,17 +72,17 @@ def check_rows(rows: TypedBatch, rules: Mapping[str, ColumnRule], target: str, p
             outside[name] = _outside(cells, rule.minimum, rule.maximum)
         if rule is not None and rule.domain is not None and pa.types.is_string(cells.type):
             known = pc.is_in(cells, value_set=strings(rule.domain))
-            unknown[name] = _found(cells, pc.and_(pc.is_valid(cells), pc.invert(known)))
+            unknown[name] = _where(cells, pc.and_(pc.is_valid(cells), pc.invert(known)))
         if name == target:
-            happened = outcomes(cells, positive)
-            positives = int(pc.sum(happened).as_py() or 0)
+            is_positive = outcomes(cells, positive)
+            positives = int(pc.sum(is_positive).as_py() or 0)
             negatives = len(cells) - cells.null_count - positives
             target_values = _first_values(cells)
     return Findings(
         unparsable=dict(rows.unparsable),
-        fractional=_only_found(fractional),
-        outside=_only_found(outside),
-        unknown=_only_found(unknown),
+        fractional=_with_values(fractional),
+        outside=_with_values(outside),
+        unknown=_with_values(unknown),
         positives=positives,
         negatives=negatives,
         target_values=target_values,
@@ -77,7 +90,7 @@ def check_rows(rows: TypedBatch, rules: Mapping[str, ColumnRule], target: str, p
 
 
 def merge_findings(a: Findings, b: Findings) -> Findings:
-    """Return the findings of `a`'s rows followed by `b`'s; associative (the examples are the first ones seen)."""
+    """Return the findings of the rows of `a` followed by those of `b`. Associative; the first examples are kept."""
     return Findings(
         unparsable=_merge(a.unparsable, b.unparsable),
         fractional=_merge(a.fractional, b.fractional),
@@ -90,7 +103,10 @@ def merge_findings(a: Findings, b: Findings) -> Findings:
 
 
 def anomalies(contract: Contract, columns: Iterable[str], profile: Profile, findings: Findings) -> tuple[Anomaly, ...]:
-    """Return what is wrong with a file of these columns, in the contract's order, new columns last."""
+    """Return the anomalies of a file, in the order of the contract's columns, new columns last.
+
+    Args: columns: of the file. profile, findings: of all its rows.
+    """
     present = set(columns)
     if profile.rows == 0:
         message = "the file has a header but no rows"
@@ -107,8 +123,8 @@ def anomalies(contract: Contract, columns: Iterable[str], profile: Profile, find
     found += _constant_target(contract, profile.rows, present, findings)
     ruled = {rule.name for rule in contract.columns}
     for name in sorted(present - ruled):
-        message = f"column {name!r} is new: the contract does not know it"
-        remedy = "nothing, if it is not needed: it is not read; to use it, add it to the charter's features"
+        message = f"column {name!r} is new: it is not in the contract"
+        remedy = "none needed: the column is ignored; to use it, add it to the charter's features"
         found.append(_anomaly(name, "new_column", "warning", 0, message, remedy))
     return tuple(found)
 
@@ -134,7 +150,7 @@ def _bad_values(rule: ColumnRule, contract: Contract, rows: int, findings: Findi
         message = f"{name!r}: {_of(bad.count, rows)} {is_not}"
         found.append(_anomaly(name, kind, "error" if too_many else "warning", bad.count, message, remedy, bad.examples))
 
-    add("type", findings.unparsable.get(name), f"not {_KIND_WORDS[rule.kind]}", _KIND_REMEDIES[rule.kind])
+    add("type", findings.unparsable.get(name), f"not {_KIND_NAMES[rule.kind]}", _KIND_REMEDIES[rule.kind])
     remedy = "round them, or check the unit; if fractions are right, accept a new contract"
     add("type", findings.fractional.get(name), "not a whole number, as all values were before", remedy)
     within = f"outside the contract's {_bound(rule.minimum)} to {_bound(rule.maximum)}"
@@ -161,7 +177,7 @@ def _missing_values(rule: ColumnRule, contract: Contract, rows: int, column: Col
 
 
 def _other_targets(contract: Contract, present: set[str], findings: Findings) -> list[Anomaly]:
-    """Return an anomaly where the target has a third value: counted as "not positive", it would be learned as that."""
+    """Return an anomaly if the target has a third value; it would count as negative in training."""
     name, values = contract.target_column, findings.target_values
     if name not in present or len(values) <= OUTCOMES:
         return []
@@ -188,7 +204,7 @@ def _constant_target(contract: Contract, rows: int, present: set[str], findings:
 
 
 def _first_values(cells: Any) -> tuple[str, ...]:
-    """Return the first few distinct values of the target as text; numbers by value, whatever their sign of zero."""
+    """Return the first few distinct values of the target as text; 0.0 and -0.0 are one value."""
     if pa.types.is_floating(cells.type):
         cells = pc.add(cells, scalar(0.0))
     return _first_distinct(pc.cast(pc.drop_null(pc.unique(cells)).slice(0, MAX_EXAMPLES), pa.string()).to_pylist())
@@ -199,7 +215,7 @@ def _first_distinct(values: Iterable[str]) -> tuple[str, ...]:
 
 
 def _fractional(cells: Any) -> BadValues:
-    return _found(cells, pc.not_equal(pc.floor(cells), cells))
+    return _where(cells, pc.not_equal(pc.floor(cells), cells))
 
 
 def _outside(cells: Any, minimum: float | None, maximum: float | None) -> BadValues:
@@ -211,15 +227,15 @@ def _outside(cells: Any, minimum: float | None, maximum: float | None) -> BadVal
         return BadValues()
     least = minimum if minimum is not None else float("-inf")
     most = maximum if maximum is not None else float("inf")
-    return _found(cells, pc.or_(pc.less(cells, scalar(least)), pc.greater(cells, scalar(most))))
+    return _where(cells, pc.or_(pc.less(cells, scalar(least)), pc.greater(cells, scalar(most))))
 
 
-def _found(cells: Any, mask: Any) -> BadValues:
+def _where(cells: Any, mask: Any) -> BadValues:
     count = int(pc.sum(mask).as_py() or 0)
     return BadValues(count, examples_of(pc.filter(cells, mask))) if count else BadValues()
 
 
-def _only_found(found: Mapping[str, BadValues]) -> dict[str, BadValues]:
+def _with_values(found: Mapping[str, BadValues]) -> dict[str, BadValues]:
     return {name: bad for name, bad in found.items() if bad.count}
 
 

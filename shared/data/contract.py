@@ -1,7 +1,7 @@
-"""The contract: what a good file looks like, inferred from a first one and the charter, then kept in a ledger.
+"""The data contract: what a valid file looks like. It is inferred from the charter and the first accepted file.
 
-Kinds come from the charter for the columns it names (a feature is a number because the model takes it as one, whatever
-the first file holds), and for all others from the cells.
+The charter decides the kind of each column that it names: a numeric feature is a number, whatever the first file
+holds. The kind of any other column is inferred from its values.
 """
 
 from collections import Counter
@@ -19,24 +19,24 @@ from shared.data.values import MISSING_VALUES, has_leading_zero, parse_number, p
 from shared.usecase.charter import Charter
 
 MAX_DOMAIN = 200
-"""A text column with more distinct values is open: a new value in it is no news."""
+"""A text column with more distinct values gets no domain: new values in it are expected."""
 MIN_ROWS_PER_VALUE = 2
-"""A text column whose values hardly repeat is open, too."""
+"""A text column with fewer rows per distinct value gets no domain either."""
 
 
 class KindCounts(msgspec.Struct, frozen=True):
-    """Of one column's cells: how many have a value, and how many of those parse as each kind; they only add up."""
+    """How many cells of a column have a value, and how many of those parse as each kind. Counts of parts add up."""
 
     values: int = 0
     numbers: int = 0
-    codes: int = 0
-    """Numbers with a leading zero, which would lose it: postal codes, account numbers."""
+    leading_zeros: int = 0
+    """Numbers with a leading zero (postal codes, account numbers): as a number, they would lose it."""
     booleans: int = 0
     times: int = 0
 
 
 def charter_kinds(charter: Charter) -> dict[str, ColumnKind]:
-    """Return the kinds that the charter decides. Identifiers are text: they are compared, never computed with."""
+    """Return the kinds of the columns that the charter names. Identifiers are text: they are only compared."""
     kinds: dict[str, ColumnKind] = dict.fromkeys(charter.id_columns, "text")
     kinds |= dict.fromkeys(charter.features.categorical, "text")
     kinds |= dict.fromkeys(charter.features.numeric, "number")
@@ -45,10 +45,10 @@ def charter_kinds(charter: Charter) -> dict[str, ColumnKind]:
 
 
 def infer_kinds(table: TableReader, charter: Charter) -> dict[str, ColumnKind]:
-    """Return a kind for every column of the table: the charter's, else the file's own, else what its cells parse as.
+    """Return a kind for each column of a table: the charter's, else the file's own, else one inferred from its values.
 
-    A column is of a kind when at most the charter's max_bad_rate of its values is not, so that one bad cell is an
-    anomaly and not another kind. Reads the whole file once where cells must decide.
+    A column has a kind if at most the charter's max_bad_rate of its values are not of that kind, so a single bad cell
+    is an anomaly and does not change the kind. Reads the whole file once if a kind must be inferred.
     Raises: DataRefused: the content cannot be read.
     """
     kinds = {column: kind for column, kind in table.declared.items() if column in table.columns}
@@ -61,7 +61,7 @@ def infer_kinds(table: TableReader, charter: Charter) -> dict[str, ColumnKind]:
 
 
 def count_kinds(batches: Iterable[Any], columns: Iterable[str]) -> dict[str, KindCounts]:
-    """Return the kinds that the cells of each column parse as; batches are pyarrow.RecordBatch."""
+    """Return how many values of each column parse as each kind. Args: batches: of pyarrow.RecordBatch."""
     total = dict.fromkeys(columns, KindCounts())
     for batch in batches:
         for name, cells in zip(batch.schema.names, batch.columns, strict=True):
@@ -70,7 +70,7 @@ def count_kinds(batches: Iterable[Any], columns: Iterable[str]) -> dict[str, Kin
 
 
 def kind_of(counts: KindCounts, max_bad_rate: float) -> ColumnKind:
-    """Return the kind that a column with such cells has; text where there is no value at all.
+    """Return the kind of a column with these counts; text if it has no values.
 
     >>> kind_of(KindCounts(values=200, numbers=199), 0.01)
     'number'
@@ -80,25 +80,26 @@ def kind_of(counts: KindCounts, max_bad_rate: float) -> ColumnKind:
         return "text"
     if counts.booleans >= enough:
         return "boolean"
-    if counts.numbers >= enough and counts.codes == 0:
+    if counts.numbers >= enough and counts.leading_zeros == 0:
         return "number"
     return "time" if counts.times >= enough else "text"
 
 
 def infer_contract(profile: Profile, charter: Charter, file_digest: str, charter_digest: str) -> Contract:
-    """Return the contract that a file with this profile keeps, with the room that charter.data leaves.
+    """Return the contract for files like the one with this profile, with the tolerances of `charter.data`.
 
-    Features, target, time and id columns are required, in the file or not; the target and the time may be missing
-    in no more than max_bad_rate of the rows. Bounds reach range_margin of the seen range beyond it; a column that
-    was constant has none. Identifiers have neither bounds nor domain, nor has text with many distinct values.
+    - Features, target, time and id columns are required, whether or not the file has them.
+    - The target and the time may be missing in at most max_bad_rate of the rows.
+    - The range of a number is the range seen, widened on both sides by range_margin of it. A constant column has none.
+    - Text has a domain unless it has many distinct values. Identifiers have neither a range nor a domain.
     """
-    needed = _required(charter)
-    given = charter_kinds(charter)
+    required = _required(charter)
+    kinds = charter_kinds(charter)
     present = {column.name: column for column in profile.columns}
-    rules = [_rule(present[name], charter, name in needed) for name in sorted(present)]
+    rules = [_rule(present[name], charter, name in required) for name in sorted(present)]
     rules += [
-        ColumnRule(name=name, kind=given.get(name, "text"), max_missing_rate=charter.data.max_missing_rate)
-        for name in needed
+        ColumnRule(name=name, kind=kinds.get(name, "text"), max_missing_rate=charter.data.max_missing_rate)
+        for name in required
         if name not in present
     ]
     return Contract(
@@ -115,7 +116,7 @@ def infer_contract(profile: Profile, charter: Charter, file_digest: str, charter
 
 
 def rules_by_name(contract: Contract) -> Mapping[str, ColumnRule]:
-    """Return the contract's rules by column."""
+    """Return the contract's rules by column name."""
     return {rule.name: rule for rule in contract.columns}
 
 
@@ -131,7 +132,7 @@ def _rule(column: ColumnProfile, charter: Charter, required: bool) -> ColumnRule
     most = charter.data.max_bad_rate if strict else min(1.0, seen + charter.data.max_missing_rate)
     minimum = maximum = None
     domain = None
-    # A feature may be an identifier as well (a flight's carrier): then it is held to what features are held to.
+    # A feature can also be an identifier (a flight's carrier); then it has the rules of a feature.
     features = (*charter.features.numeric, *charter.features.categorical, charter.target.column)
     if column.name in features or column.name not in charter.id_columns:
         minimum, maximum = _bounds(column, charter.data.range_margin)
@@ -168,31 +169,31 @@ def _domain(column: ColumnProfile) -> tuple[str, ...] | None:
 
 
 def _count(cells: Any) -> KindCounts:
-    """Return what the cells of a text array parse as; each distinct one is looked at once."""
+    """Return how many values of a text array parse as each kind. Each distinct value is parsed once."""
     found = pc.value_counts(pc.drop_null(cells))
     total = KindCounts()
     pairs = zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True)
     tally = Counter[tuple[bool, bool, bool, bool]]()
     for value, count in pairs:
-        word = value.strip()
-        if word.lower() not in MISSING_VALUES:
-            tally[_reading(word)] += count
-    for (number, code, boolean, time), count in tally.items():
-        counts = KindCounts(count, count * number, count * code, count * boolean, count * time)
+        text = value.strip()
+        if text.lower() not in MISSING_VALUES:
+            tally[_kinds_of(text)] += count
+    for (number, leading_zero, boolean, time), count in tally.items():
+        counts = KindCounts(count, count * number, count * leading_zero, count * boolean, count * time)
         total = _add(total, counts)
     return total
 
 
-def _reading(word: str) -> tuple[bool, bool, bool, bool]:
-    """Return whether a word is a number, a code, a boolean (a bare 0 or 1 is not taken for one), a time."""
-    number = _parses(parse_number, word)
-    code = number and has_leading_zero(word)
-    return number, code, word.lower() in ("true", "false"), not number and _parses(parse_time, word)
+def _kinds_of(text: str) -> tuple[bool, bool, bool, bool]:
+    """Return whether a value is a number, has a leading zero, is a boolean (0 and 1 are not), is a time."""
+    number = _parses(parse_number, text)
+    leading_zero = number and has_leading_zero(text)
+    return number, leading_zero, text.lower() in ("true", "false"), not number and _parses(parse_time, text)
 
 
-def _parses(parse: Callable[[str], object], word: str) -> bool:
+def _parses(parse: Callable[[str], object], text: str) -> bool:
     try:
-        parse(word)
+        parse(text)
     except (ValueError, OverflowError):
         return False
     return True

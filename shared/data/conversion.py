@@ -1,8 +1,8 @@
-"""From cells as a file holds them to columns of one kind each, cell by cell: what does not parse is counted, not fatal.
+"""Convert the columns of a file to their kinds. Values that cannot be converted become null and are counted.
 
-number -> float64 (never NaN nor infinite), text -> string, boolean -> bool, time -> timestamp("us", "UTC"). The fast
-way converts a whole column at once. Where it fails, each distinct value is parsed alone. Both accept the same
-values, so that what a cell becomes never depends on its neighbours.
+number -> float64 (never NaN or infinite), text -> string, boolean -> bool, time -> timestamp("us", "UTC").
+A whole column is converted at once where possible; otherwise each distinct value is parsed on its own. Both ways
+accept the same values, so a cell's value does not depend on other cells.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ from shared.data.values import FIRST_US, MISSING_VALUES, parse_boolean, parse_nu
 
 MAX_EXAMPLES = 5
 MAX_EXAMPLE_CHARACTERS = 40
-"""Examples may show personal data: enough to find the cell, no more."""
+"""Examples may show personal data, so they are just long enough to find the cell."""
 ARROW_TYPES: dict[ColumnKind, Any] = {
     "number": pa.float64(),
     "text": pa.string(),
@@ -29,28 +29,33 @@ ARROW_TYPES: dict[ColumnKind, Any] = {
 
 _EXACT_MISSING_VALUES = strings(["NA", "NaN", "nan", "null", "NULL", "None"])
 _PROBES = 4
+"""How many values of a column are parsed before the whole column is tried."""
 
 
 class BadValues(msgspec.Struct, frozen=True):
-    """Cells that are not of their column's kind: how many, and the first few distinct ones, shortened."""
+    """Values of a column that break a rule: how many cells, and the first few distinct values, shortened."""
 
     count: int = 0
     examples: tuple[str, ...] = ()
 
 
 class TypedBatch(msgspec.Struct, frozen=True):
-    """A pyarrow.RecordBatch with ARROW_TYPES by kind, null where missing or unparsable; and the latter, by column."""
+    """A converted batch.
+
+    `batch` is a pyarrow.RecordBatch with the types of ARROW_TYPES, null where a value is missing or was not converted.
+    `unparsable` holds the values that were not converted, by column.
+    """
 
     batch: Any
     unparsable: dict[str, BadValues]
 
 
 def typed_batch(batch: Any, kinds: Mapping[str, ColumnKind]) -> TypedBatch:
-    """Return the columns of `batch` that have a kind, in the batch's order, each as that kind."""
+    """Return the columns of a pyarrow.RecordBatch that `kinds` names, converted, in the batch's order."""
     names, arrays, unparsable = [], [], {}
     for name, cells in zip(batch.schema.names, batch.columns, strict=True):
         if name in kinds:
-            array, bad = typed(cells, kinds[name])
+            array, bad = typed_column(cells, kinds[name])
             names.append(name)
             arrays.append(array)
             if bad.count:
@@ -58,10 +63,12 @@ def typed_batch(batch: Any, kinds: Mapping[str, ColumnKind]) -> TypedBatch:
     return TypedBatch(pa.RecordBatch.from_arrays(arrays, names=names), unparsable)
 
 
-def typed(cells: Any, kind: ColumnKind) -> tuple[Any, BadValues]:
-    """Return cells (an Arrow array of any flat type) as a column of `kind`, and what could not be.
+def typed_column(cells: Any, kind: ColumnKind) -> tuple[Any, BadValues]:
+    """Return a column converted to `kind`, and the values that could not be converted.
 
-    >>> values, bad = typed(strings(["1", " 2.5", "NA", "x"]), "number")
+    Args: cells: an Arrow array of any flat type.
+
+    >>> values, bad = typed_column(strings(["1", " 2.5", "NA", "x"]), "number")
     >>> values.to_pylist(), bad.count, bad.examples
     ([1.0, 2.5, None, None], 1, ('x',))
     """
@@ -85,7 +92,7 @@ def typed(cells: Any, kind: ColumnKind) -> tuple[Any, BadValues]:
 
 
 def examples_of(cells: Any) -> tuple[str, ...]:
-    """Return the first few distinct values of an Arrow array as text, shortened."""
+    """Return the first few distinct values of an Arrow array as text, shortened (MAX_EXAMPLES, `shorten`)."""
     found: list[str] = []
     for value in pc.unique(_as_text(cells)).slice(0, 4 * MAX_EXAMPLES).to_pylist():
         if value is not None and shorten(value) not in found:
@@ -107,26 +114,26 @@ def _from_text(cells: Any, kind: ColumnKind) -> tuple[Any, BadValues]:
     if kind == "text":
         return _empty_to_null(_as_text(cells)), BadValues()
     if kind == "boolean":
-        return _each_distinct(cells, parse_boolean, kind)
+        return _convert_each(cells, parse_boolean, kind)
     parse: Callable[[str], Any] = parse_number if kind == "number" else parse_time
     if not pa.types.is_dictionary(cells.type):
-        fast = _all_at_once(cells, parse, _fast_numbers if kind == "number" else _fast_times)
+        fast = _convert_at_once(cells, parse, _fast_numbers if kind == "number" else _fast_times)
         if fast is not None:
             return fast, BadValues()
-    return _each_distinct(cells, parse, kind)
+    return _convert_each(cells, parse, kind)
 
 
-def _all_at_once(cells: Any, parse: Callable[[str], Any], convert: Callable[[Any], Any]) -> Any:
-    """Return the converted column, or None where some cell needs to be looked at alone.
+def _convert_at_once(cells: Any, parse: Callable[[str], Any], convert: Callable[[Any], Any]) -> Any:
+    """Return the column converted at once, or None if a value must be parsed on its own.
 
-    Arrow's casts are fast when all cells parse and very slow when many do not: a few cells are tried first.
+    Arrow's casts are fast if all values parse and very slow if many do not, so a few values are parsed first.
     """
-    words = pc.is_in(cells, value_set=_EXACT_MISSING_VALUES)
-    if pc.any(words).as_py():
-        cells = pc.if_else(words, null(cells.type), cells)
+    missing = pc.is_in(cells, value_set=_EXACT_MISSING_VALUES)
+    if pc.any(missing).as_py():
+        cells = pc.if_else(missing, null(cells.type), cells)
     try:
-        for word in pc.drop_null(cells.slice(0, 4 * _PROBES)).slice(0, _PROBES).to_pylist():
-            parse(word)
+        for value in pc.drop_null(cells.slice(0, 4 * _PROBES)).slice(0, _PROBES).to_pylist():
+            parse(value)
     except (ValueError, OverflowError):
         return None
     return convert(cells)
@@ -151,19 +158,19 @@ def _fast_times(cells: Any) -> Any:
     return None
 
 
-def _each_distinct(cells: Any, parse: Callable[[str], Any], kind: ColumnKind) -> tuple[Any, BadValues]:
-    """Convert value by value, each distinct one once; `parse` raises ValueError where a value is not of the kind."""
+def _convert_each(cells: Any, parse: Callable[[str], Any], kind: ColumnKind) -> tuple[Any, BadValues]:
+    """Convert each distinct value once. `parse` raises ValueError for a value that is not of the kind."""
     encoded = cells if pa.types.is_dictionary(cells.type) else cells.dictionary_encode()
     distinct = encoded.dictionary.to_pylist()
     size = len(distinct)
     dtype = {"number": np.float64, "time": np.int64}.get(kind, np.uint8)
     values, valid, wrong = np.zeros(size, dtype), np.zeros(size, np.bool_), np.zeros(size, np.bool_)
     for position, value in enumerate(distinct):
-        word = (value or "").strip()
-        if word.lower() in MISSING_VALUES:
+        text = (value or "").strip()
+        if text.lower() in MISSING_VALUES:
             continue
         try:
-            values[position] = parse(word)
+            values[position] = parse(text)
             valid[position] = True
         except (ValueError, OverflowError):
             wrong[position] = True
@@ -179,7 +186,7 @@ def _each_distinct(cells: Any, parse: Callable[[str], Any], kind: ColumnKind) ->
 
 
 def _from_native(cells: Any, kind: ColumnKind) -> Any:
-    """Return cells of a number, boolean or time type as `kind`, None where no cell can be."""
+    """Return a column of a number, boolean or time type as `kind`, None if that type cannot be converted to it."""
     types = pa.types
     numeric = types.is_integer(cells.type) or types.is_floating(cells.type) or types.is_decimal(cells.type)
     if kind == "number" and (numeric or types.is_boolean(cells.type)):
@@ -210,7 +217,7 @@ def _as_text(cells: Any) -> Any:
     try:
         return pc.cast(cells, pa.string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        # Bytes that are no text, or a type that has none: every cell is shown as what it is.
+        # Binary data that is not text, or a type without a text form: every value is shown as its type.
         shown = scalar(f"<{cells.type}>"[:MAX_EXAMPLE_CHARACTERS])
         return pc.if_else(pc.is_valid(cells), shown, null(pa.string()))
 

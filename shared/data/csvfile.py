@@ -1,7 +1,7 @@
-"""CSV in Arrow batches: every cell as text first, so that one bad cell never decides about its column or the file.
+"""Read CSV in Arrow batches. Every cell is read as text, so a bad cell affects neither its column nor the file.
 
-Arrow splits lines and cells (RFC 4180: commas, double quotes, line breaks inside quotes); the bytes pass a check for
-NUL and for UTF-8 on their way in, which knows the line that Arrow's own messages do not.
+Arrow splits lines and cells (RFC 4180: commas, double quotes, line breaks inside quotes). The bytes are checked for
+NUL and invalid UTF-8 before Arrow receives them, because Arrow's error messages do not name the line.
 """
 
 import codecs
@@ -20,7 +20,7 @@ from shared.data.records import ColumnKind
 from shared.errors import DataRefused
 
 _LOCATE_ROWS = 2_000_000
-"""Up to here a bad row's line is looked for with Python's own reader (about a second per million rows)."""
+"""Up to this row the line of a bad row is found with Python's csv reader (about a second per million rows)."""
 
 
 class CsvTable:
@@ -35,7 +35,7 @@ class CsvTable:
         self.columns, self._has_rows = _header(file, name, limits)
 
     def batches(self, columns: Sequence[str]) -> Iterator[Any]:
-        """Yield RecordBatches of string columns, null where a cell is empty. Raises: DataRefused."""
+        """Yield RecordBatches of string columns, null for an empty cell. Raises: DataRefused: not readable as CSV."""
         if not self._has_rows:
             return
         source = _CheckedText(self._file, self._name)
@@ -62,7 +62,7 @@ class CsvTable:
                 last = batch
                 yield batch
         except (pa.ArrowInvalid, pa.ArrowKeyError, pa.ArrowCapacityError) as error:
-            self._explain(error, ragged, source)
+            self._refuse(error, ragged, source)
         source.raise_fault()
         if last is not None and source.quotes % 2 and _ends_inside_quotes(last):
             remedy = 'close the quote, or double quotes inside values ("")'
@@ -83,8 +83,8 @@ class CsvTable:
                 problem = f"row {row:,} holds a value of more than {self._limits.max_field_bytes:,} bytes in {column!r}"
                 refuse(self._name, problem, "shorten it, or check for a quote that is opened and never closed")
 
-    def _explain(self, error: Exception, ragged: list[Any], source: "_CheckedText") -> NoReturn:
-        """Raise what is wrong in our words: Arrow's would name neither the line nor the remedy."""
+    def _refuse(self, error: Exception, ragged: list[Any], source: "_CheckedText") -> NoReturn:
+        """Raise DataRefused with the line and a remedy, which Arrow's error lacks."""
         try:
             source.raise_fault(read_on=self._limits.block_bytes)
             if ragged:
@@ -102,9 +102,10 @@ class CsvTable:
 
 
 class _CheckedText(io.RawIOBase):
-    """The file's bytes on their way to Arrow, which end before the first block with a NUL or with bad UTF-8.
+    """The file's bytes for Arrow, up to the first block with a NUL or invalid UTF-8.
 
-    The fault is kept instead of raised: Arrow reads ahead, and which of two faults is told must not depend on how far.
+    The fault is stored and not raised: Arrow reads ahead, and which of two faults is reported must not depend on how
+    far it has read.
     """
 
     def __init__(self, file: BinaryIO | io.IOBase, name: str) -> None:
@@ -136,7 +137,10 @@ class _CheckedText(io.RawIOBase):
         return data
 
     def raise_fault(self, read_on: int = 0) -> None:
-        """Raise DataRefused for the fault that ended the text, if one did; `read_on` > 0 looks through the rest."""
+        """Raise DataRefused for the fault that was found, if there is one.
+
+        Args: read_on: if above 0, read the rest of the file first, in blocks of so many bytes.
+        """
         while read_on and self.read(read_on):
             pass
         if self._fault is not None:
@@ -160,7 +164,7 @@ class _CheckedText(io.RawIOBase):
 
 
 def _header(file: BinaryIO | io.IOBase, name: str, limits: Limits) -> tuple[tuple[str, ...], bool]:
-    """Return the column names on the first line that is not empty, and whether anything follows it."""
+    """Return the column names in the first line that is not empty, and whether the file has more than that line."""
     file.seek(0)
     head: bytes = file.read(limits.block_bytes)
     line = _first_line(head.removeprefix(codecs.BOM_UTF8))
@@ -209,7 +213,7 @@ def _ends_inside_quotes(batch: Any) -> bool:
 
 
 def _line_of(file: BinaryIO | io.IOBase, row: int, values: int) -> str:
-    """Return where the row'th record (the header is 1) stands: empty lines and quoted breaks shift lines."""
+    """Return the line of a record (the header is 1); empty lines and quoted line breaks make it differ from `row`."""
     if row <= _LOCATE_ROWS:
         file.seek(0)
         text = io.TextIOWrapper(io.BufferedReader(file), encoding="utf-8-sig", newline="")  # type: ignore[type-var]
@@ -225,7 +229,7 @@ def _line_of(file: BinaryIO | io.IOBase, row: int, values: int) -> str:
                     break
                 before = reader.line_num
         except (csv.Error, UnicodeDecodeError):
-            pass  # a later part of the file is worse still; the row's number stands
+            pass  # the file cannot be read that far; report the row
         finally:
-            text.detach().detach()  # the file belongs to our caller: it stays open
+            text.detach().detach()  # the file belongs to the caller and stays open
     return f"row {row - 1:,} below the header"

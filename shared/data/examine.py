@@ -1,7 +1,7 @@
-"""Examining a file: one streaming pass that gives its validation, profile and time range; two where no contract is known.
+"""Examine a file: find its anomalies, profile and time range in one streaming pass (two if there is no contract yet).
 
-This is all that the validate function needs of data engineering. Content is judged and never raises; only the store
-that the file comes from may.
+An examination is what the validate function records in its report. Bad content is a result, never an exception; only
+reading the file itself can raise.
 """
 
 import io
@@ -24,10 +24,15 @@ _MICROSECONDS = 1_000_000
 
 
 class Examination(msgspec.Struct, frozen=True, kw_only=True):
-    """What a file is and what is wrong with it. Accepted: no anomaly is an error.
+    """The result of examining a file.
 
-    `contract` is the one given, or (`inferred`) the one that an accepted file would set; None with `profile` where
-    the file could not be read. Times in epoch seconds, of the first and last row; None where no row has one.
+    Args:
+        accepted: no anomaly is an error.
+        profile: of all rows; None if the file could not be read.
+        contract: the contract that the file was checked against. If `inferred`, it was inferred from this file, and
+            becomes the use case's contract if the file is accepted. None if there was none and none could be inferred.
+        time_start, time_end: time of the first and the last row, epoch s; None if no row has a time.
+        media_type: of the file; None if it could not be recognised.
     """
 
     accepted: bool
@@ -51,11 +56,13 @@ def examine(
     *,
     limits: Limits | None = None,
 ) -> Examination:
-    """Return what the file holds under the contract, or under the one that it implies where `contract` is None.
+    """Return the examination of a file under a contract, or under the one inferred from it if `contract` is None.
 
-    Args: file: seekable and binary; read from its start. name: for messages. limits: its max_rows is the contract's
-    (or the charter's) unless lower.
-    Raises: nothing for content, however bad; what reading `file` itself raises (Unavailable and the like).
+    Args:
+        file: seekable and binary; read from its start. name: its name, for messages.
+        file_digest, charter_digest: recorded in an inferred contract.
+        limits: of what is read. `max_rows` is at most that of the contract (of the charter, if there is no contract).
+    Raises: only what reading `file` raises (Unavailable and other errors of its store).
     """
     allowed = contract.max_rows if contract is not None else charter.data.max_rows
     bounds = limits or Limits()
@@ -71,24 +78,24 @@ def examine(
         rules = rules_by_name(contract) if contract is not None else {}
         profile = Profile(rows=0, columns=())
         findings = Findings()
-        kinds = kinds or {table.columns[0]: "text"}  # nothing that the contract knows: still count the rows
+        kinds = kinds or {table.columns[0]: "text"}  # no column is in the contract: still count the rows
         for batch in table.batches(tuple(kinds)):
             rows = typed_batch(batch, kinds)
             unparsable = {column: bad.count for column, bad in rows.unparsable.items()}
             profile = merge(profile, profile_batch(rows.batch, unparsable))
-            seen = check_rows(rows, rules, charter.target.column, charter.target.positive)
-            findings = merge_findings(findings, seen)
+            found_here = check_rows(rows, rules, charter.target.column, charter.target.positive)
+            findings = merge_findings(findings, found_here)
     except DataRefused as refused:
         return _unreadable(refused, contract, media_type)
-    agreed = contract or infer_contract(profile, charter, file_digest, charter_digest)
-    found = anomalies(agreed, table.columns, profile, findings)
-    start, end = _time_range(profile, agreed.time_column)
+    applied = contract or infer_contract(profile, charter, file_digest, charter_digest)
+    found = anomalies(applied, table.columns, profile, findings)
+    start, end = _time_range(profile, applied.time_column)
     return Examination(
         accepted=not any(anomaly.severity == "error" for anomaly in found),
         rows=profile.rows,
         anomalies=found,
         profile=profile,
-        contract=agreed,
+        contract=applied,
         inferred=contract is None,
         time_start=start,
         time_end=end,
@@ -97,11 +104,12 @@ def examine(
 
 
 def read_table(file: BinaryIO | io.IOBase, name: str, contract: Contract, *, limits: Limits | None = None) -> Any:
-    """Return the file as a pyarrow.Table with the contract's columns, in its order, each of its kind, for training.
+    """Return a file's rows for training, as a pyarrow.Table with the contract's columns, in its order and kinds.
 
-    Rows without target or time are left out; cells that do not parse, and columns that the file lacks and that are
-    not required, are null.
-    Raises: DataRefused: unreadable, or a required column is missing.
+    Rows without target or time are left out. Values that cannot be converted are null, and so are columns that the
+    file lacks if they are not required.
+    Args: as `examine`.
+    Raises: DataRefused: the file cannot be read, or a required column is missing. What reading `file` raises.
     """
     bounds = limits or Limits()
     table = open_table(file, name, msgspec.structs.replace(bounds, max_rows=min(bounds.max_rows, contract.max_rows)))

@@ -1,7 +1,7 @@
-"""Which files are tables: the two formats, how they are told from everything else, and how much of one is taken in.
+"""The two table formats, CSV and Parquet: how a file is recognised, and the limits of what is read.
 
-A file's content decides, not its extension, which anybody can forge. Nothing here unpickles or unzips; a file that is
-refused is refused with one message: what is wrong, where, and what to do.
+A file is recognised by its content, not by its extension. Nothing here unpickles or unzips. A file that is refused
+gets one message: what is wrong, where, and what to do.
 """
 
 import io
@@ -47,10 +47,13 @@ _HEAD_BYTES = 4096
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of a file we are willing to take in, whatever it declares; and how much at a time.
+    """How much of a file is read, whatever it declares, and how much at a time.
 
-    `max_decoded_bytes`: all its cells together once decoded. `block_bytes` (CSV) and `batch_rows` (Parquet) bound
-    the memory of one batch and change no result; a line of CSV must fit in a block.
+    Args:
+        max_field_bytes: of one value. max_batch_bytes: of one batch. max_footer_bytes: of a Parquet footer.
+        max_decoded_bytes: of all values together, decoded.
+        block_bytes (CSV), batch_rows (Parquet): the size of one batch. They bound the memory and do not change
+            results, but a line of CSV must fit in a block.
     """
 
     max_rows: int = 50_000_000
@@ -64,25 +67,26 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TableReader(Protocol):
-    """An open table. `declared`: kinds that the file itself states (Parquet, but for text); empty for CSV."""
+    """An open table. `declared`: the kinds of the columns whose type in the file is not text; empty for CSV."""
 
     media_type: MediaType
     columns: tuple[str, ...]
     declared: dict[str, ColumnKind]
 
     def batches(self, columns: Sequence[str]) -> Iterator[Any]:
-        """Yield pyarrow.RecordBatch of these columns as the file holds them; each call reads from the start.
+        """Yield these columns as pyarrow.RecordBatch. Each call reads from the start of the file.
 
-        CSV cells are text, null where empty; Parquet cells have the file's own types, text perhaps as dictionary.
-        Raises: DataRefused: the content cannot be read, or is beyond a limit.
+        Columns of CSV are text, null for an empty cell. Columns of Parquet have the file's types; text may be
+        dictionary-encoded.
+        Raises: DataRefused: the content cannot be read, or exceeds a limit.
         """
         ...
 
 
 def media_type(file: BinaryIO | io.IOBase, name: str) -> MediaType:
-    """Return what the file is, by its first bytes; the extension has no say.
+    """Return the format of a file by its first bytes; its extension does not matter.
 
-    Raises: DataRefused: it is empty, an archive, a pickle, a spreadsheet, a document: anything but CSV or Parquet.
+    Raises: DataRefused: it is empty, or anything but CSV or Parquet (an archive, a pickle, a spreadsheet, ...).
     """
     file.seek(0)
     head: bytes = file.read(_HEAD_BYTES)
@@ -110,9 +114,10 @@ def media_type(file: BinaryIO | io.IOBase, name: str) -> MediaType:
 
 
 def check_columns(names: Sequence[str], name: str, limits: Limits) -> None:
-    """Return when every column can be addressed by its name.
+    """Return None if the column names are usable; raise otherwise.
 
-    Raises: DataRefused: a name twice, none, with blanks around it, with control characters, or too long; too many.
+    Raises: DataRefused: a name is repeated, empty, too long, or has spaces around it or control characters; or there
+        are too many columns.
     """
     if len(names) > limits.max_columns:
         refuse(name, f"{len(names):,} columns, at most {limits.max_columns:,} are read", "drop the columns nobody uses")
@@ -133,5 +138,5 @@ def check_columns(names: Sequence[str], name: str, limits: Limits) -> None:
 
 
 def refuse(name: str, problem: str, remedy: str) -> NoReturn:
-    """Raise DataRefused on the file `name`: `problem` as its `got`, `remedy` as its `expected`, both in the message."""
+    """Raise DataRefused about the file `name`; `problem` is its `got`, `remedy` its `expected`."""
     raise DataRefused(f"{name}: {problem}; {remedy}", field=name, got=problem, expected=remedy)

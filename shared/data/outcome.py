@@ -1,6 +1,6 @@
-"""The target as an outcome: which rows count as 1, the same way in checks, training and monitoring.
+"""Outcomes: which values of the target column are positive. Checks, training and monitoring share this definition.
 
-What one value means is said by shared.data.values, which labels over HTTP are judged by, too.
+A single value, such as a label sent over HTTP, is compared by the same rules (shared.data.values).
 """
 
 from typing import Any
@@ -16,8 +16,8 @@ from shared.data.values import typed_positive
 def outcomes(cells: Any, positive: str) -> Any:
     """Return a boolean Arrow array: true where the target equals the charter's `positive`, null where it is missing.
 
-    Args: cells: a typed column (shared.data.conversion), of any kind but time. A number equals `positive` by value ("1"
-    and 1.0), a boolean by truth ("1" and "true" are true), text to the letter.
+    A number equals `positive` by value ("1" and 1.0), a boolean by truth ("1" and "true"), text if it is identical.
+    Args: cells: a converted column (shared.data.conversion) of any kind but time.
 
     >>> outcomes(pa.nulls(1, pa.float64()), "1").null_count
     1

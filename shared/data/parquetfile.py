@@ -1,7 +1,7 @@
-"""Parquet in Arrow batches, from files that may lie: a file of 300 bytes can declare gigabytes.
+"""Read Parquet in Arrow batches, from untrusted files: a file of 300 bytes can declare gigabytes.
 
-What the footer declares is checked before anything is decoded, and what comes out is counted while it does. Text is
-read as dictionaries, because one long value repeated a million times is small there and only there.
+What the footer declares is checked before anything is decoded, and the decoded size is counted batch by batch. Text
+is read as dictionaries: a long value that repeats a million times takes little memory only in that form.
 """
 
 import io
@@ -28,10 +28,10 @@ class ParquetTable:
 
     def __init__(self, file: BinaryIO | io.IOBase, name: str, limits: Limits) -> None:
         self.media_type = PARQUET
-        self._source = _Remembering(file)
+        self._source = _ErrorRecordingFile(file)
         self._name = name
         self._limits = limits
-        with self._damage_refused():
+        with self._refuse_damage():
             _check_footer(file, name, limits)
             self._file = self._open()
             _check_declared(self._file.metadata, name, limits)
@@ -43,16 +43,16 @@ class ParquetTable:
         self.declared: dict[str, ColumnKind] = {column: kind for column, kind in kinds.items() if kind is not None}
 
     def batches(self, columns: Sequence[str]) -> Iterator[Any]:
-        """Yield RecordBatches with the file's own types, text as dictionary. Raises: DataRefused."""
+        """Yield RecordBatches with the file's own types, text as dictionary. Raises: DataRefused: damaged, too large."""
         text = [field.name for field in self._file.schema_arrow if is_text(field.type)]
         rows = 0
         decoded_bytes = 0
-        with self._damage_refused():
+        with self._refuse_damage():
             file = self._open(read_dictionary=[column for column in columns if column in text])
             for batch in file.iter_batches(self._limits.batch_rows, columns=list(columns), use_threads=False):
                 if batch.num_rows == 0:
                     continue
-                batch.validate(full=True)  # Arrow believes a file that its text is UTF-8
+                batch.validate(full=True)  # Arrow does not check that text is UTF-8 unless asked
                 rows += batch.num_rows
                 decoded_bytes += self._measure(batch)
                 if rows > self._limits.max_rows or decoded_bytes > self._limits.max_decoded_bytes:
@@ -60,7 +60,7 @@ class ParquetTable:
                 yield batch.select(list(columns))
 
     def _measure(self, batch: Any) -> int:
-        """Return the batch's size once text is no longer a dictionary, bytes, without ever making it so large."""
+        """Return the batch's size in bytes as if text were not dictionary-encoded, without decoding it."""
         total = 0
         for column, cells in zip(batch.schema.names, batch.columns, strict=True):
             if not pa.types.is_dictionary(cells.type):
@@ -69,7 +69,7 @@ class ParquetTable:
             lengths = pc.binary_length(cells.dictionary)
             if (pc.max(lengths).as_py() or 0) > self._limits.max_field_bytes:
                 problem = f"column {column!r} holds a value of more than {self._limits.max_field_bytes:,} bytes"
-                refuse(self._name, problem, "shorten it; long documents are no features")
+                refuse(self._name, problem, "shorten it, or drop the column: long documents are not features")
             total += int(pc.sum(pc.take(lengths, cells.indices)).as_py() or 0)
         if total > self._limits.max_batch_bytes:
             problem = f"{batch.num_rows:,} rows take more than {self._limits.max_batch_bytes:,} bytes"
@@ -88,8 +88,8 @@ class ParquetTable:
         )
 
     @contextmanager
-    def _damage_refused(self) -> Iterator[None]:
-        """Turn what Arrow raises into DataRefused, unless the file itself had raised."""
+    def _refuse_damage(self) -> Iterator[None]:
+        """Translate errors of Arrow into DataRefused, unless reading the file itself failed."""
         try:
             yield
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -100,8 +100,8 @@ class ParquetTable:
             ) from error
 
 
-class _Remembering(io.RawIOBase):
-    """The file, remembering what it raised itself: Arrow reports damage in content as OSError too."""
+class _ErrorRecordingFile(io.RawIOBase):
+    """The file, which stores an error that reading it raised: Arrow reports damaged content as OSError, too."""
 
     def __init__(self, file: BinaryIO | io.IOBase) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class _Remembering(io.RawIOBase):
             raise
 
     def raise_failure(self) -> None:
-        """Raise what reading the file raised, if it did."""
+        """Raise the error of reading the file, if there was one."""
         if self._failure is not None:
             raise self._failure
 
@@ -150,7 +150,7 @@ def _check_footer(file: BinaryIO | io.IOBase, name: str, limits: Limits) -> None
 
 
 def _check_declared(metadata: Any, name: str, limits: Limits) -> None:
-    """Refuse what the footer declares beyond the limits: nothing has been decoded yet."""
+    """Refuse a file whose footer declares more than the limits, before anything is decoded."""
     if metadata.num_rows > limits.max_rows:
         problem = f"it declares {metadata.num_rows:,} rows, more than {limits.max_rows:,}"
         refuse(name, problem, "split the file, or raise data.max_rows in the charter")
@@ -173,7 +173,7 @@ def _check_flat(schema: Any, name: str) -> None:
 
 
 def _declared_kind(kind: Any) -> ColumnKind | None:
-    """Return the kind that an Arrow type states; None for a column of nulls, and for what has no kind but text."""
+    """Return the kind of an Arrow type: "text" for all other types, None for a column of nulls."""
     types = pa.types
     if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
         return "number"

@@ -1,7 +1,7 @@
-"""A profile: what is in a table, in a few kilobytes, mergeable in any order and from any chunks to the same bytes.
+"""Profiles: a summary of a table in a few kilobytes. Profiles of parts merge into the profile of the whole.
 
-That it is associative and commutative lets workers profile parts and merge them by tree, lets monitoring add up
-windows, and makes a redelivered message write the same document.
+Merging is associative and commutative, to the byte. So workers can profile parts in parallel, monitoring can add up
+windows, and a message that is delivered again writes the same document.
 """
 
 from collections.abc import Iterable, Mapping
@@ -35,7 +35,7 @@ Number = TypeVar("Number", int, float)
 
 
 class NumberSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """Of a number column: smallest and largest (None without values), how many are whole, and the histogram."""
+    """Summary of a number column: minimum and maximum (None without values), count of whole numbers, histogram."""
 
     minimum: float | None = None
     maximum: float | None = None
@@ -44,22 +44,24 @@ class NumberSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BooleanSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """Of a boolean column: how many are true."""
+    """Summary of a boolean column: how many values are true."""
 
     true: int = 0
 
 
 class TimeSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """Of a time column: first and last, microseconds since the epoch, UTC; None without values."""
+    """Summary of a time column: first and last time, microseconds since the epoch, UTC; None without values."""
 
     earliest_us: int | None = None
     latest_us: int | None = None
 
 
 class ColumnProfile(msgspec.Struct, frozen=True, kw_only=True):
-    """One column. `count` values that are there, `missing` that are not, `unparsable` that are not of its kind.
+    """Summary of one column.
 
-    The three add up to the profile's rows. Exactly the summary of its kind is set.
+    `count`: rows with a value. `missing`: rows without one. `unparsable`: rows with a value that is not of the
+    column's kind. The three add up to the profile's rows. Only the field of the column's kind (number, text, boolean
+    or time) is set.
     """
 
     name: str
@@ -78,7 +80,7 @@ class ColumnProfile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Profile(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table's rows and columns, columns sorted by name. `Profile(rows=0, columns=())` is the identity of `merge`."""
+    """Summary of a table, columns sorted by name. `Profile(rows=0, columns=())` is the identity of `merge`."""
 
     FORMAT: ClassVar[tuple[str, int]] = ("profile", 1)
 
@@ -86,7 +88,7 @@ class Profile(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
     columns: tuple[ColumnProfile, ...]
 
     def column(self, name: str) -> ColumnProfile:
-        """Return the column of this name. Raises: NotFound."""
+        """Return the summary of a column. Raises: NotFound: the profile has no such column."""
         for column in self.columns:
             if column.name == name:
                 return column
@@ -98,14 +100,15 @@ class Profile(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def profile_batches(batches: Iterable[Any]) -> Profile:
-    """Return the profile of record batches with the types of shared.data.conversion (a pyarrow.Table: `.to_batches()`)."""
+    """Return the profile of pyarrow record batches. Raises: InvalidInput: as `profile_batch`."""
     return reduce(merge, map(profile_batch, batches), Profile(rows=0, columns=()))
 
 
 def profile_batch(batch: Any, unparsable: Mapping[str, int] | None = None) -> Profile:
-    """Return the profile of one record batch; `unparsable` says how many of a column's nulls were not missing.
+    """Return the profile of one pyarrow record batch with the types of shared.data.conversion.
 
-    Raises: InvalidInput: a column that is no float64, string, bool or timestamp("us", "UTC"), or that holds NaN.
+    Args: unparsable: how many nulls of a column are values that could not be converted, by column.
+    Raises: InvalidInput: a column is not float64, string, bool or timestamp("us", "UTC"), or holds NaN.
     """
     bad = unparsable or {}
     named = zip(batch.schema.names, batch.columns, strict=True)
@@ -114,10 +117,10 @@ def profile_batch(batch: Any, unparsable: Mapping[str, int] | None = None) -> Pr
 
 
 def merge(a: Profile, b: Profile) -> Profile:
-    """Return the profile of both tables together; a column that one lacks counts as missing in all its rows.
+    """Return the profile of two tables together. A column that one of them lacks is missing in all its rows.
 
     Associative and commutative, to the byte of its encoding.
-    Raises: InvalidInput: a column is of different kinds in the two.
+    Raises: InvalidInput: a column has different kinds in the two.
     """
     left = {column.name: column for column in a.columns}
     right = {column.name: column for column in b.columns}
@@ -140,7 +143,7 @@ def quantile(column: ColumnProfile, q: float) -> float:
     Raises: InvalidInput: not a number column, or q outside [0, 1]. InsufficientData: no values.
     """
     if not 0.0 <= q <= 1.0:
-        raise InvalidInput("a quantile is asked for by a share", field="q", got=str(q), expected="0 to 1")
+        raise InvalidInput("a quantile's rank is a share", field="q", got=str(q), expected="0 to 1")
     summary, order, counts = _numbers(column)
     position = int(np.searchsorted(np.cumsum(counts), q * (column.count - 1), side="right"))
     value = float(representatives(order[position : position + 1], integral=column.integral())[0])
@@ -148,7 +151,7 @@ def quantile(column: ColumnProfile, q: float) -> float:
 
 
 def mean(column: ColumnProfile) -> float:
-    """Return the mean of a number column as its histogram has it: within 0.8 % of the mean magnitude.
+    """Return the mean of a number column from its histogram, within 0.8 % of the mean magnitude.
 
     Raises: InvalidInput: not a number column. InsufficientData: no values.
     """
@@ -157,12 +160,13 @@ def mean(column: ColumnProfile) -> float:
 
 
 def common_bins(reference: ColumnProfile, current: ColumnProfile, bins: int = 20) -> tuple[Counts, Counts]:
-    """Return how many rows of each fall in the same bins: two int64 arrays of shape (k,), k >= 1.
+    """Return the counts of two columns on the same bins: two int64 arrays of shape (k,), k >= 1.
 
-    Numbers: at most `bins` bins with about the same number of the reference's rows, and one each below its smallest
-    and above its largest bucket. Text: the reference's `bins` - 1 most frequent values, and one bin for all others.
-    Booleans: false and true. Missing (and unparsable) is a bin of its own, the last. Bins empty in both are left out.
-    Raises: InsufficientData: either has no rows. InvalidInput: different kinds, a time column, fewer than 2 bins.
+    - Numbers: at most `bins` quantile bins of the reference, and one bin each below and above its range.
+    - Text: the `bins` - 1 most frequent values of the reference, and one bin for all others.
+    - Booleans: false and true.
+    The last bin holds the missing and unparsable values. Bins that are empty in both columns are left out.
+    Raises: InsufficientData: a column has no rows. InvalidInput: different kinds, a time column, or `bins` below 2.
     """
     if reference.kind != current.kind:
         kinds = f"{reference.kind} and {current.kind}"
@@ -213,7 +217,7 @@ def _summarise_numbers(cells: Any) -> NumberSummary:
     if not len(values):
         return NumberSummary()
     return NumberSummary(
-        minimum=float(values.min()) + 0.0,  # -0.0 becomes 0.0: the two are equal, but not to the byte
+        minimum=float(values.min()) + 0.0,  # -0.0 becomes 0.0: they are equal but have different bytes
         maximum=float(values.max()) + 0.0,
         whole=int(np.count_nonzero(np.floor(values) == values)),
         sketch=sketch,
@@ -266,14 +270,14 @@ def _largest(a: Number | None, b: Number | None) -> Number | None:
 
 def _numbers(column: ColumnProfile) -> tuple[NumberSummary, Counts, Counts]:
     if column.number is None:
-        raise InvalidInput(f"column {column.name!r} is no number column", field=column.name, got=column.kind)
+        raise InvalidInput(f"column {column.name!r} is not a number column", field=column.name, got=column.kind)
     if column.count == 0:
         raise InsufficientData(f"column {column.name!r} has no values")
     return column.number, *ordinals(column.number.sketch)
 
 
 def _number_bins(reference: NumberSketch, current: NumberSketch, bins: int) -> Counts:
-    """Return counts of shape (2, bins + 2 at most): below the reference, its quantile bins, above it."""
+    """Return counts of shape (2, at most `bins` + 2): below the reference, its quantile bins, above it."""
     order, counts = ordinals(reference)
     if not len(order):
         return np.array([[0], [int(ordinals(current)[1].sum())]], dtype=np.int64)
@@ -289,9 +293,9 @@ def _number_bins(reference: NumberSketch, current: NumberSketch, bins: int) -> C
 
 
 def _text_bins(reference: ColumnProfile, current: ColumnProfile, bins: int) -> Counts:
-    """Return counts of shape (2, bins at most): frequent values of the reference, then everything else."""
+    """Return counts of shape (2, at most `bins`): frequent values of the reference, then all others."""
     sides = [side for side in (reference.text, current.text) if side is not None]
-    known = min(threshold(side) for side in sides)  # beyond it a value's count may have been dropped on one side
+    known = min(threshold(side) for side in sides)  # the count of a value with a larger hash may have been dropped
     frequent = sorted(sides[0].values.items(), key=lambda item: (-item[1], item[0]))
     kept = [value for value, _ in frequent if known == 2**64 - 1 or hash_of(value) <= known][: bins - 1]
     rows = []

@@ -1,7 +1,7 @@
-"""Reading tables of unknown origin from any seekable binary file, in Arrow batches of bounded memory.
+"""Read tables from untrusted files, in Arrow batches of bounded memory.
 
-`open_table` is the one door for both formats; `RangeFile` makes such a file of an object in a store, so that nothing
-has to be downloaded first.
+`open_table` opens both formats from any seekable binary file. `RangeFile` is such a file over an object in a store, so
+the object need not be downloaded first.
 """
 
 import io
@@ -14,12 +14,13 @@ from shared.ports import ObjectStore
 
 
 def open_table(file: BinaryIO | io.IOBase, name: str, limits: Limits | None = None) -> TableReader:
-    """Return a reader of the table in a seekable binary file; `name` is for messages only.
+    """Return a reader of the table in a seekable binary file.
 
-    Raises: DataRefused (field: name; got: what is wrong; expected: the remedy): not a CSV or Parquet table, no
-        bytes, a bad header, beyond a limit. Errors of the file itself (a TidegateError of its store) pass through.
+    Args: name: the file's name, for messages. limits: the default Limits() if None.
+    Raises: DataRefused (field: name; got: what is wrong; expected: the remedy): not a CSV or Parquet table, empty, a
+        bad header, or beyond a limit. What reading `file` raises.
     """
-    # Each format's reader is imported for its first file: pyarrow's Parquet brings clients of all clouds along.
+    # Readers are imported when they are needed: pyarrow.parquet loads the clients of all clouds.
     bounds = limits or Limits()
     if media_type(file, name) == PARQUET:
         from shared.data.parquetfile import ParquetTable
@@ -31,11 +32,13 @@ def open_table(file: BinaryIO | io.IOBase, name: str, limits: Limits | None = No
 
 
 class RangeFile(io.RawIOBase):
-    """A read-only, seekable file over ObjectStore.get_range: blocks are fetched whole and the last few are kept.
+    """A read-only, seekable file over ObjectStore.get_range. It fetches whole blocks and caches the last few.
 
-    Args: size_bytes: the object's length, from head or an event. block_bytes: how much one request fetches.
-    Raises while reading: what the store raises; Unavailable: the object is now shorter than `size_bytes` (it was
-        replaced: read its head again).
+    Args:
+        size_bytes: the object's size, from `head` or an event.
+        block_bytes: the size of one request. blocks_kept: the size of the cache.
+    Raises, while reading: what the store raises. Unavailable: the object was replaced and is now shorter than
+        `size_bytes`; call `head` again.
     """
 
     def __init__(
@@ -63,7 +66,7 @@ class RangeFile(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move and return the new position. Raises: InvalidInput: before the start."""
+        """Set and return the position. Raises: InvalidInput: before the start."""
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         if start + offset < 0:
             raise InvalidInput("cannot seek before the start of the object", field="offset", resource=self._key)
@@ -71,7 +74,7 @@ class RangeFile(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        """Fill `buffer` as far as the object goes and return how many bytes; fewer only at the end."""
+        """Fill `buffer` and return the number of bytes read; fewer than its size only at the end of the object."""
         view = memoryview(buffer).cast("B")
         wanted = min(len(view), max(0, self._size - self._position))
         done = 0

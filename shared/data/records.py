@@ -1,4 +1,4 @@
-"""What data engineering writes down: columns, contract, anomalies, validation, receipt, dataset version."""
+"""Records of data engineering: contracts, anomalies, validation reports, receipts and dataset versions."""
 
 from typing import ClassVar, Literal
 
@@ -7,7 +7,7 @@ import msgspec
 from shared.documents import Document
 
 VALIDATOR_VERSION = 2
-"""Raised whenever the same file under the same contract could get another validation; part of a validation's key."""
+"""Incremented when the same file under the same contract could get another report; part of the report's key."""
 
 ColumnKind = Literal["number", "text", "boolean", "time"]
 MediaType = Literal["text/csv", "application/vnd.apache.parquet"]
@@ -19,7 +19,15 @@ AnomalyKind = Literal[
 
 
 class ColumnRule(msgspec.Struct, frozen=True, kw_only=True):
-    """What a column must be. Bounds are inclusive; `domain` None means any text; `integer`: whole numbers only."""
+    """The rule of one column.
+
+    Args:
+        required: whether a file must have the column.
+        integer: only whole numbers are allowed.
+        max_missing_rate: the largest share of rows without a value.
+        minimum, maximum: inclusive bounds of a number; None: unbounded.
+        domain: the allowed values of text; None: any.
+    """
 
     name: str
     kind: ColumnKind
@@ -32,7 +40,7 @@ class ColumnRule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Contract(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a good file looks like; an entry of the contracts ledger."""
+    """An entry of the contracts ledger: what a valid file looks like (see DataRules of the charter for the rates)."""
 
     FORMAT: ClassVar[tuple[str, int]] = ("contract", 1)
 
@@ -49,7 +57,7 @@ class Contract(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is wrong with a file. `count` rows (0: the column as a whole); `examples` are values as text."""
+    """One violation of the contract. `count`: affected rows, 0 if it is the column as a whole. `examples`: as text."""
 
     column: str
     kind: AnomalyKind
@@ -61,14 +69,14 @@ class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ValidationReport(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What validation found in one file under one contract."""
+    """The validation report of one file under one contract. Times of the first and last row in epoch s."""
 
     FORMAT: ClassVar[tuple[str, int]] = ("validation", 1)
 
     usecase: str
     file_digest: str
     contract: int
-    """Number in the contracts ledger; 0 where the file could not be read far enough to infer one."""
+    """Number in the contracts ledger; 0 if there is none yet and none could be inferred from the file."""
     accepted: bool
     rows: int
     anomalies: tuple[Anomaly, ...]
@@ -81,11 +89,13 @@ UploadState = Literal["accepted", "quarantined", "refused", "superseded", "vanis
 
 
 class Receipt(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The one terminal state of an upload.
+    """The final state of an upload. Every upload gets exactly one receipt.
 
-    accepted: it is dataset version `dataset`. quarantined: see `anomalies`. refused: too large to be read, see
-    `anomalies`; it stays where it was put. superseded: the object was overwritten before it could be read; its new
-    content is an upload of its own. vanished: it was deleted before that.
+    - accepted: it became dataset version `dataset`.
+    - quarantined: it was copied to quarantine because of `anomalies`.
+    - refused: it is too large to be read (see `anomalies`) and stays in the landing store.
+    - superseded: the object was overwritten before it was read. Its new content is another upload.
+    - vanished: the object was deleted before it was read.
     """
 
     FORMAT: ClassVar[tuple[str, int]] = ("receipt", 1)
@@ -102,7 +112,7 @@ class Receipt(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class DataFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A file of a dataset version: a blob in its original form."""
+    """A file of a dataset version, stored as a blob in its original form."""
 
     name: str
     digest: str
@@ -112,7 +122,7 @@ class DataFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DatasetVersion(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An entry of the datasets ledger: files by digest, with what is known of them. Times in epoch seconds, UTC."""
+    """An entry of the datasets ledger: files by digest. `receipt` is the id of the upload."""
 
     FORMAT: ClassVar[tuple[str, int]] = ("dataset", 1)
 
@@ -121,7 +131,7 @@ class DatasetVersion(Document, frozen=True, kw_only=True, forbid_unknown_fields=
     rows: int
     time_start: float
     time_end: float
-    """Time of the first and the last row (both inclusive)."""
+    """Time of the last row (inclusive), as `time_start` that of the first; epoch s."""
     profile_digest: str
     contract: int
     validation_key: str

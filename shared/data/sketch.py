@@ -1,7 +1,7 @@
-"""Mergeable summaries with exact integer counts: a histogram of numbers of any scale, and a sample of text values.
+"""Mergeable sketches with exact integer counts: a histogram of numbers of any scale, and a sample of text values.
 
-Both are the same whatever the order and the chunks in which values came, to the byte: they hold integers, and no
-floating-point sum whose last digit would tell in which order it was made.
+The bytes of a sketch do not depend on the order or the chunks of its values: it holds only integers, and no
+floating-point sum, whose last digits depend on the order.
 """
 
 import hashlib
@@ -16,27 +16,27 @@ from shared.errors import InsufficientData, InvalidInput
 Counts = npt.NDArray[np.int64]
 
 RELATIVE_ACCURACY = 1 / 128
-"""A bucket's middle is within this share of every number in it (but for numbers below 2.3e-308)."""
+"""Relative error of a bucket's middle for every number in it (except numbers below 2.3e-308)."""
 MAX_VALUES = 1_000
-"""Text values kept with exact counts."""
+"""The most distinct text values in a sketch."""
 MAX_VALUE_CHARACTERS = 120
 
-_SHIFT = 46  # 52 bits of mantissa, of which the first 6 name one of 64 buckets between two powers of two
+_SHIFT = 46  # of the 52 bits of the mantissa, the first 6 select one of 64 buckets between two powers of two
 _HASH_SPACE = 2.0**64
 
 
 class Buckets(msgspec.Struct, frozen=True):
-    """Counts of magnitudes by bucket, sorted by index; `indices` and `counts` have the same length."""
+    """Counts of magnitudes by bucket, sorted by index; `indices` and `counts` have equal lengths."""
 
     indices: tuple[int, ...] = ()
     counts: tuple[int, ...] = ()
 
 
 class NumberSketch(msgspec.Struct, frozen=True, kw_only=True):
-    """A histogram of finite numbers with buckets that grow with the magnitude, after DDSketch.
+    """A histogram of finite numbers whose buckets grow with the magnitude, like DDSketch.
 
-    Bucket i holds magnitudes whose float64 bits, shifted right by 46, are i: 64 equal parts between two powers of
-    two, so the relative error is bounded and no logarithm, which processors round differently, is taken.
+    Bucket i holds the magnitudes whose float64 bits, shifted right by 46, are i: 64 equal parts between two powers of
+    two. The relative error is bounded, and no logarithm is needed, which processors round differently.
     Source: Masson, Rim, Lee 2019, "DDSketch", sections 2 and 4 (their gamma is 1 + 1/64 at most here).
     """
 
@@ -46,10 +46,11 @@ class NumberSketch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TextSketch(msgspec.Struct, frozen=True, kw_only=True):
-    """Values with exact counts: all of them, or (`overflowed`) the MAX_VALUES distinct ones with the least hash.
+    """Values with exact counts: all of them, or if `overflowed` the MAX_VALUES distinct values with the smallest hash.
 
-    Which ones are kept depends on the values alone, so merging in any order keeps the same ones, and a kept value's
-    count is exact: whoever dropped it had MAX_VALUES smaller ones. Longer values stand shortened, with their digest.
+    Which values are kept depends only on the values, so merging in any order keeps the same ones. The count of a kept
+    value is exact: a part that dropped it would have had MAX_VALUES values with smaller hashes. Long values are
+    shortened and get a digest (`sketch_key`).
     Source: Bar-Yossef et al. 2002 (k minimum values); Cohen and Kaplan 2007, "Summarizing data using bottom-k".
     """
 
@@ -58,7 +59,7 @@ class TextSketch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def sketch_numbers(values: npt.NDArray[np.float64]) -> NumberSketch:
-    """Return the sketch of finite numbers, shape (rows,).
+    """Return the sketch of numbers, shape (rows,). Raises: InvalidInput: NaN or infinity.
 
     >>> sketch_numbers(np.array([0.0, 1.0, 1.0, -2.0])).positive.counts
     (2,)
@@ -73,7 +74,7 @@ def sketch_numbers(values: npt.NDArray[np.float64]) -> NumberSketch:
 
 
 def merge_numbers(a: NumberSketch, b: NumberSketch) -> NumberSketch:
-    """Return the sketch of both together; associative, commutative, `NumberSketch()` is its identity."""
+    """Return the sketch of both together. Associative and commutative; `NumberSketch()` is the identity."""
     return NumberSketch(
         zeros=a.zeros + b.zeros,
         positive=_merge_buckets(a.positive, b.positive),
@@ -82,9 +83,9 @@ def merge_numbers(a: NumberSketch, b: NumberSketch) -> NumberSketch:
 
 
 def ordinals(sketch: NumberSketch) -> tuple[Counts, Counts]:
-    """Return the buckets as signed ordinals in the order of the numbers in them, and their counts; both (buckets,).
+    """Return (ordinals, counts) of the buckets in ascending order of their numbers, each int64 of shape (buckets,).
 
-    Zero is ordinal 0, bucket i of positive numbers i + 1, of negative ones -(i + 1): the same for every sketch.
+    The ordinal of zero is 0, of bucket i of positive numbers i + 1, of negative numbers -(i + 1), in every sketch.
     """
     positive, negative = sketch.positive, sketch.negative
     zero = ((0,), (sketch.zeros,)) if sketch.zeros else ((), ())
@@ -95,7 +96,7 @@ def ordinals(sketch: NumberSketch) -> tuple[Counts, Counts]:
 
 
 def representatives(order: Counts, *, integral: bool = False) -> npt.NDArray[np.float64]:
-    """Return the number that stands for each signed ordinal: its bucket's middle, or that of the integers in it.
+    """Return the middle of each ordinal's bucket; if `integral`, the middle of the integers in it.
 
     >>> representatives(np.array([0, 1 + (np.float64(100.0).view(np.int64) >> 46)]), integral=True)
     array([  0., 100.])
@@ -110,43 +111,43 @@ def representatives(order: Counts, *, integral: bool = False) -> npt.NDArray[np.
 
 
 def sketch_text(counts: Iterable[tuple[str, int]]) -> TextSketch:
-    """Return the sketch of distinct values with how often each came.
+    """Return the sketch of text values. Args: counts: (distinct value, its count).
 
     >>> sketch_text([("a", 2), ("b", 1)]).values
     {'a': 2, 'b': 1}
     """
     values: dict[str, int] = {}
     for value, count in counts:
-        label = value if len(value) <= MAX_VALUE_CHARACTERS else label_of(value)
-        values[label] = values.get(label, 0) + count
+        key = sketch_key(value)
+        values[key] = values.get(key, 0) + count
     return _smallest(values, overflowed=False)
 
 
 def merge_text(a: TextSketch, b: TextSketch) -> TextSketch:
-    """Return the sketch of both together; associative, commutative, `TextSketch()` is its identity."""
+    """Return the sketch of both together. Associative and commutative; `TextSketch()` is the identity."""
     values = dict(a.values)
     for value, count in b.values.items():
         values[value] = values.get(value, 0) + count
     return _smallest(values, overflowed=a.overflowed or b.overflowed)
 
 
-def label_of(value: str) -> str:
-    """Return what stands for `value` in a sketch: itself, or if it is long, its start and a digest."""
+def sketch_key(value: str) -> str:
+    """Return the key of a value in a sketch: the value, or if it is long, its start and a digest."""
     if len(value) <= MAX_VALUE_CHARACTERS:
         return value
     digest = hashlib.blake2b(value.encode(), digest_size=8).hexdigest()
     return f"{value[: MAX_VALUE_CHARACTERS - 20]}…{digest}"
 
 
-def is_shortened(label: str) -> bool:
-    """Return whether a sketch's label stands for a longer value."""
-    return len(label) == MAX_VALUE_CHARACTERS - 3 and label[-17] == "…"
+def is_shortened(key: str) -> bool:
+    """Return whether a key of a sketch is that of a longer value."""
+    return len(key) == MAX_VALUE_CHARACTERS - 3 and key[-17] == "…"
 
 
 def distinct_values(sketch: TextSketch) -> float:
-    """Return how many distinct values there were: exactly, or estimated to about 3 % once it overflowed.
+    """Return the number of distinct values: exact, or estimated to about 3 % if the sketch overflowed.
 
-    Source: (k - 1) / U_k, Bar-Yossef et al. 2002; its relative standard error is 1 / sqrt(k - 2).
+    Source: Bar-Yossef et al. 2002, (k - 1) / U_k; its relative standard error is 1 / sqrt(k - 2).
     """
     if not sketch.overflowed:
         return float(len(sketch.values))
@@ -154,7 +155,7 @@ def distinct_values(sketch: TextSketch) -> float:
 
 
 def threshold(sketch: TextSketch) -> int:
-    """Return the largest hash up to which every value's count is known. Raises: InsufficientData: no values."""
+    """Return the hash up to which the sketch has all values. Raises: InsufficientData: overflowed, without values."""
     if not sketch.overflowed:
         return 2**64 - 1
     if not sketch.values:
@@ -163,7 +164,7 @@ def threshold(sketch: TextSketch) -> int:
 
 
 def hash_of(value: str) -> int:
-    """Return 64 bits that depend on the value alone, the same on every machine."""
+    """Return a 64-bit hash of a value, the same on every machine."""
     return int.from_bytes(hashlib.blake2b(value.encode(), digest_size=8).digest(), "big")
 
 

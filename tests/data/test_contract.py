@@ -24,7 +24,7 @@ def inferred(body, charter):
         (KindCounts(values=100, numbers=100), "number"),
         (KindCounts(values=100, numbers=99), "number"),
         (KindCounts(values=100, numbers=98), "text"),
-        (KindCounts(values=100, numbers=100, codes=1), "text"),
+        (KindCounts(values=100, numbers=100, leading_zeros=1), "text"),
         (KindCounts(values=100, booleans=99), "boolean"),
         (KindCounts(values=100, times=99), "time"),
         (KindCounts(values=100, numbers=50, times=50), "text"),

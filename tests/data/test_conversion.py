@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from shared.data import conversion as module
 from shared.data.arrays import strings
-from shared.data.conversion import examples_of, shorten, typed
+from shared.data.conversion import examples_of, shorten, typed_column
 from shared.data.outcome import outcomes
 
 NUMBERS = st.text(alphabet="0123456789+-.eEnaifNA _x", max_size=9)
@@ -19,7 +19,7 @@ TIMES = st.from_regex(
 
 
 def one(word, kind):
-    values, bad = typed(strings([word]), kind)
+    values, bad = typed_column(strings([word]), kind)
     return values.to_numpy(zero_copy_only=False).tolist() if kind != "time" else values.cast(
         pa.int64()
     ).to_pylist(), bad.count
@@ -47,7 +47,7 @@ def one(word, kind):
     ],
 )
 def test_number_cells(word, value, bad):
-    values, unparsable = typed(strings([word]), "number")
+    values, unparsable = typed_column(strings([word]), "number")
     assert values.to_pylist() == [value]
     assert unparsable.count == bad
     assert unparsable.examples == ((word,) if bad else ())
@@ -58,9 +58,9 @@ def test_number_cells(word, value, bad):
 @example(["1", "2", "3", "4", "5", "-nan"])
 @example(["1", "2", "3", "4", "5", "infinity"])
 def test_what_a_number_cell_becomes_does_not_depend_on_its_neighbours(words):
-    together, bad = typed(strings(words), "number")
-    alone = [typed(strings([word]), "number") for word in words]
-    careful = [module._each_distinct(strings([word]), module.parse_number, "number") for word in words]
+    together, bad = typed_column(strings(words), "number")
+    alone = [typed_column(strings([word]), "number") for word in words]
+    careful = [module._convert_each(strings([word]), module.parse_number, "number") for word in words]
     assert together.to_pylist() == [values[0].as_py() for values, _ in alone]
     assert together.to_pylist() == [values[0].as_py() for values, _ in careful]
     assert bad.count == sum(unparsable.count for _, unparsable in alone)
@@ -71,9 +71,9 @@ def test_what_a_number_cell_becomes_does_not_depend_on_its_neighbours(words):
 @example(["2013-01-01T10", "2013-02-30", "0000-01-01"])
 @example(["2013-01-01T10:00:00.1234567", "2013-01-01 10:00:00.5+0130"])
 def test_what_a_time_cell_becomes_does_not_depend_on_its_neighbours(words):
-    together, bad = typed(strings(words), "time")
-    alone = [typed(strings([word]), "time") for word in words]
-    careful = [module._each_distinct(strings([word]), module.parse_time, "time") for word in words]
+    together, bad = typed_column(strings(words), "time")
+    alone = [typed_column(strings([word]), "time") for word in words]
+    careful = [module._convert_each(strings([word]), module.parse_time, "time") for word in words]
     as_integers = together.cast(pa.int64()).to_pylist()
     assert as_integers == [values.cast(pa.int64())[0].as_py() for values, _ in alone]
     assert as_integers == [values.cast(pa.int64())[0].as_py() for values, _ in careful]
@@ -81,7 +81,7 @@ def test_what_a_time_cell_becomes_does_not_depend_on_its_neighbours(words):
 
 
 def test_naive_times_are_utc_and_zones_are_converted():
-    values, bad = typed(
+    values, bad = typed_column(
         strings(["2013-01-01", "2013-01-01T00:00:00", "2013-01-01T01:00+01:00", "", "1.1.2013"]), "time"
     )
     start = datetime(2013, 1, 1, tzinfo=UTC)
@@ -90,10 +90,10 @@ def test_naive_times_are_utc_and_zones_are_converted():
 
 
 def test_boolean_and_text_cells():
-    values, bad = typed(strings(["true", "FALSE", "1", "0", "", "maybe"]), "boolean")
+    values, bad = typed_column(strings(["true", "FALSE", "1", "0", "", "maybe"]), "boolean")
     assert values.to_pylist() == [True, False, True, False, None, None]
     assert bad.examples == ("maybe",)
-    values, bad = typed(strings(["NA", "", " x ", None]), "text")
+    values, bad = typed_column(strings(["NA", "", " x ", None]), "text")
     assert values.to_pylist() == ["NA", None, " x ", None]
     assert bad.count == 0
 
@@ -122,7 +122,7 @@ def test_boolean_and_text_cells():
     ],
 )
 def test_parquet_cells_of_any_type_become_their_columns_kind(cells, kind, expected, bad):
-    values, unparsable = typed(cells, kind)
+    values, unparsable = typed_column(cells, kind)
     assert values.to_pylist() == expected
     assert unparsable.count == bad
     assert len(unparsable.examples) == bad

@@ -141,7 +141,7 @@ def test_quantile_and_mean_of_small_whole_numbers_are_exact():
 def test_quantiles_need_numbers():
     with pytest.raises(InsufficientData):
         quantile(numbers([None]), 0.5)
-    with pytest.raises(InvalidInput, match="no number column"):
+    with pytest.raises(InvalidInput, match="not a number column"):
         mean(texts(["a"]))
     with pytest.raises(InvalidInput):
         quantile(numbers([1.0]), 1.5)

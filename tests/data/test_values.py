@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.data.arrays import strings
-from shared.data.conversion import typed
+from shared.data.conversion import typed_column
 from shared.data.outcome import outcomes
 from shared.data.records import ColumnRule
 from shared.data.values import outcome_of, target_rule
@@ -20,7 +20,7 @@ POSITIVES = ("1", "1.0", "0", "true", "True", "false", "yes", "no", "late", "2")
     st.sampled_from(["number", "boolean", "text"]),
 )
 def test_a_label_is_judged_as_a_cell_is(word, positive, kind):
-    cells, bad = typed(strings([word]), kind)
+    cells, bad = typed_column(strings([word]), kind)
     in_file = outcomes(cells, positive).to_pylist()[0]
     assert bad.count == 0 or in_file is None
     try:

@@ -182,7 +182,13 @@ def home(tmp_path: Path) -> Home:
     made = create_home(tmp_path / "home", port=0)
     settings = read_settings((made.path / SETTINGS).read_bytes())
     quick = msgspec.structs.replace(
-        settings, lease_s=2.0, reconcile_every_s=0.5, settle_s=0.5, stop_timeout_s=5.0, max_restart_delay_s=0.2, monitor_every_s=1.0
+        settings,
+        lease_s=2.0,
+        reconcile_every_s=0.5,
+        settle_s=0.5,
+        stop_timeout_s=5.0,
+        max_restart_delay_s=0.2,
+        monitor_every_s=1.0,
     )
     (made.path / SETTINGS).write_bytes(encode(quick))
     return open_home(made.path)

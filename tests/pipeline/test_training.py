@@ -47,7 +47,9 @@ def test_a_training_gives_evidence_that_agrees_with_itself(
     for metric in METRICS:
         value = found.metrics[metric]
         assert value.low <= value.value <= value.high
-        again = evaluate(metric, found.evaluation.outcomes, found.evaluation.probabilities, found.threshold, charter.payoff)
+        again = evaluate(
+            metric, found.evaluation.outcomes, found.evaluation.probabilities, found.threshold, charter.payoff
+        )
         assert again == value.value
     assert found.baselines["never.payoff_per_1000"].value == 0.0
     share = np.mean(found.evaluation.outcomes)

@@ -106,7 +106,9 @@ def serve(make_stack: Callable[..., Any]) -> Iterator[Callable[..., Served]]:
     with contextlib.ExitStack() as ends:
 
         def start(pair: tuple[Path, Path] | None = None, **changes: Any) -> Served:
-            served = Served(make_stack(real_time=True, **{"header_timeout_s": 10.0, "stop_timeout_s": 5.0, **changes}), pair)
+            served = Served(
+                make_stack(real_time=True, **{"header_timeout_s": 10.0, "stop_timeout_s": 5.0, **changes}), pair
+            )
             ends.callback(served.stop)
             return served
 

@@ -32,7 +32,9 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     environment = tmp_path_factory.mktemp("environment") / "venv"
     _run("uv", "venv", "--quiet", "--python", sys.executable, environment)
     python = environment / "bin/python"
-    _run("uv", "pip", "install", "--quiet", "--project", ROOT, "--python", python, f"tidegate[local] @ {wheel.as_uri()}")
+    _run(
+        "uv", "pip", "install", "--quiet", "--project", ROOT, "--python", python, f"tidegate[local] @ {wheel.as_uri()}"
+    )
     (site,) = environment.glob("lib/python*/site-packages")
     for name in FOLDERS:
         (site / name).mkdir()
