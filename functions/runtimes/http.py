@@ -90,7 +90,7 @@ class Service:
         self._log = log
         self._serves = serves
         self._trusted, self._others = _trust(platform)
-        self._remembered: dict[str, Claims] = {}
+        self._remembered: tuple[TrustedIssuer, dict[str, Claims]] = (self._trusted, {})
         self._bound: dict[str, Bound] = {}
         self._own: dict[str, Callable[[], Response]] = {
             "metrics": lambda: bytes_response(200, telemetry.exposition(), EXPOSITION),
@@ -159,23 +159,30 @@ class Service:
         """Return who is calling. Raises: Unauthenticated. Unavailable: another's keys cannot be had."""
         others = self._others
         if others is None:
-            return authenticate(authorization, (self._trusted,), now, self._remembered, usecase=usecase, action=action)
+            return self._authenticated(authorization, self._trusted, now, usecase, action)
         try:
-            return authenticate(
-                authorization,
-                (others.known(),),
-                now,
-                self._remembered,
-                usecase=usecase,
-                action=action,
-                self_issued=False,
-            )
+            return self._authenticated(authorization, others.known(), now, usecase, action)
         except UnknownKey:
             if not others.renewed():
                 raise
-        self._remembered.clear()  # a key that is gone shall not live on in what it has signed
+        return self._authenticated(authorization, others.known(), now, usecase, action)
+
+    def _authenticated(
+        self, authorization: str | None, issuer: TrustedIssuer, now: float, usecase: str, action: str
+    ) -> Caller:
+        verified_by, remembered = self._remembered
+        if verified_by is not issuer:
+            # The issuer's keys changed. A token that a withdrawn key signed must not be accepted from memory.
+            remembered = {}
+            self._remembered = issuer, remembered
         return authenticate(
-            authorization, (others.known(),), now, self._remembered, usecase=usecase, action=action, self_issued=False
+            authorization,
+            (issuer,),
+            now,
+            remembered,
+            usecase=usecase,
+            action=action,
+            self_issued=self._others is None,
         )
 
     def _respond(self, admitted: Admitted, request: Request) -> Response:

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from adapters.local import job_folder
+from adapters.local.jobs import LocalJobs
 from adapters.local.limits import LocalLimits
 from adapters.local.metrics import LocalMetrics
 from adapters.local.secrets import LocalSecrets
 from adapters.memory.clock import MemoryClock
 from shared.errors import IntegrityError, NotFound, PermissionDenied
-from shared.ports import FunctionLimits
+from shared.ports import FunctionLimits, JobSpec, JobStatus
 
 DAY_S = 86_400.0
 EVER = (0.0, 1e12)
@@ -143,3 +145,41 @@ def test_the_rights_of_a_links_target_count(tmp_path: Path) -> None:
 def test_no_folder_no_secret(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         LocalSecrets(tmp_path / "absent").get("key")
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """Return what was made durable, in order: folders, and files by what they are called then, below tmp_path."""
+    paths: list[str] = []
+    fsync = os.fsync
+
+    def noted(fd: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{fd}"))
+        paths.append(str(path.relative_to(tmp_path)) if path.is_dir() else "a file")
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    return paths
+
+
+def test_a_secret_is_durable_with_its_folders(tmp_path: Path, synced: list[str]) -> None:
+    LocalSecrets(tmp_path / "a" / "secrets").put("key", b"value")
+    assert synced == [".", "a", "a file", "a/secrets"]
+
+
+def test_how_a_job_ended_is_durable_with_its_folder(tmp_path: Path, synced: list[str]) -> None:
+    (tmp_path / "job").mkdir()
+    for _ in range(2):
+        job_folder.finish(tmp_path / "job", JobStatus("succeeded", 0))
+    assert synced == ["a file", "job", "a file"], "the second one finds it there, and changes nothing"
+    job_folder.count_launch(tmp_path / "job")
+    assert synced[3:] == ["a file", "job"]
+
+
+def test_a_submitted_job_is_durable_before_it_is_started(
+    tmp_path: Path, synced: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = LocalJobs(tmp_path / "jobs", ["true"])
+    monkeypatch.setattr(jobs, "_launch", lambda folder: synced.append("started"))
+    job = jobs.submit(JobSpec("a", "train", b""))
+    assert synced == [".", "a file", f"jobs/.new-{job}", "jobs", "started"]

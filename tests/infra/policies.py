@@ -45,6 +45,28 @@ def aws_no_wildcard(planned: Iterable[Planned]) -> Iterator[Breach]:
                 yield each.name, "principal *"
 
 
+_CONDITIONS: Mapping[str, tuple[str, ...]] = {
+    "s3:PutObject": ("s3:if-none-match", "s3:ObjectCreationOperation"),
+    "s3:ListBucket": ("s3:prefix",),
+    "ecs:RunTask": ("ecs:cluster",),
+    "iam:PassRole": ("iam:PassedToService",),
+}
+"""Actions that are allowed under a condition only -> the keys of which one must be in it."""
+
+
+def aws_rights_are_conditional(planned: Iterable[Planned]) -> Iterator[Breach]:
+    """Objects are created and never replaced (but hints), listed by prefix; jobs run on the cluster, as tasks."""
+    for each in planned:
+        for statement in statements(each):
+            given = {key for conditions in statement.get("Condition", {}).values() for key in conditions}
+            if statement["Effect"] != "Allow":
+                continue
+            for action in _listed(statement, "Action"):
+                hints = action == "s3:PutObject" and all("/hints/" in name for name in _listed(statement, "Resource"))
+                if action in _CONDITIONS and not hints and not given & set(_CONDITIONS[action]):
+                    yield each.name, f"{action} without a condition on {_CONDITIONS[action][0]}"
+
+
 def aws_buckets_are_closed(planned: Iterable[Planned]) -> Iterator[Breach]:
     """Every bucket is encrypted, versioned, closed to the public, reconciled, and reached by TLS only."""
     planned = list(planned)
@@ -113,6 +135,7 @@ def aws_nothing_listens(planned: Iterable[Planned]) -> Iterator[Breach]:
 
 AWS: tuple[Policy, ...] = (
     aws_no_wildcard,
+    aws_rights_are_conditional,
     aws_buckets_are_closed,
     aws_queues_are_closed,
     aws_logs_end,

@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 
 from shared.errors import InsufficientData
 from shared.pipeline.records import TrainingSpec
-from shared.pipeline.split import DAY_S, MINIMUM_PER_CLASS, Split, check_split, split_by_time, validation_split
+from shared.pipeline.split import (
+    DAY_S,
+    MINIMUM_PER_CLASS,
+    MINIMUM_TEST_ROWS,
+    MINIMUM_TRAIN_ROWS,
+    Split,
+    check_split,
+    split_by_time,
+    validation_split,
+)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -21,6 +30,14 @@ def test_no_training_row_is_later_than_a_test_row(make_spec: Callable[..., Train
     assert (time[split.test] >= spec.test_start).all()
     inside = (time >= spec.start) & (time < spec.end)
     assert ((split.train | split.test) == inside).all()
+
+
+def test_a_row_on_a_boundary_is_in_one_part(make_spec: Callable[..., TrainingSpec]) -> None:
+    spec = make_spec()
+    time = np.array([spec.start - 1.0, spec.start, spec.test_start - 1.0, spec.test_start, spec.end - 1.0, spec.end])
+    split = split_by_time(time, spec)
+    assert split.train.tolist() == [False, True, True, False, False, False]
+    assert split.test.tolist() == [False, False, False, True, True, False]
 
 
 @given(st.integers(60, 400), st.integers(1, 20), st.integers(0, 1000), st.booleans())
@@ -77,3 +94,14 @@ def test_too_little_to_train_or_test_is_refused(train: int, test: int, positives
     outcomes = (rows < positives).astype(np.int8)
     with pytest.raises(InsufficientData, match=message):
         check_split(Split(train=rows < train, test=rows >= train), outcomes)
+
+
+def test_just_enough_rows_of_each_outcome_are_taken() -> None:
+    rows = np.arange(MINIMUM_TRAIN_ROWS + MINIMUM_TEST_ROWS)
+    train = rows < MINIMUM_TRAIN_ROWS
+    place = np.where(train, rows, rows - MINIMUM_TRAIN_ROWS)
+    few = (place < MINIMUM_PER_CLASS).astype(np.int8)
+    for outcomes in (few, 1 - few):
+        check_split(Split(train=train, test=~train), outcomes)
+    with pytest.raises(InsufficientData, match=f"{MINIMUM_TRAIN_ROWS - 4} of {MINIMUM_TRAIN_ROWS} rows to train on"):
+        check_split(Split(train=train, test=~train), (place >= MINIMUM_PER_CLASS - 1).astype(np.int8))

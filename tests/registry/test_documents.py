@@ -30,6 +30,11 @@ def test_what_is_written_is_read_and_written_alike(number: float, words: dict[st
     assert encode(again) == body
 
 
+def test_the_order_of_a_mapping_does_not_change_what_is_written() -> None:
+    one, other = Sample(number=1.0, words={"a": "1", "b": "2"}), Sample(number=1.0, words={"b": "2", "a": "1"})
+    assert encode(one) == encode(other) == b'{"format":"sample/2","number":1.0,"words":{"a":"1","b":"2"}}'
+
+
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 def test_what_json_cannot_carry_is_refused(number: float) -> None:
     with pytest.raises(IntegrityError):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from adapters.local.store import LocalStore
 from adapters.memory.store import MemoryStore
 from shared import layout
-from shared.documents import Document, digest_of_parts, encode
+from shared.documents import Document, decode, digest_of_parts, encode
 from shared.errors import NotFound
 from shared.registry.ledger import Hint, Ledger, last_number
 
@@ -96,6 +97,20 @@ def test_make_decides_against_the_tail_that_it_follows() -> None:
     assert seen == ["nothing", "faster"]
 
 
+def test_an_append_that_the_same_work_won_meanwhile_is_not_repeated() -> None:
+    ledger = notes(MemoryStore())
+
+    def make(tail: object) -> Note:
+        # The same work, in another process that took the intent before this one appended.
+        if tail is None:
+            notes(ledger.store).append(lambda _: Note(text="mine"))
+        return Note(text="mine, with another time")
+
+    entry = ledger.append_once(digest_of_parts("work"), lambda note: note.text.startswith("mine"), make)
+    assert (entry.number, entry.document) == (1, Note(text="mine"))
+    assert ledger.tail_number() == 1
+
+
 @given(st.integers(0, 300), st.integers(0, 300))
 def test_the_tail_is_found_from_any_earlier_hint(tail: int, back: int) -> None:
     asked: list[int] = []
@@ -120,3 +135,27 @@ def test_an_empty_ledger_has_no_tail() -> None:
     assert ledger.tail() is None
     with pytest.raises(NotFound):
         ledger.get(1)
+
+
+def test_an_append_leaves_a_hint_of_where_the_tail_is() -> None:
+    store = MemoryStore()
+    for number in (1, 2):
+        notes(store).append(lambda tail, number=number: Note(text=str(number)))
+    assert decode(store.get(layout.HINTS.key(ledger="datasets", usecase="race")).body, Hint) == Hint(number=2)
+
+
+def test_a_repetition_appends_after_what_others_appended_since_its_intent() -> None:
+    ledger = notes(MemoryStore())
+    seen: list[str] = []
+
+    def make(tail: object) -> Note:
+        seen.append(tail.document.text if tail else "nothing")  # type: ignore[attr-defined]
+        if len(seen) == 1:
+            raise InterruptedError
+        return Note(text="mine")
+
+    for _ in range(2):
+        with suppress(InterruptedError):
+            ledger.append_once(digest_of_parts("work"), lambda note: note.text == "mine", make)
+        notes(ledger.store).append(lambda _: Note(text="theirs"))
+    assert seen == ["nothing", "theirs"], "it is asked about the entry that it follows, and about no earlier one"

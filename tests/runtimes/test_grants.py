@@ -3,13 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from functions.runtimes.grants import GrantedStore, narrowed
 from shared import layout
 from shared.errors import NotFound, PermissionDenied
+from shared.events import TrainingRequested
 from shared.layout import FAMILIES, Family
-from shared.ports import Created, Exists, JobSpec
+from shared.ports import DEFAULT_TIMEOUT_S, Created, Exists, JobSpec
 from shared.topology import BY_NAME, FUNCTIONS, Function, Grant, queue_names, subscribers
 
 NAMES = {
@@ -172,3 +174,67 @@ def test_every_event_that_is_sent_is_heard() -> None:
     sent = {event_type for function in FUNCTIONS for event_type in function.sends}
     for event_type in sent:
         assert subscribers(event_type), event_type
+
+
+class Recording:
+    """A port that remembers the timeout of each call. `list` has none to give back."""
+
+    max_body_bytes = 1 << 20
+
+    def __init__(self) -> None:
+        self.timeouts: list[float] = []
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def called(*_: object, timeout_s: float, **__: object) -> Any:
+            self.timeouts.append(timeout_s)
+            return iter(())
+
+        return called
+
+
+EVERYTHING = Function(
+    name="probe",
+    unit="serve",
+    about="",
+    grants=(Grant("read", layout.HINTS), Grant("create", layout.HINTS)),
+    sends=(TrainingRequested.TYPE,),
+    submits=("train",),
+    secrets=("signing-key",),
+)
+HINT = key_of(layout.HINTS)
+CALLS: dict[str, Callable[[Any], object]] = {
+    "get": lambda platform: platform.system.get(HINT),
+    "get_range": lambda platform: platform.system.get_range(HINT, 0, 1),
+    "head": lambda platform: platform.system.head(HINT),
+    "put_new": lambda platform: platform.system.put_new(HINT, b""),
+    "put": lambda platform: platform.system.put(HINT, b""),
+    "list": lambda platform: list(platform.system.list("hints/")),
+    "presign": lambda platform: platform.system.presign(HINT, "GET", 60),
+    "send": lambda platform: platform.queues["trigger"].send(b""),
+    "send_many": lambda platform: platform.queues["trigger"].send_many([b""]),
+    "submit": lambda platform: platform.jobs.submit(JobSpec(name="a", function="train", event=b"{}")),
+    "status": lambda platform: platform.jobs.status("1"),
+    "cancel": lambda platform: platform.jobs.cancel("1"),
+    "logs": lambda platform: platform.jobs.logs("1"),
+    "secret": lambda platform: platform.secrets.get("signing-key"),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_no_operation_takes_longer_than_the_call_has_left(stack: Any, name: str) -> None:
+    port = Recording()
+    platform = msgspec.structs.replace(
+        stack.platform, system=port, queues={"trigger": port}, jobs=port, secrets=port, time_left_s=lambda: 1.5
+    )
+    CALLS[name](narrowed(platform, EVERYTHING))
+    assert port.timeouts == [1.5]
+    long = msgspec.structs.replace(platform, time_left_s=lambda: 1e9)
+    CALLS[name](narrowed(long, EVERYTHING))
+    assert port.timeouts == [1.5, DEFAULT_TIMEOUT_S]
+
+
+def test_only_who_was_granted_it_asks_for_measurements(stack: Any) -> None:
+    assert [each.name for each in FUNCTIONS if each.measures] == ["monitor"]
+    assert narrowed(stack.platform, BY_NAME["monitor"]).metrics.query("n", 0.0, 1.0) == []
+    with pytest.raises(PermissionDenied, match="measurements"):
+        narrowed(stack.platform, BY_NAME["infer"]).metrics.query("n", 0.0, 1.0)

@@ -139,26 +139,41 @@ def test_the_log_bears_a_closed_stream() -> None:
     log("handled")
 
 
+class Collected:
+    """Metrics that are sent together."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.sent = 0
+
+    def counter(self, *_: object) -> None:
+        self.waiting += 1
+
+    gauge = histogram = counter
+
+    def flush(self) -> bool:
+        self.sent, self.waiting = self.sent + self.waiting, 0
+        return True
+
+
 def test_what_a_call_measured_is_sent_before_the_process_may_be_frozen(
     environ: Callable[[str], dict[str, str]],
 ) -> None:
-    class Collected:
-        def __init__(self) -> None:
-            self.waiting = 0
-            self.sent = 0
-
-        def counter(self, *_: object) -> None:
-            self.waiting += 1
-
-        gauge = histogram = counter
-
-        def flush(self) -> bool:
-            self.sent, self.waiting = self.sent + self.waiting, 0
-            return True
-
     host = Host(environ("infer"))
     metrics = Collected()
     host.platform = msgspec.structs.replace(host.platform, metrics=metrics)
     host.answer(Request(method="GET", path="/v2/health/live", received_at=0.0, id="r"))
     assert metrics.sent >= 3
     assert metrics.waiting == 0
+
+
+@pytest.mark.parametrize(("left_s", "sent"), [(hosts.FLUSH_S + hosts.MARGIN_S + 5.0, True), (hosts.FLUSH_S, False)])
+def test_measurements_are_sent_only_while_the_call_has_time_for_it(
+    environ: Callable[[str], dict[str, str]], left_s: float, sent: bool
+) -> None:
+    host = Host(environ("infer"))
+    metrics = Collected()
+    host.platform = msgspec.structs.replace(host.platform, metrics=metrics)
+    host.answer(Request(method="GET", path="/v2/health/live", received_at=0.0, id="r"), left_s)
+    assert (metrics.sent > 0) is sent
+    assert (metrics.waiting == 0) is sent

@@ -250,6 +250,34 @@ def test_a_service_lets_in_whom_the_issuer_vouches_for(stack: Stack, issuer: Tok
     assert ask(stack, right)[0] == 404
 
 
+def replace_key(issuer: TokenIssuer) -> None:
+    """Let the issuer sign with a new key, and publish the old one no longer."""
+    issuer.rotate()
+    del issuer._keys[0]
+
+
+def test_a_token_that_a_withdrawn_key_signed_is_not_accepted_from_memory(stack: Stack, issuer: TokenIssuer) -> None:
+    token = issuer.issue("somebody", AUDIENCE, ["flights:infer"])
+    assert ask(stack, token)[0] == 404, "accepted, and remembered"
+    replace_key(issuer)
+    newer = issuer.issue("somebody", AUDIENCE, ["flights:infer"])
+    stack.service._others._tried_at -= PAUSE_S  # type: ignore[union-attr]
+    assert ask(stack, newer)[0] == 404, "an unknown key: the issuer's keys are fetched again"
+    assert ask(stack, token)[0] == 401
+
+
+def test_a_remembered_token_is_refused_once_the_hourly_look_finds_its_key_withdrawn(
+    stack: Stack, issuer: TokenIssuer
+) -> None:
+    token = issuer.issue("somebody", AUDIENCE, ["flights:infer"])
+    assert ask(stack, token)[0] == 404, "accepted, and remembered"
+    replace_key(issuer)
+    keys: Any = stack.service._others
+    keys._tried_at -= FRESH_S + 1
+    keys._fetched_at -= FRESH_S + 1
+    assert ask(stack, token)[0] == 401
+
+
 def test_a_token_of_nobody_s_is_refused_and_nobody_is_asked(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     monkeypatch.setattr(issuer_keys, "fetched", lambda url, timeout_s: asked.append(url))

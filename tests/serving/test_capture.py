@@ -2,6 +2,7 @@ import random
 import uuid
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -137,3 +138,13 @@ def test_one_record_of_each_id_stands_whatever_the_order(seed: random.Random) ->
     mixed = rows * 2 + retried
     seed.shuffle(mixed)
     assert deduplicated(mixed) == sorted(retried, key=lambda row: row.id)
+
+
+def test_after_a_rollback_the_later_revision_counts_although_its_model_is_older() -> None:
+    (first,) = captured(1, revision=5, id="r", at=AT)
+    newer_model, rolled_back = (
+        msgspec.structs.replace(first, model=9, revision=5),
+        msgspec.structs.replace(first, model=2, revision=6),
+    )
+    assert deduplicated([newer_model, rolled_back]) == [rolled_back]
+    assert deduplicated([rolled_back, newer_model]) == [rolled_back]

@@ -194,6 +194,17 @@ def test_a_sure_gain_below_the_minimum_does_not_pass() -> None:
     assert not gates_of(given, champion=1, charter=with_release(minimum_gain=gain + 1e-9)).passed
 
 
+def test_a_gain_that_may_be_chance_does_not_pass_however_small_the_minimum() -> None:
+    # The gain itself meets the minimum: only the interval's lower end refuses these.
+    given, rules = case(0.8, 0.78), with_release(minimum_gain=0.0)
+    unsure = gate(gates_of(given, champion=1, charter=rules), CHAMPION)
+    assert (unsure.value or 0.0) > 0.0 > (unsure.low or 0.0)
+    assert not unsure.passed
+    same = msgspec.structs.replace(given.evaluation, champion_scores=given.evaluation.scores)
+    equal = gate(gates_of(Case(same, given.metrics, given.baselines), champion=1, charter=rules), CHAMPION)
+    assert (equal.value, equal.low, equal.passed) == (0.0, 0.0, False)
+
+
 def test_a_lower_log_loss_is_a_gain() -> None:
     rules = with_release(metric="log_loss", minimum_gain=0.0)
     better = gate(gates_of(case(0.8, 0.3), champion=1, charter=rules), CHAMPION)
