@@ -1,9 +1,9 @@
-"""The claim check: an event too large for a queue is put into the capture store, and its key sent instead.
+"""The claim check: an event that is too large for a queue is stored in the capture store, and its digest is sent.
 
-Named by its digest, so that a repetition writes the same; the digest in the message catches a download that was cut
-short. Only captured predictions grow so large, so it lies where they lie, under the same retention. What was
-fetched stays, since its message may come again: removing it is the retention's business (a lifecycle rule of the
-bucket; on a disk nothing does it yet).
+The stored event is named by its digest, so a repetition writes the same object, and a damaged download is noticed. It
+is in the capture store because only captured predictions are so large, and there it has the same retention. It is not
+deleted once it was read, because its message may be delivered again; the retention deletes it (a lifecycle rule of the
+bucket; on a local disk nothing deletes it).
 
 Source: Hohpe and Woolf 2003, Enterprise Integration Patterns, "Claim Check".
 """
@@ -28,7 +28,7 @@ class _Header(msgspec.Struct, frozen=True):
 
 
 class ClaimCheck(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is sent for an event that is too large: whose it is, and its digest."""
+    """The message that is sent for an event that is too large: its use case and its digest."""
 
     FORMAT: ClassVar[tuple[str, int]] = ("claim-check", 1)
 
@@ -36,10 +36,10 @@ class ClaimCheck(Document, frozen=True, kw_only=True, forbid_unknown_fields=True
     digest: str
 
 
-def checked_in(event: Event, queue: Queue, platform: Platform) -> bytes:
-    """Return the message for an event: itself, or, where it is larger than the queue takes, its claim check.
+def to_message(event: Event, queue: Queue, platform: Platform) -> bytes:
+    """Return the message for an event: the event, or its claim check if the event is larger than the queue takes.
 
-    Raises: PermissionDenied: the function may not store large events. Whatever storing raises.
+    Raises: PermissionDenied: the function may not store large events. Also what the store raises.
     """
     body = encode(event)
     if len(body) <= queue.max_body_bytes:
@@ -49,11 +49,11 @@ def checked_in(event: Event, queue: Queue, platform: Platform) -> bytes:
     return encode(ClaimCheck(usecase=event.usecase, digest=digest))
 
 
-def redeemed(message: bytes, platform: Platform) -> Event:
-    """Return the event that a message is, or stands for.
+def to_event(message: bytes, platform: Platform) -> Event:
+    """Return the event of a message, or the stored event of a claim check.
 
-    Raises: IntegrityError: it is neither, or what was stored is not what was sent. NotFound: it was stored, and its
-        retention is over. Whatever reading raises.
+    Raises: IntegrityError: the message is neither, or the stored event has another digest. NotFound: the stored event
+        is deleted, at the end of its retention. Also what the store raises.
     """
     if not _is_claim(message):
         return Event.decode(message)
@@ -61,7 +61,7 @@ def redeemed(message: bytes, platform: Platform) -> Event:
     key = layout.PAYLOADS.key(usecase=claim.usecase, digest=hex_of(claim.digest))
     body = platform.capture.get(key).body
     if digest_of(body) != claim.digest:
-        raise IntegrityError("a large event is not what was sent: it will be fetched again", resource=key)
+        raise IntegrityError("a stored event does not match its digest: it is read again", resource=key)
     return Event.decode(body)
 
 

@@ -1,6 +1,6 @@
-"""The crash rule, once for all runtimes: call the handler, record its events, send them, and only then acknowledge.
+"""The crash rule, for all runtimes: call the handler, record its events, send them, and only then acknowledge.
 
-Whatever dies in between, the redelivered message does the same again, to the same bytes.
+If the process dies anywhere in between, the message is delivered again and the same steps write the same bytes.
 """
 
 import importlib
@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from functions.runtimes.claim_check import checked_in, redeemed
+from functions.runtimes.claim_check import to_event, to_message
 from functions.runtimes.grants import narrowed
 from shared import layout
 from shared.documents import encode
@@ -26,14 +26,14 @@ _TRACEPARENT = re.compile("00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class RequestReceived(Payload, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What stands at the head of the chain of events that a request sets off; neither recorded nor sent itself."""
+    """The first cause of the events that follow from a request. It is neither recorded nor sent itself."""
 
     TYPE: ClassVar[str] = "io.tidegate.request.received"
     operation: str
 
 
 class Bound(msgspec.Struct, frozen=True):
-    """A function ready to be called: its handler, and the platform narrowed to its grants, both found once."""
+    """A function that is ready to be called: its handler, and the platform narrowed to its grants."""
 
     declared: Function
     handle: Handler
@@ -47,23 +47,24 @@ def bind(function: str, platform: Platform) -> Bound:
 
 
 def handler_of(function: str) -> Handler:
-    """Return the function's `handle`, importing nothing of any other function."""
+    """Return the function's `handle`. Imports no other function."""
     handle: Handler = importlib.import_module(f"functions.{function_named(function).name}").handle
     return handle
 
 
 def opened(function: str, message: bytes, platform: Platform) -> Event:
-    """Return the event that a message of the function's queue is, or stands for (functions.runtimes.claim_check).
+    """Return the event of a message of its queue. A claim check is resolved (functions.runtimes.claim_check).
 
-    Raises: IntegrityError: it is no event. Whatever reading a large one raises.
+    Raises: IntegrityError: the message is not an event. Also what reading a stored event raises.
     """
-    return redeemed(message, narrowed(platform, function_named(function)))
+    return to_event(message, narrowed(platform, function_named(function)))
 
 
 def deliver(function: str, event: Event, platform: Platform) -> None:
-    """Let `function` handle one event to the end: when this returns, the message may be acknowledged.
+    """Handle one event with `function`, and record and send the events that follow.
 
-    Raises: whatever the handler or a port raises: the message must not be acknowledged.
+    When this returns, the message may be acknowledged. Raises: what the handler or a port raises; then the message
+    must not be acknowledged.
     """
     bound = bind(function, platform)
     outcome = bound.handle(event, bound.platform)
@@ -71,15 +72,15 @@ def deliver(function: str, event: Event, platform: Platform) -> None:
 
 
 def respond(function: str, call: Call, platform: Platform) -> Response:
-    """Let `function` answer one request; its events are recorded and sent before the answer is returned.
+    """Return the response of `function` to one request. Its events are recorded and sent first.
 
-    Raises: whatever the handler or a port raises.
+    Raises: what the handler or a port raises.
     """
     return respond_bound(bind(function, platform), call)
 
 
 def respond_bound(bound: Bound, call: Call) -> Response:
-    """As `respond`, for a function that was bound once and answers many requests."""
+    """Return the response of a function that was bound before; otherwise as `respond`."""
     outcome = bound.handle(call, bound.platform)
     if outcome.response is None:
         raise ConfigurationError(f"{bound.declared.name} gave no response to operation {call.operation}")
@@ -89,7 +90,7 @@ def respond_bound(bound: Bound, call: Call) -> Response:
 
 
 def cause_of(call: Call) -> Event:
-    """Return the event at the head of what a request sets off: named by the request's id, on the caller's trace."""
+    """Return the cause of the events that follow from a request. It has the request's id and the caller's trace."""
     given = call.request.headers.get("traceparent", "")
     return first_event(
         RequestReceived(operation=call.operation),
@@ -102,7 +103,10 @@ def cause_of(call: Call) -> Event:
 
 
 def send_all(function: Function, outcome: Outcome, cause: Event, platform: Platform) -> Sequence[Event]:
-    """Record the events that a handler returned, then send each to its subscribers' queues. Returns them."""
+    """Record all events that a handler returned, then send each to its subscribers' queues. Returns the events.
+
+    Raises: ConfigurationError: the topology does not let the function send an event. What a port raises.
+    """
     events = [_event(emit, cause, function.name, ordinal) for ordinal, emit in enumerate(outcome.emits)]
     for event in events:
         if event.type not in function.sends:
@@ -122,16 +126,16 @@ def _event(emit: Emit, cause: Event, function: str, ordinal: int) -> Event:
 
 
 def record(event: Event, platform: Platform) -> None:
-    """Append the event to events/: it stands there before anybody can hear it."""
+    """Write the event to events/, which happens before it is sent."""
     key = layout.EVENTS.key(usecase=event.usecase, date=event.time[:10], event=event.id)
     create(platform.system, key, encode(event))
 
 
 def send(event: Event, platform: Platform) -> None:
-    """Send the event to the queue of each subscriber; a send whose answer was lost is simply sent again."""
+    """Send the event to the queue of each subscriber. If the answer to a send was lost, it is sent again."""
     for name in subscribers(event.type):
         queue = platform.queues[name]
-        body = checked_in(event, queue, platform)
+        body = to_message(event, queue, platform)
         try:
             queue.send(body)
         except OutcomeUnknown:

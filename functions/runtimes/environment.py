@@ -1,11 +1,11 @@
-"""What a cloud's runtimes are told by the environment of their process; set by the deployment, read here only.
+"""The environment variables of a cloud's runtimes. The deployment sets them; only this module reads them.
 
 TIDEGATE_SETTINGS   the stack's settings, as one JSON document (shared.settings)
-TIDEGATE_FUNCTION   which function this deployment is; where it hosts several, their names with commas
+TIDEGATE_FUNCTION   the name of the deployment's function; for several, their names separated by commas
 TIDEGATE_EVENT      a job's event, in base64
-TIDEGATE_TIMEOUT_S  how long a job may take, where its platform sets no limit of its own
-TIDEGATE_EXECUTION  names a job's execution, where its platform does not
-TIDEGATE_ADDRESS    where clients reach the stack, for links to it; set it where the platform's own name is not the one
+TIDEGATE_TIMEOUT_S  a job's time limit in seconds, if its platform sets none
+TIDEGATE_EXECUTION  the name of a job's execution, if its platform gives none
+TIDEGATE_ADDRESS    the URL of the stack for clients, if it is not the platform's own name
 """
 
 import base64
@@ -23,21 +23,21 @@ EVENT = "TIDEGATE_EVENT"
 TIMEOUT = "TIDEGATE_TIMEOUT_S"
 ADDRESS = "TIDEGATE_ADDRESS"
 _EXECUTIONS = ("TIDEGATE_EXECUTION", "CLOUD_RUN_EXECUTION", "CONTAINER_APP_JOB_EXECUTION_NAME")
-"""What names a job that is started again after a failure: the same each time."""
+"""Variables that name a job's execution. The name stays the same when the platform restarts the job."""
 
 
 def settings_of(environ: Mapping[str, str]) -> Settings:
-    """Return the stack's settings. Raises: ConfigurationError: not set, or wrong; it names the key."""
+    """Return the stack's settings. Raises: ConfigurationError: not set or invalid; it names the key."""
     return read_settings(_value(environ, SETTINGS, "the stack's settings as JSON").encode())
 
 
 def function_of(environ: Mapping[str, str]) -> Function:
-    """Return the one function that this process is. Raises: ConfigurationError: not set, or no such function."""
+    """Return the one function of this process. Raises: ConfigurationError: not set, or no such function."""
     return function_named(_value(environ, FUNCTION, "the function's name"))
 
 
 def functions_of(environ: Mapping[str, str]) -> tuple[Function, ...]:
-    """Return the functions that this process hosts. Raises: ConfigurationError: not set, or no such function."""
+    """Return the functions of this process. Raises: ConfigurationError: not set, or no such function."""
     return tuple(function_named(name.strip()) for name in _value(environ, FUNCTION, "functions' names").split(","))
 
 
@@ -50,7 +50,7 @@ def event_of(environ: Mapping[str, str]) -> bytes:
 
 
 def limit_of(environ: Mapping[str, str]) -> float | None:
-    """Return how many seconds a job may take, None for any. Raises: ConfigurationError: not a number above 0."""
+    """Return a job's time limit in seconds, None for no limit. Raises: ConfigurationError: not a number above 0."""
     text = environ.get(TIMEOUT, "")
     if not text:
         return None
@@ -64,7 +64,7 @@ def limit_of(environ: Mapping[str, str]) -> float | None:
 
 
 def execution_of(environ: Mapping[str, str], otherwise: str) -> str:
-    """Return the name of this execution of a job, the same where the platform starts it again."""
+    """Return the name of a job's execution, which stays the same when the platform restarts the job."""
     return next((environ[name] for name in _EXECUTIONS if environ.get(name)), otherwise)
 
 

@@ -1,6 +1,7 @@
-"""Least privilege, enforced: a platform narrowed to what the topology grants one function.
+"""Least privilege: a platform narrowed to what the topology grants one function.
 
-The same grants become IAM statements on clouds; here each port operation is checked before it happens.
+On clouds the same grants are IAM statements too. Here each port operation is checked before it is done. No operation
+gets a longer timeout than the call has left.
 """
 
 import math
@@ -31,14 +32,14 @@ from shared.topology import Access, Function, Grant, subscribers
 
 
 def narrowed(platform: Platform, function: Function) -> Platform:
-    """Return the platform with its stores, queues, jobs, secrets and measurements limited to the function's grants."""
-    heard = {name for event_type in function.sends for name in subscribers(event_type)}
+    """Return the platform with its stores, queues, jobs, secrets and metrics limited to the function's grants."""
+    sends_to = {name for event_type in function.sends for name in subscribers(event_type)}
     return msgspec.structs.replace(
         platform,
         landing=GrantedStore(platform.landing, "landing", function, platform.time_left_s),
         system=GrantedStore(platform.system, "system", function, platform.time_left_s),
         capture=GrantedStore(platform.capture, "capture", function, platform.time_left_s),
-        queues=GrantedQueues(platform.queues, heard, function.name, platform.time_left_s),
+        queues=GrantedQueues(platform.queues, sends_to, function.name, platform.time_left_s),
         jobs=GrantedJobs(platform.jobs, function, platform.time_left_s),
         secrets=GrantedSecrets(platform.secrets, function, platform.time_left_s),
         metrics=GrantedMetrics(platform.metrics, function),
@@ -46,10 +47,7 @@ def narrowed(platform: Platform, function: Function) -> Platform:
 
 
 class GrantedStore:
-    """An object store that allows what `function.grants` names and refuses the rest with PermissionDenied.
-
-    No operation takes longer than the call has left.
-    """
+    """An object store that allows what `function.grants` names, and raises PermissionDenied for the rest."""
 
     def __init__(
         self,
@@ -85,14 +83,14 @@ class GrantedStore:
         return self._store.put_new(key, body, timeout_s=self._within(timeout_s))
 
     def put(self, key: str, body: bytes, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> str:
-        """As the store does, if the key may be created and is a hint: nothing else is ever replaced."""
+        """As the store does, if the key may be created and is a hint. Nothing else is ever replaced."""
         grant = self._check(key, "create")
         if grant.family.kind != "hint":
             raise self._refusal("replace", key)
         return self._store.put(key, body, timeout_s=self._within(timeout_s))
 
     def list(self, prefix: str = "", after: str = "", *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Iterator[ObjectInfo]:
-        """As the store does, for what may be read and lies below the prefix; refused where nothing there may be."""
+        """As the store does, without the keys that may not be read. Refused if no key with the prefix may be read."""
         readable = [grant for grant in self._grants if grant.access == "read" and _overlaps(grant, prefix)]
         if not readable:
             raise self._refusal("list", prefix or "/")
@@ -131,7 +129,7 @@ class GrantedStore:
 
 
 class TimedQueue:
-    """The sending end of a queue, no send of which takes longer than the call has left."""
+    """The sending end of a queue. No send takes longer than the call has left."""
 
     def __init__(self, queue: Queue, time_left_s: Callable[[], float]) -> None:
         self.max_body_bytes = queue.max_body_bytes
@@ -148,7 +146,7 @@ class TimedQueue:
 
 
 class GrantedQueues(Mapping[str, Queue]):
-    """The queues that hear the events which a function may send."""
+    """The queues of the subscribers to the events that a function may send."""
 
     def __init__(
         self, queues: Mapping[str, Queue], allowed: set[str], function: str, time_left_s: Callable[[], float]
@@ -173,7 +171,7 @@ class GrantedQueues(Mapping[str, Queue]):
 
 
 class GrantedMetrics:
-    """Measurements that every function records, and only some may ask for."""
+    """Metrics that every function may record, and only some may query."""
 
     def __init__(self, metrics: Metrics, function: Function) -> None:
         self._metrics = metrics
@@ -192,10 +190,10 @@ class GrantedMetrics:
         self._metrics.histogram(name, value, labels)
 
     def query(self, name: str, start: float, end: float, labels: Mapping[str, str] | None = None) -> list[MetricPoint]:
-        """As metrics do, if this function may ask."""
+        """As metrics do, if this function may query them."""
         if not self._function.measures:
             raise PermissionDenied(
-                f"function {self._function.name} may not ask for measurements; shared/topology.py grants it",
+                f"function {self._function.name} may not query metrics; shared/topology.py grants it",
                 operation="query",
                 resource=name,
             )

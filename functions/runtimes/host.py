@@ -1,9 +1,8 @@
-"""The host: what every cloud's runtime does once it has translated the provider's call into ours, and before it
-translates our answer back. One per process, made at the first call and kept.
+"""The host: runs the functions of one deployment on a cloud. A process has one, made at its first call.
 
-A provider's module knows how its platform calls (an S3 event inside an SQS record, an HTTP trigger, a push envelope);
-this one knows what the call means: a message of the function's queue, an object in the landing store, a schedule, a
-request. All work ends before the platform's own time limit: every port operation gets at most what is left.
+A provider's module translates its platform's call (an S3 event inside an SQS record, an HTTP trigger, a push envelope)
+and calls one method of the host: a message of a function's queue, an object in the landing store, a tick of a schedule,
+or a request. A port operation never gets more time than the platform's limit leaves.
 """
 
 import math
@@ -31,15 +30,15 @@ if TYPE_CHECKING:
     from functions.runtimes.http import Service
 
 FLUSH_S = 4.0
-"""With less than this left of a call, measurements wait for the next: sending may take 3 s (adapters.otlp)."""
+"""With less time left than this, metrics are sent with a later call: sending may take 3 s (adapters.otlp)."""
 MARGIN_S = 0.5
-"""What is kept of a call's time for the answer."""
+"""The part of a call's time that is reserved for its answer."""
 _ends_at: ContextVar[float] = ContextVar("ends_at", default=math.inf)
 
 
 @runtime_checkable
 class _Flushed(Protocol):
-    """Metrics that are sent together, when they are told to."""
+    """Metrics that are collected, and sent together by `flush`."""
 
     def flush(self) -> bool:
         """Send what was recorded; return whether it arrived."""
@@ -47,11 +46,11 @@ class _Flushed(Protocol):
 
 
 class Host:
-    """The functions of one deployment in one process. Safe over threads.
+    """The functions of one deployment in one process. Safe to share between threads.
 
-    Args: environ: the process's environment (functions.runtimes.environment). address: where clients reach the stack;
-        a platform that tells it only with a request may set it before the first is answered.
-    Raises: ConfigurationError: the environment is wrong; it names the variable and the remedy.
+    Args: environ: the process's environment (functions.runtimes.environment). address: the URL of the stack for
+        clients; a platform that learns it from a request sets it before the first request is answered.
+    Raises: ConfigurationError: the environment is invalid; it names the variable and the remedy.
     """
 
     def __init__(self, environ: Mapping[str, str], *, instance: str = "", address: str = "") -> None:
@@ -64,8 +63,8 @@ class Host:
 
     @cached_property
     def service(self) -> "Service":
-        """The HTTP side: the routes of this deployment's functions, and those that are open to everybody."""
-        # Imported with the first request: the data unit ships nothing of tokens and signatures.
+        """The HTTP service: the routes of this deployment's functions, and those that need no token."""
+        # Imported with the first request: the data unit has no libraries for tokens and signatures.
         from functions.runtimes.http import Service
         from functions.runtimes.telemetry import Telemetry
 
@@ -74,23 +73,24 @@ class Host:
         return Service(self.platform, telemetry, address=self.address, log=self.log, serves=serves)
 
     def answer(self, request: Request, left_s: float = math.inf) -> Response:
-        """Return the answer to a request. Raises nothing. Args: left_s: seconds until the platform gives up."""
+        """Return the response to a request. Raises nothing. Args: left_s: seconds until the platform's time limit."""
         with self._call(left_s):
             return self.service.answer(request)
 
     def receive(self, function: str, message: bytes, left_s: float = math.inf) -> None:
-        """Let a function handle a message of its queue; when this returns, it may be acknowledged.
+        """Handle a message of a function's queue. When this returns, it may be acknowledged.
 
-        Raises: whatever the handler or a port raises: the message must come again.
+        Raises: what the handler or a port raises; then the message must be delivered again.
         """
         with self._call(left_s), self._logged(function):
             self._deliver(function, opened(function, message, self.platform))
 
     def object_written(self, function: str, key: str, left_s: float = math.inf) -> None:
-        """Let a function hear that an object was written to the landing store, as far as it still is there.
+        """Handle a provider's event about an object that was written to the landing store, as UploadReceived.
 
-        Of a provider's event only the key is believed: its etag and its order are not (docs/decisions/0001). Keys
-        that are no upload and no drop are nobody's business. Raises: as `receive`.
+        Only the key of the provider's event is used. The etag is read from the store, because providers differ in the
+        etags and in the order of their events (docs/decisions/0001). The event is ignored if the key is neither an
+        upload nor a drop, or the object is gone. Raises: as `receive`.
         """
         with self._call(left_s), self._logged(function):
             names = layout.UPLOADS.parse(key) or layout.DROPS.parse(key)
@@ -108,7 +108,7 @@ class Host:
             self._deliver(function, event)
 
     def tick(self, function: str, occurrence: str, at: float, left_s: float = math.inf) -> None:
-        """Let a function's schedule fire. Args: occurrence: names this firing, the same for a repetition; at: epoch s.
+        """Handle a tick of a function's schedule. Args: occurrence: names the tick, also when repeated; at: epoch s.
 
         Raises: as `receive`.
         """
@@ -121,7 +121,7 @@ class Host:
     def only_function(self) -> str:
         """Return the function of a deployment that has one. Raises: ConfigurationError: it has several."""
         if len(self.functions) != 1:
-            raise ConfigurationError("this deployment holds several functions: the call must say which it is for")
+            raise ConfigurationError("this deployment has several functions: the call must name one")
         return self.functions[0].name
 
     def _deliver(self, function: str, event: Event) -> None:
@@ -132,9 +132,9 @@ class Host:
 
     @contextmanager
     def _call(self, left_s: float) -> Iterator[None]:
-        """Let a call take no longer than it may, and send what it measured: the process may be frozen after it.
+        """Limit the time of a call, and send its metrics at the end, because the platform may freeze the process then.
 
-        What cannot be sent in the time that is left goes with a later call's.
+        If too little time is left, they are sent with a later call's.
         """
         with _within(left_s):
             try:
@@ -154,7 +154,7 @@ class Host:
 
 
 def time_left_s() -> float:
-    """Return the seconds that the present call has left, infinite where the platform sets no limit."""
+    """Return the seconds that the present call has left, infinite if the platform sets no limit."""
     return max(0.0, _ends_at.get() - time.monotonic())
 
 

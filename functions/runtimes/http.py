@@ -1,7 +1,7 @@
-"""HTTP for every runtime: a request is routed, its caller is let in or not, its function answers, it is measured.
+"""HTTP for every runtime: route a request, authorize its caller, call its function, measure it.
 
-Two steps, so that a server can refuse a caller before it has read a body: `admit` looks at the head only, `complete`
-needs the whole request. `answer` is both, for platforms that hand over whole requests.
+There are two steps, so that a server can refuse a caller before it reads the body: `admit` needs the request's line and
+headers only, `complete` needs the whole request. `answer` does both, for platforms that pass whole requests.
 """
 
 import base64
@@ -45,14 +45,14 @@ if TYPE_CHECKING:
     from functions.runtimes.issuer_keys import IssuerKeys
 
 GATEWAY = "gateway"
-"""Stands for the function in measurements where none was reached."""
+"""The function in metrics of requests that reached none."""
 NO_USECASE = "-"
 UPLOAD_OPERATIONS = frozenset({"upload", "uploadByPost"})
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Admitted(msgspec.Struct, frozen=True):
-    """A request that may go on: its route, the names in its path, the caller's subject, the use case to count it to."""
+    """An authorized request: its route, the names in its path, the caller's subject, and the use case for metrics."""
 
     match: Match
     subject: str
@@ -60,19 +60,19 @@ class Admitted(msgspec.Struct, frozen=True):
 
     @property
     def route(self) -> Route:
-        """The route that it takes."""
+        """The route."""
         return self.match.route
 
 
 class Service:
-    """One stack's HTTP side. Safe to share between threads; functions are imported when they are first asked.
+    """One stack's HTTP service. Safe to share between threads. A function is imported with its first request.
 
     Args:
-        platform: all of it; each function gets what it was granted.
-        telemetry: where requests are counted.
-        address: where clients reach the stack ("http://127.0.0.1:8080"), for discovery and the OpenAPI document.
-        serves: the functions whose routes are answered here, beside the gateway's own; None: all.
-    Raises: ConfigurationError: the settings' token keys are unusable.
+        platform: with all grants; it is narrowed for each function.
+        telemetry: counts the requests.
+        address: the URL of the stack for clients ("http://127.0.0.1:8080"), for discovery and the OpenAPI document.
+        serves: the functions whose routes are answered here, beside the gateway's own; None for all.
+    Raises: ConfigurationError: the settings' token keys are invalid.
     """
 
     def __init__(
@@ -100,21 +100,21 @@ class Service:
         }
 
     def warm(self) -> None:
-        """Import every function that answers requests, so that the first request does not wait for it."""
+        """Import every function that answers requests, so that no request waits for an import."""
         for function in FUNCTIONS:
             if function.http and (self._serves is None or function.name in self._serves):
                 self._bind(function.name)
 
     def admit(self, method: str, path: str, headers: Mapping[str, str]) -> Admitted:
-        """Return the request as one that may go on, judged by its head alone.
+        """Route and authorize a request by its method, path and headers.
 
         Args: path: as it was sent, without the query. headers: names in lower case.
-        Raises: NotFound, MethodNotAllowed, InvalidInput: no such address. Unauthenticated, PermissionDenied.
+        Raises: NotFound, MethodNotAllowed, InvalidInput: no such route. Unauthenticated, PermissionDenied.
             UnsupportedMediaType: the body is compressed.
         """
         found = match(method, path)
         if self._serves is not None and found.route.function not in (*self._serves, GATEWAY):
-            raise NotFound(f"{found.route.function} answers this address, and it is not deployed here")
+            raise NotFound(f"{found.route.function} answers this path, and it is not deployed here")
         action = found.route.action
         if action is None:
             return Admitted(found, "", NO_USECASE)
@@ -131,24 +131,24 @@ class Service:
         return settings.max_upload_bytes if route.operation in UPLOAD_OPERATIONS else settings.max_request_bytes
 
     def complete(self, admitted: Admitted, request: Request) -> Response:
-        """Return the answer to an admitted request; whatever goes wrong inside is an answer, too."""
+        """Return the response to an admitted request. Raises nothing: an error becomes a problem document."""
         began = self._platform.clock.monotonic()
         try:
             check_size(len(request.body), self.limit(admitted.route))
             response = self._respond(admitted, request)
         except PermissionDenied as error:
-            # The caller was let in: this is a grant that the function lacks, and none of the caller's business.
+            # The caller is authorized. The function lacks a grant, so this is an error of the stack (500, not 403).
             return self._failed(ConfigurationError(error.message), request, admitted, began)
         except Exception as error:
             return self._failed(error, request, admitted, began)
         return self._stamped(response, request, admitted, began)
 
     def refuse(self, error: Exception, request: Request, admitted: Admitted | None = None) -> Response:
-        """Return the answer to a request that ended in `error` before it reached its function."""
+        """Return the response to a request that failed with `error` before it reached its function."""
         return self._failed(error, request, admitted, self._platform.clock.monotonic())
 
     def answer(self, request: Request) -> Response:
-        """Return the answer to a whole request. Raises nothing."""
+        """Return the response to a whole request. Raises nothing: an error becomes a problem document."""
         try:
             admitted = self.admit(request.method, request.path, request.headers)
         except Exception as error:
@@ -156,7 +156,7 @@ class Service:
         return self.complete(admitted, request)
 
     def _caller(self, authorization: str | None, now: float, usecase: str, action: str) -> Caller:
-        """Return who is calling. Raises: Unauthenticated. Unavailable: another's keys cannot be had."""
+        """Return the caller. Raises: Unauthenticated. Unavailable: another issuer's keys cannot be fetched."""
         others = self._others
         if others is None:
             return self._authenticated(authorization, self._trusted, now, usecase, action)
@@ -222,7 +222,7 @@ class Service:
         return msgspec.structs.replace(response, headers={**response.headers, "x-request-id": request.id})
 
     def _discovery(self) -> dict[str, Any]:
-        """Return the issuer's metadata; the issuer is a name that stays, the keys are where the stack is now."""
+        """Return the issuer's metadata. The issuer is a fixed name; the keys' URL has the stack's present address."""
         self._check_own()
         document = discovery(self._platform.settings.issuer)
         if self._address:
@@ -236,11 +236,11 @@ class Service:
     def _check_own(self) -> None:
         if self._others is not None:
             issuer = self._platform.settings.issuer
-            raise NotFound(f"This stack issues no tokens: those of {issuer} count, whose keys are published there.")
+            raise NotFound(f"This stack issues no tokens: it accepts those of {issuer}, which publishes the keys.")
 
 
 def _trust(platform: Platform) -> "tuple[TrustedIssuer, IssuerKeys | None]":
-    """Return whose tokens count: the stack's own, or those of an issuer whose keys are fetched."""
+    """Return the issuer whose tokens are accepted: the stack itself, or another, whose keys are fetched."""
     settings = platform.settings
     if settings.token_keys:
         return own_issuer(settings), None
@@ -251,13 +251,13 @@ def _trust(platform: Platform) -> "tuple[TrustedIssuer, IssuerKeys | None]":
 
 
 def own_issuer(settings: Settings) -> TrustedIssuer:
-    """Return the issuer that the settings trust. Raises: ConfigurationError: they hold no usable token key."""
+    """Return the stack as an issuer, with its token keys. Raises: ConfigurationError: a key is invalid."""
     keys = public_keys(settings.token_keys)
     return trusted_issuer(settings.issuer, settings.audience, jwks(list(keys.values())))
 
 
 def public_keys(encoded: Mapping[str, str]) -> dict[str, bytes]:
-    """Return key id -> 32 raw bytes from base64url, padded or not. Raises: ConfigurationError: one is not that."""
+    """Return key id -> 32 raw bytes from base64url, padded or not. Raises: ConfigurationError: one is not base64url."""
     try:
         return {
             name: base64.b64decode(key + "=" * (-len(key) % 4), b"-_", validate=True) for name, key in encoded.items()
@@ -278,10 +278,10 @@ def check_size(size_bytes: int, limit_bytes: int) -> None:
 
 
 def check_encoding(named: str) -> None:
-    """Raises: UnsupportedMediaType: a body is compressed; what it would grow to could not be checked beforehand."""
+    """Raises: UnsupportedMediaType: the body is compressed; its real size could not be checked before it is read."""
     if named.strip().lower() not in ("", "identity"):
         raise UnsupportedMediaType(
-            f"the body is sent as Content-Encoding {named.strip()[:40]!r}, which is not taken: unpack it, and send it "
+            f"the body is sent as Content-Encoding {named.strip()[:40]!r}, which is not supported: unpack it, send it "
             "without that header",
             field="content-encoding",
             got=named.strip()[:40],

@@ -1,7 +1,7 @@
-"""What the clouds' runtimes share on the way in: a process's one host, a request's query, trouble with a request.
+"""What the clouds' entry points share: one host per process, and requests whose query or body cannot be read.
 
-Providers hand over whole requests; what is wrong with one before it is ours (a query that cannot be read, a body over
-the platform's limit) is an answer like any other, never an exception that the platform words for us.
+An error in a request's query or body gets a problem document like any other error. Otherwise the platform would answer
+with an error page of its own.
 """
 
 import threading
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Lazy(Generic[T]):
-    """Makes a thing when it is first asked for, whichever thread asks; a failure is not kept."""
+    """Makes an object on the first call, once for all threads. If that fails, the next call tries again."""
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
@@ -25,7 +25,7 @@ class Lazy(Generic[T]):
         self._made: tuple[T] | None = None
 
     def __call__(self) -> T:
-        """Return the thing. Raises: what making it raises."""
+        """Return the object. Raises: what making it raises."""
         with self._lock:
             if self._made is None:
                 self._made = (self._make(),)
@@ -33,9 +33,10 @@ class Lazy(Generic[T]):
 
 
 def answered(host: Host, head: Request, raw_query: str, body: Callable[[], bytes], left_s: float) -> Response:
-    """Return the answer to a request of which the head is translated, and query and body are still the platform's.
+    """Return the response to a request whose query and body are not decoded yet. Raises nothing.
 
-    Raises nothing. Args: raw_query: without its "?". body: reads the whole body. left_s: as of `Host.answer`.
+    Args: head: the request without query and body. raw_query: without its "?". body: reads the whole body. left_s: as
+        for `Host.answer`.
     """
     try:
         request = msgspec.structs.replace(head, query=read_query(raw_query), body=body())
@@ -45,9 +46,9 @@ def answered(host: Host, head: Request, raw_query: str, body: Callable[[], bytes
 
 
 def path_of(target: str) -> tuple[str, str]:
-    """Return the raw path and the raw query of a request's target, whether that is a path or a whole address.
+    """Return the raw path and the raw query of a request's target, which is a path or a whole URL.
 
-    Nothing is decoded: shared.serving.routes judges a path as it was sent.
+    Nothing is decoded: shared.serving.routes matches a path as it was sent.
 
     >>> path_of("http://127.0.0.1:80/v2/a%2fb?x=1"), path_of("/v2")
     (('/v2/a%2fb', 'x=1'), ('/v2', ''))

@@ -1,8 +1,8 @@
-"""The keys of an issuer that is not the stack itself: fetched where OpenID Connect says that they are, and kept.
+"""The keys of an issuer other than the stack itself, fetched by OpenID Connect discovery and cached.
 
-They are asked for when a token first needs them; again, when a token names one that is not known, at most once a
-minute, so that nobody makes us ask by inventing names; and when they are an hour old. While the issuer does not answer,
-those that are there go on to count, for a day. Source: OpenID Connect Discovery 1.0, 4; RFC 7517.
+They are fetched with the first token, when they are an hour old, and when a token names an unknown key. The last
+happens at most once a minute, so that callers cannot cause requests by inventing key names. If the issuer does not
+answer, the cached keys are used for up to a day. Source: OpenID Connect Discovery 1.0, 4; RFC 7517.
 """
 
 import math
@@ -24,16 +24,16 @@ MAX_BYTES = 262_144
 FRESH_S = 3600.0
 STALE_S = 24 * 3600.0
 PAUSE_S = 60.0
-"""Between two looks for keys that are not known."""
+"""The shortest time between two fetches for unknown keys."""
 RETRY_S = 5.0
-"""Between two tries while there are no keys at all."""
+"""The shortest time between two fetches while there are no keys at all."""
 Fetch = Callable[[str, float], bytes]
 
 
 class IssuerKeys:
-    """The keys of one issuer. Safe over threads: one fetches, and whoever needs what it brings waits for it.
+    """The keys of one issuer. Safe to share between threads: one thread fetches, the others wait for its result.
 
-    Args: fetch: returns what is at a URL, within so many seconds; raises OSError or ValueError. monotonic: seconds.
+    Args: fetch: returns the content of a URL within a number of seconds; raises OSError or ValueError. monotonic: in s.
     """
 
     def __init__(self, issuer: str, audience: str, monotonic: Callable[[], float], fetch: Fetch | None = None) -> None:
@@ -46,7 +46,7 @@ class IssuerKeys:
         self._failure = ""
 
     def known(self) -> TrustedIssuer:
-        """Return the issuer with the keys that count now; with none before the first token is judged."""
+        """Return the issuer with its present keys; with none before the first fetch."""
         age = self._monotonic() - self._fetched_at
         if self._known.keys and age > FRESH_S:
             self._look(PAUSE_S)
@@ -55,15 +55,15 @@ class IssuerKeys:
         return self._known
 
     def renewed(self) -> bool:
-        """Look for keys that are not known, unless that was done just now; return whether there are others now.
+        """Fetch the keys, unless that was done a moment ago. Returns whether the keys were replaced.
 
-        Raises: Unavailable: there is no key at all, and the issuer gives none.
+        Raises: Unavailable: there are no keys, and they cannot be fetched.
         """
         before = self._known
         self._look(PAUSE_S if before.keys else RETRY_S)
         if not self._known.keys:
             raise Unavailable(
-                f"The keys of {self._issuer} cannot be had now, so that no token can be judged: {self._failure}",
+                f"The keys of {self._issuer} cannot be fetched now, so no token can be verified: {self._failure}",
                 retry_after_s=RETRY_S,
             )
         return self._known is not before
@@ -95,19 +95,19 @@ class IssuerKeys:
 
 
 def fetched(url: str, timeout_s: float) -> bytes:
-    """Return what is at a URL, whole, within the time.
+    """Return the whole content of a URL within the time.
 
-    Raises: ValueError: neither https nor of this machine, another answer than 200 (a redirection is one), or over
-        MAX_BYTES. OSError: it cannot be reached, or not in time.
+    Raises: ValueError: the URL is neither https nor of this machine, the status is not 200 (redirects are not
+        followed), or the content is over MAX_BYTES. OSError: it cannot be reached, or not in time.
     """
     import http.client
     import time
 
     parts = urlsplit(url)
     if parts.scheme not in ("https", "http") or not parts.hostname or "@" in parts.netloc:
-        raise ValueError(f"{url[:100]!r} is no address")
+        raise ValueError(f"{url[:100]!r} is not an address")
     if parts.scheme == "http" and not is_loopback(url):
-        raise ValueError(f"{url[:100]} would be asked without encryption: the issuer must give https addresses")
+        raise ValueError(f"{url[:100]} is not encrypted: the issuer must give https addresses")
     ends_at = time.monotonic() + timeout_s
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname, parts.port, timeout=timeout_s)

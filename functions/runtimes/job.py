@@ -1,8 +1,8 @@
-"""A job's process: one function handles one event to its end, and the exit code says how that went.
+"""A job's process: one function handles one event, and the exit code is that of its error, or 0.
 
-`python -m functions.runtimes.job` is what a cloud's job runs; the environment says which stack, function and event
-(functions.runtimes.environment). By hand, `--function train EVENT.json` handles an event from a file. A local home's
-jobs run functions.runtimes.local.job.
+A cloud's job runs `python -m functions.runtimes.job`; its environment names the stack, the function and the event
+(functions.runtimes.environment). By hand, `--function train EVENT.json` handles an event from a file. The jobs of a
+local home run functions.runtimes.local.job.
 """
 
 import argparse
@@ -26,40 +26,40 @@ from shared.platform import Platform
 from shared.topology import function_named
 
 PAUSES_S = (1.0, 4.0, 16.0)
-"""Between tries, where trying again may help; a job claims its work once, so that its retries find it theirs."""
+"""The pauses before the next attempts after a transient error. A retry finds its own claim of the training key."""
 DONE = 0
 OVERDUE = 70
-"""Exit code of a job whose time was up (EX_SOFTWARE)."""
+"""Exit code of a job that ran past its time limit (EX_SOFTWARE)."""
 INTERNAL = TidegateError.exit_code
 
 
 def run(
-    function: str, event: Event, platform: Platform, *, sleep: Callable[[float], None], say: Callable[[str], None]
+    function: str, event: Event, platform: Platform, *, sleep: Callable[[float], None], write_log: Callable[[str], None]
 ) -> int:
-    """Let the function handle the event, and return the exit code: 0 done, else that of the error (shared.errors).
+    """Handle the event, and return the exit code: 0, or that of the error (shared.errors).
 
-    Args: say: takes one line of the job's log.
+    Args: write_log: takes one line of the job's log.
     """
     for pause_s in (*PAUSES_S, None):
         try:
             deliver(function, event, platform)
         except TransientError as error:
-            say(_line("try failed", function, event, error))
+            write_log(_line("attempt failed", function, event, error))
             if pause_s is None:
                 return error.exit_code
             sleep(pause_s)
         except Exception as error:
-            say(_line("failed", function, event, error))
+            write_log(_line("failed", function, event, error))
             return error.exit_code if isinstance(error, TidegateError) else INTERNAL
         else:
-            say(_line("done", function, event, None))
+            write_log(_line("done", function, event, None))
             return DONE
     raise AssertionError("unreachable: the last try returns")
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run a job; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="job", description="Let a function handle one event to its end.")
+    parser = argparse.ArgumentParser(prog="job", description="Handle one event with a function.")
     parser.add_argument("--function", help="where the event is given as a file")
     parser.add_argument("event", nargs="?", type=Path, help="a file that holds an event")
     given = parser.parse_args(arguments)
@@ -77,15 +77,15 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 def _end_after(limit_s: float | None) -> None:
-    """End this process when its time is up; what it has claimed then lapses, and another takes it on."""
+    """End this process at its time limit. Its claim then expires, and another job continues."""
     if limit_s is not None:
-        watch = threading.Timer(limit_s, os._exit, (OVERDUE,))
-        watch.daemon = True
-        watch.start()
+        timer = threading.Timer(limit_s, os._exit, (OVERDUE,))
+        timer.daemon = True
+        timer.start()
 
 
 def run_task(task: Callable[[], tuple[str, bytes, Platform]]) -> int:
-    """Find out what is to be done and do it; returns the exit code. Args: task: function, event as bytes, platform."""
+    """Run a job; returns its exit code. Args: task: returns the function, the event as bytes, and the platform."""
     try:
         function, body, platform = task()
         event = Event.decode(body)
@@ -97,7 +97,7 @@ def run_task(task: Callable[[], tuple[str, bytes, Platform]]) -> int:
         event,
         msgspec.structs.replace(platform, in_job=True),
         sleep=lambda pause_s: time.sleep(pause_s * (0.5 + random.random() / 2)),  # noqa: S311 - only spreads retries
-        say=lambda line: print(line, file=sys.stderr, flush=True),
+        write_log=lambda line: print(line, file=sys.stderr, flush=True),
     )
 
 

@@ -1,7 +1,7 @@
-"""Where the landing store is, in a cloud's own words, so that an event of another place is known for one.
+"""The landing store's bucket and prefix on a cloud, to tell events about its objects from events about others.
 
-A bucket may hold several logical stores below prefixes of their own, and a topic or queue may carry the events of
-several buckets: only what lies in the landing store is anybody's business here.
+A bucket may hold several logical stores under different prefixes, and a topic or queue may carry the events of several
+buckets. Only objects of the landing store are handled.
 """
 
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -12,9 +12,9 @@ from shared import layout
 
 
 class Landing(msgspec.Struct, frozen=True):
-    """The landing store's bucket or container, the prefix of its keys ("" or with "/" at its end), and the account.
+    """The landing store's bucket or container, the prefix of its keys ("" or ending with "/"), and the account.
 
-    `account` is "" where the provider's URLs name none.
+    `account` is "" if the provider's URLs have none.
     """
 
     bucket: str
@@ -22,7 +22,7 @@ class Landing(msgspec.Struct, frozen=True):
     account: str = ""
 
     def key_of(self, bucket: str, name: str, account: str = "") -> str | None:
-        """Return the key of an object that an event names, None where it lies elsewhere.
+        """Return the key of an object that an event names, None if it is not in the landing store.
 
         >>> Landing("lake", "in/").key_of("lake", "in/drops/flights/a.csv")
         'drops/flights/a.csv'
@@ -36,7 +36,7 @@ class Landing(msgspec.Struct, frozen=True):
 
 
 def landing_of(url: str, scheme: str = "") -> Landing:
-    """Return where a store's URL points; nowhere, where it must have a scheme and has another: no event is ours then.
+    """Return the place of a store's URL. If `scheme` is given and the URL's differs, no object is in the place.
 
     >>> landing_of("az://landing/team-a?account=lake")
     Landing(bucket='landing', prefix='team-a/', account='lake')

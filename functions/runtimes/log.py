@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line; nothing that a caller sent is ever in them."""
+"""Structured logs: one JSON object per line, without anything that a caller sent."""
 
 import contextlib
 import os.path
@@ -17,17 +17,17 @@ _MAX_FRAMES = 4
 
 
 class Log(Protocol):
-    """Write one line: what happened, and the figures of it."""
+    """Write one line: a message and its fields."""
 
     def __call__(self, message: str, **fields: object) -> None:
-        """Write the line; trouble with the disk never reaches the caller."""
+        """Write the line. An error of the disk is not raised."""
         ...
 
 
 class StreamLog:
     """A log on stderr, which every cloud collects.
 
-    Args: process: who writes. now: the time, epoch s. stream: instead of stderr.
+    Args: process: the name in each line. now: returns the time, epoch s. stream: instead of stderr.
     """
 
     def __init__(self, process: str, now: Callable[[], float], stream: TextIO | None = None) -> None:
@@ -43,14 +43,14 @@ class StreamLog:
 
 
 def no_log(message: str, **fields: object) -> None:
-    """Write nothing: a log for tests and for callers that have their own."""
+    """Write nothing: for tests, and for callers with a log of their own."""
 
 
 def described(error: BaseException) -> dict[str, object]:
-    """Return an error as a log may hold it.
+    """Return the fields of an error for a log.
 
-    Our own messages hold neither secrets nor what a caller sent. A foreign exception's message may quote anything, so
-    of that only the type and the places it passed through are kept.
+    Messages of TidegateError contain neither secrets nor what a caller sent. The message of any other exception may
+    quote anything, so only its type and its innermost frames are logged.
     """
     if isinstance(error, TidegateError):
         return {"error": type(error).__name__, "detail": str(error)[:_MAX_TEXT], "transient": error.transient}

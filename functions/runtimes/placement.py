@@ -1,7 +1,7 @@
-"""Placement: which of the functions run here, where a stack is spread over several platforms.
+"""Placement: which functions run here, for a stack that is spread over several platforms.
 
-The settings' `placement` names for a function the place where it runs; each deployment has its own `place`. A function
-that `placement` does not name runs at every place: there usually is one.
+The setting `placement` gives the place of a function, and `place` is the name of this deployment's place. A function
+without a placement runs at every place; usually there is only one.
 """
 
 from shared.settings import Settings

@@ -1,7 +1,7 @@
-"""What the service measures of itself: requests, errors, latency and memory, by function and use case.
+"""The metrics of the HTTP service: requests, errors, latency and memory, by function and use case.
 
-Requests only add to sums in memory; they are handed to the Metrics port together, so that a request costs no file
-access. What was not handed over when a process is killed is lost, as the port allows.
+A request only adds to sums in memory. `flush` sends them to the Metrics port together, so that a request needs no file
+access. Metrics that are not flushed when a process is killed are lost, which the port allows.
 """
 
 import resource
@@ -17,7 +17,7 @@ LATENCY = "http_latency_ms"
 MEMORY = "memory_mb"
 BUCKETS_MS = (1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 10000.0)
 MAX_SAMPLES = 256
-"""Latencies kept of one kind of request between two flushes; past it every second one is dropped, evenly."""
+"""Latencies kept per label set between two flushes. Beyond it every second one is dropped, evenly."""
 
 Labels = tuple[str, str, str]
 """Function, use case, status."""
@@ -26,8 +26,8 @@ Labels = tuple[str, str, str]
 class Telemetry:
     """The measurements of one process. Safe to share between threads.
 
-    Args: process: "gateway", for the memory gauge. batched: keep them until `flush`; else each goes at once, as it
-        must where the platform freezes a process between calls.
+    Args: process: the memory gauge's label ("gateway"). batched: keep them until `flush`. False: flush after each
+        request, which is needed where the platform freezes a process between calls.
     """
 
     def __init__(self, metrics: Metrics, process: str, *, batched: bool = True) -> None:
@@ -55,7 +55,7 @@ class Telemetry:
             self.flush()
 
     def flush(self) -> None:
-        """Hand over what was measured since the last flush, and the memory in use."""
+        """Send what was measured since the last flush, and the memory in use."""
         with self._flushing:
             with self._guard:
                 fresh, self._fresh = self._fresh, {}
@@ -69,7 +69,7 @@ class Telemetry:
             self._metrics.gauge(MEMORY, memory_mb(), {"process": self._process})
 
     def exposition(self) -> bytes:
-        """Return the sums since the process began in Prometheus' text format, version 0.0.4."""
+        """Return the sums since the process started in Prometheus' text format, version 0.0.4."""
         with self._guard:
             totals = {labels: total.copy() for labels, total in sorted(self._totals.items())}
         lines = list(_exposition(totals))
@@ -78,7 +78,7 @@ class Telemetry:
 
 
 class _Total:
-    """Sums of one kind of request since the process began; `buckets` are not yet cumulative."""
+    """The sums of one label set since the process started. `buckets` are not cumulative."""
 
     def __init__(self) -> None:
         self.requests = 0
@@ -100,7 +100,7 @@ class _Total:
 
 
 class _Fresh:
-    """What was measured of one kind of request since the last flush: all counted, of latencies an even sample."""
+    """What was measured of one label set since the last flush: the count, and an even sample of latencies."""
 
     def __init__(self) -> None:
         self.requests = 0
@@ -117,7 +117,7 @@ class _Fresh:
 
 
 def memory_mb() -> float:
-    """Return the resident memory of this process in MB; the highest so far where the present one cannot be told."""
+    """Return the resident memory of this process in MB, or its maximum so far on systems without /proc."""
     try:
         with open("/proc/self/statm") as statm:
             return int(statm.read().split()[1]) * resource.getpagesize() / 1e6

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from functions.runtimes.claim_check import ClaimCheck, checked_in, redeemed
+from functions.runtimes.claim_check import ClaimCheck, to_event, to_message
 from functions.runtimes.dispatch import opened, send
 from shared.documents import digest_of, encode, hex_of
 from shared.errors import IntegrityError, NotFound, PermissionDenied
@@ -54,41 +54,41 @@ def test_the_limit_itself_still_fits(world: World) -> None:
     base = len(encode(event(0)))
     exact, over = event(LIMIT - base), event(LIMIT - base + 1)
     queue, platform = world.queues["collect"], world.platform("infer")
-    assert checked_in(exact, queue, platform) == encode(exact)
-    assert checked_in(over, queue, platform) != encode(over)
+    assert to_message(exact, queue, platform) == encode(exact)
+    assert to_message(over, queue, platform) != encode(over)
 
 
 def test_only_who_was_granted_it_may_store_or_fetch(world: World) -> None:
-    message = checked_in(event(5000), world.queues["collect"], world.platform("infer"))
+    message = to_message(event(5000), world.queues["collect"], world.platform("infer"))
     with pytest.raises(PermissionDenied):
         opened("register", message, world.platform("register"))
 
 
 def test_a_cut_or_changed_payload_is_not_taken_for_the_event(world: World) -> None:
-    message = checked_in(event(5000), world.queues["collect"], world.platform("infer"))
+    message = to_message(event(5000), world.queues["collect"], world.platform("infer"))
     (stored,) = world.capture.list()
     whole = world.capture.get(stored.key).body
     for other in (whole[:-1], encode(event(5001))):
         world.capture.put(stored.key, other)
         with pytest.raises(IntegrityError):
-            redeemed(message, world.platform("collect"))
+            to_event(message, world.platform("collect"))
     world.capture.delete(stored.key)
     with pytest.raises(NotFound):
-        redeemed(message, world.platform("collect"))
+        to_event(message, world.platform("collect"))
 
 
 @pytest.mark.parametrize("digest", ["sha256:../../x", "", "sha256:" + "g" * 64])
 def test_a_claim_on_no_digest_is_refused(world: World, digest: str) -> None:
     with pytest.raises(IntegrityError):
-        redeemed(encode(ClaimCheck(usecase="flights", digest=digest)), world.platform("collect"))
+        to_event(encode(ClaimCheck(usecase="flights", digest=digest)), world.platform("collect"))
 
 
 def test_what_a_caller_sends_is_never_taken_for_a_claim(world: World) -> None:
     tricky = event(10, format="claim-check/1", digest="sha256:" + "0" * 64)
-    assert redeemed(encode(tricky), world.platform("collect")) == tricky
+    assert to_event(encode(tricky), world.platform("collect")) == tricky
 
 
 def test_what_is_neither_is_refused(world: World) -> None:
     for message in (b"", b"{}", b"[1]", b'{"format":3}', b"\xff", b'{"format":"claim-check/1"}', b"[" * 100_000):
         with pytest.raises(IntegrityError):
-            redeemed(message, world.platform("collect"))
+            to_event(message, world.platform("collect"))

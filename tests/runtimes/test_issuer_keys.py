@@ -83,7 +83,7 @@ def test_keys_are_looked_at_again_when_they_are_old_and_outlive_an_issuer_that_i
     assert len(world.asked) == 3, "at most once a minute"
     world.now += STALE_S
     assert world.names() == set()
-    with pytest.raises(Unavailable, match=r"login\.example\.com cannot be had now.*refused"):
+    with pytest.raises(Unavailable, match=r"login\.example\.com cannot be fetched now.*refused"):
         world.keys.renewed()
     world.error = None
     world.now += RETRY_S
@@ -215,7 +215,7 @@ def test_an_issuer_that_misbehaves_is_left(answer: Any, error: Any) -> None:
 
 @pytest.mark.parametrize("url", ["http://login.example.com/keys", "file:///etc/passwd", "https://a@b.example/x", "x"])
 def test_what_is_no_safe_address_is_not_asked(url: str) -> None:
-    with pytest.raises(ValueError, match=r"is no address|without encryption"):
+    with pytest.raises(ValueError, match=r"is not an address|is not encrypted"):
         fetched(url, 0.5)
 
 
@@ -293,7 +293,7 @@ def test_without_any_key_it_is_the_stack_that_cannot_and_not_the_caller(
     stack = make_stack(real_time=True, issuer="http://127.0.0.1:1", audience=AUDIENCE, token_keys={})
     issuer.url = "http://127.0.0.1:1"
     status, body = ask(stack, issuer.issue("somebody", AUDIENCE, ["flights:infer"]))
-    assert (status, "cannot be had now" in body) == (503, True)
+    assert (status, "cannot be fetched now" in body) == (503, True)
 
 
 def test_it_publishes_no_keys_of_its_own_then(stack: Stack, issuer: TokenIssuer) -> None:

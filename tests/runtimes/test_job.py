@@ -38,7 +38,9 @@ def ended(
     monkeypatch.setattr(dispatch, "handler_of", lambda function: handle)
     pauses: list[float] = []
     lines: list[dict[str, Any]] = []
-    code = run("train", EVENT, stack.platform, sleep=pauses.append, say=lambda line: lines.append(json.loads(line)))
+    code = run(
+        "train", EVENT, stack.platform, sleep=pauses.append, write_log=lambda line: lines.append(json.loads(line))
+    )
     return code, pauses, lines
 
 
@@ -51,7 +53,7 @@ def test_done_is_zero(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_fails_for_a_while_is_tried_again_in_the_same_job(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     code, pauses, lines = ended(stack, monkeypatch, iter([Unavailable("no"), Unavailable("no"), None]))
     assert (code, pauses) == (0, list(PAUSES_S[:2]))
-    assert [line["message"] for line in lines] == ["try failed", "try failed", "done"]
+    assert [line["message"] for line in lines] == ["attempt failed", "attempt failed", "done"]
 
 
 def test_what_goes_on_failing_ends_with_three(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
