@@ -1,6 +1,6 @@
-"""Reading a cloud adapter's URL: `scheme://host/path?option=value`, with nothing in it that is not meant.
+"""Reads the URLs of cloud adapters: `scheme://host/path?option=value`, with known options only.
 
-A URL says where; who may is never in it: credentials come from each SDK's own chain.
+A URL never holds credentials. They come from each SDK's own chain.
 """
 
 import ipaddress
@@ -13,7 +13,7 @@ from shared.errors import ConfigurationError
 
 
 class Address(msgspec.Struct, frozen=True):
-    """A URL in parts: `path` is decoded and without its first slash; `options` are the query's."""
+    """The parts of a URL. `path` is decoded and has no first slash; `options` are the query's."""
 
     host: str
     path: str
@@ -23,10 +23,12 @@ class Address(msgspec.Struct, frozen=True):
 def read_address(url: str, form: str, options: Collection[str] = ()) -> Address:
     """Return the parts of a URL.
 
-    Args: form: how it is written, for the message. options: the names that its query may hold; `endpoint` is always
-        one of them: an emulator's or another store's address, as http:// or https://.
-    Raises: ConfigurationError: a user or password in it, a fragment, an option that is unknown, empty or given twice,
-        or an endpoint that is no address.
+    Args:
+        form: how such a URL is written, for the error message.
+        options: the names that its query may hold. `endpoint` is always allowed: the http:// or https:// address of an
+            emulator or of another store.
+    Raises: ConfigurationError: the URL has a user, a password or a fragment; an option is unknown, empty or given
+        twice; or the endpoint is no address.
 
     >>> read_address("sqs://eu-west-1/tidegate-?endpoint=http://127.0.0.1:4566", "sqs://[REGION]/PREFIX").path
     'tidegate-'
@@ -57,9 +59,9 @@ def _check_endpoint(endpoint: str, shown: str) -> None:
 
 
 def check_encrypted(endpoint: str) -> None:
-    """Refuse an endpoint that would get credentials, or give secrets, in the clear. Raises: ConfigurationError."""
+    """Reject an endpoint to which credentials or secrets would go unencrypted. Raises: ConfigurationError."""
     if endpoint.startswith("http://") and not is_loopback(endpoint):
-        raise ConfigurationError(f"{endpoint[:200]} would be spoken to without encryption: use https")
+        raise ConfigurationError(f"requests to {endpoint[:200]} would not be encrypted: use https")
 
 
 def is_loopback(endpoint: str) -> bool:

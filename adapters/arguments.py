@@ -1,7 +1,7 @@
-"""What every adapter refuses before it does anything: the argument rules of shared/ports.py, written once.
+"""Checks of arguments that all adapters share: the rules of shared/ports.py.
 
-A provider's own limits come on top, in its own folder. Each function returns nothing, or raises InvalidInput (or the
-subclass named) with the field, the kind of value found, and what was expected.
+A provider's own limits are checked in its own folder. A `check_` function returns nothing, or raises InvalidInput (or
+the error that it names) with the field, the kind of value found, and the expected value.
 """
 
 import math
@@ -14,10 +14,10 @@ from shared.ports import MAX_KEY_BYTES, FunctionLimits, JobSpec
 
 MAX_DELAY_S = 900.0
 MAX_VISIBILITY_S = 43_200.0
-"""Twelve hours: what the strictest cloud queue lends for."""
+"""Twelve hours: the longest lease of SQS."""
 MAX_RECEIVED = 10
 MAX_EXPIRES_S = 604_800
-"""Seven days: what every cloud signs for."""
+"""Seven days: the longest life of a signed URL on every cloud."""
 
 _SEGMENT = r"(?!\.{1,2}(?:/|\Z))[^/\\\x00-\x1f\x7f-\x9f\ud800-\udfff]+"
 _KEY = re.compile(f"{_SEGMENT}(?:/{_SEGMENT})*")
@@ -38,9 +38,9 @@ def is_key(key: str) -> bool:
     return _KEY.fullmatch(key) is not None and len(key.encode()) <= MAX_KEY_BYTES
 
 
-@lru_cache(maxsize=1 << 16)  # a simulation asks for the same keys millions of times
+@lru_cache(maxsize=1 << 16)  # a simulation checks the same keys millions of times
 def check_key(key: str) -> None:
-    """Refuse what is not a key. Raises: InvalidInput."""
+    """Reject an invalid key. Raises: InvalidInput."""
     if not is_key(key):
         shown = ascii(key if len(key) <= 60 else key[:57] + "...")
         raise InvalidInput(
@@ -52,25 +52,25 @@ def check_key(key: str) -> None:
 
 
 def check_range(start: int, length: int) -> None:
-    """Refuse a negative start or length of a range. Raises: InvalidInput."""
+    """Reject a range with a negative start or length. Raises: InvalidInput."""
     for field, value in (("start", start), ("length", length)):
         if value < 0:
             raise InvalidInput(f"{field} is {value}: use 0 or more", field=field, got=str(value), expected=">= 0")
 
 
 def check_expires(expires_s: int) -> None:
-    """Refuse a signed URL's life that is not of 1 s to 7 days. Raises: InvalidInput."""
+    """Reject an `expires_s` that is not 1 s to 7 days. Raises: InvalidInput."""
     _check_within("expires_s", expires_s, 1, MAX_EXPIRES_S)
 
 
 def check_timeout(timeout_s: float, operation: str, resource: str, provider: str) -> None:
-    """Refuse to begin what has no time left. Raises: DeadlineExceeded: `timeout_s` is not positive."""
+    """Reject a timeout that is not positive. Raises: DeadlineExceeded."""
     if not timeout_s > 0:
         raise DeadlineExceeded("no time was left to begin", provider=provider, operation=operation, resource=resource)
 
 
 def check_bodies(bodies: Sequence[bytes], max_body_bytes: int) -> None:
-    """Refuse message bodies that a queue cannot hold. Raises: InvalidInput: empty. PayloadTooLarge."""
+    """Reject message bodies that are empty or too large. Raises: InvalidInput: empty. PayloadTooLarge."""
     for body in bodies:
         if not body:
             raise InvalidInput("a message needs a body of at least 1 byte", field="body", got="0 bytes")
@@ -84,24 +84,24 @@ def check_bodies(bodies: Sequence[bytes], max_body_bytes: int) -> None:
 
 
 def check_delay(delay_s: float) -> None:
-    """Refuse a delay outside 0 to 900 s. Raises: InvalidInput."""
+    """Reject a delay outside 0 to 900 s. Raises: InvalidInput."""
     _check_within("delay_s", delay_s, 0.0, MAX_DELAY_S)
 
 
 def check_visibility(visibility_s: float) -> None:
-    """Refuse a lease that is not of 0 s to 12 h. Raises: InvalidInput."""
+    """Reject a `visibility_s` outside 0 s to 12 h. Raises: InvalidInput."""
     _check_within("visibility_s", visibility_s, 0.0, MAX_VISIBILITY_S)
 
 
 def check_receive(max_messages: int, visibility_s: float, wait_s: float) -> None:
-    """Refuse impossible arguments of `receive`. Raises: InvalidInput."""
+    """Reject invalid arguments of `receive`. Raises: InvalidInput."""
     _check_within("max_messages", max_messages, 1, MAX_RECEIVED)
     check_visibility(visibility_s)
     _check_within("wait_s", wait_s, 0.0, MAX_DELAY_S)
 
 
 def check_job(spec: JobSpec) -> None:
-    """Refuse a job that no platform could run. Raises: InvalidInput."""
+    """Reject an invalid job. Raises: InvalidInput."""
     if not _JOB_NAME.fullmatch(spec.name):
         expected = "1 to 63 lower-case letters, digits or hyphens, beginning with a letter or digit"
         raise InvalidInput(
@@ -115,7 +115,7 @@ def check_job(spec: JobSpec) -> None:
 
 
 def check_measure(name: str, value: float, *, count: bool) -> None:
-    """Refuse a measurement that is no number, or a count below 0. Raises: InvalidInput."""
+    """Reject a measurement that is not finite, or a count below 0. Raises: InvalidInput."""
     if not math.isfinite(value) or (count and value < 0):
         expected = "a finite number, 0 or more" if count else "a finite number"
         raise InvalidInput(
@@ -124,14 +124,14 @@ def check_measure(name: str, value: float, *, count: bool) -> None:
 
 
 def check_limits(limits: FunctionLimits) -> None:
-    """Refuse limits that are not positive. Raises: InvalidInput."""
+    """Reject limits that are not positive. Raises: InvalidInput."""
     for field, value in (("memory_mb", limits.memory_mb), ("concurrency", limits.concurrency)):
         if value <= 0:
             raise InvalidInput(f"{field} is {value}: use 1 or more", field=field, got=str(value), expected=">= 1")
 
 
 def check_secret_name(name: str) -> None:
-    """Refuse what cannot name a secret. Raises: InvalidInput."""
+    """Reject an invalid name of a secret. Raises: InvalidInput."""
     if not _SECRET_NAME.fullmatch(name):
         expected = "a lower-case letter, then up to 62 lower-case letters, digits or hyphens"
         raise InvalidInput(

@@ -1,4 +1,4 @@
-"""The machine's own time and randomness."""
+"""The Clock and Ids ports over the machine's own clock and randomness."""
 
 import os
 import time

@@ -1,7 +1,7 @@
-"""How long an adapter goes on trying: deadlines, and repeating what certainly was not done.
+"""Deadlines and retries of the adapters.
 
-SDKs fix their timeout per client and go on for 4 to 600 s (docs/decisions/0001). So every SDK here sends once, and
-what may be repeated is repeated by `persist`, within the deadline of the very call.
+SDKs have a timeout for each client, and retry for 4 to 600 s (docs/decisions/0001). So all SDKs are set to send once
+here. `retry` repeats a request that certainly had no effect, within the deadline of its call.
 """
 
 import time
@@ -18,9 +18,9 @@ T = TypeVar("T")
 
 
 class Deadline:
-    """The moment by which an operation must have ended, on the machine's monotonic clock.
+    """The time by which an operation must end, on the machine's monotonic clock.
 
-    Args: provider, operation, resource: who is asked for what, for the error.
+    Args: provider, operation, resource: named in the error.
     Raises: DeadlineExceeded: `timeout_s` is not positive.
     """
 
@@ -33,16 +33,16 @@ class Deadline:
             self.check()
 
     def left_s(self) -> float:
-        """Return the seconds left, 0 where there are none."""
+        """Return the seconds left; 0 after the deadline."""
         return max(0.0, self._at - time.monotonic())
 
     def check(self) -> None:
-        """Raises: DeadlineExceeded: no time is left. Callers ask before an effect, never after."""
+        """Raises: DeadlineExceeded: no time is left. Callers check before an effect, never after it."""
         if self.left_s() == 0.0:
             raise self.exceeded()
 
     def exceeded(self) -> DeadlineExceeded:
-        """Return the error that says so."""
+        """Return the error for this deadline."""
         return DeadlineExceeded(
             "no answer in time; nothing is known to have been done",
             provider=self.provider,
@@ -51,17 +51,17 @@ class Deadline:
         )
 
 
-def chance() -> float:
-    """Return a random number in [0, 1), to spread those who wait."""
-    from random import random  # imported when something failed: few calls need it, and each cold start would pay
+def random_fraction() -> float:
+    """Return a random number in [0, 1), for the jitter of retries."""
+    from random import random  # imported only after a failure, to keep it out of cold starts
 
     return random()  # noqa: S311 - no secret
 
 
-def pause_s(attempt: int, advised_s: float | None, spread: float) -> float:
-    """Return how long to rest before trying again: exponential backoff with full jitter, at least what was advised.
+def pause_s(attempt: int, advised_s: float | None, jitter: float) -> float:
+    """Return the pause before the next attempt: exponential backoff with full jitter, at least the advised pause.
 
-    Args: attempt: failures so far, from 1. spread: random, in [0, 1).
+    Args: attempt: failures so far, from 1. advised_s: the service's Retry-After. jitter: random, in [0, 1).
     Source: Brooker 2015, "Exponential Backoff And Jitter" (AWS Architecture Blog), 'full jitter'.
 
     >>> pause_s(3, None, 0.5)
@@ -69,30 +69,30 @@ def pause_s(attempt: int, advised_s: float | None, spread: float) -> float:
     >>> pause_s(1, 2.0, 0.5)
     2.0
     """
-    return max(advised_s or 0.0, spread * min(LONGEST_PAUSE_S, FIRST_PAUSE_S * GROWTH ** min(attempt - 1, _STEPS)))
+    return max(advised_s or 0.0, jitter * min(LONGEST_PAUSE_S, FIRST_PAUSE_S * GROWTH ** min(attempt - 1, _STEPS)))
 
 
-def fitting_s(left_s: float, timeouts_s: Sequence[float]) -> float:
-    """Return the longest of the timeouts, which rise, that fits; the first where none does.
+def longest_fitting_s(left_s: float, timeouts_s: Sequence[float]) -> float:
+    """Return the longest of the ascending timeouts that is at most `left_s`; the first where none is.
 
-    >>> fitting_s(29.9, (0.5, 20.0, 40.0)), fitting_s(0.01, (0.5, 20.0, 40.0))
+    >>> longest_fitting_s(29.9, (0.5, 20.0, 40.0)), longest_fitting_s(0.01, (0.5, 20.0, 40.0))
     (20.0, 0.5)
     """
     return max((each for each in timeouts_s if each <= left_s), default=timeouts_s[0])
 
 
-def persist(
-    act: Callable[[float], T],
+def retry(
+    operation: Callable[[float], T],
     deadline: Deadline,
     *,
     sleep: Callable[[float], None] = time.sleep,
-    spread: Callable[[], float] = chance,
+    jitter: Callable[[], float] = random_fraction,
 ) -> T:
-    """Return what `act(seconds left)` returns; repeat it while it raises Throttled or Unavailable and time is left.
+    """Return what `operation(seconds left)` returns, repeating it while it raises Throttled or Unavailable.
 
-    Those two mean that nothing was done, so that repeating is safe for every operation.
-    Raises: DeadlineExceeded: no time is left to begin. The last Throttled or Unavailable, where waiting on would pass
-        the deadline. Whatever else `act` raises, at once.
+    Both errors mean that nothing was done, so that a retry is safe for every operation.
+    Raises: DeadlineExceeded: no time is left to begin. The last Throttled or Unavailable, where the next pause would
+        pass the deadline. Any other error of `operation`, at once.
     """
     attempt = 0
     while True:
@@ -100,44 +100,43 @@ def persist(
         if left_s == 0.0:
             raise deadline.exceeded()
         try:
-            return act(left_s)
+            return operation(left_s)
         except (Throttled, Unavailable) as error:
             attempt += 1
-            rest_s = pause_s(attempt, error.retry_after_s, spread())
-            if rest_s >= deadline.left_s():
+            wait_s = pause_s(attempt, error.retry_after_s, jitter())
+            if wait_s >= deadline.left_s():
                 raise
-            sleep(rest_s)
+            sleep(wait_s)
 
 
-def repeat(
-    act: Callable[[float], T],
+def retry_idempotent(
+    operation: Callable[[float], T],
     deadline: Deadline,
     *,
     sleep: Callable[[float], None] = time.sleep,
-    spread: Callable[[], float] = chance,
+    jitter: Callable[[], float] = random_fraction,
 ) -> T:
-    """Return what `act(seconds left)` returns, as `persist` does, where doing it twice is as good as doing it once.
+    """Return what an idempotent `operation(seconds left)` returns. Like `retry`, but also repeats after a lost answer.
 
-    So a lost answer is asked for again. Raises: OutcomeUnknown: an answer was lost, and none came in time. Else as
-        `persist`.
+    Raises: OutcomeUnknown: an answer was lost, and no other came in time. Otherwise as `retry`.
     """
     in_doubt = False
 
     def attempt(left_s: float) -> T:
         nonlocal in_doubt
         try:
-            return act(left_s)
+            return operation(left_s)
         except OutcomeUnknown as error:
             in_doubt = True
             raise Unavailable(error.message, retry_after_s=error.retry_after_s) from error
 
     try:
-        return persist(attempt, deadline, sleep=sleep, spread=spread)
+        return retry(attempt, deadline, sleep=sleep, jitter=jitter)
     except TransientError as error:
         if not in_doubt:
             raise
         raise OutcomeUnknown(
-            "an answer was lost, and asking again failed: it may or may not have been done",
+            "an answer was lost, and the retry failed: it may or may not have been done",
             provider=deadline.provider,
             operation=deadline.operation,
             resource=deadline.resource,

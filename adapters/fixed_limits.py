@@ -1,6 +1,6 @@
-"""Limits where memory and concurrency come with the deployment, and no function may change them (Azure, Google Cloud).
+"""The Limits port where memory and concurrency are part of the deployment (Azure, Google Cloud).
 
-A function that changed its own revision or app would need the right to deploy anything.
+To change them, a function would need the right to deploy anything. So both operations are Unsupported.
 """
 
 from typing import TYPE_CHECKING, NoReturn
@@ -11,18 +11,18 @@ from shared.ports import DEFAULT_TIMEOUT_S, FunctionLimits
 
 
 class FixedLimits:
-    """Refuses both to tell and to change them. Args: provider: its name; remedy: where they are set, for the error."""
+    """Limits that can be neither read nor changed. Args: remedy: where they are set, for the error."""
 
     def __init__(self, provider: str, remedy: str) -> None:
         self._provider = provider
         self._remedy = remedy
 
     def read(self, function: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> FunctionLimits:
-        """Refuse. Raises: Unsupported."""
+        """Raises: Unsupported, always."""
         self._refuse("read", function, timeout_s)
 
     def set(self, function: str, limits: FunctionLimits, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        """Refuse. Raises: Unsupported; InvalidInput: not positive."""
+        """Raises: Unsupported, always; InvalidInput: not positive."""
         check_limits(limits)
         self._refuse("set", function, timeout_s)
 

@@ -1,22 +1,24 @@
-"""Whether an HTTP answer came whole: Python's HTTP clients take one that broke off in its headers for a whole one with
-an empty body, and the AWS SDK one that broke off in its body for a whole one, too.
+"""Detects incomplete HTTP answers.
+
+Python's HTTP clients treat an answer that breaks off in its headers as complete, with an empty body. The AWS SDK also
+treats an answer that breaks off in its body as complete.
 """
 
 from collections.abc import Mapping
 
 
-def is_whole(headers: Mapping[str, str], body: bytes = b"", *, sized: bool = False) -> bool:
-    """Return whether the headers say where the body ends, as a whole answer's do.
+def is_complete(headers: Mapping[str, str], body: bytes = b"", *, sized: bool = False) -> bool:
+    """Return whether the headers are complete: they say where the body ends.
 
-    Args: sized: whether `body` is all that came and must be as long as the headers say (not so after HEAD).
+    Args: sized: also compare the length of `body` with the headers. Not for answers to HEAD.
 
-    >>> is_whole({"Content-Length": "12"}), is_whole({"Content-Length": ""}), is_whole({"ETag": "1"})
+    >>> is_complete({"Content-Length": "12"}), is_complete({"Content-Length": ""}), is_complete({"ETag": "1"})
     (True, False, False)
-    >>> is_whole({"Content-Length": "3"}, b"ab", sized=True)
+    >>> is_complete({"Content-Length": "3"}, b"ab", sized=True)
     False
     """
-    told = {name.lower(): value.strip().lower() for name, value in headers.items()}
-    length = told.get("content-length", "")
+    fields = {name.lower(): value.strip().lower() for name, value in headers.items()}
+    length = fields.get("content-length", "")
     if not length.isdecimal():
-        return told.get("transfer-encoding", "") == "chunked"
+        return fields.get("transfer-encoding", "") == "chunked"
     return not sized or len(body) >= int(length)

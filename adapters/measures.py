@@ -1,4 +1,4 @@
-"""What the adapters of metrics share: three kinds of measure, each recorded in one place."""
+"""The base class of the Metrics adapters: the three kinds of measurement, recorded by one method."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ Kind = Literal["counter", "gauge", "histogram"]
 
 
 class Measures(ABC):
-    """The writing half of shared.ports.Metrics; an adapter gives `_record`."""
+    """The recording methods of shared.ports.Metrics. A subclass implements `_record`."""
 
     def counter(self, name: str, value: float = 1.0, labels: Mapping[str, str] | None = None) -> None:
         """Add to a count."""
@@ -24,4 +24,4 @@ class Measures(ABC):
 
     @abstractmethod
     def _record(self, kind: Kind, name: str, value: float, labels: Mapping[str, str] | None) -> None:
-        """Record one point. Never raises but for a name or a value that is none (InvalidInput)."""
+        """Record one point. Raises: InvalidInput: an invalid value; nothing else."""

@@ -1,6 +1,6 @@
-"""What obstore's errors tell: it puts an answer's status, code and text into a message, and this reads them out.
+"""Reads status, code and text of an HTTP answer out of the message of an obstore error.
 
-An adapter shows of these only status and code: the text holds addresses.
+Adapters show status and code only, since the text holds addresses.
 """
 
 import re
@@ -15,14 +15,14 @@ _PAST_THE_END = "Wanted range starting at"
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What an error tells.
+    """An answer as an obstore error describes it.
 
     Args:
         kind: the name of the exception's type: "AlreadyExistsError", "FileNotFoundError", "GenericError", ...
-        status: of HTTP, 0 where no answer came. code: the store's own ("BlobNotFound"), "" where it gave none: an
-            answer to HEAD never has one.
-        text: all of the message, to be read, not shown.
-        sent: False where no connection was made: then certainly nothing was done.
+        status: the HTTP status, 0 where no answer came.
+        code: the store's error code ("BlobNotFound"), "" where it sent none. Answers to HEAD have none.
+        text: the whole message. It is matched, never shown.
+        sent: False where no connection was made, so that certainly nothing was done.
     """
 
     kind: str
@@ -33,7 +33,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def answer_of(error: BaseException) -> Answer:
-    """Return what an error of obstore tells.
+    """Return the answer that an obstore error describes.
 
     >>> answer_of(Exception("Server returned non-2xx status code: 409 Conflict: <Code>BlobAlreadyExists</Code>")).code
     'BlobAlreadyExists'
@@ -51,5 +51,5 @@ def answer_of(error: BaseException) -> Answer:
 
 
 def begins_past_the_end(answer: Answer) -> bool:
-    """Return whether a range was asked for that begins at or behind the object's end."""
+    """Return whether the requested range begins at or after the object's end."""
     return answer.status == 416 or _PAST_THE_END in answer.text

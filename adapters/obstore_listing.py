@@ -1,7 +1,8 @@
-"""Keys in order of UTF-8 bytes, from a listing that may order by UTF-16 units: Azure's.
+"""Sorts a listing by UTF-8 bytes where the store may list by UTF-16 units, as Azure does.
 
-The two orders differ only where one key has a character above U+FFFF and another has one of U+E000 to U+FFFF in its
-place. So such a key, and those after it that begin alike, are held back until one begins otherwise.
+The two orders differ only where one key has a character above U+FFFF and another key has one of U+E000 to U+FFFF in the
+same place. So a key with a character above U+FFFF is held back, with the keys after it that have the same stem, until a
+key with another stem arrives.
 """
 
 import re
@@ -15,9 +16,9 @@ _BELOW = re.compile("[\ue000-\uffff]")
 
 
 class InOrder:
-    """Gives what a listing brings, each key once, greater than `after`, in order.
+    """Yields the objects of a listing in order: each key once, and only keys greater than `after`.
 
-    `position`: the greatest key that was given, and from which a listing that broke off is begun again.
+    `position`: the greatest key so far. A listing that broke off starts again there.
     """
 
     def __init__(self, after: str) -> None:
@@ -27,10 +28,10 @@ class InOrder:
         self._stem = ""
 
     def taken(self, page: Sequence[ObjectInfo]) -> Iterator[ObjectInfo]:
-        """Yield what is certain to be next, of what was held back and of this page."""
+        """Yield the objects whose place in the order is certain after this page."""
         for info in page:
             if self._held and not info.key.startswith(self._stem):
-                yield from self.rest()
+                yield from self.held_back()
             above = _ABOVE.search(info.key)
             if self._held:
                 self._held.append(info)
@@ -40,18 +41,18 @@ class InOrder:
             else:
                 yield from self._given([info])
 
-    def rest(self) -> Iterator[ObjectInfo]:
-        """Yield what was held back: the listing is at its end, or past it."""
+    def held_back(self) -> Iterator[ObjectInfo]:
+        """Yield the objects that were held back. Callers call it at the end of the listing."""
         held, self._held = self._held, []
         yield from self._given(sorted(held, key=lambda info: info.key))
 
     def start(self) -> str:
-        """Return a string behind which, in either order, all lies that is still to come: where to start a listing."""
+        """Return the key after which to start the listing again: in either order, no object to come is before it."""
         disputed = _BELOW.search(self.position)
         return self.position[: disputed.start()] if disputed else self.position
 
     def restart(self) -> None:
-        """Forget what was held back: it comes again, and perhaps what was given too."""
+        """Drop the objects that were held back: the new listing repeats them, and perhaps some that were yielded."""
         self._held = []
         self._floor = self.position
 

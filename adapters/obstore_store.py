@@ -1,7 +1,7 @@
-"""What the object stores over obstore share (S3, Azure Blob): everything but how one is made and how it speaks.
+"""The object store over obstore, for S3 and Azure Blob. Each provider adds its client and its error codes.
 
-obstore sends once here; `persist` repeats what certainly was not done, and a write id settles lost answers of put_new.
-Prefixes are folders to obstore: the folder is listed, and the rest left out (docs/decisions/0001).
+obstore is set to send once. `retry` repeats requests that certainly had no effect, and a write id settles lost answers
+of put_new. obstore lists by folder: the adapter lists the prefix's folder and filters (docs/decisions/0001).
 """
 
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from adapters import write_id
 from adapters.arguments import check_expires, check_key, check_range, is_key
-from adapters.deadlines import Deadline, persist, repeat
+from adapters.deadlines import Deadline, retry, retry_idempotent
 from adapters.obstore_answers import Answer, answer_of, begins_past_the_end
 from adapters.obstore_calls import ClientPool, interruptible
 from adapters.write_id import WRITE_ID, Existing
@@ -30,21 +30,21 @@ if TYPE_CHECKING:
 MAX_PREFIX_BYTES = 1024 - MAX_KEY_BYTES
 _CONNECT_S = 3.0
 _WRITE_SHARE = 0.75
-"""Of the time left, for one attempt of put_new: the rest is for reading back, should its answer not come."""
+"""The part of the time left that one attempt of put_new may take. The rest is for reading back a lost write."""
 _PAGE = 1000
 _REFUSED = (400, 401, 403)
 _MAX_BYTES = 1 << 48
-"""No object is larger; servers misread ranges that end beyond all bounds."""
+"""More than the size of any object. Servers misread ranges with greater ends."""
 T = TypeVar("T")
 
 
 def no_retries() -> "RetryConfig":
-    """Return the setting by which obstore sends once."""
+    """Return the setting with which obstore sends each request once."""
     return {"max_retries": 0, "retry_timeout": timedelta(seconds=1)}
 
 
 def client_options(timeout_s: float, endpoint: str) -> "ClientConfig":
-    """Return the settings of a client that waits so long for a whole answer; without encryption only where asked."""
+    """Return the settings of a client with this timeout for a whole answer. HTTP is allowed for an http:// endpoint."""
     return {
         "timeout": timedelta(seconds=timeout_s),
         "connect_timeout": timedelta(seconds=min(_CONNECT_S, timeout_s)),
@@ -53,18 +53,18 @@ def client_options(timeout_s: float, endpoint: str) -> "ClientConfig":
 
 
 class ObstoreStore:
-    """One bucket or container, or what lies below a prefix in it.
+    """One bucket or container, or the part of it below a prefix.
 
     Args:
         provider: its name, for errors.
-        make: seconds -> obstore's store with `no_retries()` and `client_options(seconds, ...)`, when it is first
-            needed; it raises only errors of shared.errors.
-        translate: (answer, operation, key, writes) -> the error that the answer means: AlreadyExists where an object
-            is in the way of put_new; Throttled or Unavailable only where nothing was done, else, where `writes`,
-            OutcomeUnknown; NotFound where the object or its place is missing.
-        place_is_missing: whether an answer says that there is no such bucket or container.
-        prefix: ends with "/" where it is not empty; stands before every key.
-        max_segments: most parts between "/" that the provider takes in a key, with the prefix.
+        make: (timeout in seconds) -> obstore's store with `no_retries()` and `client_options(timeout, ...)`. It raises
+            errors of shared.errors only.
+        translate: (answer, operation, key, writes) -> the error for an answer. AlreadyExists where put_new found an
+            object; Throttled or Unavailable only where nothing was done, else OutcomeUnknown if `writes`; NotFound
+            where the object, its bucket or its container is missing.
+        place_is_missing: whether an answer means that the bucket or container is missing.
+        prefix: precedes every key; ends with "/" unless it is empty.
+        max_segments: the most segments of a key, prefix included, that the provider allows.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class ObstoreStore:
         self._place_seen = False
 
     def get(self, key: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Object:
-        """Return the whole object, by one request: bytes and etag are of one answer."""
+        """Return the whole object by one request, so that body and etag are of one answer."""
         path, deadline = self._begin("get", key, timeout_s)
 
         def fetch(client: Any) -> Object:
@@ -96,7 +96,7 @@ class ObstoreStore:
                 raise OSError("the answer broke off")
             return Object(body, _etag(found.meta))
 
-        return persist(lambda left_s: self._call(fetch, left_s, "get", key), deadline)
+        return retry(lambda left_s: self._call(fetch, left_s, "get", key), deadline)
 
     def get_range(self, key: str, start: int, length: int, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> bytes:
         """Return a part of the object."""
@@ -116,15 +116,15 @@ class ObstoreStore:
                     return b""
                 raise
 
-        return persist(lambda left_s: self._call(fetch, left_s, "get_range", key), deadline)
+        return retry(lambda left_s: self._call(fetch, left_s, "get_range", key), deadline)
 
     def head(self, key: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> ObjectInfo | None:
-        """Return what is known of the object, or None."""
+        """Return the object's metadata, or None."""
         path, deadline = self._begin("head", key, timeout_s)
         return self._head("head", key, path, deadline)
 
     def put_new(self, key: str, body: bytes, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Created | Exists:
-        """Create the object by a conditional write that carries an id, which is read back where the answer was lost."""
+        """Create the object by a conditional write with a write id. After a lost answer the id is read back."""
         path, deadline = self._begin("put_new", key, timeout_s)
         attempts = 0
 
@@ -140,9 +140,9 @@ class ObstoreStore:
             except AlreadyExists as error:
                 if attempts == 1:
                     raise
-                # A server that said "too busy" may have done it all the same: only reading back tells.
+                # A server may have done the write and still have answered "too busy". Only reading back decides.
                 raise OutcomeUnknown(
-                    "an object stands there, perhaps our own",
+                    "an object exists, perhaps our own",
                     provider=self._provider,
                     operation="put_new",
                     resource=key,
@@ -151,19 +151,19 @@ class ObstoreStore:
         return write_id.put_new(write, lambda left_s: self._existing(key, path, left_s), deadline)
 
     def put(self, key: str, body: bytes, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> str:
-        """Write the object in one request; a lost answer is settled by writing again."""
+        """Write the object in one request. After a lost answer it is written again."""
         path, deadline = self._begin("put", key, timeout_s)
 
         def write(client: Any) -> str:
             return _etag(_obstore().put(client, path, body, use_multipart=False))
 
-        return self._again(write, deadline)
+        return self._repeatedly(write, deadline)
 
     def list(self, prefix: str = "", after: str = "", *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Iterator[ObjectInfo]:
-        """Yield the objects in order; `timeout_s` is for each page of them.
+        """Yield the objects in order. `timeout_s` is for each page.
 
-        Objects whose names are not keys are left out. Raises: IntegrityError: the name of one has an empty or a dot
-        segment, with which obstore reads no further.
+        Objects whose names are no keys are left out.
+        Raises: IntegrityError: a name has an empty or a dot segment, where obstore stops listing.
         """
         Deadline(timeout_s, self._provider, "list", prefix)
         folder = prefix[: prefix.rfind("/") + 1]
@@ -182,12 +182,12 @@ class ObstoreStore:
                 if self._place_is_missing(answer_of(error)):
                     raise
 
-        self._again(remove, deadline)
+        self._repeatedly(remove, deadline)
 
     def presign(
         self, key: str, method: Literal["GET", "PUT"], expires_s: int, *, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> str:
-        """Return a URL that lets its holder read or write just this object.
+        """Return a URL that lets its holder read or write this one object.
 
         Raises: InvalidInput: not 1 s to 7 days. Unsupported: these credentials cannot sign.
         """
@@ -197,7 +197,7 @@ class ObstoreStore:
         def sign(client: Any) -> str:
             return str(_obstore().sign(client, method, path, timedelta(seconds=expires_s)))
 
-        return persist(lambda left_s: self._call(sign, left_s, "presign", key), deadline)
+        return retry(lambda left_s: self._call(sign, left_s, "presign", key), deadline)
 
     def _begin(self, operation: str, key: str, timeout_s: float) -> tuple[str, Deadline]:
         check_key(key)
@@ -210,11 +210,11 @@ class ObstoreStore:
             )
         return self._prefix + key, Deadline(timeout_s, self._provider, operation, key)
 
-    def _call(self, act: Callable[[Any], T], left_s: float, operation: str, key: str, *, writes: bool = False) -> T:
-        """Return what one attempt, `act(obstore's store)`, returns; what it raises is one of shared.errors."""
+    def _call(self, request: Callable[[Any], T], left_s: float, operation: str, key: str, *, writes: bool = False) -> T:
+        """Return what one attempt, `request(obstore's store)`, returns. Raises: shared.errors only."""
         client = self._clients.client(left_s)
         try:
-            found = interruptible(lambda: act(client))
+            found = interruptible(lambda: request(client))
         except TidegateError:
             raise
         except Exception as error:
@@ -222,10 +222,10 @@ class ObstoreStore:
         self._place_seen = True
         return found
 
-    def _again(self, act: Callable[[Any], T], deadline: Deadline) -> T:
-        """Return what a write returns that may be done twice: it is, until an answer arrives."""
+    def _repeatedly(self, request: Callable[[Any], T], deadline: Deadline) -> T:
+        """Return what an idempotent write returns, repeating it until an answer arrives."""
         operation, key = deadline.operation, deadline.resource
-        return repeat(lambda left_s: self._call(act, left_s, operation, key, writes=True), deadline)
+        return retry_idempotent(lambda left_s: self._call(request, left_s, operation, key, writes=True), deadline)
 
     def _head(self, operation: str, key: str, path: str, deadline: Deadline) -> ObjectInfo | None:
         def fetch(client: Any) -> ObjectInfo | None:
@@ -233,16 +233,16 @@ class ObstoreStore:
                 return self._info(_obstore().head(client, path))
             except FileNotFoundError as error:
                 if not self._place_seen:
-                    told = _refusal(client, path, error)
-                    if self._place_is_missing(answer_of(told)):
-                        raise told from error
+                    refusal = _refusal(client, path, error)
+                    if self._place_is_missing(answer_of(refusal)):
+                        raise refusal from error
                 return None
             except Exception as error:
                 if answer_of(error).status in _REFUSED:
                     raise _refusal(client, path, error) from error
                 raise
 
-        return persist(lambda left_s: self._call(fetch, left_s, operation, key), deadline)
+        return retry(lambda left_s: self._call(fetch, left_s, operation, key), deadline)
 
     def _existing(self, key: str, path: str, left_s: float) -> Existing | None:
         def fetch(client: Any) -> Existing | None:
@@ -262,7 +262,7 @@ class ObstoreStore:
 
         def page(client: Any) -> list[ObjectInfo] | None:
             nonlocal stream
-            if stream is None:  # again, from where the order is certain: a stream that failed is at its end
+            if stream is None:  # the first page, or a new listing after a failure, from where the order is certain
                 start = order.start().rstrip("/")
                 at = self._prefix + start if is_key(start) else None
                 within = self._prefix + folder
@@ -280,29 +280,29 @@ class ObstoreStore:
                 raise
 
         while True:
-            found = persist(fetch, Deadline(timeout_s, self._provider, "list", prefix))
-            for info in order.rest() if found is None else order.taken(found):
+            found = retry(fetch, Deadline(timeout_s, self._provider, "list", prefix))
+            for info in order.held_back() if found is None else order.taken(found):
                 if info.key.startswith(prefix):
-                    if is_key(info.key) and (info.size_bytes or self._stands(info.key, timeout_s)):
+                    if is_key(info.key) and (info.size_bytes or self._is_object(info.key, timeout_s)):
                         yield info
                 elif info.key > prefix:
                     return
             if found is None:
                 return
 
-    def _stands(self, key: str, timeout_s: float) -> bool:
-        """Return whether an empty object has this very key: obstore also lists `key/`, a folder's mark, under it."""
+    def _is_object(self, key: str, timeout_s: float) -> bool:
+        """Return whether an empty object has this key: obstore lists the folder marker `key/` under the same name."""
         return self.head(key, timeout_s=timeout_s) is not None
 
     def _info(self, meta: Any) -> ObjectInfo:
         key = str(meta["path"])[len(self._prefix) :]
-        # Whole seconds: HTTP's Last-Modified has no finer ones, while a listing may (some S3 stores).
+        # Whole seconds: HTTP's Last-Modified has no fractions, while listings of some S3 stores have.
         modified = meta["last_modified"].replace(microsecond=0).timestamp()
         return ObjectInfo(key, int(meta["size"]), _etag(meta), modified)
 
 
 def prefix_of(path: str) -> str:
-    """Return the prefix that a URL's path means, with "/" at its end, or "". Raises: InvalidInput: not fit for one.
+    """Return a URL's path as a prefix that ends with "/", or "". Raises: InvalidInput: it cannot be a prefix.
 
     >>> prefix_of("/a/b/"), prefix_of("/")
     ('a/b/', '')
@@ -319,20 +319,20 @@ def prefix_of(path: str) -> str:
 
 
 def _refusal(client: Any, path: str, error: Exception) -> Exception:
-    """Return GET's error for what HEAD was refused, since HEAD's answer has no body that would say why."""
+    """Return the error of GET where HEAD was refused: an answer to HEAD has no body with a reason."""
     try:
         _obstore().get(client, path)
-    except Exception as told:
-        if answer_of(told).status == answer_of(error).status:
-            return told
+    except Exception as refusal:
+        if answer_of(refusal).status == answer_of(error).status:
+            return refusal
     return error
 
 
-def _obstore() -> Any:  # the SDK is imported with the first call; its own types are checked where stores are made
+def _obstore() -> Any:  # imported with the first call; typed where stores are made
     import obstore
 
     return obstore
 
 
 def _etag(meta: Any) -> str:
-    return str(meta["e_tag"]).strip('"')  # a listing gives it without quotes
+    return str(meta["e_tag"]).strip('"')  # listings have it without quotes

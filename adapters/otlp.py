@@ -1,8 +1,8 @@
-"""Metrics over OpenTelemetry's protocol (OTLP/HTTP), for every provider whose monitoring takes it in.
+"""Metrics over OpenTelemetry's protocol (OTLP/HTTP), for every provider whose monitoring accepts it.
 
-The SDK counts and sums in this process and sends what it has every few seconds, when the process ends, and when
-`flush` is called: between two calls a cloud function is frozen, so its runtime flushes at the end of each. Headers,
-with a credential where one is needed, come from OTEL_EXPORTER_OTLP_HEADERS or from the session, never from a URL.
+The SDK aggregates in this process. It sends every few seconds, when the process ends, and when `flush` is called. A
+cloud function is frozen between two calls, so that its runtime flushes at the end of each. Headers with credentials
+come from OTEL_EXPORTER_OTLP_HEADERS or from the session, never from a URL.
 """
 
 import math
@@ -24,26 +24,26 @@ if TYPE_CHECKING:
 
 SEND_EVERY_S = 15.0
 SEND_TIMEOUT_S = 3.0
-REST_S = 30.0
-"""How long nobody waits for a flush after one that failed."""
+RETRY_AFTER_S = 30.0
+"""After a failed flush, no flush is tried for this long."""
 PATH = "/v1/metrics"
 MAX_NAME = 255
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_./-]")
 
 
 class OtlpMetrics(Measures):
-    """Counters, gauges and histograms of this process; `lost` counts the points that could not be taken in.
+    """Counters, gauges and histograms of this process. `lost` counts the points that could not be recorded.
 
-    Of a gauge's levels between two sendings the last one is sent; of a histogram the counts per bucket, the sum, and
-    the least and greatest. The protocol has no observations below 0: those are lost.
+    Of a gauge, the last level before each export is sent. Of a histogram, the counts per bucket, the sum, the minimum
+    and the maximum are sent. The protocol has no observations below 0; these are lost.
 
     Args:
-        endpoint: the whole address that points are posted to, http(s)://host[:port]/v1/metrics.
-        provider: for errors.
-        where_to_look: where a person reads them, in a sentence: they cannot be queried here.
-        session: makes the HTTP session that sends, where its requests need a credential; called on first use.
-        every_s: how often to send without being asked; math.inf for never.
-        resource: attributes of all points, beside the service's name and a number for this process.
+        endpoint: the address to post to, http(s)://host[:port]/v1/metrics.
+        provider: its name, for errors.
+        where_to_look: a sentence that says where people read the metrics, since they cannot be queried here.
+        session: makes the HTTP session on first use, where requests need credentials.
+        every_s: the interval of exports; math.inf for none.
+        resource: attributes of all points, in addition to the service's name and an id of this process.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class OtlpMetrics(Measures):
         self._every_s = every_s
         self._resource = {
             "service.name": "tidegate",
-            "service.instance.id": uuid.uuid4().hex,  # totals of two processes are not to be taken for one
+            "service.instance.id": uuid.uuid4().hex,  # keeps the totals of two processes apart
             **(resource or {}),
         }
         self._arrived = True
@@ -76,19 +76,19 @@ class OtlpMetrics(Measures):
         self._instruments: dict[tuple[Kind, str], Callable[[float, Mapping[str, str]], None]] = {}
 
     def query(self, name: str, start: float, end: float, labels: Mapping[str, str] | None = None) -> list[MetricPoint]:
-        """Refuse: the protocol only sends. Raises: Unsupported."""
+        """Raises: Unsupported, always: the protocol only sends."""
         raise Unsupported(
-            f"metrics that were sent away cannot be read back here; {self._where_to_look}",
+            f"metrics that were sent cannot be read back here; {self._where_to_look}",
             provider=self._provider,
             operation="query",
             resource=name,
         )
 
     def flush(self) -> bool:
-        """Send what was recorded, trying for SEND_TIMEOUT_S; return whether it arrived. Never raises.
+        """Send what was recorded, within SEND_TIMEOUT_S. Return whether it arrived. Never raises.
 
-        Of counts and observations the totals are sent each time, so that what did not arrive does so with the next.
-        Where another thread is sending, or sending failed a moment ago, nothing is tried: nobody shall wait for it.
+        Counters and histograms are sent as totals, so that the next export includes what a failed one lost. Returns
+        False at once where another thread is sending, or where the last flush failed less than RETRY_AFTER_S ago.
         """
         with self._lock:
             meters = self._provider_of_meters
@@ -98,16 +98,16 @@ class OtlpMetrics(Measures):
             return False
         try:
             arrived = bool(meters.force_flush(timeout_millis=SEND_TIMEOUT_S * 1000.0)) and self._arrived
-        except Exception:  # whatever goes wrong with measurements must not become the caller's
+        except Exception:  # recording never fails its caller
             arrived = False
         finally:
             self._flushing.release()
         if not arrived:
-            self._resume_at = time.monotonic() + REST_S
+            self._resume_at = time.monotonic() + RETRY_AFTER_S
         return arrived
 
     def close(self) -> None:
-        """Send what is left, and end. Recording afterwards begins anew."""
+        """Send what is left, and stop. Recording after that starts again."""
         with self._lock:
             meters, self._provider_of_meters = self._provider_of_meters, None
             self._instruments.clear()
@@ -121,7 +121,7 @@ class OtlpMetrics(Measures):
             return
         try:
             self._instrument(kind, name)(float(value), dict(labels or {}))
-        except Exception:  # whatever goes wrong with measurements must not become the caller's
+        except Exception:  # recording never fails its caller
             self.lost += 1
 
     def _instrument(self, kind: Kind, name: str) -> Callable[[float, Mapping[str, str]], None]:
@@ -142,7 +142,7 @@ class OtlpMetrics(Measures):
         metrics = self
 
         class Exporter(OTLPMetricExporter):
-            """Notes how it went: the SDK's own flush says yes to failures too."""
+            """Keeps the result of each export, since the SDK's own flush returns True after failures too."""
 
             def export(self, *given: Any, **named: Any) -> MetricExportResult:
                 result = super().export(*given, **named)
@@ -158,7 +158,7 @@ class OtlpMetrics(Measures):
 
 
 def check_installed(provider: str) -> None:
-    """Raises: MissingDependency: OpenTelemetry is not installed. Recording itself never says so."""
+    """Raises: MissingDependency: OpenTelemetry is not installed. Recording itself never raises it."""
     try:
         found = find_spec("opentelemetry.exporter.otlp.proto.http")
     except ModuleNotFoundError:
@@ -170,21 +170,21 @@ def check_installed(provider: str) -> None:
 
 
 def metrics_address(host: str, path: str, endpoint: str, form: str) -> str:
-    """Return the address to post to: `endpoint`, or else https://host, with /v1/metrics where no path is given.
+    """Return the address to post to: `endpoint` or https://host, with the path or /v1/metrics.
 
-    Raises: ConfigurationError: neither is given.
+    Raises: ConfigurationError: neither host nor endpoint is given.
 
     >>> metrics_address("collector:4318", "", "", ""), metrics_address("", "", "http://127.0.0.1:4318", "")
     ('https://collector:4318/v1/metrics', 'http://127.0.0.1:4318/v1/metrics')
     """
     if not host and not endpoint:
-        raise ConfigurationError(f"name the host that takes metrics in, as in {form}")
+        raise ConfigurationError(f"name the host that accepts metrics, as in {form}")
     base = (endpoint or f"https://{host}").rstrip("/")
     return f"{base}/{path.strip('/')}" if path.strip("/") else f"{base}{PATH}"
 
 
 def instrument_name(name: str) -> str:
-    """Return the name under which a metric is sent: OpenTelemetry's allow fewer characters than ours.
+    """Return a metric's name for OpenTelemetry, which allows fewer characters than our names have.
 
     >>> instrument_name("latency ms"), instrument_name("5xx")
     ('latency_ms', 'm_5xx')

@@ -1,9 +1,9 @@
-"""Which adapter a URL means: the one place that knows the providers, one line each.
+"""Opens the adapter that a URL names. This module has the table of providers, one line each.
 
-A provider's folder has one module per port with a function `from_url`; only the module that is asked for is imported,
-and the SDK behind it with its first call. Other distributions add a provider by an entry point of the group
-"tidegate.providers": its name is the provider's, its value a package that has `PORTS_VERSION` (shared.ports'),
-`SCHEMES` (as PROVIDERS' values), and the modules (docs/add-a-provider.md).
+A provider's folder has one module for each port, with a function `from_url`. Only the module of the requested port is
+imported, and the SDK behind it with its first call. Other distributions add a provider by an entry point of the group
+"tidegate.providers". Its name is the provider's. Its value is a package with `PORTS_VERSION` (of shared.ports),
+`SCHEMES` (like a value of PROVIDERS), and one module for each port (docs/add-a-provider.md).
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -44,15 +44,12 @@ class QueueEnds(Queue, QueueConsumer, Protocol):
 
 
 def open_store(url: str) -> ObjectStore:
-    """Return the object store that `file:///path`, `memory:`, ... means. Raises: ConfigurationError."""
+    """Return the object store of `file:///path`, `memory:`, .... Raises: ConfigurationError."""
     return cast(ObjectStore, _open("store", url))
 
 
 def open_queues(url: str, names: Iterable[str]) -> dict[str, QueueEnds]:
-    """Return queues by name, all of them where `sqlite:///path`, `memory:`, ... points to.
-
-    Raises: ConfigurationError.
-    """
+    """Return the queues of these names, all at `sqlite:///path`, `memory:`, .... Raises: ConfigurationError."""
     return cast(dict[str, QueueEnds], _open("queue", url, names))
 
 
@@ -70,7 +67,7 @@ def open_metrics(url: str, clock: Clock) -> Metrics:
 
 
 def open_limits(url: str, deployed: Mapping[str, FunctionLimits]) -> Limits:
-    """Return the limits of `file:///path`, `memory:`, ...; `deployed`: as they were deployed.
+    """Return the limits of `file:///path`, `memory:`, .... `deployed`: the limits of the deployment.
 
     Raises: ConfigurationError.
     """
@@ -87,7 +84,7 @@ def _open(port: str, url: str, *arguments: object) -> Any:  # each opener above 
     for provider, schemes in PROVIDERS.items():
         if scheme in schemes.get(port, ()):
             return _module(f"adapters.{provider}", provider, port).from_url(url, *arguments)
-    others, troubles = _others(port)
+    others, errors = _others(port)
     claims = [name for name, (_, schemes) in others.items() if scheme in schemes]
     if len(claims) == 1:
         package, _ = others[claims[0]]
@@ -100,25 +97,25 @@ def _open(port: str, url: str, *arguments: object) -> Any:  # each opener above 
     message = (
         f"no {port} is known for the URL {url[:200]!r}; there are {', '.join(f'{each}:' for each in sorted(known))}"
     )
-    raise ConfigurationError("; ".join((message, *troubles)))
+    raise ConfigurationError("; ".join((message, *errors)))
 
 
 def _others(port: str) -> tuple[dict[str, tuple[Any, Collection[str]]], list[str]]:
-    """Return other distributions' providers by name, each with its package and schemes, and what is wrong with some.
+    """Return other distributions' providers by name, each with package and schemes, and the errors of broken ones.
 
-    One that cannot be loaded keeps nobody from the others.
+    A provider that cannot be loaded does not affect the others.
     """
-    from importlib.metadata import entry_points  # imported where it is needed: it takes as long as a small SDK
+    from importlib.metadata import entry_points  # imported here, since it takes as long as a small SDK
 
     found: dict[str, tuple[Any, Collection[str]]] = {}
-    troubles = []
+    errors = []
     for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
         try:
             package = point.load()
             found[point.name] = (package, tuple(package.SCHEMES.get(port, ())))
-        except Exception as error:  # it is not our code: it may raise anything
-            troubles.append(f"the provider {point.name} cannot be used: {_trouble(error)}")
-    return found, troubles
+        except Exception as error:  # others' code may raise anything
+            errors.append(f"the provider {point.name} cannot be used: {_reason(error)}")
+    return found, errors
 
 
 def _module(package: str, provider: str, port: str) -> Any:
@@ -133,7 +130,7 @@ def _module(package: str, provider: str, port: str) -> Any:
     except Exception as error:
         if ours:
             raise
-        raise ConfigurationError(f"the provider {provider} has a broken {port}: {_trouble(error)}") from error
+        raise ConfigurationError(f"the provider {provider} has a broken {port}: {_reason(error)}") from error
     if not hasattr(module, "from_url"):
         raise ConfigurationError(f"the provider {provider} names a {port}, but its module has no from_url")
     return module
@@ -148,7 +145,7 @@ def _check_version(provider: str, package: Any) -> None:
         )
 
 
-def _trouble(error: Exception) -> str:
-    """Return what a person can act on, without the paths that an import's message has."""
+def _reason(error: Exception) -> str:
+    """Return the reason of a failed import, without the paths that its message has."""
     missing = error.name if isinstance(error, ModuleNotFoundError) else ""
     return f"{missing} is not installed" if missing else f"{type(error).__name__} while it was loaded"

@@ -1,7 +1,7 @@
-"""Create if absent over a network that loses answers: each write carries an id, and what stands tells whose it is.
+"""Create-if-absent over a network that loses answers, settled by a write id in the object's metadata.
 
-A conditional write whose answer was lost is told "it exists" when it is sent again, by its own object. The id, kept in
-the object's metadata, tells the two apart (docs/decisions/0001).
+When a conditional write whose answer was lost is sent again, its own object makes it fail with "exists". The write id
+of the existing object shows whether the object is our own (docs/decisions/0001).
 """
 
 import os
@@ -10,16 +10,16 @@ from collections.abc import Callable
 
 import msgspec
 
-from adapters.deadlines import Deadline, chance, pause_s, persist
+from adapters.deadlines import Deadline, pause_s, random_fraction, retry
 from shared.errors import AlreadyExists, OutcomeUnknown, TransientError
 from shared.ports import Created, Exists
 
 WRITE_ID = "tidegate_write"
-"""The metadata's name for it: letters and underscores only, as Azure asks of names."""
+"""The name of the id in the metadata. Azure allows letters, digits and underscores."""
 
 
 class Existing(msgspec.Struct, frozen=True):
-    """What stands under a key: the write id that it carries ("" for none) and its etag."""
+    """The existing object of a key: its write id ("" for none) and its etag."""
 
     write_id: str
     etag: str
@@ -31,24 +31,25 @@ def put_new(
     deadline: Deadline,
     new_id: Callable[[], str] = lambda: os.urandom(16).hex(),
 ) -> Created | Exists:
-    """Create an object if it is absent, and know for certain whether it was created.
+    """Create an object if it is absent. Return for certain whether this call created it.
 
     Args:
-        write: (write id, seconds left) -> etag; creates the object with the id in its metadata. It sends once, and
-            raises AlreadyExists where an object stands there, Throttled or Unavailable where certainly nothing was
-            done, and OutcomeUnknown where the answer was lost.
-        existing: (seconds left) -> what stands there, None where nothing does.
-        deadline: of the whole; new_id: gives the write id, one for all attempts.
-    Raises: OutcomeUnknown: an answer was lost, and reading back was not possible in time. DeadlineExceeded,
-        Throttled, Unavailable: nothing was done. Whatever else `write` and `existing` raise.
+        write: (write id, seconds left) -> etag. Creates the object with the id in its metadata. It sends once. It
+            raises AlreadyExists where an object exists, Throttled or Unavailable where certainly nothing was done, and
+            OutcomeUnknown where the answer was lost.
+        existing: (seconds left) -> the existing object, or None.
+        deadline: the deadline of the whole operation.
+        new_id: returns the write id, one for all attempts.
+    Raises: OutcomeUnknown: an answer was lost, and reading back failed until the deadline. DeadlineExceeded, Throttled,
+        Unavailable: nothing was done. Other errors of `write` and `existing`.
     """
     write_id = new_id()
     in_doubt = 0
     while True:
         try:
-            return Created(persist(lambda left_s: write(write_id, left_s), deadline))
+            return Created(retry(lambda left_s: write(write_id, left_s), deadline))
         except AlreadyExists:
-            if not in_doubt:  # the first answer that we had: it speaks of another's object
+            if not in_doubt:  # no answer was lost before, so that the object is another writer's
                 return Exists()
         except OutcomeUnknown:
             in_doubt += 1
@@ -57,12 +58,12 @@ def put_new(
                 raise _unknown(deadline) from error
             raise
         try:
-            found = persist(existing, deadline)
+            found = retry(existing, deadline)
         except TransientError as error:
             raise _unknown(deadline) from error
         if found is not None:
             return Created(found.etag) if found.write_id == write_id else Exists()
-        time.sleep(min(deadline.left_s(), pause_s(max(1, in_doubt), None, chance())))
+        time.sleep(min(deadline.left_s(), pause_s(max(1, in_doubt), None, random_fraction())))
 
 
 def _unknown(deadline: Deadline) -> OutcomeUnknown:

@@ -1,4 +1,4 @@
-"""What ECS says of a task, in our words: whether it waits, is overdue, and how it ended."""
+"""Reads ECS's description of a task: whether it is pending or overdue, and how it ended."""
 
 from typing import Any
 
@@ -6,15 +6,15 @@ from shared.ports import JobStatus
 
 TIMEOUT = "TIDEGATE_TIMEOUT_S"
 OVERDUE = "over its time limit"
-"""The reason with which an overdue task is stopped, by which it is known again."""
+"""The reason given when an overdue task is stopped. It is read back to tell a timeout from a cancellation."""
 WAITING = frozenset({"PROVISIONING", "PENDING", "ACTIVATING"})
 _GRACE_S = 60.0
-"""An overdue job is left to stop itself for so long."""
+"""The time that an overdue job has to stop itself."""
 _SIGNALLED = 128
 
 
 def is_overdue(task: Any, now: float) -> bool:
-    """Return whether a task is over the time that it was given. Args: now: epoch s."""
+    """Return whether a task has exceeded its time limit. Args: now: epoch seconds."""
     started, limit_s = task.get("startedAt"), 0.0
     for container in task.get("overrides", {}).get("containerOverrides", []):
         for variable in container.get("environment", []):

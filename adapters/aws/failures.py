@@ -1,6 +1,6 @@
-"""What AWS and its SDK say when something went wrong, as shared.errors: one table of codes for all services.
+"""Maps the errors of AWS and its SDK to shared.errors, by one table of codes for all services.
 
-Messages are our own: the provider's may hold an access key or what was signed. The code always stays.
+Messages are our own, since the provider's may hold an access key or the signed text. They keep the provider's code.
 """
 
 from typing import Any
@@ -33,7 +33,7 @@ BUSY = frozenset({
     "ConditionalRequestConflict", "OperationAborted", "ServiceUnavailable", "ServiceUnavailableException",
     "ResourceConflictException", "ResourceInUseException", "RequestTimeout",
 })
-"""Not now: nothing was done. S3 says ConditionalRequestConflict where two create the same object at once."""
+"""The service cannot do it now: nothing was done. ConditionalRequestConflict: two writers create the same S3 object."""
 CREDENTIALS = frozenset({
     "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidClientTokenId", "UnrecognizedClientException",
     "UnrecognizedClient", "ExpiredToken", "ExpiredTokenException", "InvalidToken", "InvalidSignatureException",
@@ -45,7 +45,7 @@ DENIALS = frozenset({
     "AccessDenied", "AccessDeniedException", "AllAccessDisabled", "AuthorizationError", "UnauthorizedOperation",
     "KmsAccessDenied", "NotAuthorized",
 })
-ELSEWHERE = frozenset({
+WRONG_REGION = frozenset({
     "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "TemporaryRedirect",
 })
 MISSING = frozenset({
@@ -62,17 +62,25 @@ NO_CREDENTIALS = (
     "no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, choose a profile with "
     "AWS_PROFILE (aws configure makes one), or give the machine a role"
 )
-# ECS has one code for all that may be wrong.
-_MISSING_SAID = ("Unable to describe task definition", "TaskDefinition not found", "The referenced task was not found")
+# ECS has one error code for everything.
+_MISSING_MESSAGES = (
+    "Unable to describe task definition",
+    "TaskDefinition not found",
+    "The referenced task was not found",
+)
 _TOO_LONG = "must be shorter than"  # SQS
 _EXPIRED_SIGNATURES = ("Signature expired", "Signature not yet current")
 
 
-class Asked(msgspec.Struct, frozen=True):
-    """What was asked for, as its error will tell.
+class Call(msgspec.Struct, frozen=True):
+    """A call of a service, as its errors name it.
 
-    `action` is the permission's name ("sqs:SendMessage"); `remedy` says how to make what is missing; `repeatable`:
-    asking again does the same, so that a lost answer may be asked for once more; `reads`: it changes nothing.
+    Args:
+        operation, resource: the port's operation, and the key, queue, job, function or secret.
+        action: the permissions that it needs ("sqs:SendMessage").
+        remedy: how to create the resource where it is missing.
+        repeatable: the call is idempotent, so that it is sent again after a lost answer.
+        reads: it changes nothing.
     """
 
     operation: str
@@ -83,8 +91,8 @@ class Asked(msgspec.Struct, frozen=True):
     reads: bool = False
 
 
-def failure(error: Exception, asked: Asked) -> TidegateError:
-    """Return the error of shared.errors that a botocore exception means."""
+def failure(error: Exception, call: Call) -> TidegateError:
+    """Return the error of shared.errors for a botocore exception."""
     from botocore import exceptions as sdk
 
     if isinstance(error, sdk.ClientError):
@@ -92,89 +100,94 @@ def failure(error: Exception, asked: Asked) -> TidegateError:
         code = str(response.get("Error", {}).get("Code", ""))
         metadata = response.get("ResponseMetadata", {})
         advice = metadata.get("HTTPHeaders", {}).get("retry-after", "")
-        said = str(response.get("Error", {}).get("Message", ""))
-        return refusal(code, int(metadata.get("HTTPStatusCode", 0)), asked, said=said, retry_after=advice)
+        service_message = str(response.get("Error", {}).get("Message", ""))
+        return refusal(
+            code, int(metadata.get("HTTPStatusCode", 0)), call, service_message=service_message, retry_after=advice
+        )
     if isinstance(error, sdk.NoCredentialsError | sdk.PartialCredentialsError | sdk.ProfileNotFound):
-        return no_credentials(asked)
+        return no_credentials(call)
     if isinstance(
         error,
         sdk.CredentialRetrievalError | sdk.SSOError | sdk.TokenRetrievalError | sdk.RefreshWithMFAUnsupportedError,
     ):
-        return _made(Unauthenticated, "the AWS credentials could not be renewed: sign in again (aws sso login)", asked)
+        return _error(Unauthenticated, "the AWS credentials could not be renewed: sign in again (aws sso login)", call)
     if isinstance(error, sdk.NoRegionError):
-        return no_region(asked.resource)
+        return no_region(call.resource)
     if isinstance(error, sdk.ParamValidationError):
-        return _made(InvalidInput, "the SDK refused the request: its arguments do not fit the service", asked)
+        return _error(InvalidInput, "the SDK refused the request: its arguments do not fit the service", call)
     if isinstance(
         error, sdk.EndpointConnectionError | sdk.ConnectTimeoutError | sdk.ProxyConnectionError | sdk.SSLError
     ):
-        return unreachable(asked)
-    return lost(asked)
+        return unreachable(call)
+    return lost(call)
 
 
-def refusal(code: str, status: int, asked: Asked, *, said: str = "", retry_after: str = "") -> TidegateError:
-    """Return the error that an answer of the service means.
+def refusal(code: str, status: int, call: Call, *, service_message: str = "", retry_after: str = "") -> TidegateError:
+    """Return the error for an answer of the service.
 
-    Args: code: the service's error code, "" where it gave none. status: of HTTP. said: its message, read, not shown.
+    Args:
+        code: the service's error code, "" where it sent none.
+        status: the HTTP status.
+        service_message: the service's message. It is matched, never shown.
     """
-    if code in CLOCKS or said.startswith(_EXPIRED_SIGNATURES):
+    if code in CLOCKS or service_message.startswith(_EXPIRED_SIGNATURES):
         message = "this machine's clock differs from AWS's by too much: set it (timedatectl set-ntp true)"
-        return _made(Unauthenticated, message, asked)
+        return _error(Unauthenticated, message, call)
     if code in CREDENTIALS or status == 401:
         message = f"AWS does not accept these credentials ({code or status}): renew them, and check account and region"
-        return _made(Unauthenticated, message, asked)
-    if code in ELSEWHERE or status in (301, 307):
-        message = f"{asked.resource} is in another region ({code or status}): name its region in the URL"
-        return _made(ConfigurationError, message, asked)
+        return _error(Unauthenticated, message, call)
+    if code in WRONG_REGION or status in (301, 307):
+        message = f"{call.resource} is in another region ({code or status}): name its region in the URL"
+        return _error(ConfigurationError, message, call)
     if code in THROTTLES or status == 429:
         retry_after_s = float(retry_after) if retry_after.isdecimal() else None
         return Throttled(
             f"too many requests ({code or status})",
             retry_after_s=retry_after_s,
             provider=PROVIDER,
-            operation=asked.operation,
-            resource=asked.resource,
+            operation=call.operation,
+            resource=call.resource,
         )
     if code in BUSY or status == 503:
-        return _made(Unavailable, f"AWS cannot do this now ({code or status})", asked)
-    if code in MISSING or status == 404 or said.startswith(_MISSING_SAID):
-        return _made(NotFound, asked.remedy or f"there is no {asked.resource}", asked)
+        return _error(Unavailable, f"AWS cannot do this now ({code or status})", call)
+    if code in MISSING or status == 404 or service_message.startswith(_MISSING_MESSAGES):
+        return _error(NotFound, call.remedy or f"there is no {call.resource}", call)
     if code in DENIALS or status == 403:
-        message = f"no permission for {asked.action} on {asked.resource}: allow it in the policy of the role in use"
-        return _made(PermissionDenied, message, asked)
-    if code in TOO_LARGE or status == 413 or _TOO_LONG in said:
+        message = f"no permission for {call.action} on {call.resource}: allow it in the policy of the role in use"
+        return _error(PermissionDenied, message, call)
+    if code in TOO_LARGE or status == 413 or _TOO_LONG in service_message:
         message = f"AWS takes no request of this size ({code or status}): store it in parts, or send its key"
-        return _made(PayloadTooLarge, message, asked)
+        return _error(PayloadTooLarge, message, call)
     if status >= 500 or status == 0:
-        return lost(asked, code or str(status))
-    return _made(InvalidInput, f"AWS refused the request as wrong ({code or status})", asked)
+        return lost(call, code or str(status))
+    return _error(InvalidInput, f"AWS refused the request as wrong ({code or status})", call)
 
 
-def lost(asked: Asked, why: str = "") -> TidegateError:
-    """Return the error of a request whose answer never came, or does not tell whether it was done."""
+def lost(call: Call, why: str = "") -> TidegateError:
+    """Return the error of a request whose answer was lost, or does not say whether the request was done."""
     reason = f" ({why})" if why else ""
-    if asked.reads:
-        return _made(Unavailable, f"no answer came{reason}", asked)
-    return _made(OutcomeUnknown, f"the answer was lost{reason}: it may or may not have been done", asked)
+    if call.reads:
+        return _error(Unavailable, f"no answer came{reason}", call)
+    return _error(OutcomeUnknown, f"the answer was lost{reason}: it may or may not have been done", call)
 
 
-def unreachable(asked: Asked) -> TidegateError:
-    """Return the error of a request that was never sent."""
-    return _made(Unavailable, "AWS cannot be reached: check the network, the region and the endpoint", asked)
+def unreachable(call: Call) -> TidegateError:
+    """Return the error of a request that could not be sent."""
+    return _error(Unavailable, "AWS cannot be reached: check the network, the region and the endpoint", call)
 
 
-def no_credentials(asked: Asked) -> TidegateError:
-    """Return the error of a process that has no credentials."""
-    return _made(Unauthenticated, NO_CREDENTIALS, asked)
+def no_credentials(call: Call) -> TidegateError:
+    """Return the error of a process without credentials."""
+    return _error(Unauthenticated, NO_CREDENTIALS, call)
 
 
 def no_region(service: str) -> ConfigurationError:
-    """Return the error of a process that does not know its region."""
+    """Return the error of a process without a region."""
     return ConfigurationError(
         f"no AWS region is set for {service}: name it in the URL (sqs://eu-west-1/...), or set AWS_REGION",
         provider=PROVIDER,
     )
 
 
-def _made(kind: type[TidegateError], message: str, asked: Asked) -> TidegateError:
-    return kind(message, provider=PROVIDER, operation=asked.operation, resource=asked.resource)
+def _error(kind: type[TidegateError], message: str, call: Call) -> TidegateError:
+    return kind(message, provider=PROVIDER, operation=call.operation, resource=call.resource)

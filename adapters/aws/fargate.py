@@ -1,4 +1,4 @@
-"""The sizes that Fargate runs tasks in: what was asked for is rounded up to the next one."""
+"""The sizes of Fargate tasks. A requested size is rounded up to the next one."""
 
 import math
 
@@ -22,9 +22,9 @@ def is_fargate_size(units: int, memory_mb: int) -> bool:
 
 
 def fargate_size(cpu: float, memory_mb: int) -> tuple[int, int]:
-    """Return the smallest size that has so much: CPU units (1,024 are one processor) and memory in MiB.
+    """Return the smallest sufficient size: CPU units (1,024 are one processor) and memory in MiB.
 
-    Raises: InvalidInput: Fargate has nothing so large.
+    Raises: InvalidInput: Fargate has no size this large.
     Source: "Task CPU and memory" (Amazon ECS Developer Guide for AWS Fargate).
 
     >>> fargate_size(1.0, 2048), fargate_size(0.3, 600), fargate_size(0.25, 9000)

@@ -1,13 +1,13 @@
 """Jobs as tasks of Amazon ECS on Fargate: `ecs://[REGION]/CLUSTER/TASK_DEFINITION?subnets=a,b&security_groups=c`.
 
-The task definition, which the deployment makes, holds image, roles, log group, and a restart policy: a container that
-is killed is started again, with the same environment. A job's function and event come in the environment
-(functions.runtimes.environment), and its id is the task's. Options: `container` names the one that does the work,
-`public_ip=true` is for subnets without a way out, `endpoint` an emulator. A `{function}` in the task definition's name
-stands for the job's function, where each has a definition (and so a role) of its own.
+The deployment creates the task definition, with image, roles, log group and restart policy. A killed container is
+started again with the same environment. A job's function and event are environment variables
+(functions/runtimes/environment.py); its id is the task's. Options: `container` names the container that does the work,
+`public_ip=true` is for subnets without a NAT gateway, `endpoint` is an emulator's address. `{function}` in the task
+definition's name is replaced by the job's function: each function then has a task definition and a role of its own.
 
-ECS has no time limit. TIDEGATE_TIMEOUT_S tells the job its own; whoever asks for the status of one that is overdue
-stops it. It forgets a task about an hour after its end: from then on it is not found, though its log stays.
+ECS has no time limit for tasks. The job reads its own from TIDEGATE_TIMEOUT_S, and `status` stops an overdue task. ECS
+forgets a task about an hour after its end. From then on `status` raises NotFound, while the log stays.
 """
 
 import base64
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.arguments import check_job
 from adapters.aws.ecs_task import OVERDUE, TIMEOUT, WAITING, ended, is_overdue
-from adapters.aws.failures import PROVIDER, Asked, refusal
+from adapters.aws.failures import PROVIDER, Call, refusal
 from adapters.aws.fargate import fargate_size
 from adapters.aws.sdk import Caller, Clients, read_place
 from adapters.deadlines import Deadline
@@ -30,11 +30,11 @@ from shared.ports import DEFAULT_TIMEOUT_S, JobSpec, JobStatus
 
 FORM = "ecs://[REGION]/CLUSTER/TASK_DEFINITION?subnets=a,b&security_groups=c&container=NAME&public_ip=&endpoint="
 MAX_OVERRIDES = 8192
-"""Characters of the overrides of one RunTask, as JSON."""
+"""The most characters of the overrides of one RunTask, as JSON."""
 FUNCTION, EVENT = "TIDEGATE_FUNCTION", "TIDEGATE_EVENT"
 HOLE = "{function}"
 EXECUTION = "TIDEGATE_EXECUTION"
-"""A job's name for itself, the same where its container is started again."""
+"""The variable with the job's own id, which stays the same when its container is started again."""
 _ID = re.compile("[0-9a-f]{32}")
 _CANCELLED = "cancelled by tidegate"
 
@@ -43,9 +43,9 @@ class EcsJobs:
     """The tasks of one cluster and task definition.
 
     Args:
-        subnets, security_groups: where the tasks' network interfaces are.
-        container: the container that does the work; the task definition's first one where it is "".
-        command: what it runs instead of its image's command; nothing else where it is empty.
+        subnets, security_groups: of the tasks' network interfaces.
+        container: the container that does the work; "" for the task definition's first.
+        command: the command to run instead of the image's; empty for the image's.
     """
 
     def __init__(
@@ -77,9 +77,9 @@ class EcsJobs:
     def submit(self, spec: JobSpec, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> str:
         """Run a task and return its id.
 
-        Every call makes a job of its own. Where an answer is lost, it is asked again with the same client token, by
-        which ECS knows the task that it has already started.
-        Raises: PayloadTooLarge: the event does not fit the overrides of a task. InvalidInput: Fargate has nothing so
+        After a lost answer, the request is sent again with the same client token, by which ECS recognises a task that
+        it has started already.
+        Raises: PayloadTooLarge: the event does not fit into a task's overrides. InvalidInput: Fargate has no size this
             large. Unsupported: an accelerator. Unavailable: no capacity now.
         """
         check_job(spec)
@@ -102,23 +102,23 @@ class EcsJobs:
             "networkConfiguration": {"awsvpcConfiguration": self._network},
             "overrides": self._overrides(spec, token[:32], deadline),
         }
-        asked = self._asked("submit", spec.name, "ecs:RunTask and iam:PassRole", repeatable=True)
+        call = self._call("submit", spec.name, "ecs:RunTask and iam:PassRole", repeatable=True)
 
         def run(client: Any) -> str:
             answer = client.run_task(**request)
             if not answer.get("tasks"):
-                raise _not_placed(answer.get("failures", []), asked)
+                raise _not_placed(answer.get("failures", []), call)
             return str(answer["tasks"][0]["taskArn"]).rpartition("/")[2]
 
-        return self._ecs.ask(asked, deadline.left_s(), run)
+        return self._ecs.send(call, deadline.left_s(), run)
 
     def status(self, job_id: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> JobStatus:
-        """Return the state; stop the job where it is overdue. Raises: NotFound: also an hour after its end."""
+        """Return the state, and stop an overdue job. Raises: NotFound: also an hour after the job's end."""
         deadline = Deadline(timeout_s, PROVIDER, "status", job_id)
         task = self._task("status", job_id, deadline)
         state = str(task["lastStatus"])
         if state == "STOPPED":
-            return ended(task, self._named(task))
+            return ended(task, self._container_name(task))
         if is_overdue(task, time.time()):
             self._stop("status", job_id, OVERDUE, deadline)
         return JobStatus("pending" if state in WAITING else "running")
@@ -130,9 +130,9 @@ class EcsJobs:
             self._stop("cancel", job_id, _CANCELLED, deadline)
 
     def logs(self, job_id: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> str:
-        """Return what the container has written, from CloudWatch Logs, which has it some seconds later.
+        """Return the container's output from CloudWatch Logs, some seconds late.
 
-        Raises: NotFound; ConfigurationError: the task definition's container does not log there.
+        Raises: NotFound; ConfigurationError: the task definition's container does not log to CloudWatch.
         """
         deadline = Deadline(timeout_s, PROVIDER, "logs", job_id)
         _check_id("logs", job_id)
@@ -147,26 +147,26 @@ class EcsJobs:
                 f"the container {container['name']!r} of {self._task_definition!r} does not log to CloudWatch: set its "
                 "log driver to awslogs, with awslogs-group and awslogs-stream-prefix"
             )
-        asked = Asked("logs", job_id, f"logs:GetLogEvents of {group!r}", "no such log", repeatable=True, reads=True)
+        call = Call("logs", job_id, f"logs:GetLogEvents of {group!r}", "no such log", repeatable=True, reads=True)
         where = {"logGroupName": group, "logStreamName": f"{prefix}/{container['name']}/{job_id}"}
         try:
-            return self._read_log(asked, where, deadline)
+            return self._read_log(call, where, deadline)
         except NotFound:
-            self._task("logs", job_id, deadline)  # it has written nothing yet, unless there is no such task
+            self._task("logs", job_id, deadline)  # raises NotFound; an existing task has written nothing yet
             return ""
 
-    def _read_log(self, asked: Asked, where: dict[str, str], deadline: Deadline) -> str:
+    def _read_log(self, call: Call, where: dict[str, str], deadline: Deadline) -> str:
         lines: list[str] = []
         token = ""
         while True:
             more = {"nextToken": token} if token else {}
-            page = self._logs.ask(
-                asked,
+            page = self._logs.send(
+                call,
                 deadline.left_s(),
                 lambda client, more=more: client.get_log_events(startFromHead=True, **where, **more),  # type: ignore[misc]
             )
             lines += [f"{event['message']}\n" for event in page["events"]]
-            if page["nextForwardToken"] == token:  # so the service says that there is no more
+            if page["nextForwardToken"] == token:  # the last page repeats its token
                 return "".join(lines)
             token = page["nextForwardToken"]
 
@@ -202,9 +202,9 @@ class EcsJobs:
 
     def _task(self, operation: str, job_id: str, deadline: Deadline) -> dict[str, Any]:
         _check_id(operation, job_id)
-        asked = self._asked(operation, job_id, "ecs:DescribeTasks", reads=True)
-        answer: dict[str, Any] = self._ecs.ask(
-            asked, deadline.left_s(), lambda client: client.describe_tasks(cluster=self._cluster, tasks=[job_id])
+        call = self._call(operation, job_id, "ecs:DescribeTasks", reads=True)
+        answer: dict[str, Any] = self._ecs.send(
+            call, deadline.left_s(), lambda client: client.describe_tasks(cluster=self._cluster, tasks=[job_id])
         )
         if not answer.get("tasks"):
             raise _unknown(operation, job_id)
@@ -212,27 +212,27 @@ class EcsJobs:
         return task
 
     def _stop(self, operation: str, job_id: str, reason: str, deadline: Deadline) -> None:
-        asked = self._asked(operation, job_id, "ecs:StopTask", repeatable=True)
-        self._ecs.ask(
-            asked,
+        call = self._call(operation, job_id, "ecs:StopTask", repeatable=True)
+        self._ecs.send(
+            call,
             deadline.left_s(),
             lambda client: client.stop_task(cluster=self._cluster, task=job_id, reason=reason),
         )
 
-    def _named(self, task: dict[str, Any]) -> str:
+    def _container_name(self, task: dict[str, Any]) -> str:
         return self._container or str(task["overrides"]["containerOverrides"][0]["name"])
 
     def _definition_of(self, function: str) -> str:
         return self._task_definition.replace(HOLE, function)
 
     def _main_container(self, operation: str, definition: str, deadline: Deadline) -> dict[str, Any]:
-        """Return the definition of the container that does the work, asked for once."""
+        """Return the definition of the container that does the work. It is requested once."""
         with self._lock:
             known = self._described.get(definition)
         if known is None:
-            asked = self._asked(operation, definition, "ecs:DescribeTaskDefinition", reads=True)
-            answer = self._ecs.ask(
-                asked,
+            call = self._call(operation, definition, "ecs:DescribeTaskDefinition", reads=True)
+            answer = self._ecs.send(
+                call,
                 deadline.left_s(),
                 lambda client: client.describe_task_definition(taskDefinition=definition),
             )
@@ -247,20 +247,20 @@ class EcsJobs:
                 self._described[definition] = known
         return known
 
-    def _asked(
+    def _call(
         self, operation: str, resource: str, action: str, *, repeatable: bool = False, reads: bool = False
-    ) -> Asked:
+    ) -> Call:
         remedy = (
             f"there is no cluster {self._cluster!r}, or no task definition {self._task_definition!r}, in this account "
             f"and region; tidegate up makes both (aws ecs create-cluster --cluster-name {self._cluster})"
         )
-        return Asked(operation, resource, action, remedy, repeatable or reads, reads)
+        return Call(operation, resource, action, remedy, repeatable or reads, reads)
 
 
 def from_url(url: str, command: Sequence[str]) -> EcsJobs:
     """Return the jobs of `ecs://[REGION]/CLUSTER/TASK_DEFINITION?subnets=...`.
 
-    Args: command: what the container runs, where that is not for its image to say.
+    Args: command: the command to run instead of the image's; empty for the image's.
     Raises: ConfigurationError: not such a URL.
     """
     place, address = read_place(url, FORM, "subnets", "security_groups", "container", "public_ip")
@@ -306,16 +306,16 @@ def _unknown(operation: str, job_id: str) -> NotFound:
     )
 
 
-def _not_placed(failures: Sequence[Any], asked: Asked) -> Exception:
+def _not_placed(failures: Sequence[Any], call: Call) -> Exception:
     reason = str(failures[0].get("reason", "")) if failures else ""
     if reason == "MISSING":
-        return refusal("ClusterNotFoundException", 400, asked)
+        return refusal("ClusterNotFoundException", 400, call)
     kind = Throttled if "throttl" in reason.lower() else Unavailable
     return kind(
         f"ECS cannot start a task now ({reason[:100] or 'no reason given'})",
         provider=PROVIDER,
-        operation=asked.operation,
-        resource=asked.resource,
+        operation=call.operation,
+        resource=call.resource,
     )
 
 

@@ -1,6 +1,6 @@
 """Limits of AWS Lambda functions: memory, and reserved concurrency. `lambda://[REGION]/PREFIX?endpoint=`.
 
-A function named `infer` is PREFIXinfer there. A change of memory takes Lambda some seconds, and `set` waits for it.
+A function named `infer` is PREFIXinfer there. Lambda takes some seconds to change memory, and `set` waits for it.
 """
 
 import re
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from adapters.arguments import check_limits
-from adapters.aws.failures import PROVIDER, Asked
+from adapters.aws.failures import PROVIDER, Call
 from adapters.aws.sdk import Caller, Clients, read_place
 from adapters.deadlines import Deadline
 from shared.errors import DeadlineExceeded, InvalidInput, NotFound, OutcomeUnknown, TidegateError
@@ -18,7 +18,7 @@ from shared.ports import DEFAULT_TIMEOUT_S, FunctionLimits
 FORM = "lambda://[REGION]/PREFIX?endpoint="
 MEMORY_MB = (128, 10_240)
 _NAME = re.compile("[A-Za-z0-9_-]{1,64}")
-_LOOK_EVERY_S = 0.25
+_POLL_S = 0.25
 
 
 class LambdaLimits:
@@ -29,28 +29,28 @@ class LambdaLimits:
         self._prefix = prefix
 
     def read(self, function: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> FunctionLimits:
-        """Return the limits in force; without a reservation, concurrency is what the account leaves unreserved."""
+        """Return the limits in force. Without a reservation, concurrency is the account's unreserved concurrency."""
         deadline = Deadline(timeout_s, PROVIDER, "read", function)
         memory_mb = int(self._configuration("read", function, deadline)["MemorySize"])
         name = self._prefix + function
-        asked = self._asked("read", function, "lambda:GetFunctionConcurrency", reads=True)
-        found = self._caller.ask(
-            asked, deadline.left_s(), lambda client: client.get_function_concurrency(FunctionName=name)
+        call = self._call("read", function, "lambda:GetFunctionConcurrency", reads=True)
+        found = self._caller.send(
+            call, deadline.left_s(), lambda client: client.get_function_concurrency(FunctionName=name)
         )
         if "ReservedConcurrentExecutions" in found:
             return FunctionLimits(memory_mb, int(found["ReservedConcurrentExecutions"]))
-        account = self._caller.ask(
-            self._asked("read", function, "lambda:GetAccountSettings", reads=True),
+        account = self._caller.send(
+            self._call("read", function, "lambda:GetAccountSettings", reads=True),
             deadline.left_s(),
             lambda client: client.get_account_settings(),
         )
         return FunctionLimits(memory_mb, int(account["AccountLimit"]["UnreservedConcurrentExecutions"]))
 
     def set(self, function: str, limits: FunctionLimits, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        """Change memory, wait until Lambda has, then reserve the concurrency.
+        """Change the memory, wait until the change is complete, then reserve the concurrency.
 
-        Raises: NotFound; InvalidInput: not positive, memory not of 128 to 10,240 MiB, or more concurrency than the
-            account may reserve. OutcomeUnknown: the change is under way, and not through yet.
+        Raises: NotFound; InvalidInput: not positive, memory outside 128 to 10,240 MiB, or more concurrency than the
+            account may reserve. OutcomeUnknown: the change has started and is not complete.
         """
         check_limits(limits)
         deadline = Deadline(timeout_s, PROVIDER, "set", function)
@@ -65,15 +65,15 @@ class LambdaLimits:
             )
         name = self._prefix + function
         if existing["MemorySize"] != limits.memory_mb:
-            self._caller.ask(
-                self._asked("set", function, "lambda:UpdateFunctionConfiguration"),
+            self._caller.send(
+                self._call("set", function, "lambda:UpdateFunctionConfiguration"),
                 deadline.left_s(),
                 lambda client: client.update_function_configuration(FunctionName=name, MemorySize=limits.memory_mb),
             )
         try:
             self._wait_for(limits.memory_mb, function, deadline)
-            self._caller.ask(
-                self._asked("set", function, "lambda:PutFunctionConcurrency"),
+            self._caller.send(
+                self._call("set", function, "lambda:PutFunctionConcurrency"),
                 deadline.left_s(),
                 lambda client: client.put_function_concurrency(
                     FunctionName=name, ReservedConcurrentExecutions=limits.concurrency
@@ -81,7 +81,7 @@ class LambdaLimits:
             )
         except DeadlineExceeded as error:
             raise OutcomeUnknown(
-                "the change is under way, and was not through in time: set the limits again",
+                "the change has started, and was not complete in time: set the limits again",
                 provider=PROVIDER,
                 operation="set",
                 resource=function,
@@ -99,7 +99,7 @@ class LambdaLimits:
                     operation="set",
                     resource=function,
                 )
-            time.sleep(min(_LOOK_EVERY_S, deadline.left_s()))
+            time.sleep(min(_POLL_S, deadline.left_s()))
 
     def _configuration(self, operation: str, function: str, deadline: Deadline) -> Any:
         if not _NAME.fullmatch(self._prefix + function) or not function:
@@ -110,21 +110,21 @@ class LambdaLimits:
                 resource=function[:80],
             )
         name = self._prefix + function
-        asked = self._asked(operation, function, "lambda:GetFunctionConfiguration", reads=True)
-        return self._caller.ask(
-            asked, deadline.left_s(), lambda client: client.get_function_configuration(FunctionName=name)
+        call = self._call(operation, function, "lambda:GetFunctionConfiguration", reads=True)
+        return self._caller.send(
+            call, deadline.left_s(), lambda client: client.get_function_configuration(FunctionName=name)
         )
 
-    def _asked(self, operation: str, function: str, action: str, *, reads: bool = False) -> Asked:
+    def _call(self, operation: str, function: str, action: str, *, reads: bool = False) -> Call:
         remedy = (
             f"no function {self._prefix + function!r} is deployed in this account and region; tidegate up makes it "
             "(aws lambda list-functions shows those there are)"
         )
-        return Asked(operation, function, action, remedy, repeatable=True, reads=reads)
+        return Call(operation, function, action, remedy, repeatable=True, reads=reads)
 
 
 def from_url(url: str, deployed: Mapping[str, FunctionLimits]) -> LambdaLimits:
-    """Return the limits of `lambda://[REGION]/PREFIX`; Lambda itself knows what was deployed.
+    """Return the limits of `lambda://[REGION]/PREFIX`; Lambda itself has the deployed limits.
 
     Raises: ConfigurationError: not such a URL.
     """

@@ -1,7 +1,7 @@
-"""Bytes as the text that AWS takes: as they are where they are plain text, else in base64 with a mark before it.
+"""Encodes bytes as text for AWS: plain text stays as it is, anything else becomes base64 with a prefix.
 
-SQS and the parameter store hold only some characters. Whoever reads a queue without the adapter (a function that SQS
-calls) uses `bytes_of` too.
+SQS and the parameter store allow only some characters. Code that gets messages without the adapter (a function that SQS
+calls) decodes them with `bytes_of`.
 """
 
 import base64
@@ -13,7 +13,7 @@ _REFUSED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]")  # a carriage
 
 
 def text_of(body: bytes) -> str:
-    """Return the text that stands for these bytes.
+    """Return the text that encodes these bytes.
 
     >>> text_of(b'{"a": 1}'), text_of(b"\\x00"), text_of(b"base64:")
     ('{"a": 1}', 'base64:AA==', 'base64:YmFzZTY0Og==')
@@ -28,7 +28,7 @@ def text_of(body: bytes) -> str:
 
 
 def bytes_of(text: str) -> bytes:
-    """Return the bytes that a text stands for; one that only looks marked, and came from elsewhere, is as it is.
+    """Return the bytes that a text encodes. Text with the prefix that is not base64 is returned as UTF-8.
 
     >>> bytes_of("base64:AA=="), bytes_of("base64:!")
     (b'\\x00', b'base64:!')
@@ -42,7 +42,7 @@ def bytes_of(text: str) -> bytes:
 
 
 def fits_bytes(limit: int) -> int:
-    """Return how many bytes, whatever they are, fit a text of `limit` bytes.
+    """Return how many arbitrary bytes fit into a text of `limit` bytes.
 
     >>> fits_bytes(1 << 20)
     786426

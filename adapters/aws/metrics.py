@@ -1,10 +1,9 @@
 """Metrics in Amazon CloudWatch's embedded format: `cloudwatch://[REGION]/NAMESPACE?log_group=&endpoint=`.
 
-To record is to print one line of JSON: the platform carries a function's output to CloudWatch Logs, and makes metrics
-of such lines by itself, so that no request waits for the network. A query reads these same lines back from the log
-group (FilterLogEvents): points as they were recorded, with all their labels. CloudWatch's metrics give only sums over
-minutes, for sets of labels that were declared before (GetMetricData), which the port's query is not; they are there
-for alarms and dashboards. Logs can be read some seconds after they were written.
+Recording prints one line of JSON. The platform sends a function's output to CloudWatch Logs and makes metrics of such
+lines, so that no request waits for the network. A query reads the lines back from the log group (FilterLogEvents): the
+points as they were recorded, with all labels, some seconds late. CloudWatch's own metrics serve alarms and dashboards.
+The port's query cannot use them: GetMetricData returns sums over minutes, for declared sets of labels.
 """
 
 import contextlib
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import msgspec
 
 from adapters.arguments import check_measure
-from adapters.aws.failures import Asked
+from adapters.aws.failures import Call
 from adapters.aws.sdk import Caller, Clients, read_place
 from adapters.clock import SystemClock
 from adapters.measures import Kind, Measures
@@ -26,13 +25,13 @@ from shared.ports import DEFAULT_TIMEOUT_S, Clock, MetricPoint
 
 FORM = "cloudwatch://[REGION]/NAMESPACE?log_group=&endpoint="
 RECORD = "tidegate"
-"""The member of a line that holds the point as it was recorded."""
+"""The member of a line with the point as it was recorded."""
 MAX_DIMENSIONS = 30
 _RESERVED = ("_aws", RECORD)
 _UNITS = {"_ms": "Milliseconds", "_s": "Seconds", "_bytes": "Bytes"}
 _MAX_VALUE = 1024
 _MARGIN_MS = 60_000
-"""Between a point's own time and the time of its line in the log."""
+"""The most by which a point's own time and the time of its log line differ."""
 _NAMESPACE = re.compile(r"[\w.#/-]{1,255}")
 _PLAIN = re.compile(r"[\w./-]+")
 
@@ -41,9 +40,9 @@ class CloudWatchMetrics(Measures):
     """The metrics of one namespace. `lost` counts points that this process could not write.
 
     Args:
-        namespace: CloudWatch's name for the group of metrics.
-        log_group: where the platform puts the lines; needed for queries only.
-        output: gives the stream to write lines to; the process's standard output where it is not given.
+        namespace: CloudWatch's namespace of the metrics.
+        log_group: the log group that receives the lines; needed for queries only.
+        output: returns the stream to write lines to; standard output by default.
     """
 
     def __init__(
@@ -64,7 +63,7 @@ class CloudWatchMetrics(Measures):
         self._lock = threading.Lock()
 
     def query(self, name: str, start: float, end: float, labels: Mapping[str, str] | None = None) -> list[MetricPoint]:
-        """Return the points of [start, end) whose labels include `labels`, by time, of all that log to the group.
+        """Return the points of [start, end) whose labels include `labels`, by time, of all functions of the log group.
 
         Raises: ConfigurationError: the URL names no log group. NotFound: there is no such group.
         """
@@ -84,13 +83,13 @@ class CloudWatchMetrics(Measures):
         with self._lock:
             try:
                 stream = self._output()
-                stream.write(line + "\n")  # one write, so that lines of several writers do not mix
+                stream.write(line + "\n")  # one write, so that lines of several writers stay whole
                 stream.flush()
             except (OSError, ValueError):  # ValueError: the stream is closed
                 self.lost += 1
 
     def _points(self, name: str, start: float, end: float) -> Iterator[MetricPoint]:
-        asked = Asked(
+        call = Call(
             "query",
             name,
             f"logs:FilterLogEvents of {self._log_group!r}",
@@ -104,12 +103,12 @@ class CloudWatchMetrics(Measures):
             "startTime": max(0, int(start * 1000) - _MARGIN_MS),
             "endTime": int(end * 1000) + _MARGIN_MS,
         }
-        if _PLAIN.fullmatch(name):  # the service sends less; what it sends is looked at again in any case
+        if _PLAIN.fullmatch(name):  # the service filters by name; the points are filtered again in any case
             given["filterPattern"] = f'{{ $.{RECORD}.name = "{name}" }}'
         while True:
-            page = self._caller.ask(asked, DEFAULT_TIMEOUT_S, lambda client: client.filter_log_events(**given))
+            page = self._caller.send(call, DEFAULT_TIMEOUT_S, lambda client: client.filter_log_events(**given))
             for event in page.get("events", []):
-                with contextlib.suppress(msgspec.DecodeError):  # another's line
+                with contextlib.suppress(msgspec.DecodeError):  # a line that is no metric of ours
                     yield msgspec.json.decode(event["message"], type=_Line).tidegate
             if not page.get("nextToken"):
                 return
@@ -121,10 +120,10 @@ class _Line(msgspec.Struct, frozen=True):
 
 
 def emf_line(namespace: str, point: MetricPoint) -> str:
-    """Return a point as one line in the embedded metric format, without its end.
+    """Return a point as one line in the embedded metric format, without a line end.
 
-    Labels are dimensions, as far as CloudWatch allows: thirty, none empty, none named like the metric. All of them,
-    and the exact time, are in the member "tidegate".
+    Labels become dimensions as far as CloudWatch allows: thirty, none empty, none named like the metric. The member
+    "tidegate" has all labels and the exact time.
     Source: "Specification: Embedded metric format" (Amazon CloudWatch User Guide).
     """
     record = {RECORD: msgspec.to_builtins(point)}

@@ -16,10 +16,10 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from adapters.arguments import check_bodies, check_delay, check_receive, check_visibility
-from adapters.aws.failures import PROVIDER, Asked, lost, refusal
+from adapters.aws.failures import PROVIDER, Call, lost, refusal
 from adapters.aws.message_text import bytes_of, fits_bytes, text_of
 from adapters.aws.sdk import Caller, Clients, client_timeout_s, read_place
-from adapters.deadlines import Deadline, persist, repeat
+from adapters.deadlines import Deadline, retry, retry_idempotent
 from shared.errors import ConfigurationError, NotFound, TransientError
 from shared.ports import DEFAULT_TIMEOUT_S, DeadLetter, Message
 
@@ -28,15 +28,17 @@ if TYPE_CHECKING:
 
 FORM = "sqs://[REGION]/PREFIX?endpoint=&max_message_bytes="
 MAX_MESSAGE_BYTES = 1 << 20
-"""Of one message and of one request of several; 262,144 in regions and stores that have not been raised."""
+"""The largest message, and the largest request of several; 262,144 in regions with SQS's earlier limit."""
 DEAD = "-dead"
 _BATCH = 10
-_LONGEST_POLL_S = 20
-_LOOK_S = 30
-"""For so long a look at the dead letters hides them, should its process die before it gives them back."""
-_LOOK_POLL_S = 1
-"""SQS asks all its servers only where it may wait; else it may say that there is nothing."""
-_SPENT = frozenset({"ReceiptHandleIsInvalid", "MessageNotInflight", "AWS.SimpleQueueService.MessageNotInflight"})
+_MAX_WAIT_S = 20
+_LISTING_LEASE_S = 30
+"""Listing receives dead letters with a lease of this length, so that they are visible again if the process dies."""
+_LISTING_WAIT_S = 1
+"""With a wait of 0 SQS asks only some of its servers, and can return nothing although there are messages."""
+_INVALID_HANDLE = frozenset(
+    {"ReceiptHandleIsInvalid", "MessageNotInflight", "AWS.SimpleQueueService.MessageNotInflight"}
+)
 _ATTRIBUTES = ("ApproximateReceiveCount", "SentTimestamp")
 _METHODS = {
     "GetQueueUrl": "get_queue_url",
@@ -54,7 +56,7 @@ T = TypeVar("T")
 class SqsQueue:
     """One named queue, both ends of it. Queues over the same Clients share connections.
 
-    `max_body_bytes` is what fits whatever the bytes are; they need a third more where they are not plain text.
+    `max_body_bytes` holds for arbitrary bytes, which need a third more room than plain text.
     """
 
     def __init__(self, clients: Clients, name: str, *, max_message_bytes: int = MAX_MESSAGE_BYTES) -> None:
@@ -67,18 +69,18 @@ class SqsQueue:
         self._urls: dict[str, str] = {}
 
     def send(self, body: bytes, *, delay_s: float = 0.0, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        """Send a message; SQS counts delays in whole seconds, so that one may be up to a second longer."""
+        """Send a message. SQS counts delays in whole seconds; ours are rounded up."""
         check_bodies((body,), self.max_body_bytes)
         check_delay(delay_s)
-        asked = self._asked("send", "sqs:SendMessage")
+        call = self._call("send", "sqs:SendMessage")
         given: dict[str, Any] = {"MessageBody": text_of(body)}
         if delay := math.ceil(delay_s):
             given["DelaySeconds"] = delay
-        deadline = Deadline(timeout_s, PROVIDER, asked.operation, asked.resource)
-        persist(lambda left_s: self._send("SendMessage", asked, left_s, given), deadline)
+        deadline = Deadline(timeout_s, PROVIDER, call.operation, call.resource)
+        retry(lambda left_s: self._send("SendMessage", call, left_s, given), deadline)
 
     def send_many(self, bodies: Sequence[bytes], *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        """Send messages, ten at a time or fewer, as many as one request may hold."""
+        """Send messages in requests of up to ten, as many as fit into one request."""
         check_bodies(bodies, self.max_body_bytes)
         deadline = Deadline(timeout_s, PROVIDER, "send_many", self.name)
         for batch in batches([text_of(body) for body in bodies], self._max_message_bytes):
@@ -87,18 +89,23 @@ class SqsQueue:
     def receive(
         self, max_messages: int, visibility_s: float, *, wait_s: float = 0.0, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> list[Message]:
-        """Borrow messages, for whole seconds, by polls of up to 20 s, each of which has `timeout_s` on top.
+        """Receive messages by polls of up to 20 s, each with `timeout_s` on top. Leases are whole seconds.
 
-        Without a `wait_s` of a second SQS asks only some of its servers, and may find nothing where there is something.
+        With a `wait_s` under 1 s SQS asks only some of its servers, and can return nothing although there are messages.
         """
         check_receive(max_messages, visibility_s, wait_s)
         until = time.monotonic() + wait_s
         while True:
-            whole_s = int(max(0.0, min(_LONGEST_POLL_S, until - time.monotonic())))
-            found = self._borrow("receive", self.name, max_messages, math.ceil(visibility_s), whole_s, timeout_s)
+            whole_s = int(max(0.0, min(_MAX_WAIT_S, until - time.monotonic())))
+            found = self._receive("receive", self.name, max_messages, math.ceil(visibility_s), whole_s, timeout_s)
             if found:
                 return [
-                    Message(each["MessageId"], bytes_of(each["Body"]), each["ReceiptHandle"], *_lease(each))
+                    Message(
+                        each["MessageId"],
+                        bytes_of(each["Body"]),
+                        each["ReceiptHandle"],
+                        *_receive_count_and_sent_at(each),
+                    )
                     for each in found
                 ]
             left_s = until - time.monotonic()
@@ -108,9 +115,9 @@ class SqsQueue:
                 time.sleep(left_s)
 
     def ack(self, receipt_handle: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> bool:
-        """Remove a message. False is certain, True is what SQS said."""
-        return self._unless_spent(
-            self._asked("ack", "sqs:DeleteMessage", repeatable=True),
+        """Remove a message. False is certain; True means that SQS accepted the handle."""
+        return self._unless_invalid_handle(
+            self._call("ack", "sqs:DeleteMessage", repeatable=True),
             timeout_s,
             lambda client, url: client.delete_message(QueueUrl=url, ReceiptHandle=receipt_handle),
         )
@@ -118,11 +125,11 @@ class SqsQueue:
     def change_visibility(
         self, receipt_handle: str, visibility_s: float, *, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> str | None:
-        """Let the lease end so many whole seconds from now; the receipt handle stays the same."""
+        """Let the lease end `visibility_s` from now, rounded up to whole seconds. The receipt handle stays the same."""
         check_visibility(visibility_s)
         seconds = math.ceil(visibility_s)
-        good = self._unless_spent(
-            self._asked("change_visibility", "sqs:ChangeMessageVisibility", repeatable=True),
+        good = self._unless_invalid_handle(
+            self._call("change_visibility", "sqs:ChangeMessageVisibility", repeatable=True),
             timeout_s,
             lambda client, url: client.change_message_visibility(
                 QueueUrl=url, ReceiptHandle=receipt_handle, VisibilityTimeout=seconds
@@ -131,9 +138,9 @@ class SqsQueue:
         return receipt_handle if good else None
 
     def dead_letters(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Iterator[DeadLetter]:
-        """Yield the dead letters, each borrowed while looking goes on, and then given back.
+        """Yield the dead letters. Each is in flight while listing goes on, and visible again at the end.
 
-        SQS counts receives over both queues, so that every look at a letter raises its count.
+        SQS counts receives over both queues, so that every listing raises a letter's receive count.
         """
         Deadline(timeout_s, PROVIDER, "dead_letters", self.name)
         return self._dead_letters(timeout_s)
@@ -141,96 +148,96 @@ class SqsQueue:
     def redrive(self, message_id: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
         """Send a dead letter again, as a new message with a new id, then remove it. Raises: NotFound."""
         deadline = Deadline(timeout_s, PROVIDER, "redrive", self.name)
-        with contextlib.closing(self._looked_through("redrive", deadline.left_s)) as letters:
+        with contextlib.closing(self._each_dead_letter("redrive", deadline.left_s)) as letters:
             for found in letters:
                 if found["MessageId"] == message_id:
-                    self._put_back(found, deadline)
+                    self._send_again(found, deadline)
                     return
         raise NotFound(
-            "no such dead letter; it may have been put back already, or somebody is looking at it now",
+            "no such dead letter; it may have been put back already, or somebody is listing it now",
             provider=PROVIDER,
             operation="redrive",
             resource=message_id[:80],
         )
 
     def depth(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> tuple[int, float | None]:
-        """Return how many messages there are, as SQS estimates; the oldest one's age is known to CloudWatch alone."""
-        found = self._ask(
-            self._asked("depth", "sqs:GetQueueAttributes", reads=True),
+        """Return SQS's estimate of the number of messages. Only CloudWatch has the age of the oldest."""
+        found = self._send_with_sdk(
+            self._call("depth", "sqs:GetQueueAttributes", reads=True),
             timeout_s,
             lambda client, url: client.get_queue_attributes(QueueUrl=url, AttributeNames=list(_COUNTS)),
         )
         count = sum(int(found["Attributes"].get(name, 0)) for name in _COUNTS)
         return (count, None) if count else (0, 0.0)
 
-    def _put_back(self, letter: "MessageTypeDef", deadline: Deadline) -> None:
+    def _send_again(self, letter: "MessageTypeDef", deadline: Deadline) -> None:
         self.send(bytes_of(letter["Body"]), timeout_s=deadline.left_s())
-        self._ask(
-            self._asked("redrive", "sqs:DeleteMessage", self.name + DEAD, repeatable=True),
+        self._send_with_sdk(
+            self._call("redrive", "sqs:DeleteMessage", self.name + DEAD, repeatable=True),
             deadline.left_s(),
             lambda client, url: client.delete_message(QueueUrl=url, ReceiptHandle=letter["ReceiptHandle"]),
         )
 
     def _send_batch(self, batch: list[str], deadline: Deadline) -> None:
         left = dict(enumerate(batch))
-        asked = self._asked("send_many", "sqs:SendMessage")
+        call = self._call("send_many", "sqs:SendMessage")
 
         def send(left_s: float) -> None:
             entries = [{"Id": str(number), "MessageBody": text} for number, text in left.items()]
-            answer = self._send("SendMessageBatch", asked, left_s, {"Entries": entries})
+            answer = self._send("SendMessageBatch", call, left_s, {"Entries": entries})
             for sent in answer.get("Successful", []):
                 left.pop(int(sent["Id"]), None)
             if left:
-                # What failed is named one by one, so that only this is sent again.
+                # The answer names each failed message, so that only these are sent again.
                 failed = next(iter(answer.get("Failed", [])), None)
                 if failed is None:
-                    raise lost(asked)
-                raise refusal(str(failed["Code"]), 400 if failed["SenderFault"] else 503, asked)
+                    raise lost(call)
+                raise refusal(str(failed["Code"]), 400 if failed["SenderFault"] else 503, call)
 
-        persist(send, deadline)
+        retry(send, deadline)
 
     def _dead_letters(self, timeout_s: float) -> Iterator[DeadLetter]:
-        for found in self._looked_through("dead_letters", lambda: timeout_s):
-            yield DeadLetter(found["MessageId"], bytes_of(found["Body"]), *_lease(found))
+        for found in self._each_dead_letter("dead_letters", lambda: timeout_s):
+            yield DeadLetter(found["MessageId"], bytes_of(found["Body"]), *_receive_count_and_sent_at(found))
 
-    def _looked_through(self, operation: str, left_s: Callable[[], float]) -> "Generator[MessageTypeDef, None, None]":
-        """Yield all dead letters, each once, borrowed; in the end they are given back."""
+    def _each_dead_letter(self, operation: str, left_s: Callable[[], float]) -> "Generator[MessageTypeDef, None, None]":
+        """Yield all dead letters, each once and in flight; make them visible again at the end."""
         name, seen = self.name + DEAD, set[str]()
-        borrowed: list[str] = []
+        handles: list[str] = []
         try:
-            while found := self._borrow(operation, name, _BATCH, _LOOK_S, _LOOK_POLL_S, left_s()):
-                borrowed += [each["ReceiptHandle"] for each in found]
+            while found := self._receive(operation, name, _BATCH, _LISTING_LEASE_S, _LISTING_WAIT_S, left_s()):
+                handles += [each["ReceiptHandle"] for each in found]
                 new = [each for each in found if each["MessageId"] not in seen]
-                if not new:  # looking has taken so long that they come back
+                if not new:  # listing has taken so long that letters are visible again
                     return
                 seen |= {each["MessageId"] for each in new}
                 yield from new
         finally:
-            with contextlib.suppress(TransientError):  # they come back by themselves
-                for start in range(0, len(borrowed), _BATCH):
-                    self._give_back(operation, name, borrowed[start : start + _BATCH])
+            with contextlib.suppress(TransientError):  # their leases end in any case
+                for start in range(0, len(handles), _BATCH):
+                    self._make_visible(operation, name, handles[start : start + _BATCH])
 
-    def _give_back(self, operation: str, name: str, receipt_handles: list[str]) -> None:
+    def _make_visible(self, operation: str, name: str, receipt_handles: list[str]) -> None:
         entries = [
             {"Id": str(number), "ReceiptHandle": receipt_handle, "VisibilityTimeout": 0}
             for number, receipt_handle in enumerate(receipt_handles)
         ]
-        asked = self._asked(operation, "sqs:ChangeMessageVisibility", name, repeatable=True)
-        # One of them may be gone by now: its entry fails alone, and that is as good.
-        self._ask(
-            asked,
+        call = self._call(operation, "sqs:ChangeMessageVisibility", name, repeatable=True)
+        # A letter that is gone fails alone, which does no harm.
+        self._send_with_sdk(
+            call,
             DEFAULT_TIMEOUT_S,
             lambda client, url: client.change_message_visibility_batch(QueueUrl=url, Entries=entries),
         )
 
-    def _borrow(
+    def _receive(
         self, operation: str, name: str, most: int, visibility_s: int, wait_s: int, timeout_s: float
     ) -> "list[MessageTypeDef]":
         Deadline(timeout_s, PROVIDER, operation, name)
         left_s = timeout_s + wait_s
-        wait_s = min(wait_s, max(0, int(client_timeout_s(left_s)) - 1))  # the SDK must not give up before SQS does
-        answer = self._ask(
-            self._asked(operation, "sqs:ReceiveMessage", name, reads=True),
+        wait_s = min(wait_s, max(0, int(client_timeout_s(left_s)) - 1))  # the SDK must wait longer than SQS
+        answer = self._send_with_sdk(
+            self._call(operation, "sqs:ReceiveMessage", name, reads=True),
             left_s,
             lambda client, url: client.receive_message(
                 QueueUrl=url,
@@ -243,68 +250,73 @@ class SqsQueue:
         found: list[MessageTypeDef] = answer.get("Messages", [])
         return found
 
-    def _unless_spent(self, asked: Asked, timeout_s: float, act: Callable[[Any, str], object]) -> bool:
-        """Return whether the receipt handle was taken for good."""
+    def _unless_invalid_handle(self, call: Call, timeout_s: float, request: Callable[[Any, str], object]) -> bool:
+        """Return whether SQS accepted the receipt handle."""
         from botocore.exceptions import ClientError
 
-        def acted(client: Any, url: str) -> bool:
+        def accepted(client: Any, url: str) -> bool:
             try:
-                act(client, url)
+                request(client, url)
             except ClientError as error:
-                code, said = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
-                if code in _SPENT or (code == "InvalidParameterValue" and "ReceiptHandle" in said):
+                code, service_message = (
+                    error.response["Error"].get("Code", ""),
+                    error.response["Error"].get("Message", ""),
+                )
+                if code in _INVALID_HANDLE or (code == "InvalidParameterValue" and "ReceiptHandle" in service_message):
                     return False
                 raise
             return True
 
-        return self._ask(asked, timeout_s, acted)
+        return self._send_with_sdk(call, timeout_s, accepted)
 
-    def _ask(self, asked: Asked, timeout_s: float, act: Callable[[Any, str], T]) -> T:
-        """Return what `act(client, queue's URL)` returns; `asked.resource` is the queue's name."""
-        deadline = Deadline(timeout_s, PROVIDER, asked.operation, asked.resource)
-        url = self._url(asked, deadline.left_s())
-        return self._caller.ask(asked, deadline.left_s(), lambda client: act(client, url))
+    def _send_with_sdk(self, call: Call, timeout_s: float, request: Callable[[Any, str], T]) -> T:
+        """Return what `request(client, queue URL)` returns. `call.resource` is the queue's name."""
+        deadline = Deadline(timeout_s, PROVIDER, call.operation, call.resource)
+        url = self._url(call, deadline.left_s())
+        return self._caller.send(call, deadline.left_s(), lambda client: request(client, url))
 
-    def _send(self, operation: str, asked: Asked, left_s: float, given: Mapping[str, Any]) -> Any:
-        """Return the answer to one request, which the queue's address is added to."""
-        deadline = Deadline(left_s, PROVIDER, asked.operation, asked.resource)
-        url = self._url(asked, left_s)
-        return self._request(operation, asked, deadline.left_s(), {"QueueUrl": url, **given})
+    def _send(self, operation: str, call: Call, left_s: float, given: Mapping[str, Any]) -> Any:
+        """Return the answer to one request, with the queue's URL added."""
+        deadline = Deadline(left_s, PROVIDER, call.operation, call.resource)
+        url = self._url(call, left_s)
+        return self._request(operation, call, deadline.left_s(), {"QueueUrl": url, **given})
 
-    def _request(self, operation: str, asked: Asked, left_s: float, given: Mapping[str, Any]) -> Any:
-        """Return the answer to one request, without the SDK where that comes to the same."""
+    def _request(self, operation: str, call: Call, left_s: float, given: Mapping[str, Any]) -> Any:
+        """Return the answer to one request, without the SDK where the result is the same."""
         signed = self._clients.signed("sqs", "AmazonSQS")
         if signed is not None:
-            return signed.call(asked, left_s, operation, given)
-        return self._caller.once(asked, left_s, lambda client: getattr(client, _METHODS[operation])(**given))
+            return signed.send(call, left_s, operation, given)
+        return self._caller.send_once(call, left_s, lambda client: getattr(client, _METHODS[operation])(**given))
 
-    def _url(self, asked: Asked, left_s: float) -> str:
-        """Return a queue's address, asked for once."""
-        name = asked.resource
+    def _url(self, call: Call, left_s: float) -> str:
+        """Return a queue's URL. It is requested once."""
+        name = call.resource
         with self._lock:
             known = self._urls.get(name)
         if known is None:
-            looking = Asked(asked.operation, name, "sqs:GetQueueUrl", asked.remedy, repeatable=True, reads=True)
-            deadline = Deadline(left_s, PROVIDER, asked.operation, name)
-            found = repeat(lambda left_s: self._request("GetQueueUrl", looking, left_s, {"QueueName": name}), deadline)
+            lookup = Call(call.operation, name, "sqs:GetQueueUrl", call.remedy, repeatable=True, reads=True)
+            deadline = Deadline(left_s, PROVIDER, call.operation, name)
+            found = retry_idempotent(
+                lambda left_s: self._request("GetQueueUrl", lookup, left_s, {"QueueName": name}), deadline
+            )
             known = str(found["QueueUrl"])
             with self._lock:
                 self._urls[name] = known
         return known
 
-    def _asked(
+    def _call(
         self, operation: str, action: str, name: str = "", *, repeatable: bool = False, reads: bool = False
-    ) -> Asked:
+    ) -> Call:
         name = name or self.name
         remedy = (
             f"there is no queue {name!r} in this account and region; tidegate up makes it with its dead letters, or: "
             f"aws sqs create-queue --queue-name {name}"
         )
-        return Asked(operation, name, action, remedy, repeatable or reads, reads)
+        return Call(operation, name, action, remedy, repeatable or reads, reads)
 
 
 def batches(texts: Iterable[str], most_bytes: int) -> Iterator[list[str]]:
-    """Yield the texts in order, in groups of at most ten that are together at most `most_bytes`.
+    """Yield the texts in order, in groups of at most ten with at most `most_bytes` in total.
 
     >>> list(batches(["aa", "bb", "c"], 4))
     [['aa', 'bb'], ['c']]
@@ -332,8 +344,8 @@ def from_url(url: str, names: Iterable[str]) -> dict[str, SqsQueue]:
     return {name: SqsQueue(clients, address.path + name, max_message_bytes=int(given)) for name in names}
 
 
-def _lease(found: "MessageTypeDef") -> tuple[int, float]:
-    """Return a message's receive count, and when it was sent."""
+def _receive_count_and_sent_at(found: "MessageTypeDef") -> tuple[int, float]:
+    """Return a message's receive count and the time when it was sent."""
     attributes = found["Attributes"]
     return int(attributes["ApproximateReceiveCount"]), int(attributes["SentTimestamp"]) / 1000
 

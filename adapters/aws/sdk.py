@@ -1,8 +1,8 @@
-"""The AWS SDK: imported with the first call, one client per service and process, sending each request once.
+"""The AWS SDK, imported with the first call and set to send each request once.
 
-An SDK client's timeout is fixed when it is made, ours is each call's own. So there is a client for each of a few
-timeouts, and a call takes the longest that fits the time that it has left; most processes ever make one. Credentials
-come from the SDK's default chain: environment, profiles, single sign-on, the role of the function or the machine.
+An SDK client has one timeout, while each of our calls has its own. So there is one client for each of a few timeouts,
+and a call takes the longest that fits the time left. Most processes make only one client. Credentials come from the
+SDK's default chain: environment, profiles, single sign-on, the role of the function or the machine.
 """
 
 import os
@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from adapters.addresses import Address, read_address
-from adapters.aws.failures import PROVIDER, Asked, failure, no_region
+from adapters.aws.failures import PROVIDER, Call, failure, no_region
 from adapters.aws.signed import Signed, is_plain, region_of
-from adapters.deadlines import Deadline, fitting_s, persist, repeat
-from adapters.http_headers import is_whole
+from adapters.deadlines import Deadline, longest_fitting_s, retry, retry_idempotent
+from adapters.http_headers import is_complete
 from shared.errors import ConfigurationError, MissingDependency
 
 TIMEOUTS_S = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0)
@@ -28,36 +28,36 @@ T = TypeVar("T")
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where requests go: a region ("" means: as the environment or the profile says), or an endpoint."""
+    """Where requests go: a region ("" for the environment's or the profile's), or an endpoint."""
 
     region: str = ""
     endpoint: str = ""
 
 
 class Clients:
-    """The SDK's clients for one place, made when they are first needed. Safe to share between threads."""
+    """The SDK's clients for one place, created on first use. Safe to share between threads."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
         self._lock = threading.Lock()
         self._session: Any = None
-        self._made: dict[tuple[str, float], Any] = {}
+        self._error: dict[tuple[str, float], Any] = {}
         self._signed: dict[str, Signed] = {}
 
     def client(self, service: str, left_s: float) -> Any:
-        """Return a client that waits for an answer no longer than `left_s` (but half a second at least).
+        """Return a client that waits for an answer for at most `left_s`, but for at least 0.5 s.
 
-        Its type is the SDK's; callers declare it. Connecting, three seconds at most, is not counted.
+        Its type is the SDK's; callers declare it. Connecting takes up to three seconds more.
         Raises: MissingDependency: boto3 is not installed. ConfigurationError: no region is set anywhere.
         """
         key = (service, client_timeout_s(left_s))
         with self._lock:  # the SDK's sessions are not safe to share; its clients are
-            if key not in self._made:
-                self._made[key] = self._make(*key)
-            return self._made[key]
+            if key not in self._error:
+                self._error[key] = self._make(*key)
+            return self._error[key]
 
     def signed(self, service: str, prefix: str) -> Signed | None:
-        """Return what sends to a service without the SDK, where that comes to the same: else None."""
+        """Return a client of a service without the SDK, or None where the SDK would behave differently."""
         region = region_of(self.place.region, os.environ)
         if not is_plain(region, self.place.endpoint, os.environ):
             return None
@@ -90,12 +90,12 @@ class Clients:
                     max_pool_connections=_CONNECTIONS,
                 ),
             )
-            made.meta.events.register("before-parse", _refuse_half_an_answer)
+            made.meta.events.register("before-parse", _reject_incomplete_answer)
             return made
         except NoRegionError as error:
             raise no_region(service) from error
         except BotoCoreError as error:
-            raise failure(error, Asked("connect", service, action=service)) from error
+            raise failure(error, Call("connect", service, action=service)) from error
         except ValueError as error:  # a region or an endpoint that makes no address
             raise ConfigurationError(
                 f"the region or the endpoint of {service} makes no address: write the region like eu-west-1",
@@ -104,60 +104,62 @@ class Clients:
 
 
 class Caller:
-    """Asks one service: within a deadline, errors translated, repeated where that is safe."""
+    """Calls one service through the SDK: within a deadline, with errors translated, and with safe retries."""
 
     def __init__(self, clients: Clients, service: str) -> None:
         self._clients = clients
         self._service = service
 
-    def ask(self, asked: Asked, timeout_s: float, act: Callable[[Any], T]) -> T:
-        """Return what `act(client)` returns.
+    def send(self, call: Call, timeout_s: float, request: Callable[[Any], T]) -> T:
+        """Return what `request(client)` returns.
 
-        A call that may be repeated (`asked.repeatable`) is, whatever was lost; any other only where nothing was done.
-        Raises: shared.errors, as adapters.aws.failures tells.
+        An idempotent call (`call.repeatable`) is also repeated after a lost answer; any other only where nothing was
+        done. Raises: shared.errors, by adapters/aws/failures.py.
         """
-        deadline = Deadline(timeout_s, PROVIDER, asked.operation, asked.resource)
-        return (repeat if asked.repeatable else persist)(lambda left_s: self.once(asked, left_s, act), deadline)
+        deadline = Deadline(timeout_s, PROVIDER, call.operation, call.resource)
+        return (retry_idempotent if call.repeatable else retry)(
+            lambda left_s: self.send_once(call, left_s, request), deadline
+        )
 
-    def once(self, asked: Asked, left_s: float, act: Callable[[Any], T]) -> T:
-        """Ask once."""
+    def send_once(self, call: Call, left_s: float, request: Callable[[Any], T]) -> T:
+        """Return what `request(client)` returns, without a retry."""
         client = self._clients.client(self._service, left_s)
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            return act(client)
+            return request(client)
         except (BotoCoreError, ClientError) as error:
-            raise failure(error, asked) from error
+            raise failure(error, call) from error
 
 
 def client_timeout_s(left_s: float) -> float:
-    """Return the longest of the timeouts that fits, the shortest where none does.
+    """Return the longest client timeout that is at most `left_s`; the shortest where none is.
 
     >>> client_timeout_s(29.9), client_timeout_s(0.01)
     (20.0, 0.5)
     """
-    return fitting_s(left_s, TIMEOUTS_S)
+    return longest_fitting_s(left_s, TIMEOUTS_S)
 
 
 @cache
 def _loader() -> Any:
-    """Return what reads the SDK's descriptions of services: large files, and one reading of each does for a process."""
+    """Return the reader of the SDK's service descriptions. They are large, so that each process reads them once."""
     from botocore.loaders import create_loader
 
     return create_loader()
 
 
-def _refuse_half_an_answer(response_dict: Mapping[str, Any], **_: Any) -> None:
-    """Refuse an answer that broke off: what there is of its JSON the SDK takes for another answer."""
+def _reject_incomplete_answer(response_dict: Mapping[str, Any], **_: Any) -> None:
+    """Reject an incomplete answer, whose partial JSON the SDK would parse as another answer."""
     from botocore.exceptions import ConnectionClosedError
 
     body = response_dict.get("body")
-    if not is_whole(response_dict["headers"], body or b"", sized=isinstance(body, bytes)):
+    if not is_complete(response_dict["headers"], body or b"", sized=isinstance(body, bytes)):
         raise ConnectionClosedError(endpoint_url="the service's")
 
 
 def read_place(url: str, form: str, *options: str) -> tuple[Place, Address]:
-    """Return where the service of `scheme://[REGION]/PATH?endpoint=` is, and the URL's parts.
+    """Return the place and the parts of a URL `scheme://[REGION]/PATH?endpoint=`.
 
     Raises: ConfigurationError: it is not such a URL.
     """

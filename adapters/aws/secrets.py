@@ -1,15 +1,15 @@
 """Secrets in AWS Secrets Manager, `secretsmanager://[REGION]/PREFIX?endpoint=`, or in the parameter store, `ssm://...`.
 
-A secret named `signing-key` is PREFIXsigning-key there. Neither holds what is empty, the parameter store text only: a
-text `base64:...` stands for the bytes that it encodes, `base64:` for none. Each read costs a call: callers keep what
-they got.
+A secret named `signing-key` is PREFIXsigning-key there. Neither service stores an empty value, and the parameter store
+stores text only. So a text `base64:...` is the encoded bytes, and `base64:` is the empty value. Each read is a request:
+callers cache the value.
 """
 
 from typing import TYPE_CHECKING, Any
 
 from adapters.addresses import check_encrypted
 from adapters.arguments import check_secret_name
-from adapters.aws.failures import Asked
+from adapters.aws.failures import Call
 from adapters.aws.message_text import bytes_of
 from adapters.aws.sdk import Caller, Clients, read_place
 from shared.ports import DEFAULT_TIMEOUT_S
@@ -34,20 +34,20 @@ class SecretsManagerSecrets:
         self._prefix = prefix
 
     def get(self, name: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> bytes:
-        """Return the current version's value: the bytes that it holds, or its text in UTF-8."""
+        """Return the current version's value: its bytes, or its text in UTF-8."""
         check_secret_name(name)
         secret = self._prefix + name
         remedy = (
             f"there is no secret {secret!r} in this account and region; make it: "
             f"aws secretsmanager create-secret --name {secret} --secret-binary fileb://FILE"
         )
-        asked = Asked("get", name, "secretsmanager:GetSecretValue", remedy, repeatable=True, reads=True)
+        call = Call("get", name, "secretsmanager:GetSecretValue", remedy, repeatable=True, reads=True)
 
-        def ask(client: "SecretsManagerClient") -> bytes:
+        def send(client: "SecretsManagerClient") -> bytes:
             found: Any = client.get_secret_value(SecretId=secret)
             return bytes(found["SecretBinary"]) if "SecretBinary" in found else bytes_of(found["SecretString"])
 
-        return self._caller.ask(asked, timeout_s, ask)
+        return self._caller.send(call, timeout_s, send)
 
 
 class ParameterSecrets:
@@ -66,12 +66,12 @@ class ParameterSecrets:
             f"there is no parameter {parameter!r} in this account and region; make it: "
             f"aws ssm put-parameter --name {parameter} --type SecureString --value file://FILE"
         )
-        asked = Asked("get", name, "ssm:GetParameter", remedy, repeatable=True, reads=True)
+        call = Call("get", name, "ssm:GetParameter", remedy, repeatable=True, reads=True)
 
-        def ask(client: "SSMClient") -> bytes:
+        def send(client: "SSMClient") -> bytes:
             return bytes_of(client.get_parameter(Name=parameter, WithDecryption=True)["Parameter"]["Value"])
 
-        return self._caller.ask(asked, timeout_s, ask)
+        return self._caller.send(call, timeout_s, send)
 
 
 def from_url(url: str) -> "Secrets":

@@ -1,11 +1,12 @@
-"""Requests to an AWS service signed and sent by Python's own means: what a function's first message goes by.
+"""Signs and sends requests to SQS without the SDK, for the first message of a cold function.
 
-The SDK takes a fifth of a second of a whole processor to be imported and to make its first client, and a small function
-has a third of one. Where all that it would look up is in the environment anyway (on Lambda), a message needs none of
-that: one signed POST over HTTPS. Everywhere else (`is_plain`), and for every other call, it is the SDK.
+Importing the SDK and making its first client takes a fifth of a second of a whole processor; a small function has a
+third of one. On Lambda all of the SDK's configuration is in the environment, and sending a message is one signed POST.
+`is_plain` decides where this module is used. Everything else goes through the SDK. docs/decisions/0005 says why the
+signature is our own.
 
-Like the SDK here, it sends once; connections are kept while they are fresh. Source: AWS Signature Version 4 (AWS IAM
-User Guide, "Create a signed AWS API request").
+Each request is sent once. Connections are kept for a few seconds. Source: AWS Signature Version 4 (AWS IAM User Guide,
+"Create a signed AWS API request").
 """
 
 import hashlib
@@ -19,8 +20,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from adapters.aws.failures import Asked, lost, refusal, unreachable
-from adapters.http_headers import is_whole
+from adapters.aws.failures import Call, lost, refusal, unreachable
+from adapters.http_headers import is_complete
 
 if TYPE_CHECKING:
     from http.client import HTTPConnection
@@ -30,10 +31,10 @@ KEY, SECRET, SESSION = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSIO
 REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
 _CONTENT_TYPE = "application/x-amz-json-1.0"
 _CONNECT_S = 3.0
-_LEAST_S = 0.1
-_FRESH_S = 10.0
-"""A connection that rested longer is not used again: the service, or a network in between, may have closed it."""
-_CHANGED_BY = (
+_MIN_TIMEOUT_S = 0.1
+_MAX_IDLE_S = 10.0
+"""A connection that was idle for longer is not used again: the service or a proxy may have closed it."""
+_SDK_SETTINGS = (
     *("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CA_BUNDLE"),
     *("AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"),
 )
@@ -42,8 +43,9 @@ _COMMERCIAL = ("af-", "ap-", "ca-", "eu-", "il-", "me-", "mx-", "sa-", "us-")
 
 
 def is_plain(region: str, endpoint: str, environ: Mapping[str, str]) -> bool:
-    """Return whether the SDK would do nothing else than send to the region's own address, or the endpoint, with the
-    credentials in the environment: no profile, proxy, other partition or special endpoint has a say.
+    """Return whether the SDK would send to the region's own address, or the endpoint, with the environment's keys.
+
+    False where a profile, a proxy, another partition or a special endpoint is configured.
 
     >>> is_plain("eu-west-1", "", {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"})
     True
@@ -52,21 +54,21 @@ def is_plain(region: str, endpoint: str, environ: Mapping[str, str]) -> bool:
     """
     if not (environ.get(KEY) and environ.get(SECRET)):
         return False
-    if any(environ.get(name) or environ.get(name.lower()) for name in _CHANGED_BY):
+    if any(environ.get(name) or environ.get(name.lower()) for name in _SDK_SETTINGS):
         return False
     home = os.path.join(environ.get("HOME", "/nonexistent"), ".aws")
     if os.path.exists(os.path.join(home, "config")) or os.path.exists(os.path.join(home, "credentials")):
         return False
     if endpoint:
         return bool(region) and urlsplit(endpoint).path in ("", "/")
-    # Of a commercial region's name the second part is a direction and the last a number: us-gov-west-1 is none.
+    # A commercial region's name has three parts, the last a number. us-gov-west-1 has four.
     parts = region.split("-")
     commercial = region.startswith(_COMMERCIAL) and len(parts) == 3 and parts[1].isalpha() and parts[2].isdecimal()
     return commercial and not any(environ.get(name) for name in _ENDPOINTS)
 
 
 def region_of(region: str, environ: Mapping[str, str]) -> str:
-    """Return the region that is meant: the one given, or the environment's, or ""."""
+    """Return `region`, or else the environment's, or else ""."""
     return region or next((environ[name] for name in REGIONS if environ.get(name)), "")
 
 
@@ -85,63 +87,66 @@ class Signed:
         self._secure = address.scheme == "https"
         self._host = address.netloc
         self._lock = threading.Lock()
-        self._resting: list[tuple[float, HTTPConnection]] = []
-        weakref.finalize(self, _close, self._resting)
+        self._idle: list[tuple[float, HTTPConnection]] = []
+        weakref.finalize(self, _close, self._idle)
         self._context: SSLContext | None = None
 
-    def call(self, asked: Asked, left_s: float, operation: str, given: Mapping[str, Any]) -> Any:
-        """Return the answer to one request, which has the members of the SDK's.
+    def send(self, call: Call, left_s: float, operation: str, given: Mapping[str, Any]) -> Any:
+        """Return the answer to one request, with the same members as the SDK's.
 
-        Args: asked: who wants what, for errors; its outcome is unknown where an answer is lost. left_s: how long each
-            step may wait. given: the request's members, as JSON can hold them.
-        Raises: shared.errors, as adapters.aws.failures tells.
+        Args:
+            call: named in errors. A lost answer is OutcomeUnknown unless the call only reads.
+            left_s: the timeout of each step.
+            operation: the service's operation ("SendMessage").
+            given: the request's members.
+        Raises: shared.errors, by adapters/aws/failures.py.
         """
         from http.client import HTTPException
 
         body = msgspec.json.encode(given)
         headers = self._signed(operation, body, time.time())
-        connection = self._connection(asked, left_s)
+        connection = self._connection(call, left_s)
         try:
             connection.request("POST", "/", body, headers)
             answer = connection.getresponse()
-            text, heads = answer.read(), dict(answer.headers)
+            text, answer_headers = answer.read(), dict(answer.headers)
         except (OSError, HTTPException) as error:
             connection.close()
-            raise lost(asked) from error
-        if answer.will_close or not is_whole(heads, text, sized=True):
+            raise lost(call) from error
+        if answer.will_close or not is_complete(answer_headers, text, sized=True):
             connection.close()
         else:
             with self._lock:
-                self._resting.append((time.monotonic(), connection))
+                self._idle.append((time.monotonic(), connection))
         if answer.status >= 300:
-            raise _refused(answer.status, heads, text, asked)
-        if not is_whole(heads, text, sized=True):
-            raise lost(asked)
+            raise _error_of(answer.status, answer_headers, text, call)
+        if not is_complete(answer_headers, text, sized=True):
+            raise lost(call)
         try:
             return msgspec.json.decode(text or b"{}")
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise lost(asked) from error
+            raise lost(call) from error
 
-    def _connection(self, asked: Asked, left_s: float) -> "HTTPConnection":
-        """Return a connection of which each step waits for `left_s` at most: one that rested, or a new one."""
-        while (rested := self._rested()) is not None:
-            since, connection = rested
-            if time.monotonic() - since < _FRESH_S and not _has_ended(connection):
-                connection.sock.settimeout(max(left_s, _LEAST_S))
+    def _connection(self, call: Call, left_s: float) -> "HTTPConnection":
+        """Return an idle or a new connection with a timeout of `left_s` for each step."""
+        while (idle := self._idle_connection()) is not None:
+            since, connection = idle
+            if time.monotonic() - since < _MAX_IDLE_S and not _is_closed(connection):
+                connection.sock.settimeout(max(left_s, _MIN_TIMEOUT_S))
                 return connection
             connection.close()
-        connection = self._new(max(min(left_s, _CONNECT_S), _LEAST_S))
+        connection = self._new(max(min(left_s, _CONNECT_S), _MIN_TIMEOUT_S))
         try:
             connection.connect()
         except OSError as error:
             connection.close()
-            raise unreachable(asked) from error
-        connection.sock.settimeout(max(left_s, _LEAST_S))
+            raise unreachable(call) from error
+        connection.sock.settimeout(max(left_s, _MIN_TIMEOUT_S))
         return connection
 
-    def _rested(self) -> "tuple[float, HTTPConnection] | None":
+    def _idle_connection(self) -> "tuple[float, HTTPConnection] | None":
         with self._lock:
-            return self._resting.pop() if self._resting else None
+            return self._idle.pop() if self._idle else None
 
     def _new(self, timeout_s: float) -> "HTTPConnection":
         from http.client import HTTPConnection, HTTPSConnection
@@ -150,7 +155,7 @@ class Signed:
             return HTTPConnection(self._host, timeout=timeout_s)
         with self._lock:
             if self._context is None:
-                self._context = _trusting()
+                self._context = _tls_context()
         return HTTPSConnection(self._host, timeout=timeout_s, context=self._context)
 
     def _signed(self, operation: str, body: bytes, now: float) -> dict[str, str]:
@@ -166,8 +171,8 @@ class Signed:
         return {**headers, "authorization": authorization(headers, body, (self._region, self._service), *who)}
 
 
-def _trusting() -> "SSLContext":
-    """Return what checks certificates: by those that the machine trusts, or, where it has none, the SDK's own."""
+def _tls_context() -> "SSLContext":
+    """Return a TLS context with the machine's trusted certificates or, where it has none, the SDK's."""
     import ssl
     from importlib.util import find_spec
 
@@ -182,7 +187,7 @@ def _trusting() -> "SSLContext":
 def authorization(headers: Mapping[str, str], body: bytes, scope: tuple[str, str], key: str, secret: str) -> str:
     """Return the header that signs a POST to "/" without a query.
 
-    Args: headers: all that are signed, names in lower case, x-amz-date among them. scope: region and service.
+    Args: headers: all headers to sign, with names in lower case and x-amz-date. scope: region and service.
     """
     import hmac
 
@@ -202,31 +207,31 @@ def authorization(headers: Mapping[str, str], body: bytes, scope: tuple[str, str
     return f"AWS4-HMAC-SHA256 Credential={key}/{'/'.join(parts)}, SignedHeaders={names}, Signature={signature}"
 
 
-class _Told(msgspec.Struct, frozen=True):
-    """What a refusal's body says."""
+class _ErrorBody(msgspec.Struct, frozen=True):
+    """The body of an error answer."""
 
     type: str = msgspec.field(name="__type", default="")
     message: str = ""
     Message: str = ""
 
 
-def _refused(status: int, headers: Mapping[str, str], text: bytes, asked: Asked) -> Exception:
+def _error_of(status: int, headers: Mapping[str, str], text: bytes, call: Call) -> Exception:
     try:
-        told = msgspec.json.decode(text, type=_Told)
+        error_body = msgspec.json.decode(text, type=_ErrorBody)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        told = _Told()  # a gateway on the way, or an answer that broke off
+        error_body = _ErrorBody()  # a proxy's answer, or an incomplete one
     advice = next((value for name, value in headers.items() if name.lower() == "retry-after"), "")
-    code = told.type.rpartition("#")[2].partition(":")[0]
-    return refusal(code, status, asked, said=told.message or told.Message, retry_after=advice)
+    code = error_body.type.rpartition("#")[2].partition(":")[0]
+    return refusal(code, status, call, service_message=error_body.message or error_body.Message, retry_after=advice)
 
 
-def _close(resting: "list[tuple[float, HTTPConnection]]") -> None:
-    for _, connection in resting:
+def _close(idle: "list[tuple[float, HTTPConnection]]") -> None:
+    for _, connection in idle:
         connection.close()
 
 
-def _has_ended(connection: "HTTPConnection") -> bool:
-    """Return whether the other side has closed a connection at rest: there is something to be read from it."""
+def _is_closed(connection: "HTTPConnection") -> bool:
+    """Return whether the other side has closed an idle connection: a closed one is readable."""
     import select
 
     try:

@@ -1,8 +1,8 @@
-"""The object store in Amazon S3, or in a store that speaks its protocol: `s3://BUCKET[/PREFIX]?region=&endpoint=`.
+"""The object store in Amazon S3, or in a store with its protocol: `s3://BUCKET[/PREFIX]?region=&endpoint=`.
 
-Everything but how the client is made and how S3 speaks is adapters.obstore_store's. On AWS's own machines, and with
-credentials in the environment, obstore finds them itself, so that a function need not ship boto3; profiles and single
-sign-on are boto3's.
+This module makes the client and maps S3's errors; the rest is in adapters/obstore_store.py. On AWS's own machines, and
+with keys in the environment, obstore finds the credentials itself, so that a function does not import boto3. Profiles
+and single sign-on use boto3.
 """
 
 import os
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from adapters.addresses import read_address
 from adapters.aws.failures import (
     BUSY,
-    ELSEWHERE,
     NO_CREDENTIALS,
     PROVIDER,
-    Asked,
+    WRONG_REGION,
+    Call,
     lost,
     no_credentials,
     refusal,
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 
 FORM = "s3://BUCKET[/PREFIX]?region=&endpoint="
 Chain = Literal["obstore", "boto3", "none"]
-_KEPT = timedelta(minutes=5)
-"""How long a profile's credentials are used before they are asked for again; boto3 renews them long before they end."""
+_CREDENTIALS_TTL = timedelta(minutes=5)
+"""The time after which a profile's credentials are requested again. boto3 renews them long before they expire."""
 _METADATA_PATHS = ("/latest/api/token", "/latest/meta-data")
-_UNRENEWED = "the profile's credentials could not be had"
+_NOT_RENEWED = "the profile's credentials could not be renewed"
 _ACTIONS = {
     **dict.fromkeys(("get", "get_range", "head"), "s3:GetObject (and s3:ListBucket, else S3 refuses absent keys too)"),
     **dict.fromkeys(("put_new", "put"), "s3:PutObject"),
@@ -61,19 +61,21 @@ def from_url(url: str) -> ObstoreStore:
     except InvalidInput as error:
         raise ConfigurationError(f"the prefix after the bucket cannot be one: {error.message}") from error
     region, endpoint = address.options.get("region", ""), address.options.get("endpoint", "")
-    errors_of = ErrorMapper(address.host, region)
+    error_mapper = ErrorMapper(address.host, region)
     return ObstoreStore(
         PROVIDER,
         lambda timeout_s: _make(address.host, region, endpoint, os.environ, timeout_s),
-        errors_of.translate,
-        errors_of.place_is_missing,
+        error_mapper.translate,
+        error_mapper.place_is_missing,
         prefix=prefix,
     )
 
 
 def chain_of(environ: Mapping[str, str]) -> Chain:
-    """Return whose credentials count: obstore's chain (environment, container, web identity, the machine's role),
-    boto3's (profiles, single sign-on), or "none" where there can be none.
+    """Return which chain finds the credentials, in the SDK's order.
+
+    "obstore": environment, container, web identity or the machine's role. "boto3": profiles and single sign-on. "none":
+    no source of credentials is configured.
 
     >>> chain_of({"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"})
     'obstore'
@@ -98,45 +100,45 @@ def chain_of(environ: Mapping[str, str]) -> Chain:
 
 
 class ErrorMapper:
-    """What S3's answers about one bucket mean."""
+    """Maps S3's answers about one bucket to shared.errors."""
 
     def __init__(self, bucket: str, region: str) -> None:
         self._bucket = bucket
         self._region = region
 
     def place_is_missing(self, answer: Answer) -> bool:
-        """Return whether there is no such bucket."""
+        """Return whether the answer means that the bucket is missing."""
         return answer.code == "NoSuchBucket"
 
     def translate(self, answer: Answer, operation: str, key: str, writes: bool) -> TidegateError:
-        """Return the error that an answer means."""
+        """Return the error for an answer."""
         remedy = self._remedy() if self.place_is_missing(answer) else "no such object"
         action = f"{_ACTIONS.get(operation, operation)} in the bucket {self._bucket!r}"
-        asked = Asked(operation, key, action, remedy, reads=not writes)
+        call = Call(operation, key, action, remedy, reads=not writes)
         special = self._special(answer)
         if special is not None:
             kind, message = special
             return kind(message, provider=PROVIDER, operation=operation, resource=key)
         if answer.kind == "FileNotFoundError":
-            return refusal(answer.code, 404, asked)
+            return refusal(answer.code, 404, call)
         if answer.status:
-            return refusal(answer.code, answer.status, asked)
-        return lost(asked) if answer.sent else unreachable(asked)
+            return refusal(answer.code, answer.status, call)
+        return lost(call) if answer.sent else unreachable(call)
 
     def _special(self, answer: Answer) -> tuple[type[TidegateError], str] | None:
-        if answer.code in ELSEWHERE or "incorrectly configured region" in answer.text:
+        if answer.code in WRONG_REGION or "incorrectly configured region" in answer.text:
             where = f"not in {self._region}" if self._region else "in another region than this process"
             return ConfigurationError, (
                 f"the bucket {self._bucket!r} is {where}: name its own, s3://{self._bucket}?region=REGION"
             )
         if any(path in answer.text for path in _METADATA_PATHS):
             return Unauthenticated, NO_CREDENTIALS
-        if _UNRENEWED in answer.text:
-            return Unauthenticated, f"{_UNRENEWED}: sign in again (aws sso login), or choose another with AWS_PROFILE"
+        if _NOT_RENEWED in answer.text:
+            return Unauthenticated, f"{_NOT_RENEWED}: sign in again (aws sso login), or choose another with AWS_PROFILE"
         if answer.kind == "AlreadyExistsError" and answer.code not in BUSY:
-            return AlreadyExists, "an object stands there"
+            return AlreadyExists, "an object with this key exists"
         if answer.kind == "InvalidPathError":
-            return IntegrityError, "an object here has a name that no client of ours can read: rename or remove it"
+            return IntegrityError, "an object in this listing has a name that obstore cannot read: rename or remove it"
         return None
 
     def _remedy(self) -> str:
@@ -152,7 +154,7 @@ class ErrorMapper:
 def _make(bucket: str, region: str, endpoint: str, environ: Mapping[str, str], timeout_s: float) -> "S3Store":
     chain = chain_of(environ)
     if chain == "none":
-        raise no_credentials(Asked("connect", bucket))
+        raise no_credentials(Call("connect", bucket))
     try:
         from obstore.store import S3Store
     except ModuleNotFoundError as error:
@@ -177,13 +179,13 @@ def _profile(bucket: str) -> Any:
             try:
                 return super().__call__()
             except BotoCoreError as error:
-                # obstore gives on the text alone; boto3's own may name files of this machine
-                raise RuntimeError(_UNRENEWED) from error
+                # obstore passes on the text only, and boto3's text may name files of this machine
+                raise RuntimeError(_NOT_RENEWED) from error
 
     try:
-        return Profile(ttl=_KEPT)
+        return Profile(ttl=_CREDENTIALS_TTL)
     except (BotoCoreError, ValueError) as error:  # no such profile; nothing found
-        raise no_credentials(Asked("connect", bucket)) from error
+        raise no_credentials(Call("connect", bucket)) from error
 
 
 if TYPE_CHECKING:

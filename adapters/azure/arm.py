@@ -1,6 +1,6 @@
-"""Azure Resource Manager, and Log Analytics, by azure-core alone: JSON requests that are sent once, with an identity.
+"""Azure Resource Manager and Log Analytics over azure-core: JSON requests with an identity's token, each sent once.
 
-An endpoint on the loopback address is an emulator and gets no token.
+An endpoint on a loopback address is an emulator and gets no token.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from adapters.addresses import is_loopback
-from adapters.azure.failures import Asked, lost
-from adapters.azure.sdk import called, identity, limits, missing, once
-from adapters.deadlines import Deadline, persist
+from adapters.azure.failures import Call, lost
+from adapters.azure.sdk import identity, missing_dependency, once_per_process, timeouts, translating_errors
+from adapters.deadlines import Deadline, retry
 
 if TYPE_CHECKING:
     from azure.core import PipelineClient
@@ -20,7 +20,7 @@ LOGS = "https://api.loganalytics.azure.com"
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A successful answer: its status, its JSON (None where it has no body), and where to ask on ("" for nowhere)."""
+    """A successful answer: its status, its JSON (None without a body), and its Location header ("" for none)."""
 
     status: int
     body: Any
@@ -28,48 +28,48 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class JsonService:
-    """One service that speaks JSON over HTTPS. Raises, from `ask`: what adapters.azure.failures makes of refusals."""
+    """One service that speaks JSON over HTTPS. `send` raises the errors of adapters/azure/failures.py."""
 
     def __init__(self, address: str, scope: str) -> None:
         self._address = address.rstrip("/")
         self._scope = scope
 
-    def ask(self, method: str, path: str, asked: Asked, deadline: Deadline, *, body: Any = None) -> Answer:
-        """Send a request and return its answer. `path` may be a whole address, as a `location` is."""
+    def send(self, method: str, path: str, call: Call, deadline: Deadline, *, body: Any = None) -> Answer:
+        """Send a request and return its answer. `path` may be a whole address, such as a `location`."""
         url = path if path.startswith(("https://", "http://")) else f"{self._address}{path}"
 
-        def act(left_s: float) -> Answer:
+        def send_once(left_s: float) -> Answer:
             from azure.core.exceptions import HttpResponseError
             from azure.core.rest import HttpRequest
 
             request = HttpRequest(method, url, json=body)
-            response = self._client().send_request(request, **limits(left_s))
+            response = self._client().send_request(request, **timeouts(left_s))
             if response.status_code >= 300:
                 raise HttpResponseError(response=response)
             content = response.content
             if method == "GET" and response.status_code == 200 and not content:
-                raise lost(asked)  # it broke off
+                raise lost(call)  # the answer is incomplete
             return Answer(
                 response.status_code,
                 msgspec.json.decode(content) if content else None,
                 response.headers.get("Location", ""),
             )
 
-        return persist(lambda left_s: called(lambda: act(left_s), asked), deadline)
+        return retry(lambda left_s: translating_errors(lambda: send_once(left_s), call), deadline)
 
     def is_own(self, location: str) -> bool:
-        """Return whether an address is this service's, so that a token may go there."""
+        """Return whether an address is this service's own, so that it may get a token."""
         return location.startswith(f"{self._address}/")
 
     def _client(self) -> "PipelineClient[Any, Any]":
-        return once(("json", self._address), self._make)
+        return once_per_process(("json", self._address), self._make)
 
     def _make(self) -> "PipelineClient[Any, Any]":
         try:
             from azure.core import PipelineClient
             from azure.core.pipeline.policies import BearerTokenCredentialPolicy, HeadersPolicy, UserAgentPolicy
         except ModuleNotFoundError as error:
-            raise missing(error) from error
+            raise missing_dependency(error) from error
         policies: list[Any] = [HeadersPolicy(), UserAgentPolicy("tidegate")]
         if not is_loopback(self._address):
             policies.append(BearerTokenCredentialPolicy(identity(), self._scope))
@@ -77,7 +77,7 @@ class JsonService:
 
 
 def management(endpoint: str) -> JsonService:
-    """Return Resource Manager: of the public cloud, or at an endpoint of another cloud or an emulator."""
+    """Return Resource Manager of the public cloud, or at the endpoint of another cloud or an emulator."""
     address = endpoint or MANAGEMENT
     return JsonService(address, f"{address.rstrip('/')}/.default")
 

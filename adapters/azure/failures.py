@@ -1,13 +1,13 @@
-"""What Azure and its SDKs say when something went wrong, as shared.errors: one table of codes for all services.
+"""Maps the errors of Azure and its SDKs to shared.errors, by one table of codes for all services.
 
-Messages are our own: the service's may hold what was signed. The code always stays.
+Messages are our own, since the service's may hold the signed text. They keep the service's code.
 """
 
 from typing import Any
 
 import msgspec
 
-from adapters.http_headers import is_whole
+from adapters.http_headers import is_complete
 from shared.errors import (
     AlreadyExists,
     DeadlineExceeded,
@@ -33,35 +33,36 @@ THROTTLES = frozenset({
 })
 """Too many requests: nothing was done."""
 BUSY = frozenset({"ContainerBeingDeleted", "QueueBeingDeleted", "AccountBeingCreated", "ResourceGroupBeingDeleted"})
-"""Not now: nothing was done."""
-PLACES = frozenset({
+"""The service cannot do it now: nothing was done."""
+MISSING_PLACES = frozenset({
     "ContainerNotFound", "QueueNotFound", "ResourceGroupNotFound", "SubscriptionNotFound", "ResourceNotFound",
     "SecretNotFound",
 })
-"""What holds the thing is missing, or the thing itself where it has nothing around it."""
+"""The container, queue, group or subscription is missing; for secrets, the secret itself."""
 CREDENTIALS = frozenset({
     "AuthenticationFailed", "InvalidAuthenticationInfo", "NoAuthenticationInformation", "ExpiredAuthenticationToken",
     "InvalidAuthenticationToken", "InvalidAuthenticationTokenTenant", "AuthenticationFailedMissingToken",
     "KeyBasedAuthenticationNotPermitted", "Unauthorized",
 })
 TOO_LARGE = frozenset({"RequestBodyTooLarge", "PayloadTooLarge", "MessageTooLarge"})
-STANDING = frozenset({"BlobAlreadyExists", "ConditionNotMet", "TargetConditionNotMet"})
+EXISTING = frozenset({"BlobAlreadyExists", "ConditionNotMet", "TargetConditionNotMet"})
 # fmt: on
 _CLOCKS = ("Request date header too old", "not valid in the specified time frame", "RequestDateHeader")
 _WRONG_KEY = "failed to authenticate"
 _NO_PLACE = "container does not exist"
-"""In the answer to a deletion, which obstore sends as a batch: it has no code."""
+"""Part of the answer to a deletion, which obstore sends as a batch and whose answer has no code."""
 
 
-class Asked(msgspec.Struct, frozen=True):
-    """What was asked for, as its error will tell.
+class Call(msgspec.Struct, frozen=True):
+    """A call of a service, as its errors name it.
 
     Args:
-        place: what holds it, for people: "the container 'x' of account 'y'".
-        remedy: how to make what is missing.
-        action: the permission's name in Azure's roles.
-        credentials: where credentials come from, in a sentence.
-        writes: it changes something, so that a lost answer leaves its outcome unknown.
+        operation, resource: the port's operation, and the key, queue, job or secret.
+        place: what holds the resource, for people: "the container 'x' of account 'y'".
+        remedy: how to create the place where it is missing.
+        action: the permission that it needs, as Azure's roles name it.
+        credentials: a sentence that says where credentials come from.
+        writes: it changes something, so that a lost answer is OutcomeUnknown.
     """
 
     operation: str
@@ -73,126 +74,129 @@ class Asked(msgspec.Struct, frozen=True):
     writes: bool = False
 
 
-def failure(error: Exception, asked: Asked) -> TidegateError:
-    """Return the error of shared.errors that an exception of azure-core means."""
+def failure(error: Exception, call: Call) -> TidegateError:
+    """Return the error of shared.errors for an exception of azure-core."""
     from azure.core import exceptions as sdk
 
     if isinstance(error, sdk.HttpResponseError) and error.status_code:
         answer: Any = error.response
-        if answer is not None and not is_whole(answer.headers):
-            return lost(asked)  # it broke off before it said why
+        if answer is not None and not is_complete(answer.headers):
+            return lost(call)  # the answer is incomplete, and its reason missing
         advice = str(answer.headers.get("retry-after", "")) if answer is not None else ""
-        return refusal(code_of(error), error.status_code, asked, said=str(error.message), retry_after=advice)
+        return refusal(code_of(error), error.status_code, call, service_message=str(error.message), retry_after=advice)
     if isinstance(error, sdk.ClientAuthenticationError):
-        return no_credentials(asked)
+        return no_credentials(call)
     if isinstance(error, sdk.ServiceRequestError):
-        return unreachable(asked)
-    return lost(asked)
+        return unreachable(call)
+    return lost(call)
 
 
 def code_of(error: Any) -> str:
-    """Return the service's code in an HttpResponseError, "" where there is none."""
+    """Return the service's error code in an HttpResponseError, "" where there is none."""
     code = getattr(error, "error_code", None)
     inner = getattr(error, "error", None)
     code = code or getattr(inner, "code", None) or ""
     return str(getattr(code, "value", code))
 
 
-def refusal(code: str, status: int, asked: Asked, *, said: str = "", retry_after: str = "") -> TidegateError:
-    """Return the error that an answer of a service means.
+def refusal(code: str, status: int, call: Call, *, service_message: str = "", retry_after: str = "") -> TidegateError:
+    """Return the error for an answer of a service.
 
-    Args: code: the service's error code, "" where it gave none. status: of HTTP. said: its message, read, not shown.
+    Args:
+        code: the service's error code, "" where it sent none.
+        status: the HTTP status.
+        service_message: the service's message. It is matched, never shown.
     """
     shown = f"{status} {code}".strip()
-    if any(phrase in said for phrase in _CLOCKS):
+    if any(phrase in service_message for phrase in _CLOCKS):
         message = f"this machine's clock differs from Azure's by too much ({shown}): set it (timedatectl set-ntp true)"
-        return made(Unauthenticated, message, asked)
-    if code in CREDENTIALS or status == 401 or _WRONG_KEY in said:
-        message = f"{asked.place} does not accept these credentials ({shown}). {asked.credentials}"
-        return made(Unauthenticated, message, asked)
+        return error_for(Unauthenticated, message, call)
+    if code in CREDENTIALS or status == 401 or _WRONG_KEY in service_message:
+        message = f"{call.place} does not accept these credentials ({shown}). {call.credentials}"
+        return error_for(Unauthenticated, message, call)
     if code in THROTTLES or status == 429:
-        return _too_many(shown, retry_after, asked)
+        return _too_many(shown, retry_after, call)
     if code in BUSY:
-        return made(Unavailable, f"another change is under way ({shown})", asked)
-    if place_is_missing(code, said):
-        return made(NotFound, f"{asked.place} does not exist; {asked.remedy}", asked)
+        return error_for(Unavailable, f"another change is under way ({shown})", call)
+    if place_is_missing(code, service_message):
+        return error_for(NotFound, f"{call.place} does not exist; {call.remedy}", call)
     if status == 404:
-        return made(NotFound, f"there is no such thing in {asked.place} ({shown})", asked)
+        return error_for(NotFound, f"there is no such thing in {call.place} ({shown})", call)
     if status == 403:
-        action = asked.action or asked.operation
-        message = f"{action} on {asked.place} is not allowed ({shown}): assign a role that allows it to this identity"
-        return made(PermissionDenied, message, asked)
+        action = call.action or call.operation
+        message = f"{action} on {call.place} is not allowed ({shown}): assign a role that allows it to this identity"
+        return error_for(PermissionDenied, message, call)
     if code in TOO_LARGE or status == 413:
-        return made(PayloadTooLarge, f"Azure takes no request of this size ({shown}): store it in parts", asked)
+        return error_for(PayloadTooLarge, f"Azure takes no request of this size ({shown}): store it in parts", call)
     if status >= 500 or status in (0, 408):
-        return lost(asked, shown)
-    return made(InvalidInput, f"Azure refused the request as wrong ({shown})", asked)
+        return lost(call, shown)
+    return error_for(InvalidInput, f"Azure refused the request as wrong ({shown})", call)
 
 
-def place_is_missing(code: str, said: str) -> bool:
-    """Return whether an answer says that what should hold the thing is not there."""
-    return code in PLACES or _NO_PLACE in said
+def place_is_missing(code: str, service_message: str) -> bool:
+    """Return whether an answer means that the place (container, queue, group) is missing."""
+    return code in MISSING_PLACES or _NO_PLACE in service_message
 
 
-def blob_failure(kind: str, status: int, code: str, said: str, sent: bool, asked: Asked) -> TidegateError:
-    """Return the error that an answer means that obstore gave (adapters.obstore_answers.Answer, in parts)."""
-    if kind == "AlreadyExistsError" and (code in STANDING or status == 412):
-        return made(AlreadyExists, "an object stands there", asked)
+def blob_failure(kind: str, status: int, code: str, service_message: str, sent: bool, call: Call) -> TidegateError:
+    """Return the error for an answer from obstore, in the parts of adapters.obstore_answers.Answer."""
+    if kind == "AlreadyExistsError" and (code in EXISTING or status == 412):
+        return error_for(AlreadyExists, "an object with this key exists", call)
     if kind == "TimeoutError":
-        return late(asked)
+        return timed_out(call)
     if kind == "InvalidPathError":
-        message = "an object here has a name with an empty or a dot segment, behind which nothing can be listed"
-        return made(IntegrityError, f"{message}: az storage blob list shows it, rename or remove it", asked)
-    if "SAS tokens auth" in said or kind == "NotSupportedError":
-        return made(Unsupported, f"a SAS cannot sign others: use a key or an identity. {asked.credentials}", asked)
-    if "credential provider" in said:
-        return no_credentials(asked)
-    if "token request" in said or "federated token" in said:
-        if 400 <= status < 500 or "federated token" in said:
-            return no_credentials(asked)
-        return made(Unavailable, "the identity's token could not be had: its address did not answer", asked)
-    if kind == "FileNotFoundError" and not place_is_missing(code, said):
-        return made(NotFound, "no such object", asked)
+        message = "an object here has a name with an empty or a dot segment, after which obstore lists nothing"
+        return error_for(IntegrityError, f"{message}: az storage blob list shows it, rename or remove it", call)
+    if "SAS tokens auth" in service_message or kind == "NotSupportedError":
+        return error_for(Unsupported, f"a SAS cannot sign others: use a key or an identity. {call.credentials}", call)
+    if "credential provider" in service_message:
+        return no_credentials(call)
+    if "token request" in service_message or "federated token" in service_message:
+        if 400 <= status < 500 or "federated token" in service_message:
+            return no_credentials(call)
+        return error_for(Unavailable, "the identity's token could not be fetched: its address did not answer", call)
+    if kind == "FileNotFoundError" and not place_is_missing(code, service_message):
+        return error_for(NotFound, "no such object", call)
     if status == 0:
-        return lost(asked) if sent else unreachable(asked)
-    return refusal(code, status, asked, said=said)
+        return lost(call) if sent else unreachable(call)
+    return refusal(code, status, call, service_message=service_message)
 
 
-def lost(asked: Asked, shown: str = "") -> TidegateError:
-    """Return the error of a request whose answer never came, or does not tell whether it was done."""
+def lost(call: Call, shown: str = "") -> TidegateError:
+    """Return the error of a request whose answer was lost, or does not say whether the request was done."""
     reason = f" ({shown})" if shown else ""
-    if asked.writes:
-        return made(OutcomeUnknown, f"the answer was lost{reason}: it may or may not have been done", asked)
-    return made(Unavailable, f"no answer came{reason}", asked)
+    if call.writes:
+        return error_for(OutcomeUnknown, f"the answer was lost{reason}: it may or may not have been done", call)
+    return error_for(Unavailable, f"no answer came{reason}", call)
 
 
-def late(asked: Asked) -> TidegateError:
-    """Return the error of a request that was given up because its time was over."""
-    if asked.writes:
-        return made(OutcomeUnknown, "no answer in time: it may or may not have been done", asked)
-    return made(DeadlineExceeded, "no answer in time", asked)
+def timed_out(call: Call) -> TidegateError:
+    """Return the error of a request that reached its timeout."""
+    if call.writes:
+        return error_for(OutcomeUnknown, "no answer in time: it may or may not have been done", call)
+    return error_for(DeadlineExceeded, "no answer in time", call)
 
 
-def unreachable(asked: Asked) -> TidegateError:
-    """Return the error where no connection could be made: nothing was done."""
-    return made(Unavailable, f"{asked.place} cannot be reached: check its name and the network", asked)
+def unreachable(call: Call) -> TidegateError:
+    """Return the error of a request for which no connection could be made: nothing was done."""
+    return error_for(Unavailable, f"{call.place} cannot be reached: check its name and the network", call)
 
 
-def no_credentials(asked: Asked) -> TidegateError:
-    """Return the error where there is nothing to prove who calls."""
-    return made(Unauthenticated, f"there are no usable credentials for {asked.place}. {asked.credentials}", asked)
+def no_credentials(call: Call) -> TidegateError:
+    """Return the error of a process without usable credentials."""
+    return error_for(Unauthenticated, f"there are no usable credentials for {call.place}. {call.credentials}", call)
 
 
-def made(kind: type[TidegateError], message: str, asked: Asked) -> TidegateError:
-    """Return an error of this kind about what was asked."""
-    return kind(message, provider=PROVIDER, operation=asked.operation, resource=asked.resource)
+def error_for(kind: type[TidegateError], message: str, call: Call) -> TidegateError:
+    """Return an error of this kind that names the call."""
+    return kind(message, provider=PROVIDER, operation=call.operation, resource=call.resource)
 
 
-def _too_many(shown: str, retry_after: str, asked: Asked) -> TransientError:
+def _too_many(shown: str, retry_after: str, call: Call) -> TransientError:
     return Throttled(
         f"too many requests ({shown})",
         retry_after_s=float(retry_after) if retry_after.isdecimal() else None,
         provider=PROVIDER,
-        operation=asked.operation,
-        resource=asked.resource,
+        operation=call.operation,
+        resource=call.resource,
     )

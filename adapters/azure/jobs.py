@@ -1,9 +1,9 @@
 """Jobs on Azure Container Apps: `containerapps://SUBSCRIPTION/RESOURCE_GROUP/JOB?workspace=&endpoint=`.
 
-One deployed job, an execution of it for each run: its first container as deployed, with the function and event of the
-run in its environment, and the processor and memory that are asked for. The time limit and how often a replica that
-died is started again are the deployed job's; TIDEGATE_TIMEOUT_S tells the run its own. `workspace` is the id of the
-Log Analytics workspace that the environment logs to; without it there are no logs here.
+One Container Apps job is deployed, and each of our jobs is an execution of it. An execution runs the deployed first
+container, with function and event in its environment, and with the requested processors and memory. The deployed job
+sets the time limit and the number of restarts; a run reads its own time limit from TIDEGATE_TIMEOUT_S. `workspace` is
+the id of the Log Analytics workspace that the environment logs to; without it `logs` is Unsupported.
 """
 
 import base64
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.addresses import check_encrypted, read_address
 from adapters.arguments import check_job
 from adapters.azure.arm import Answer, log_analytics, management
-from adapters.azure.failures import PROVIDER, Asked, made
+from adapters.azure.failures import PROVIDER, Call, error_for
 from adapters.deadlines import Deadline
 from shared.errors import ConfigurationError, InvalidInput, NotFound, OutcomeUnknown, PayloadTooLarge, Unsupported
 from shared.ports import DEFAULT_TIMEOUT_S, JobSpec, JobStatus
@@ -25,11 +25,11 @@ FORM = "containerapps://SUBSCRIPTION/RESOURCE_GROUP/JOB[?workspace=ID][&endpoint
 API_VERSION = "2026-07-01"
 FUNCTION, EVENT, TIMEOUT = "TIDEGATE_FUNCTION", "TIDEGATE_EVENT", "TIDEGATE_TIMEOUT_S"
 MAX_EVENT_BYTES = 24_576
-"""What base64 makes 32 KiB of: far below what a container's environment may hold in all."""
+"""The bytes that base64 encodes as 32 KiB, far below the limit of a container's environment."""
 CPU_STEP = 0.25
 MAX_CPU = 4.0
 MB_PER_CPU = 2048
-"""The consumption profile's containers: a quarter of a processor at a time, up to four, with 2 GiB for each."""
+"""The consumption profile's containers: up to four processors, in steps of a quarter, with 2 GiB for each."""
 _ID = re.compile("[a-z0-9][a-z0-9-]{0,62}")
 _NAME = re.compile(r"[A-Za-z0-9][\w.()-]{0,89}")
 _STATES: dict[str, Any] = {
@@ -69,17 +69,17 @@ class ContainerAppsJobs:
         resources = _resources(spec)
         deadline = Deadline(timeout_s, PROVIDER, "submit", spec.name)
         template = self._template(spec, resources, deadline)
-        asked = self._asked("submit", spec.name, "start/action", writes=True)
-        answer = self._service.ask("POST", self._url("/start"), asked, deadline, body=template)
-        name = _execution_name(answer) or self._awaited(answer, spec, deadline)
+        call = self._call("submit", spec.name, "start/action", writes=True)
+        answer = self._service.send("POST", self._url("/start"), call, deadline, body=template)
+        name = _execution_name(answer) or self._wait_for_name(answer, spec, deadline)
         if not name:
-            raise made(
-                OutcomeUnknown, "Container Apps did not say which execution it started: one may or may not run", asked
+            raise error_for(
+                OutcomeUnknown, "Container Apps did not say which execution it started: one may or may not run", call
             )
         return name
 
     def status(self, job_id: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> JobStatus:
-        """Return the execution's state; why it failed, where Container Apps says so."""
+        """Return the execution's state, and why it failed where Container Apps says so."""
         properties = self._execution("status", job_id, Deadline(timeout_s, PROVIDER, "status", job_id[:80]))
         state = _STATES.get(str(properties.get("status", "")), "running")
         if state == "succeeded":
@@ -87,19 +87,19 @@ class ContainerAppsJobs:
         if state == "failed":
             code = _exit_code(properties)
             how = f"exit code {code}" if code is not None else "no exit code"
-            said = properties.get("message") or properties.get("reason") or "its log says why"
-            return JobStatus("failed", code, f"{how}: {said}")
+            service_message = properties.get("message") or properties.get("reason") or "its log says why"
+            return JobStatus("failed", code, f"{how}: {service_message}")
         return JobStatus(state)
 
     def cancel(self, job_id: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
         """Ask Container Apps to stop the execution, unless it has ended."""
         deadline = Deadline(timeout_s, PROVIDER, "cancel", job_id[:80])
         if _STATES.get(str(self._execution("cancel", job_id, deadline).get("status", ""))) in ("pending", "running"):
-            asked = self._asked("cancel", job_id, "stop/action")  # stopping twice is stopping once
-            self._service.ask("POST", self._url(f"/executions/{job_id}/stop"), asked, deadline)
+            call = self._call("cancel", job_id, "stop/action")  # idempotent
+            self._service.send("POST", self._url(f"/executions/{job_id}/stop"), call, deadline)
 
     def logs(self, job_id: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> str:
-        """Return what Log Analytics has of it by now, both outputs by time, some minutes late.
+        """Return both outputs from Log Analytics, by time, some minutes late.
 
         Raises: NotFound. Unsupported: the URL names no workspace.
         """
@@ -119,15 +119,15 @@ class ContainerAppsJobs:
         )
         place = f"the Log Analytics workspace {self._workspace!r}"
         action = "Microsoft.OperationalInsights/workspaces/query/read"
-        asked = Asked("logs", job_id, place=place, remedy="name one that there is", action=action)
+        call = Call("logs", job_id, place=place, remedy="name one that there is", action=action)
         path = f"/v1/workspaces/{self._workspace}/query"
-        answer = self._logs.ask("POST", path, asked, deadline, body={"query": query})
+        answer = self._logs.send("POST", path, call, deadline, body={"query": query})
         tables = answer.body.get("tables", ()) if answer.body else ()
         return "".join(f"{row[0]}\n" for table in tables for row in table.get("rows", ()))
 
     def _template(self, spec: JobSpec, resources: Mapping[str, Any], deadline: Deadline) -> dict[str, Any]:
-        """Return the body that starts an execution: it replaces the deployed containers, so that it is made of them."""
-        job = self._service.ask("GET", self._url(""), self._asked("submit", spec.name, "read"), deadline).body
+        """Return the body that starts an execution: the deployed containers, with the job's variables and size."""
+        job = self._service.send("GET", self._url(""), self._call("submit", spec.name, "read"), deadline).body
         deployed = job.get("properties", {}).get("template", {})
         containers = [_container(each) for each in deployed.get("containers") or ()]
         if not containers:
@@ -148,12 +148,12 @@ class ContainerAppsJobs:
             template["initContainers"] = initial
         return template
 
-    def _awaited(self, answer: Answer, spec: JobSpec, deadline: Deadline) -> str:
-        """Return the name that the operation ends with to which a 202 points, "" where it points nowhere."""
-        asked = self._asked("submit", spec.name, "start/action", writes=True)
+    def _wait_for_name(self, answer: Answer, spec: JobSpec, deadline: Deadline) -> str:
+        """Return the execution's name from the operation that a 202 names, "" where it names none."""
+        call = self._call("submit", spec.name, "start/action", writes=True)
         location = answer.location
         while location and self._service.is_own(location):
-            answer = self._service.ask("GET", location, asked, deadline)
+            answer = self._service.send("GET", location, call, deadline)
             if answer.status != 202:
                 return _execution_name(answer)
             location = answer.location or location
@@ -161,18 +161,18 @@ class ContainerAppsJobs:
         return ""
 
     def _execution(self, operation: str, job_id: str, deadline: Deadline) -> Mapping[str, Any]:
-        asked = self._asked(operation, job_id[:80], "executions/read")
+        call = self._call(operation, job_id[:80], "executions/read")
         if not _ID.fullmatch(job_id):
-            raise made(NotFound, "no such job", asked)
-        answer = self._service.ask("GET", self._url(f"/executions/{job_id}"), asked, deadline)
+            raise error_for(NotFound, "no such job", call)
+        answer = self._service.send("GET", self._url(f"/executions/{job_id}"), call, deadline)
         properties: Mapping[str, Any] = (answer.body or {}).get("properties") or {}
         return properties
 
     def _url(self, more: str) -> str:
         return f"{self._path}{more}?api-version={API_VERSION}"
 
-    def _asked(self, operation: str, resource: str, action: str, *, writes: bool = False) -> Asked:
-        return Asked(
+    def _call(self, operation: str, resource: str, action: str, *, writes: bool = False) -> Call:
+        return Call(
             operation,
             resource,
             place=f"the job {self._job!r} of resource group {self._group!r}, or this execution of it,",
@@ -198,7 +198,7 @@ def from_url(url: str, command: Sequence[str]) -> ContainerAppsJobs:
 
 
 def _resources(spec: JobSpec) -> dict[str, Any]:
-    """Return the smallest container of the consumption profile that has what is asked for.
+    """Return the smallest container of the consumption profile that is sufficient.
 
     >>> _resources(JobSpec("a", "train", b"", cpu=0.5, memory_mb=3000))
     {'cpu': 1.5, 'memory': '3Gi'}
@@ -230,7 +230,7 @@ def _resources(spec: JobSpec) -> dict[str, Any]:
 
 
 def _container(deployed: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a deployed container as an execution's: without volumes, probes and what Azure only tells."""
+    """Return a deployed container as an execution's: without volumes, probes and read-only fields."""
     kept = {name: deployed[name] for name in _KEPT if deployed.get(name)}
     if deployed.get("env"):
         kept["env"] = list(deployed["env"])
@@ -244,7 +244,7 @@ def _execution_name(answer: Answer) -> str:
 
 
 def _exit_code(properties: Mapping[str, Any]) -> int | None:
-    """Return the exit code that the last replica's container ended with by itself, None where none is told."""
+    """Return the exit code of the last replica that ended with one, None where there is none."""
     replicas = (properties.get("detailedStatus") or {}).get("replicas") or ()
     codes = [container.get("code") for replica in replicas for container in replica.get("containers") or ()]
     return next((int(code) for code in reversed(codes) if code), None)

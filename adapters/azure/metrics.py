@@ -1,4 +1,4 @@
-"""Metrics for Azure Monitor, by OpenTelemetry: to an OTLP endpoint of Application Insights, or to a collector by it."""
+"""Metrics for Azure Monitor over OpenTelemetry: to an OTLP endpoint of Application Insights, or to a collector."""
 
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ class AzureMetrics(OtlpMetrics):
 
 
 def from_url(url: str, clock: Clock | None = None) -> AzureMetrics:
-    """Return the metrics of `azuremonitor://HOST:PORT`; OpenTelemetry takes the time itself.
+    """Return the metrics of `azuremonitor://HOST:PORT`. OpenTelemetry uses its own clock.
 
     Raises: ConfigurationError: not such a URL. MissingDependency.
     """

@@ -1,8 +1,9 @@
 """Queues in Azure Storage: `azq://ACCOUNT/PREFIX?endpoint=`.
 
-A queue named `validate` is PREFIXvalidate, its dead letters are in PREFIXvalidate-poison, where the Functions host
-puts them too. Azure moves none by itself: `receive` does, into the poison queue first. Bodies are base64, as that host
-expects. A receipt handle holds a message's id and Azure's pop receipt handle, which every extension replaces.
+A queue named `validate` is PREFIXvalidate; its dead letters are in PREFIXvalidate-poison, as with the Functions host.
+Azure Storage has no dead-letter queues: `receive` moves a message, first writing it to the poison queue. Bodies are
+base64, as the Functions host expects. A receipt handle holds a message's id and Azure's pop receipt, which every change
+of visibility replaces.
 """
 
 import base64
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.addresses import check_encrypted, read_address
 from adapters.arguments import check_bodies, check_delay, check_receive, check_visibility
-from adapters.azure.failures import PROVIDER, Asked, made
+from adapters.azure.failures import PROVIDER, Call, error_for
 from adapters.azure.queue_client import QueueCalls
 from adapters.azure.sdk import account_url
 from adapters.deadlines import Deadline
@@ -24,12 +25,12 @@ from shared.ports import DEFAULT_TIMEOUT_S, DeadLetter, Message
 
 FORM = "azq://ACCOUNT/PREFIX[?endpoint=http://127.0.0.1:PORT]"
 MAX_BODY_BYTES = 49_152
-"""What base64 makes 65,536 bytes of."""
+"""The bytes that base64 encodes as Azure's limit of 65,536."""
 MAX_RECEIVES = 5
 POISON = "-poison"
-PEEKED = 32
-"""The most that one look shows; where there are more dead letters, looking borrows them."""
-LOOK_S = 30
+MAX_PEEK = 32
+"""The most messages of one peek. Where there are more dead letters, listing receives them."""
+LISTING_LEASE_S = 30
 _POLL_S = (0.1, 1.0)
 _ACCOUNT = re.compile("[a-z0-9]{3,24}")
 _NAME = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
@@ -48,13 +49,13 @@ class AzureQueue:
         self._poison = QueueCalls(account, name + POISON, url)
 
     def send(self, body: bytes, *, delay_s: float = 0.0, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        """Send a message that never expires; delays are whole seconds, so that one may be up to a second longer."""
+        """Send a message that never expires. Delays are rounded up to whole seconds."""
         check_bodies((body,), MAX_BODY_BYTES)
         check_delay(delay_s)
         self._calls.send("send", text_of(body), math.ceil(delay_s), self._deadline("send", timeout_s))
 
     def send_many(self, bodies: Sequence[bytes], *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        """Send messages one after the other: Azure takes no more at a time."""
+        """Send messages one after the other: Azure has no batches."""
         check_bodies(bodies, MAX_BODY_BYTES)
         deadline = self._deadline("send_many", timeout_s)
         for body in bodies:
@@ -63,12 +64,12 @@ class AzureQueue:
     def receive(
         self, max_messages: int, visibility_s: float, *, wait_s: float = 0.0, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> list[Message]:
-        """Borrow messages, for whole seconds, one at least; waiting is asking again: Azure has no long poll."""
+        """Receive messages. Leases are whole seconds, at least one. Waiting polls, since Azure has no long polling."""
         check_receive(max_messages, visibility_s, wait_s)
         until = time.monotonic() + wait_s
         pause_s, longest_s = _POLL_S
         while True:
-            messages = self._borrow(max_messages, max(1, math.ceil(visibility_s)), timeout_s)
+            messages = self._receive(max_messages, max(1, math.ceil(visibility_s)), timeout_s)
             left_s = until - time.monotonic()
             if messages or left_s <= 0:
                 return messages
@@ -78,102 +79,102 @@ class AzureQueue:
     def ack(self, receipt_handle: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> bool:
         """Remove the message that the receipt handle proves the latest lease of."""
         deadline = self._deadline("ack", timeout_s)
-        lent = _parts_of(receipt_handle)
-        return lent is not None and self._calls.delete("ack", *lent, deadline)
+        parts = _parts_of(receipt_handle)
+        return parts is not None and self._calls.delete("ack", *parts, deadline)
 
     def change_visibility(
         self, receipt_handle: str, visibility_s: float, *, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> str | None:
-        """Let the lease end so many whole seconds from now, and return the new receipt handle: the old one is void.
+        """Let the lease end `visibility_s` from now, rounded up to whole seconds. Return the new receipt handle.
 
-        Raises: OutcomeUnknown: the answer was lost, and with it perhaps the new receipt handle.
+        The old handle is invalid. Raises: OutcomeUnknown: the answer was lost, and perhaps the new handle with it.
         """
         check_visibility(visibility_s)
         deadline = self._deadline("change_visibility", timeout_s)
-        lent = _parts_of(receipt_handle)
-        renewed = (
-            self._calls.update("change_visibility", *lent, math.ceil(visibility_s), deadline)
-            if lent is not None
-            else None
-        )
-        return _receipt_handle(lent[0], renewed) if lent is not None and renewed is not None else None
+        parts = _parts_of(receipt_handle)
+        if parts is None:
+            return None
+        renewed = self._calls.update("change_visibility", *parts, math.ceil(visibility_s), deadline)
+        return _receipt_handle(parts[0], renewed) if renewed is not None else None
 
     def dead_letters(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Iterator[DeadLetter]:
-        """Yield what is in the poison queue; where that is more than 32, looking hides it from others for a while.
+        """Yield the messages of the poison queue. Where there are more than 32, listing hides them for a while.
 
-        A dead letter's id and time are those of its coming here, its receive count is the queue's limit.
+        A dead letter's id and time are of its move to the poison queue. Its receive count is the queue's limit.
         """
         return self._dead_letters(self._deadline("dead_letters", timeout_s), timeout_s)
 
     def redrive(self, message_id: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        """Put a dead letter back, as a new message, then take it out of the poison queue. Raises: NotFound."""
+        """Send a dead letter as a new message, then remove it from the poison queue. Raises: NotFound."""
         deadline = self._deadline("redrive", timeout_s)
-        borrowed: list[Any] = []
+        received: list[Any] = []
         try:
-            for message in self._borrowed_letters("redrive", deadline, borrowed):
+            for message in self._received_letters("redrive", deadline, received):
                 if message.id == message_id:
                     self._calls.send("redrive", message.content, 0, deadline)
                     self._poison.delete("redrive", message.id, message.pop_receipt, deadline)
-                    borrowed.remove(message)
+                    received.remove(message)
                     return
         finally:
-            self._give_back(borrowed)
-        asked = Asked("redrive", message_id)
-        raise made(NotFound, "no such dead letter; it may have been put back already, or be looked at just now", asked)
+            self._make_visible(received)
+        call = Call("redrive", message_id)
+        raise error_for(
+            NotFound, "no such dead letter; it may have been put back already, or somebody is listing it now", call
+        )
 
     def depth(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> tuple[int, float | None]:
-        """Return about how many messages there are; their age is known to Azure's monitoring only."""
+        """Return the approximate number of messages. Only Azure's monitoring has their age."""
         count = self._calls.count("depth", self._deadline("depth", timeout_s))
         return count, None if count else 0.0
 
     def _deadline(self, operation: str, timeout_s: float) -> Deadline:
         return Deadline(timeout_s, PROVIDER, operation, self.name)
 
-    def _borrow(self, most: int, visibility_s: int, timeout_s: float) -> list[Message]:
-        """Return messages on lease, none only where none was visible; those that were lent too often are moved."""
+    def _receive(self, most: int, visibility_s: int, timeout_s: float) -> list[Message]:
+        """Return received messages; none only where none was visible. Move those past max_receives."""
         while True:
             deadline = self._deadline("receive", timeout_s)
             page = self._calls.receive("receive", most, visibility_s, deadline)
-            worn_out = [each for each in page if each.dequeue_count > self.max_receives]
+            exceeded = [each for each in page if each.dequeue_count > self.max_receives]
             messages = [_message(each) for each in page if each.dequeue_count <= self.max_receives]
             try:
-                for each in worn_out:
-                    self._bury(each, deadline)
+                for each in exceeded:
+                    self._move_to_poison(each, deadline)
             except TidegateError as error:
-                # It comes back when its lease ends. The others are on lease now, and would be lost to their receiver.
+                # It is visible again when its lease ends. The others are in flight, and must reach the caller.
                 if not (messages or isinstance(error, TransientError)):
                     raise
-            if messages or not worn_out:
+            if messages or not exceeded:
                 return messages
 
-    def _bury(self, message: Any, deadline: Deadline) -> None:
+    def _move_to_poison(self, message: Any, deadline: Deadline) -> None:
         self._poison.send("receive", message.content, 0, deadline)
         self._calls.delete("receive", message.id, message.pop_receipt, deadline)
 
     def _dead_letters(self, deadline: Deadline, timeout_s: float) -> Iterator[DeadLetter]:
-        peeked = self._poison.peek("dead_letters", PEEKED, deadline)
-        if len(peeked) < PEEKED:
+        peeked = self._poison.peek("dead_letters", MAX_PEEK, deadline)
+        if len(peeked) < MAX_PEEK:
             for message in peeked:
                 yield self._letter(message)
             return
-        borrowed: list[Any] = []
+        received: list[Any] = []
         try:
-            for message in self._borrowed_letters("dead_letters", self._deadline("dead_letters", timeout_s), borrowed):
+            for message in self._received_letters("dead_letters", self._deadline("dead_letters", timeout_s), received):
                 yield self._letter(message)
         finally:
-            self._give_back(borrowed)
+            self._make_visible(received)
 
-    def _borrowed_letters(self, operation: str, deadline: Deadline, borrowed: list[Any]) -> Iterator[Any]:
-        while page := self._poison.receive(operation, PEEKED, LOOK_S, deadline):
-            borrowed += page
+    def _received_letters(self, operation: str, deadline: Deadline, received: list[Any]) -> Iterator[Any]:
+        while page := self._poison.receive(operation, MAX_PEEK, LISTING_LEASE_S, deadline):
+            received += page
             yield from page
 
-    def _give_back(self, borrowed: Sequence[Any]) -> None:
-        for message in borrowed:
+    def _make_visible(self, received: Sequence[Any]) -> None:
+        for message in received:
             try:
                 deadline = self._deadline("dead_letters", DEFAULT_TIMEOUT_S)
                 self._poison.update("dead_letters", message.id, message.pop_receipt, 0, deadline)
-            except TransientError:  # they come back by themselves
+            except TransientError:  # their leases end in any case
                 return
 
     def _letter(self, message: Any) -> DeadLetter:
@@ -207,7 +208,7 @@ def text_of(body: bytes) -> str:
 
 
 def bytes_of(text: str) -> bytes:
-    """Return a message's body; one that another wrote as plain text is its UTF-8.
+    """Return a message's body. A plain text from another sender is returned as UTF-8.
 
     >>> bytes_of("aGk="), bytes_of("no base64!")
     (b'hi', b'no base64!')
@@ -218,9 +219,15 @@ def bytes_of(text: str) -> bytes:
         return text.encode()
 
 
-def _message(lent: Any) -> Message:
-    receipt_handle = _receipt_handle(lent.id, lent.pop_receipt)
-    return Message(lent.id, bytes_of(lent.content), receipt_handle, lent.dequeue_count, lent.inserted_on.timestamp())
+def _message(received: Any) -> Message:
+    receipt_handle = _receipt_handle(received.id, received.pop_receipt)
+    return Message(
+        received.id,
+        bytes_of(received.content),
+        receipt_handle,
+        received.dequeue_count,
+        received.inserted_on.timestamp(),
+    )
 
 
 def _receipt_handle(message_id: str, pop_receipt: str) -> str:

@@ -1,21 +1,28 @@
-"""The calls of one Azure Storage queue through its SDK, which sends once here, each within a deadline.
+"""The calls of one Azure Storage queue through its SDK, each within a deadline. The SDK is set to send once.
 
-Messages are the SDK's own records; what they hold is text.
+Messages are the SDK's own records, with text bodies.
 """
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from adapters.azure.failures import Asked, code_of, lost
-from adapters.azure.sdk import STORAGE_CREDENTIALS, called, limits, missing, once, queue_credential
-from adapters.deadlines import Deadline, persist
+from adapters.azure.failures import Call, code_of, lost
+from adapters.azure.sdk import (
+    STORAGE_CREDENTIALS,
+    missing_dependency,
+    once_per_process,
+    queue_credential,
+    timeouts,
+    translating_errors,
+)
+from adapters.deadlines import Deadline, retry
 from shared.errors import OutcomeUnknown, Unavailable
 
 if TYPE_CHECKING:
     from azure.storage.queue import QueueClient, QueueServiceClient
 
 NEVER = -1
-"""The lifetime of a message that does not expire; by default Azure forgets after seven days."""
+"""The time to live of a message that never expires; Azure's default is seven days."""
 _MESSAGES = "Microsoft.Storage/storageAccounts/queueServices/queues/messages"
 _ACTIONS = {
     "send": f"{_MESSAGES}/add/action",
@@ -25,8 +32,8 @@ _ACTIONS = {
     "update": f"{_MESSAGES}/write",
     "count": "Microsoft.Storage/storageAccounts/queueServices/queues/read",
 }
-_SPENT = frozenset({"MessageNotFound", "PopReceiptMismatch", "InvalidQueryParameterValue"})
-"""The lease that a receipt handle proved is over, or there never was one."""
+_INVALID_HANDLE = frozenset({"MessageNotFound", "PopReceiptMismatch", "InvalidQueryParameterValue"})
+"""The codes for an expired or unknown pop receipt."""
 T = TypeVar("T")
 
 
@@ -39,117 +46,117 @@ class QueueCalls:
         self._url = url
 
     def send(self, operation: str, text: str, delay_s: int, deadline: Deadline) -> None:
-        """Put a message in. Raises: OutcomeUnknown: the answer was lost."""
-        asked = self._asked("send", operation, writes=True)
+        """Send a message. Raises: OutcomeUnknown: the answer was lost."""
+        call = self._call("send", operation, writes=True)
 
-        def act(left_s: float) -> None:
-            self._client().send_message(text, visibility_timeout=delay_s, time_to_live=NEVER, **limits(left_s))
+        def request(left_s: float) -> None:
+            self._client().send_message(text, visibility_timeout=delay_s, time_to_live=NEVER, **timeouts(left_s))
 
-        self._persist(act, asked, deadline)
+        self._retry(request, call, deadline)
 
     def receive(self, operation: str, most: int, visibility_s: int, deadline: Deadline) -> list[Any]:
-        """Borrow up to `most` (32) messages; where the answer is lost others are borrowed, and those come back."""
+        """Receive up to `most` (32) messages. After a lost answer others are received; the first are visible later."""
 
-        def act(left_s: float) -> list[Any]:
+        def request(left_s: float) -> list[Any]:
             pages = self._client().receive_messages(
-                messages_per_page=most, max_messages=most, visibility_timeout=visibility_s, **limits(left_s)
+                messages_per_page=most, max_messages=most, visibility_timeout=visibility_s, **timeouts(left_s)
             )
             return list(next(pages.by_page(), ()))
 
-        return self._persist(act, self._asked("receive", operation), deadline)
+        return self._retry(request, self._call("receive", operation), deadline)
 
     def peek(self, operation: str, most: int, deadline: Deadline) -> list[Any]:
-        """Look at up to `most` (32) messages that are not lent."""
-        return self._persist(
-            lambda left_s: list(self._client().peek_messages(most, **limits(left_s))),
-            self._asked("peek", operation),
+        """Return up to `most` (32) visible messages without receiving them."""
+        return self._retry(
+            lambda left_s: list(self._client().peek_messages(most, **timeouts(left_s))),
+            self._call("peek", operation),
             deadline,
         )
 
     def delete(self, operation: str, message_id: str, pop_receipt: str, deadline: Deadline) -> bool:
-        """Remove a message; False where its lease was over.
+        """Remove a message; False where its lease has expired.
 
-        A lost answer is asked for again, and a message that is gone by then counts as removed by us.
+        After a lost answer the request is repeated. A message that is gone by then counts as removed by us.
         """
         in_doubt = False
 
-        def act(left_s: float) -> bool:
+        def request(left_s: float) -> bool:
             nonlocal in_doubt
             try:
-                gone = self._unless_spent(
-                    lambda: self._client().delete_message(message_id, pop_receipt, **limits(left_s)),
-                    self._asked("delete", operation, writes=True),
+                gone = self._unless_invalid_handle(
+                    lambda: self._client().delete_message(message_id, pop_receipt, **timeouts(left_s)),
+                    self._call("delete", operation, writes=True),
                 )
             except OutcomeUnknown as error:
                 in_doubt = True
                 raise Unavailable(error.message, provider=error.provider, operation=operation) from error
             return gone is not None or in_doubt
 
-        return persist(act, deadline)
+        return retry(request, deadline)
 
     def update(
         self, operation: str, message_id: str, pop_receipt: str, visibility_s: int, deadline: Deadline
     ) -> str | None:
-        """Let a lease end so many seconds from now; return the new pop receipt handle, None where the lease was over.
+        """Let a lease end `visibility_s` from now. Return the new pop receipt, None where the lease has expired.
 
         Raises: OutcomeUnknown: the answer was lost.
         """
 
-        asked = self._asked("update", operation, writes=True)
+        call = self._call("update", operation, writes=True)
 
-        def act(left_s: float) -> str | None:
-            updated = self._unless_spent(
+        def request(left_s: float) -> str | None:
+            updated = self._unless_invalid_handle(
                 lambda: self._client().update_message(
-                    message_id, pop_receipt, visibility_timeout=visibility_s, **limits(left_s)
+                    message_id, pop_receipt, visibility_timeout=visibility_s, **timeouts(left_s)
                 ),
-                asked,
+                call,
             )
             if updated is None:
                 return None
             if not updated[0].pop_receipt:
-                raise lost(asked)  # the answer broke off in its headers, where the new receipt handle stands
+                raise lost(call)  # the answer is incomplete: the new pop receipt is in its headers
             return str(updated[0].pop_receipt)
 
-        return persist(act, deadline)
+        return retry(request, deadline)
 
     def count(self, operation: str, deadline: Deadline) -> int:
-        """Return about how many messages there are, lent ones included."""
+        """Return the approximate number of messages, with those in flight."""
 
-        asked = self._asked("count", operation)
+        call = self._call("count", operation)
 
-        def act(left_s: float) -> int:
-            count = self._client().get_queue_properties(**limits(left_s)).approximate_message_count
+        def request(left_s: float) -> int:
+            count = self._client().get_queue_properties(**timeouts(left_s)).approximate_message_count
             if count is None:
-                raise lost(asked)  # the answer broke off
+                raise lost(call)  # the answer is incomplete
             return int(count)
 
-        return self._persist(act, asked, deadline)
+        return self._retry(request, call, deadline)
 
-    def _persist(self, act: Callable[[float], T], asked: Asked, deadline: Deadline) -> T:
-        return persist(lambda left_s: called(lambda: act(left_s), asked), deadline)
+    def _retry(self, request: Callable[[float], T], call: Call, deadline: Deadline) -> T:
+        return retry(lambda left_s: translating_errors(lambda: request(left_s), call), deadline)
 
-    def _unless_spent(self, act: Callable[[], T], asked: Asked) -> tuple[T] | None:
-        """Return what a call with a receipt handle returns, None where the receipt handle is void."""
+    def _unless_invalid_handle(self, request: Callable[[], T], call: Call) -> tuple[T] | None:
+        """Return what a request with a pop receipt returns, as a tuple; None where the pop receipt is invalid."""
 
-        def judged() -> tuple[T] | None:
+        def checked() -> tuple[T] | None:
             from azure.core.exceptions import HttpResponseError
 
             try:
-                return (act(),)
+                return (request(),)
             except HttpResponseError as error:
-                if code_of(error) in _SPENT:
+                if code_of(error) in _INVALID_HANDLE:
                     return None
                 raise
 
-        return called(judged, asked)
+        return translating_errors(checked, call)
 
-    def _asked(self, call: str, operation: str, *, writes: bool = False) -> Asked:
-        return Asked(
+    def _call(self, queue_operation: str, operation: str, *, writes: bool = False) -> Call:
+        return Call(
             operation,
             self._name,
             place=f"the queue {self._name!r} of account {self._account!r}",
             remedy=f"make it: az storage queue create --name {self._name} --account-name {self._account}",
-            action=_ACTIONS[call],
+            action=_ACTIONS[queue_operation],
             credentials=STORAGE_CREDENTIALS,
             writes=writes,
         )
@@ -163,7 +170,7 @@ def _service(account: str, url: str) -> "QueueServiceClient":
         try:
             from azure.storage.queue import QueueServiceClient
         except ModuleNotFoundError as error:
-            raise missing(error) from error
+            raise missing_dependency(error) from error
         return QueueServiceClient(url, credential=queue_credential(account), retry_total=0)
 
-    return once(("queues", account, url), make)
+    return once_per_process(("queues", account, url), make)

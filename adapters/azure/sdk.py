@@ -1,7 +1,7 @@
-"""Azure's SDKs, imported when first used: credentials, one client of each kind per process, and where a URL points.
+"""Azure's SDKs, imported on first use: credentials, one client of each kind per process, and addresses.
 
-Storage takes an account key or a SAS from the environment; everything else, and storage without them, the identity
-that this runs under: a workload identity, the app's managed identity, or whoever did `az login`. Never from a URL.
+Storage uses an account key or a SAS from the environment. Everything else, and storage without them, uses the identity
+of the process: a workload identity, the app's managed identity, or that of `az login`. URLs never hold credentials.
 """
 
 import ipaddress
@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from adapters.azure.failures import PROVIDER, Asked, failure, late
+from adapters.azure.failures import PROVIDER, Call, failure, timed_out
 from adapters.obstore_store import client_options, no_retries
 from shared.errors import ConfigurationError, MissingDependency, TidegateError
 
@@ -28,30 +28,29 @@ _KEYS = ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_ACCESS_KEY", "AZURE_STORAGE
 _SIGNATURES = ("AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_SAS_KEY")
 _CONNECT_S = 5.0
 _made: dict[object, Any] = {}
-_lock = threading.RLock()  # a client is made with the identity, which is made here too
+_lock = threading.RLock()  # re-entrant: making a client also makes the identity
 T = TypeVar("T")
 
 
-def once(name: object, make: Callable[[], T]) -> T:
-    """Return what `make` made when `name` was first asked for in this process."""
+def once_per_process(name: object, make: Callable[[], T]) -> T:
+    """Return this process's one object called `name`, created by `make` on first use."""
     with _lock:
         if name not in _made:
             _made[name] = make()
-        made: T = _made[name]
-        return made
+        error_for: T = _made[name]
+        return error_for
 
 
 def blob_store(container: str, account: str, endpoint: str, timeout_s: float) -> "AzureStore":
-    """Return obstore's store of a container, which waits so long for an answer; it finds identities by itself where
-    it can.
+    """Return obstore's store of a container, with this timeout. obstore finds most identities by itself.
 
-    Raises: ConfigurationError: the key or the SAS in the environment cannot be one. MissingDependency.
+    Raises: ConfigurationError: the key or the SAS in the environment is malformed. MissingDependency.
     """
     try:
         from obstore.exceptions import BaseError
         from obstore.store import AzureStore
     except ModuleNotFoundError as error:
-        raise missing(error) from error
+        raise missing_dependency(error) from error
     given: dict[str, Any] = {
         "account_name": account,
         "client_options": client_options(timeout_s, endpoint),
@@ -68,7 +67,7 @@ def blob_store(container: str, account: str, endpoint: str, timeout_s: float) ->
 
 
 def queue_credential(account: str) -> Any:
-    """Return the credential that azure-storage-queue takes: an account key, a SAS or an identity."""
+    """Return the credential for azure-storage-queue: an account key, a SAS or an identity."""
     if key := account_key():
         return {"account_name": account, "account_key": key}
     if signature := _from_environment(_SIGNATURES):
@@ -84,22 +83,22 @@ def account_key() -> str:
 
 
 def identity() -> "TokenCredential":
-    """Return the identity that this process runs under, found when its first token is asked for."""
+    """Return the identity of this process. It is looked up when its first token is requested."""
 
     def make() -> "TokenCredential":
         try:
             from azure.identity import DefaultAzureCredential
         except ModuleNotFoundError as error:
-            raise missing(error) from error
+            raise missing_dependency(error) from error
         return DefaultAzureCredential()
 
-    return once("identity", make)
+    return once_per_process("identity", make)
 
 
 def account_url(service: str, account: str, endpoint: str) -> str:
     """Return the address of an account's blobs or queues.
 
-    An endpoint without a path, at an IP address or localhost, serves many accounts: the account is its path.
+    An endpoint without a path, at an IP address or localhost, serves many accounts: the account is added as its path.
 
     >>> account_url("queue", "lake", ""), account_url("blob", "lake", "http://127.0.0.1:1")
     ('https://lake.queue.core.windows.net', 'http://127.0.0.1:1/lake')
@@ -110,25 +109,25 @@ def account_url(service: str, account: str, endpoint: str) -> str:
     return f"{endpoint.rstrip('/')}/{account}" if not parts.path.strip("/") and _is_address(parts) else endpoint
 
 
-def called(call: Callable[[], T], asked: Asked) -> T:
-    """Return what a call of an azure-core client returns. Raises: what `failures.failure` makes of its exceptions."""
+def translating_errors(request: Callable[[], T], call: Call) -> T:
+    """Return what `request`, which uses an azure-core client, returns. Raises: shared.errors (failures.failure)."""
     try:
-        return call()
+        return request()
     except TidegateError:
         raise
     except Exception as error:
         if _timed_out(error):
-            raise late(asked) from error
-        raise failure(error, asked) from error
+            raise timed_out(call) from error
+        raise failure(error, call) from error
 
 
-def limits(left_s: float) -> dict[str, Any]:
-    """Return the keywords by which a call of an azure-core client ends in time."""
+def timeouts(left_s: float) -> dict[str, Any]:
+    """Return the timeout options for a call of an azure-core client."""
     return {"connection_timeout": min(left_s, _CONNECT_S), "read_timeout": left_s}
 
 
-def missing(error: ModuleNotFoundError) -> MissingDependency:
-    """Return the error that names the extra to install."""
+def missing_dependency(error: ModuleNotFoundError) -> MissingDependency:
+    """Return the error for a missing package, with the extra to install."""
     return MissingDependency(f"{error.name} is not installed: pip install 'tidegate[azure]'", provider=PROVIDER)
 
 

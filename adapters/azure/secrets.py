@@ -1,8 +1,8 @@
 """Secrets in Azure Key Vault: `keyvault://VAULT[/PREFIX][?endpoint=https://127.0.0.1:PORT]`.
 
-A secret named `signing-key` is PREFIXsigning-key there. Key Vault holds text, and none that is empty: a text
-`base64:...` stands for the bytes that it encodes, `base64:` for none. Each read costs a call: callers keep what they
-got. Key Vault is spoken to over TLS only, on this machine too.
+A secret named `signing-key` is PREFIXsigning-key there. Key Vault stores text that is not empty. So a text `base64:...`
+is the encoded bytes, and `base64:` is the empty value. Each read is a request: callers cache the value. Requests to Key
+Vault use TLS, on loopback addresses too.
 """
 
 import base64
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from adapters.addresses import is_loopback, read_address
 from adapters.arguments import check_secret_name
-from adapters.azure.failures import PROVIDER, Asked
-from adapters.azure.sdk import called, identity, limits, missing, once
-from adapters.deadlines import Deadline, persist
+from adapters.azure.failures import PROVIDER, Call
+from adapters.azure.sdk import identity, missing_dependency, once_per_process, timeouts, translating_errors
+from adapters.deadlines import Deadline, retry
 from shared.errors import ConfigurationError, IntegrityError
 from shared.ports import DEFAULT_TIMEOUT_S
 
@@ -38,11 +38,11 @@ class KeyVaultSecrets:
     def get(self, name: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> bytes:
         """Return the newest version's value. Raises: NotFound: also where that version is disabled.
 
-        IntegrityError: it begins with `base64:`, and what follows is not.
+        IntegrityError: it begins with `base64:`, and the rest is not base64.
         """
         check_secret_name(name)
         secret = self._prefix + name
-        asked = Asked(
+        call = Call(
             "get",
             name,
             place=f"the secret {secret!r} of vault {self._vault!r}",
@@ -51,22 +51,24 @@ class KeyVaultSecrets:
         )
         deadline = Deadline(timeout_s, PROVIDER, "get", name)
 
-        def act(left_s: float) -> str:
-            return str(called(lambda: self._client().get_secret(secret, **limits(left_s)).value or "", asked))
+        def request(left_s: float) -> str:
+            return str(
+                translating_errors(lambda: self._client().get_secret(secret, **timeouts(left_s)).value or "", call)
+            )
 
-        return _bytes_of(persist(act, deadline), name)
+        return _bytes_of(retry(request, deadline), name)
 
     def _client(self) -> "SecretClient":
         def make() -> "SecretClient":
             try:
                 from azure.keyvault.secrets import SecretClient
             except ModuleNotFoundError as error:
-                raise missing(error) from error
-            # A vault at an address of its own would be refused: its challenge names Azure's domain.
+                raise missing_dependency(error) from error
+            # The SDK rejects a vault at another address, since the challenge names Azure's domain.
             usual = not is_loopback(self._address)
             return SecretClient(self._address, identity(), verify_challenge_resource=usual, retry_total=0)
 
-        return once(("secrets", self._address), make)
+        return once_per_process(("secrets", self._address), make)
 
 
 def from_url(url: str) -> KeyVaultSecrets:
@@ -79,7 +81,7 @@ def from_url(url: str) -> KeyVaultSecrets:
             "to 60 letters, digits and hyphens"
         )
     if endpoint and not endpoint.startswith("https://"):
-        raise ConfigurationError("keyvault: Key Vault is spoken to over TLS only: an endpoint begins with https://")
+        raise ConfigurationError("keyvault: Key Vault needs TLS: an endpoint begins with https://")
     return KeyVaultSecrets(address.host, address.path, endpoint=endpoint)
 
 

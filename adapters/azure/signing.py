@@ -1,7 +1,7 @@
 """Signed URLs of single blobs (service SAS), made with an account key.
 
-obstore signs too, but signs the name as it stands in the URL, percent-encoded, where Azure wants it decoded: its URLs
-are refused for names with a space or an accent. So it is asked only where there is no key, and for plain names.
+obstore signs the name percent-encoded, while Azure expects it decoded, so that Azure refuses its URLs for names with a
+space or an accent. So obstore signs only where there is no account key, and only plain names.
 Source: "Create a service SAS", string to sign of version 2020-12-06 (learn.microsoft.com, Azure Storage).
 """
 
@@ -18,7 +18,7 @@ from shared.errors import ConfigurationError
 VERSION = "2020-12-06"
 _PERMISSIONS = {"GET": "r", "PUT": "w"}
 _EARLIER = timedelta(minutes=5)
-"""It is valid from a little before now: clocks differ."""
+"""A URL is valid from this long before now, since clocks differ."""
 
 
 def signed_url(
@@ -31,17 +31,17 @@ def signed_url(
     expires_s: int,
     key: str,
 ) -> str:
-    """Return the URL of a blob that its holder may read or write until it expires.
+    """Return a URL that lets its holder read or write the blob until it expires.
 
-    Args: address: of the account's blobs. name: the blob's, as it is. key: the account's, in base64.
+    Args: address: the account's blob address. name: the blob's name, not encoded. key: the account's key, in base64.
     Raises: ConfigurationError: the key is not base64.
     """
     at = datetime.fromtimestamp(now, UTC)
     start, expiry = (_time(at - _EARLIER), _time(at + timedelta(seconds=expires_s)))
     protocol = "https" if address.startswith("https://") else ""
     resource = f"/blob/{account}/{container}/{name}"
-    # In order: permissions, times, what, identifier, address, protocol, version, kind, snapshot, encryption scope, and
-    # five headers of the answer.
+    # In order: permissions, start, expiry, resource, identifier, IP range, protocol, version, kind, snapshot,
+    # encryption scope, and five headers of the answer.
     signed = (_PERMISSIONS[method], start, expiry, resource, "", "", protocol, VERSION, "b", "", "", *[""] * 5)
     try:
         secret = base64.b64decode(key, validate=True)

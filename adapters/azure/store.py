@@ -1,7 +1,7 @@
-"""The object store on Azure Blob Storage, in a flat namespace: one container, or what lies below a prefix in it.
+"""The object store on Azure Blob Storage, in a flat namespace: one container, or the part of it below a prefix.
 
-What it has in common with S3 is adapters.obstore_store. A URL from `presign` for PUT wants the header
-`x-ms-blob-type: BlockBlob` from whoever uses it.
+The code shared with S3 is in adapters/obstore_store.py. A request to a `presign` URL for PUT needs the header
+`x-ms-blob-type: BlockBlob`.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from adapters.addresses import check_encrypted, read_address
 from adapters.arguments import check_expires
-from adapters.azure.failures import PROVIDER, Asked, blob_failure, place_is_missing
+from adapters.azure.failures import PROVIDER, Call, blob_failure, place_is_missing
 from adapters.azure.sdk import STORAGE_CREDENTIALS, account_key, account_url, blob_store
 from adapters.azure.signing import signed_url
 from adapters.obstore_answers import Answer
@@ -33,7 +33,7 @@ _ACTIONS = {
 
 
 class AzureBlobStore(ObstoreStore):
-    """The blobs of one container. A hierarchical namespace, which lists in another order, is refused by `list`."""
+    """The blobs of one container. `list` refuses a hierarchical namespace, which lists in another order."""
 
     def __init__(self, container: str, account: str, *, prefix: str = "", endpoint: str = "") -> None:
         address = account_url("blob", account, endpoint) if endpoint else ""
@@ -41,7 +41,7 @@ class AzureBlobStore(ObstoreStore):
         make_it = f"az storage container create --name {container} --account-name {account}"
 
         def translate(answer: Answer, operation: str, key: str, writes: bool) -> TidegateError:
-            asked = Asked(
+            call = Call(
                 operation,
                 key,
                 place=place,
@@ -50,7 +50,7 @@ class AzureBlobStore(ObstoreStore):
                 credentials=STORAGE_CREDENTIALS,
                 writes=writes,
             )
-            return blob_failure(answer.kind, answer.status, answer.code, answer.text, answer.sent, asked)
+            return blob_failure(answer.kind, answer.status, answer.code, answer.text, answer.sent, call)
 
         super().__init__(
             PROVIDER,
@@ -67,10 +67,10 @@ class AzureBlobStore(ObstoreStore):
     def presign(
         self, key: str, method: Literal["GET", "PUT"], expires_s: int, *, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> str:
-        """Return a URL that lets its holder read or write just this object.
+        """Return a URL that lets its holder read or write this one object.
 
         Raises: InvalidInput: not 1 s to 7 days. Unsupported: the credential is a SAS, or an identity and the key has
-            other characters than letters, digits and `/_.~-`.
+            characters other than letters, digits and `/_.~-`.
         """
         check_expires(expires_s)
         path, _ = self._begin("presign", key, timeout_s)

@@ -1,7 +1,7 @@
-"""Jobs on Cloud Run: one deployed job, an execution of it for each run, with function and event in its environment.
+"""Jobs on Cloud Run. One Cloud Run job is deployed, and each of our jobs is an execution of it.
 
-The job as deployed decides processor and memory: an execution cannot change them (its time it can). Google starts a
-task again that died, as often as the job was deployed with.
+Function and event are in the execution's environment. An execution can change the deployed job's time limit, but not
+its processors and memory. The deployed job also sets how often a task that died is started again.
 """
 
 import base64
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from adapters.arguments import check_job
-from adapters.deadlines import Deadline, persist
-from adapters.gcp.refusals import Operation, refusing
+from adapters.deadlines import Deadline, retry
+from adapters.gcp.failures import Call, translating_errors
 from adapters.gcp.sdk import PROVIDER, credentials, is_emulator, needs, once, place_of, session
 from shared.errors import ConfigurationError, NotFound, OutcomeUnknown, PayloadTooLarge, Unsupported
 from shared.ports import DEFAULT_TIMEOUT_S, JobSpec, JobStatus
@@ -43,7 +43,7 @@ class CloudRunJobs:
         self._endpoint = endpoint
 
     def submit(self, spec: JobSpec, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> str:
-        """Start an execution. `cpu` and `memory_mb` are the deployed job's, whatever is asked for.
+        """Start an execution. `cpu` and `memory_mb` of the spec are ignored: they are the deployed job's.
 
         Raises: Unsupported: any accelerator. PayloadTooLarge: an event of more than 24 kB. OutcomeUnknown.
         """
@@ -69,7 +69,7 @@ class CloudRunJobs:
             )
         deadline = Deadline(timeout_s, PROVIDER, "submit", spec.name)
         permission = f"run.jobs.runWithOverrides on {self._path}"
-        act = Operation("submit", spec.name, permission, self._missing, repeatable=False)
+        call = Call("submit", spec.name, permission, self._missing, repeatable=False)
         request = {
             "name": self._path,
             "overrides": {
@@ -79,16 +79,16 @@ class CloudRunJobs:
                 "timeout": {"seconds": spec.timeout_s},
             },
         }
-        started = self._asked(lambda run: run.jobs.run_job, act, deadline, request=request).metadata
+        started = self._send(lambda run: run.jobs.run_job, call, deadline, request=request).metadata
         execution = str(started.name).rpartition("/executions/")[2] if started is not None else ""
         if not execution:
-            raise act.error(OutcomeUnknown, "Cloud Run did not say which execution it started")
+            raise call.error(OutcomeUnknown, "Cloud Run did not say which execution it started")
         return execution
 
     def status(self, job_id: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> JobStatus:
-        """Return the execution's state; a failed one's exit code and reason are its task's."""
-        act, deadline = self._begun("status", job_id, "get", timeout_s)
-        execution = self._execution(job_id, act, deadline)
+        """Return the execution's state. Exit code and reason of a failed execution are its task's."""
+        call, deadline = self._begin("status", job_id, "get", timeout_s)
+        execution = self._execution(job_id, call, deadline)
         if not execution.completion_time:
             return JobStatus("running" if execution.start_time else "pending")
         if execution.cancelled_count:
@@ -99,21 +99,21 @@ class CloudRunJobs:
 
     def cancel(self, job_id: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
         """Ask Cloud Run to end the execution, unless it has ended."""
-        act, deadline = self._begun("cancel", job_id, "cancel", timeout_s)
-        if self._execution(job_id, act, deadline).completion_time:
+        call, deadline = self._begin("cancel", job_id, "cancel", timeout_s)
+        if self._execution(job_id, call, deadline).completion_time:
             return
         try:
-            self._asked(lambda run: run.executions.cancel_execution, act, deadline, name=self._path_of(job_id))
-        except ConfigurationError:  # it is refused where the execution has ended meanwhile
-            if not self._execution(job_id, act, deadline).completion_time:
+            self._send(lambda run: run.executions.cancel_execution, call, deadline, name=self._path_of(job_id))
+        except ConfigurationError:  # Cloud Run refuses it where the execution has ended meanwhile
+            if not self._execution(job_id, call, deadline).completion_time:
                 raise
 
     def logs(self, job_id: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> str:
-        """Return what Cloud Logging has of it by now: both outputs by time, a few seconds late."""
-        act, deadline = self._begun("logs", job_id, "get", timeout_s)
-        self._execution(job_id, act, deadline)
-        reading = Operation("logs", job_id, f"logging.logEntries.list on projects/{self._project}", self._missing)
-        asked: dict[str, Any] = {
+        """Return both outputs from Cloud Logging, by time, a few seconds late."""
+        call, deadline = self._begin("logs", job_id, "get", timeout_s)
+        self._execution(job_id, call, deadline)
+        reading = Call("logs", job_id, f"logging.logEntries.list on projects/{self._project}", self._missing)
+        query: dict[str, Any] = {
             "resourceNames": [f"projects/{self._project}"],
             "filter": f'resource.type="cloud_run_job" AND resource.labels.job_name="{self._job}" AND '
             f'labels."run.googleapis.com/execution_name"="{job_id}" AND '
@@ -123,53 +123,53 @@ class CloudRunJobs:
         }
         lines: list[str] = []
         while True:
-            page = persist(lambda left_s: self._entries(asked, reading, left_s), deadline)
+            page = retry(lambda left_s: self._entries(query, reading, left_s), deadline)
             lines += [_line(entry) for entry in page.get("entries", ())]
             if not page.get("nextPageToken"):
                 return "".join(lines)
-            asked["pageToken"] = page["nextPageToken"]
+            query["pageToken"] = page["nextPageToken"]
 
     def _failed(self, job_id: str, execution: Any, deadline: Deadline) -> JobStatus:
-        act = Operation("status", job_id, f"run.tasks.list on {self._path}", self._missing)
-        found = self._asked(lambda run: run.tasks.list_tasks, act, deadline, parent=self._path_of(job_id))
+        call = Call("status", job_id, f"run.tasks.list on {self._path}", self._missing)
+        found = self._send(lambda run: run.tasks.list_tasks, call, deadline, parent=self._path_of(job_id))
         results = [each.last_attempt_result for each in found.tasks]
         exit_code = next((int(result.exit_code) for result in results if result.exit_code), None)
         number = next((int(result.term_signal) for result in results if result.term_signal), None)
-        said = next((each.message for each in execution.conditions if each.type_ == "Completed"), "")
+        service_message = next((each.message for each in execution.conditions if each.type_ == "Completed"), "")
         how = f"exit code {exit_code}" if exit_code is not None else f"signal {number}" if number else "no exit code"
-        return JobStatus("failed", exit_code, f"{how}: {said or 'its log says why'}")
+        return JobStatus("failed", exit_code, f"{how}: {service_message or 'its log says why'}")
 
-    def _begun(self, operation: str, job_id: str, verb: str, timeout_s: float) -> tuple[Operation, Deadline]:
-        act = Operation(operation, job_id[:80], f"run.executions.{verb} on {self._path}", "no such job")
+    def _begin(self, operation: str, job_id: str, verb: str, timeout_s: float) -> tuple[Call, Deadline]:
+        call = Call(operation, job_id[:80], f"run.executions.{verb} on {self._path}", "no such job")
         deadline = Deadline(timeout_s, PROVIDER, operation, job_id[:80])
         if not _ID.fullmatch(job_id):
-            raise act.error(NotFound, act.missing)
-        return act, deadline
+            raise call.error(NotFound, call.missing)
+        return call, deadline
 
-    def _execution(self, job_id: str, act: Operation, deadline: Deadline) -> Any:
-        return self._asked(lambda run: run.executions.get_execution, act, deadline, name=self._path_of(job_id))
+    def _execution(self, job_id: str, call: Call, deadline: Deadline) -> Any:
+        return self._send(lambda run: run.executions.get_execution, call, deadline, name=self._path_of(job_id))
 
     def _path_of(self, job_id: str) -> str:
         return f"{self._path}/executions/{job_id}"
 
-    def _entries(self, asked: Any, act: Operation, left_s: float) -> Any:
+    def _entries(self, query: Any, call: Call, left_s: float) -> Any:
         from google.api_core.exceptions import from_http_response
 
         url = f"{self._endpoint or _LOGGING}/v2/entries:list"
-        with refusing(act):
-            answer = session(self._endpoint).request("POST", url, json=asked, timeout=left_s)
+        with translating_errors(call):
+            answer = session(self._endpoint).request("POST", url, json=query, timeout=left_s)
             if answer.status_code != 200:
                 raise from_http_response(answer)  # type: ignore[no-untyped-call]
             return answer.json()
 
-    def _asked(self, method: Callable[[Any], Any], act: Operation, deadline: Deadline, **given: Any) -> Any:
-        """Return what a method of one of the clients answers."""
+    def _send(self, method: Callable[[Any], Any], call: Call, deadline: Deadline, **given: Any) -> Any:
+        """Return the answer of a method of one of the clients."""
 
         def send(left_s: float) -> Any:
-            with refusing(act):
+            with translating_errors(call):
                 return method(self._clients)(**given, retry=None, timeout=left_s)
 
-        return persist(send, deadline)
+        return retry(send, deadline)
 
     @property
     def _clients(self) -> "_Clients":
@@ -184,7 +184,7 @@ class _Clients(NamedTuple):
 
 
 def from_url(url: str, command: Sequence[str]) -> CloudRunJobs:
-    """Return the jobs of `cloudrun://PROJECT/REGION/JOB`; the command is in the deployed image, not here.
+    """Return the jobs of `cloudrun://PROJECT/REGION/JOB`. The command is the deployed image's.
 
     Raises: ConfigurationError: not such a URL.
     """
@@ -214,7 +214,7 @@ def _made(endpoint: str, held: Any) -> _Clients:
 
 
 def _line(entry: Any) -> str:
-    """Return one entry's line; what a program wrote as JSON, Cloud Logging keeps as an object."""
+    """Return one log entry as a line. Cloud Logging parses lines of JSON into objects."""
     if "textPayload" in entry:
         return f"{entry['textPayload']}\n"
     return msgspec.json.encode(entry.get("jsonPayload", {})).decode() + "\n"

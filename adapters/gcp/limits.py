@@ -1,4 +1,4 @@
-"""Limits on Google Cloud: what a function may use is a property of its revision, and changes with a deployment."""
+"""Limits on Google Cloud: memory and concurrency are properties of a function's revision, and change by deployment."""
 
 from collections.abc import Mapping
 

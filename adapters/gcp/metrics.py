@@ -1,6 +1,4 @@
-"""Metrics for Cloud Monitoring, by OpenTelemetry: to Google's own OTLP address with this account's token, or to a
-collector beside the function.
-"""
+"""Metrics for Cloud Monitoring over OpenTelemetry: to Google's OTLP address with a token, or to a collector."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +13,9 @@ _GOOGLE = ".googleapis.com"
 
 
 class CloudMonitoringMetrics(OtlpMetrics):
-    """The metrics of this process, sent to one OTLP address. Google's own get the account's token, no other does.
+    """The metrics of this process, sent to one OTLP address. Only Google's own addresses get the account's token.
 
-    Google asks which project they are of: OTEL_RESOURCE_ATTRIBUTES=gcp.project_id=PROJECT in the environment says it.
+    Google needs the project in the environment: OTEL_RESOURCE_ATTRIBUTES=gcp.project_id=PROJECT.
     """
 
     def __init__(self, address: str, host: str) -> None:
@@ -30,7 +28,7 @@ class CloudMonitoringMetrics(OtlpMetrics):
 
 
 def from_url(url: str, clock: Clock | None = None) -> CloudMonitoringMetrics:
-    """Return the metrics of `cloudmonitoring://HOST[:PORT]`; OpenTelemetry takes the time itself.
+    """Return the metrics of `cloudmonitoring://HOST[:PORT]`. OpenTelemetry uses its own clock.
 
     Raises: ConfigurationError: not such a URL. MissingDependency.
     """

@@ -1,8 +1,8 @@
-"""Cloud Storage's JSON interface: one request per call, nothing sent behind our backs.
+"""Cloud Storage's JSON API: one request for each call.
 
-Measured against google-cloud-storage 3.17, which this stands in for: that client fetches a bucket's metadata in
-threads of its own (a request and a permission that nobody asked for), sends bodies above 8 MiB as resumable uploads
-(several requests, where one decides), and takes a missing bucket for a missing object. Its signing is used as it is.
+This module replaces google-cloud-storage, except for signed URLs. As measured with version 3.17, that client fetches
+the bucket's metadata in its own threads, which takes one more request and permission. It sends bodies above 8 MiB as
+resumable uploads, while a conditional write needs one request. It also treats a missing bucket as a missing object.
 """
 
 import base64
@@ -16,9 +16,9 @@ from urllib.parse import quote
 import msgspec
 
 from adapters.deadlines import Deadline
-from adapters.gcp.refusals import Operation, lost, refusing
+from adapters.gcp.failures import Call, lost, translating_errors
 from adapters.gcp.sdk import session
-from adapters.http_headers import is_whole
+from adapters.http_headers import is_complete
 from adapters.write_id import WRITE_ID
 from shared.errors import AlreadyExists, NotFound, TidegateError, Unavailable
 
@@ -27,13 +27,13 @@ PAGE = 1000
 _CHUNK = 1 << 20
 _OK = (200, 204, 206)
 _WITH_CONTENT = 200
-_LEAST_S = 0.001
+_MIN_TIMEOUT_S = 0.001
 _PAST_THE_END = 416
 _FIELDS = "name,size,generation,updated,metadata"
 
 
 class Found(msgspec.Struct, frozen=True):
-    """An object's metadata; `generation` is new with every write."""
+    """An object's metadata. Every write has a new `generation`."""
 
     name: str
     size_bytes: int
@@ -43,7 +43,7 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """A part of a listing; `token` asks for the next one, "" after the last."""
+    """A page of a listing. `token` requests the next page; "" after the last."""
 
     found: tuple[Found, ...]
     token: str
@@ -52,7 +52,7 @@ class Page(msgspec.Struct, frozen=True):
 class Bucket:
     """One bucket. Every method sends one request, within `left_s`, and raises shared.errors only.
 
-    A body is sent whole in one multipart request, whatever its size: metadata, condition and bytes are judged together.
+    A body of any size is sent in one multipart request, so that metadata, condition and body are one write.
     """
 
     def __init__(self, name: str, endpoint: str, http: Any = None) -> None:
@@ -60,50 +60,50 @@ class Bucket:
         self.endpoint = endpoint or HOST
         self._given = endpoint
         self._http = http
-        self._stands = False
+        self._bucket_seen = False
 
-    def act(self, operation: str, resource: str, permission: str, *, repeatable: bool = True) -> Operation:
-        """Return how errors name this call."""
-        needs = f"storage.objects.{permission} on gs://{self.name}"
-        return Operation(operation, resource, needs, f"there is no object {resource}", repeatable)
+    def call(self, operation: str, resource: str, permission: str, *, repeatable: bool = True) -> Call:
+        """Return the record of a call, for errors."""
+        action = f"storage.objects.{permission} on gs://{self.name}"
+        return Call(operation, resource, action, f"there is no object {resource}", repeatable)
 
-    def look(self, name: str, act: Operation, left_s: float) -> Found | None:
+    def head(self, name: str, call: Call, left_s: float) -> Found | None:
         """Return the object's metadata, None where there is no object. Raises: NotFound: no bucket."""
         try:
-            return _found(self._asked("GET", self._path(name), act, left_s, {"fields": _FIELDS}))
+            return _found(self._send("GET", self._path(name), call, left_s, {"fields": _FIELDS}))
         except NotFound:
-            self._check(act, left_s)
+            self._check(call, left_s)
             return None
 
-    def page(self, prefix: str, start: str, token: str, act: Operation, left_s: float) -> Page:
-        """Return names that begin with `prefix`, from `start` on (itself included), in order of UTF-8 bytes."""
-        asked = {"prefix": prefix, "startOffset": start, "pageToken": token, "maxResults": str(PAGE)}
-        params = {key: value for key, value in asked.items() if value}
+    def page(self, prefix: str, start: str, token: str, call: Call, left_s: float) -> Page:
+        """Return the objects whose names begin with `prefix`, from `start` (included), in order of UTF-8 bytes."""
+        query = {"prefix": prefix, "startOffset": start, "pageToken": token, "maxResults": str(PAGE)}
+        params = {key: value for key, value in query.items() if value}
         try:
-            answer = self._asked(
+            answer = self._send(
                 "GET",
                 f"/storage/v1/b/{self.name}/o",
-                act,
+                call,
                 left_s,
                 {**params, "fields": f"nextPageToken,items({_FIELDS})"},
             )
         except NotFound as error:
-            raise self._no_bucket(act) from error
+            raise self._no_bucket(call) from error
         return Page(tuple(_found(item) for item in answer.get("items", ())), str(answer.get("nextPageToken", "")))
 
     def read(
-        self, name: str, act: Operation, deadline: Deadline, start: int = 0, length: int | None = None
+        self, name: str, call: Call, deadline: Deadline, start: int = 0, length: int | None = None
     ) -> tuple[bytes, str]:
-        """Return the bytes that are stored (or a part of them) and their generation, from one answer.
+        """Return the stored bytes, or a part of them, and their generation, from one answer.
 
-        Raises: NotFound; Unavailable: they arrived cut short or changed.
+        Raises: NotFound; Unavailable: the bytes arrived incomplete or changed.
         """
-        headers = {"Accept-Encoding": "gzip"}  # stored compressed, they are given as stored: the digest is of that
+        headers = {"Accept-Encoding": "gzip"}  # returns compressed objects as stored, which the digest is of
         if length is not None:
             headers["Range"] = f"bytes={start}-{start + length - 1}"
         chunks: list[bytes] = []
         try:
-            with refusing(act):
+            with translating_errors(call):
                 answer = self._session().request(
                     "GET",
                     self.endpoint + self._path(name),
@@ -115,25 +115,25 @@ class Bucket:
                 with answer:
                     if answer.status_code == _PAST_THE_END:
                         return b"", str(answer.headers.get("X-Goog-Generation", ""))
-                    _raise_refusal(answer, act)
+                    _raise_refusal(answer, call)
                     for chunk in answer.raw.stream(_CHUNK, decode_content=False):
                         chunks.append(chunk)
                         deadline.check()
         except NotFound:
-            self._check(act, deadline.left_s())
+            self._check(call, deadline.left_s())
             raise
-        self._stands = True
+        self._bucket_seen = True
         body = b"".join(chunks)
         generation = str(answer.headers.get("X-Goog-Generation", ""))
-        if not generation or not (length is not None or _is_whole(body, answer.headers.get("X-Goog-Hash", ""))):
-            raise act.error(Unavailable, "the object arrived cut short or changed: try again")
+        if not generation or not (length is not None or _matches_digest(body, answer.headers.get("X-Goog-Hash", ""))):
+            raise call.error(Unavailable, "the object arrived cut short or changed: try again")
         return body, generation
 
-    def write(self, name: str, body: bytes, act: Operation, left_s: float, write_id: str = "") -> str:
-        """Write the object and return its generation; with a `write_id`, only where there is none.
+    def write(self, name: str, body: bytes, call: Call, left_s: float, write_id: str = "") -> str:
+        """Write the object and return its generation. With a `write_id`, create it only if it is absent.
 
-        Raises: AlreadyExists: an object stands there, and a `write_id` was given. NotFound: no bucket. OutcomeUnknown:
-            the answer was lost, and `act` is not repeatable.
+        Raises: AlreadyExists: an object exists, and a `write_id` was given. NotFound: no bucket. OutcomeUnknown: the
+            answer was lost, and `call` is not repeatable.
         """
         boundary = secrets.token_hex(16)
         described = {"name": name, "md5Hash": _md5(body), **({"metadata": {WRITE_ID: write_id}} if write_id else {})}
@@ -150,33 +150,33 @@ class Bucket:
         headers = {"Content-Type": f"multipart/related; boundary={boundary}"}
         path = f"/upload/storage/v1/b/{self.name}/o"
         try:
-            return str(self._asked("POST", path, act, left_s, params, payload, headers)["generation"])
+            return str(self._send("POST", path, call, left_s, params, payload, headers)["generation"])
         except NotFound as error:
-            raise self._no_bucket(act) from error
+            raise self._no_bucket(call) from error
         except KeyError as error:
-            raise lost(act) from error
+            raise lost(call) from error
 
-    def remove(self, name: str, act: Operation, left_s: float) -> None:
+    def remove(self, name: str, call: Call, left_s: float) -> None:
         """Remove the object, if it is there. Raises: NotFound: no bucket."""
         try:
-            self._asked("DELETE", self._path(name), act, left_s, {})
+            self._send("DELETE", self._path(name), call, left_s, {})
         except NotFound:
-            self._check(act, left_s)
+            self._check(call, left_s)
 
-    def _asked(
+    def _send(
         self,
         method: str,
         path: str,
-        act: Operation,
+        call: Call,
         left_s: float,
         params: Mapping[str, str],
         payload: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        """Send one request, and return its answer's JSON."""
+        """Send one request and return the JSON of its answer."""
         from google.api_core.exceptions import PreconditionFailed
 
-        with refusing(act):
+        with translating_errors(call):
             try:
                 answer = self._session().request(
                     method,
@@ -186,30 +186,30 @@ class Bucket:
                     headers=headers,
                     timeout=_positive(left_s),
                 )
-                _raise_refusal(answer, act)
+                _raise_refusal(answer, call)
             except PreconditionFailed as error:
-                raise act.error(AlreadyExists, "an object with this key is there") from error
-        self._stands = True
-        if answer.status_code == _WITH_CONTENT and not is_whole(answer.headers):
-            raise lost(act)
+                raise call.error(AlreadyExists, "an object with this key is there") from error
+        self._bucket_seen = True
+        if answer.status_code == _WITH_CONTENT and not is_complete(answer.headers):
+            raise lost(call)
         try:
             read = msgspec.json.decode(answer.content) if answer.content else {}
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise lost(act) from error
+            raise lost(call) from error
         return read if isinstance(read, dict) else {}
 
-    def _check(self, act: Operation, left_s: float) -> None:
-        """Tell a missing bucket from a missing object: the service answers both alike. Raises: NotFound: no bucket."""
-        if not self._stands:
+    def _check(self, call: Call, left_s: float) -> None:
+        """Raises: NotFound: the bucket is missing. The service has one answer for a missing bucket and object."""
+        if not self._bucket_seen:
             try:
-                self.page("", "", "", act, left_s)
+                self.page("", "", "", call, left_s)
             except NotFound:
                 raise
             except TidegateError:
-                return  # it may not be listed, or not now: the answer we have must do
+                return  # listing is not allowed, or fails now: assume that the object is missing
 
-    def _no_bucket(self, act: Operation) -> NotFound:
-        return act.error(
+    def _no_bucket(self, call: Call) -> NotFound:
+        return call.error(
             NotFound,
             f"there is no bucket {self.name}: `gcloud storage buckets create gs://{self.name}` makes it, as `tidegate "
             "up` does",
@@ -219,7 +219,7 @@ class Bucket:
         return f"/storage/v1/b/{self.name}/o/{quote(name, safe='')}"
 
     def held_credentials(self) -> Any:
-        """Return the credentials that this bucket is asked with."""
+        """Return the credentials of this bucket's requests."""
         return self._session().credentials
 
     def _session(self) -> Any:
@@ -227,8 +227,8 @@ class Bucket:
 
 
 def _positive(left_s: float) -> float:
-    """Return what the HTTP client takes for a timeout: it refuses none at all, which a deadline may have come to."""
-    return max(left_s, _LEAST_S)
+    """Return a timeout above 0, which the HTTP client requires; a deadline may have 0 s left."""
+    return max(left_s, _MIN_TIMEOUT_S)
 
 
 def _found(item: Mapping[str, Any]) -> Found:
@@ -242,10 +242,10 @@ def _found(item: Mapping[str, Any]) -> Found:
     )
 
 
-def _raise_refusal(answer: Any, act: Operation) -> None:
+def _raise_refusal(answer: Any, call: Call) -> None:
     if answer.status_code not in _OK:
-        if not is_whole(answer.headers):
-            raise lost(act)  # it broke off before it said why
+        if not is_complete(answer.headers):
+            raise lost(call)  # the answer is incomplete, and its reason missing
         from google.api_core.exceptions import from_http_response
 
         raise from_http_response(answer)  # type: ignore[no-untyped-call]
@@ -255,13 +255,13 @@ def _md5(body: bytes) -> str:
     return base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
 
 
-def _is_whole(body: bytes, hashes: str) -> bool:
-    """Return whether the bytes have the digest of the header ("crc32c=...,md5=..."); composed objects lack an md5."""
-    told = dict(each.strip().split("=", 1) for each in hashes.split(",") if "=" in each)
-    if "md5" in told:
-        return told["md5"] == _md5(body)
-    if "crc32c" in told:
+def _matches_digest(body: bytes, hashes: str) -> bool:
+    """Return whether the body has the digest of the header ("crc32c=...,md5=..."). Composed objects have no md5."""
+    attributes = dict(each.strip().split("=", 1) for each in hashes.split(",") if "=" in each)
+    if "md5" in attributes:
+        return attributes["md5"] == _md5(body)
+    if "crc32c" in attributes:
         import google_crc32c
 
-        return told["crc32c"] == base64.b64encode(google_crc32c.value(body).to_bytes(4, "big")).decode()
+        return attributes["crc32c"] == base64.b64encode(google_crc32c.value(body).to_bytes(4, "big")).decode()
     return True

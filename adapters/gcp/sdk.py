@@ -1,7 +1,7 @@
-"""Google's SDKs, imported when first used: credentials, one client of each kind per process, and where a URL points.
+"""Google's SDKs, imported on first use: credentials, one client of each kind per process, and addresses.
 
-Credentials come from the default chain (GOOGLE_APPLICATION_CREDENTIALS, gcloud's, the machine's service account),
-never from a URL. An endpoint on the loopback address is an emulator and gets none.
+Credentials come from the default chain: GOOGLE_APPLICATION_CREDENTIALS, gcloud's, or the machine's service account.
+URLs never hold credentials. An endpoint on a loopback address is an emulator and gets none.
 """
 
 import os
@@ -19,7 +19,7 @@ PROVIDER = "gcp"
 GOOGLE = ".googleapis.com"
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 POOL = 32
-"""Connections that one process keeps to a host; more threads at once open more and close them again."""
+"""The most idle connections of one process to a host. More concurrent threads open more and close them again."""
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _made: dict[tuple[object, ...], Any] = {}
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class Place(msgspec.Struct, frozen=True):
-    """What a URL names: the host's part, the segments of its path, and the endpoint ("" for Google's own)."""
+    """The parts of a URL: its host, the segments of its path, and the endpoint ("" for Google's own)."""
 
     name: str
     path: tuple[str, ...]
@@ -36,9 +36,10 @@ class Place(msgspec.Struct, frozen=True):
 
 
 def place_of(url: str, form: str, segments: Collection[int]) -> Place:
-    """Return what `url` names. `form`: how it is written, for the error; `segments`: how many its path may have.
+    """Return the parts of `url`.
 
-    Raises: ConfigurationError: it is written otherwise, or its endpoint would get credentials without encryption.
+    Args: form: how such a URL is written, for the error. segments: the allowed numbers of segments of its path.
+    Raises: ConfigurationError: the URL has another form, or its endpoint would get credentials without encryption.
 
     >>> place_of("gs://lake/team%20a?endpoint=http://127.0.0.1:4443", "gs://BUCKET[/PREFIX]", (0, 1))
     Place(name='lake', path=('team a',), endpoint='http://127.0.0.1:4443')
@@ -53,9 +54,9 @@ def place_of(url: str, form: str, segments: Collection[int]) -> Place:
 
 
 def is_emulator(endpoint: str) -> bool:
-    """Return whether `endpoint` ("http://host:port", "" for Google's own) is on this machine, and gets no credentials.
+    """Return whether `endpoint` ("http://host:port", "" for Google's own) is on this machine and gets no credentials.
 
-    Raises: ConfigurationError: it is elsewhere, and would get a token that is for Google alone.
+    Raises: ConfigurationError: it is neither on this machine nor Google's, and would get the account's token.
 
     >>> is_emulator("http://127.0.0.1:4443"), is_emulator("")
     (True, False)
@@ -72,7 +73,7 @@ def is_emulator(endpoint: str) -> bool:
 
 
 def needs(load: Callable[[], T]) -> T:
-    """Return what `load`, which imports a part of the SDK, returns. Raises: MissingDependency."""
+    """Return what `load`, which imports a part of the SDK, returns. Raises: MissingDependency: it is not installed."""
     try:
         return load()
     except ModuleNotFoundError as error:
@@ -82,7 +83,7 @@ def needs(load: Callable[[], T]) -> T:
 
 
 def once(make: Callable[[], T], *key: object) -> T:
-    """Return this process's one `key`, made by `make` when it is first asked for; a forked process makes its own."""
+    """Return this process's one object called `key`, created by `make` on first use. A forked process makes its own."""
     own = (os.getpid(), *key)
     with _lock:
         if own not in _made:
@@ -92,7 +93,7 @@ def once(make: Callable[[], T], *key: object) -> T:
 
 
 def credentials(endpoint: str) -> Any:
-    """Return the default chain's credentials, anonymous ones for an emulator.
+    """Return the default chain's credentials, or anonymous ones for an emulator.
 
     Raises: Unauthenticated: the chain found none. MissingDependency.
     """
@@ -117,20 +118,20 @@ def credentials(endpoint: str) -> Any:
 
 
 def session(endpoint: str) -> Any:
-    """Return the HTTP session that sends each request once, with this process's credentials. Raises: as those."""
+    """Return this process's HTTP session, which sends each request once. Raises: as `credentials`."""
     held = credentials(endpoint)
     return once(lambda: new_session(held, is_emulator(endpoint)), "session", is_emulator(endpoint))
 
 
 def new_session(held: Any, emulator: bool) -> Any:
-    """Return a session with credentials of its own."""
+    """Return a new HTTP session with these credentials."""
     from google.auth.transport.requests import AuthorizedSession
     from requests.adapters import HTTPAdapter
 
-    # An emulator's credentials cannot be renewed: a 401 is an answer then, not a reason to ask again.
+    # An emulator's credentials cannot be renewed, so that a 401 is final.
     renewed = {"refresh_status_codes": ()} if emulator else {}
     made = AuthorizedSession(held, **renewed)  # type: ignore[no-untyped-call]
-    made.trust_env = not emulator  # a company's proxy is no way to this machine
+    made.trust_env = not emulator  # a proxy cannot reach this machine's loopback address
     for scheme in ("https://", "http://"):
         made.mount(scheme, HTTPAdapter(pool_maxsize=POOL, max_retries=0))
     return made

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from adapters.arguments import check_secret_name
-from adapters.deadlines import Deadline, persist
-from adapters.gcp.refusals import Operation, refusing
+from adapters.deadlines import Deadline, retry
+from adapters.gcp.failures import Call, translating_errors
 from adapters.gcp.sdk import PROVIDER, credentials, is_emulator, needs, once, place_of
 from shared.errors import NotFound, Unavailable
 from shared.ports import DEFAULT_TIMEOUT_S
@@ -21,37 +21,37 @@ class SecretManagerSecrets:
         self._endpoint = endpoint
 
     def get(self, name: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> bytes:
-        """Return the value that was added last, its checksum compared.
+        """Return the latest version's value, after a check of its checksum.
 
-        Raises: NotFound: also where its latest version was destroyed or disabled, or none was ever added.
+        Raises: NotFound: also where the latest version is destroyed or disabled, or there is no version.
         """
         check_secret_name(name)
         deadline = Deadline(timeout_s, PROVIDER, "get", name)
         secret = f"{self._prefix}{name}"
         path = f"projects/{self._project}/secrets/{secret}"
-        act = Operation(
+        call = Call(
             "get",
             name,
             f"secretmanager.versions.access on {path}",
             f"there is no value for the secret {name}: `gcloud secrets create {secret} --project={self._project} "
             f"--data-file=FILE` makes it (`gcloud secrets versions add {secret}` where it has none)",
         )
-        return persist(lambda left_s: self._read(f"{path}/versions/latest", act, left_s), deadline)
+        return retry(lambda left_s: self._read(f"{path}/versions/latest", call, left_s), deadline)
 
-    def _read(self, version: str, act: Operation, left_s: float) -> bytes:
+    def _read(self, version: str, call: Call, left_s: float) -> bytes:
         from google.api_core.exceptions import FailedPrecondition
 
-        with refusing(act):
+        with translating_errors(call):
             try:
                 answer = self._client.access_secret_version(name=version, retry=None, timeout=left_s)
             except FailedPrecondition as error:  # the latest version is disabled or destroyed
-                raise act.error(NotFound, act.missing) from error
+                raise call.error(NotFound, call.missing) from error
         payload = answer.payload
         if "data_crc32c" in payload:
             import google_crc32c
 
             if google_crc32c.value(payload.data) != payload.data_crc32c:
-                raise act.error(Unavailable, "the secret arrived changed: try again")
+                raise call.error(Unavailable, "the secret arrived changed: try again")
         return bytes(payload.data)
 
     @property

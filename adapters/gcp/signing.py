@@ -1,31 +1,31 @@
-"""V4 signed URLs for one object: signed with a service account's key, or by Google in the account's name."""
+"""V4 signed URLs of single objects, signed with a service account's key or by Google in the account's name."""
 
 from datetime import timedelta
 from typing import Any
 
+from adapters.gcp.failures import Call, translating_errors
 from adapters.gcp.objects import Bucket
-from adapters.gcp.refusals import Operation, refusing
 from adapters.gcp.sdk import needs
 from shared.errors import InvalidInput, Unsupported
 
 LONGEST_S = 7 * 86_400
 
 
-def signed_url(bucket: Bucket, name: str, method: str, expires_s: int, act: Operation) -> str:
+def signed_url(bucket: Bucket, name: str, method: str, expires_s: int, call: Call) -> str:
     """Return a URL that lets its holder read (GET) or write (PUT) the object until it expires.
 
-    Raises: InvalidInput: `expires_s` is not 1 s to 7 days. Unsupported: these credentials can sign nothing.
+    Raises: InvalidInput: `expires_s` is not 1 s to 7 days. Unsupported: these credentials cannot sign.
     """
     if not 1 <= expires_s <= LONGEST_S:
         expected = f"1 to {LONGEST_S}"
         raise InvalidInput(
             f"expires_s is {expires_s}: use {expected}", field="expires_s", got=str(expires_s), expected=expected
         )
-    with refusing(act):
+    with translating_errors(call):
         held = bucket.held_credentials()
         signer = _signer(held)
         if signer is None:
-            raise act.error(
+            raise call.error(
                 Unsupported,
                 "these credentials cannot sign a URL: use a service account (on Google Cloud, one that may act as "
                 "itself: roles/iam.serviceAccountTokenCreator), or upload through the gateway",
@@ -42,13 +42,16 @@ def signed_url(bucket: Bucket, name: str, method: str, expires_s: int, act: Oper
 
 
 def _blob(bucket: Bucket, name: str, held: Any) -> Any:
-    """Return the SDK's own object, which signs and is asked for nothing else."""
+    """Return the SDK's record of the object, which is used for signing only."""
     storage = needs(lambda: __import__("google.cloud.storage", fromlist=["Client"]))
     return storage.Client(project="none", credentials=held).bucket(bucket.name).blob(name)
 
 
 def _signer(held: Any) -> dict[str, Any] | None:
-    """Return how to sign: with the credentials' own key, or with their token at Google's; None where neither is."""
+    """Return the SDK's options for signing: with the credentials' own key, or by Google with their token.
+
+    None where the credentials have neither.
+    """
     from google.auth.credentials import AnonymousCredentials, Signing
     from google.auth.transport.requests import Request
 

@@ -1,6 +1,6 @@
-"""Pub/Sub's calls over gRPC, each sent once: publish, pull, acknowledge, set a deadline.
+"""Pub/Sub's calls over gRPC, each sent once: publish, pull, acknowledge, set the ack deadline.
 
-The generated client is used as it is; the one with batches, threads and its own timeout is not.
+They use the generated client, not the one with batches, threads and a timeout of its own.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from adapters.gcp.refusals import Operation, refusing
+from adapters.gcp.failures import Call, translating_errors
 from adapters.gcp.sdk import credentials, is_emulator, needs, once
 
 _OPTIONS = [
@@ -23,9 +23,9 @@ _HOST = "pubsub.googleapis.com:443"
 
 
 class Topics(msgspec.Struct, frozen=True):
-    """The topics and subscriptions of one project whose names begin with `prefix`. One request per call.
+    """The topics and subscriptions of one project whose names begin with `prefix`. One request for each call.
 
-    Raises: shared.errors only. NotFound names the topic or subscription and the command that makes it.
+    Raises: shared.errors only. NotFound names the topic or subscription, and the command that creates it.
     """
 
     project: str
@@ -33,9 +33,9 @@ class Topics(msgspec.Struct, frozen=True):
     endpoint: str = ""
 
     def publish(self, operation: str, name: str, bodies: Sequence[bytes], left_s: float) -> None:
-        """Publish all of them or none. Raises: OutcomeUnknown: they may have been published."""
+        """Publish all of the bodies or none. Raises: OutcomeUnknown: they may have been published."""
         topic = f"projects/{self.project}/topics/{self.prefix}{name}"
-        act = Operation(
+        call = Call(
             operation,
             name,
             f"pubsub.topics.publish on {topic}",
@@ -44,41 +44,43 @@ class Topics(msgspec.Struct, frozen=True):
             repeatable=False,
         )
         messages = [{"data": body} for body in bodies]
-        with refusing(act):
+        with translating_errors(call):
             self._clients()[0].publish(topic=topic, messages=messages, retry=None, timeout=left_s)
 
     def pull(self, operation: str, name: str, most: int, waits_s: float) -> list[Any]:
-        """Borrow up to `most` messages for the subscription's own while; wait for a first one. None: an empty list."""
+        """Receive up to `most` messages, with the subscription's own lease. Wait up to `waits_s` for a first one."""
         from google.api_core.exceptions import DeadlineExceeded, RetryError
 
-        path, act = self._subscription(operation, name)
-        with refusing(act):
+        path, call = self._subscription(operation, name)
+        with translating_errors(call):
             try:
                 answer = self._clients()[1].pull(subscription=path, max_messages=most, retry=None, timeout=waits_s)
-            except (DeadlineExceeded, RetryError):  # how a pull says that there is nothing
+            except (DeadlineExceeded, RetryError):  # how a pull reports an empty queue
                 return []
             return list(answer.received_messages)
 
     def acknowledge(self, operation: str, name: str, receipt_handle: str, left_s: float) -> bool:
-        """Acknowledge one message. False: the receipt handle is none."""
-        path, act = self._subscription(operation, name)
-        with refusing(act):
-            return _known(self._clients()[1].acknowledge, subscription=path, ack_ids=[receipt_handle], timeout=left_s)
+        """Acknowledge one message. False: the receipt handle was never issued."""
+        path, call = self._subscription(operation, name)
+        with translating_errors(call):
+            return _accepts(self._clients()[1].acknowledge, subscription=path, ack_ids=[receipt_handle], timeout=left_s)
 
-    def lend(self, operation: str, name: str, receipt_handles: Sequence[str], seconds: int, left_s: float) -> bool:
-        """Let the leases end so many seconds from now, 0 to 600. False: a receipt handle is none."""
-        path, act = self._subscription(operation, name)
-        asked = {"subscription": path, "ack_ids": list(receipt_handles), "ack_deadline_seconds": seconds}
-        with refusing(act):
-            return _known(self._clients()[1].modify_ack_deadline, **asked, timeout=left_s)
+    def set_ack_deadline(
+        self, operation: str, name: str, receipt_handles: Sequence[str], seconds: int, left_s: float
+    ) -> bool:
+        """Let the leases end `seconds` from now (0 to 600). False: a receipt handle was never issued."""
+        path, call = self._subscription(operation, name)
+        fields = {"subscription": path, "ack_ids": list(receipt_handles), "ack_deadline_seconds": seconds}
+        with translating_errors(call):
+            return _accepts(self._clients()[1].modify_ack_deadline, **fields, timeout=left_s)
 
-    def _subscription(self, operation: str, name: str) -> tuple[str, Operation]:
+    def _subscription(self, operation: str, name: str) -> tuple[str, Call]:
         path = f"projects/{self.project}/subscriptions/{self.prefix}{name}"
         missing = (
             f"there is no subscription {self.prefix}{name}: `gcloud pubsub subscriptions create {self.prefix}{name} "
             f"--topic={self.prefix}{name} --project={self.project}` makes it; `tidegate up` does, with its dead letters"
         )
-        return path, Operation(operation, name, f"pubsub.subscriptions.consume on {path}", missing)
+        return path, Call(operation, name, f"pubsub.subscriptions.consume on {path}", missing)
 
     def _clients(self) -> tuple[Any, Any]:
         held = credentials(self.endpoint)
@@ -101,12 +103,12 @@ def _made(endpoint: str, held: Any) -> tuple[Any, Any]:
     )
 
 
-def _known(call: Callable[..., object], **given: Any) -> bool:
-    """Return whether the receipt handles are receipt handles: Pub/Sub refuses as invalid what it never gave."""
+def _accepts(method: Callable[..., object], **given: Any) -> bool:
+    """Return whether Pub/Sub accepted the receipt handles: it refuses those that it never issued."""
     from google.api_core.exceptions import InvalidArgument
 
     try:
-        call(**given, retry=None)
+        method(**given, retry=None)
     except InvalidArgument:
         return False
     return True

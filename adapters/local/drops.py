@@ -1,4 +1,4 @@
-"""Files dropped by hand: when one is whole. A copy under way looks like a file, and nobody says when it ends."""
+"""Detects when a file in the drop folder is complete. A copy in progress looks like a file, and has no end marker."""
 
 import os
 from pathlib import Path
@@ -12,11 +12,11 @@ _PROCESSES = Path("/proc")
 
 
 def settled(store: LocalStore, key: str, quiet_s: float, clock: Clock) -> bool:
-    """Return whether a dropped file is closed by its writers and unchanged for `quiet_s` seconds.
+    """Return whether a dropped file is closed by its writers, and unchanged for `quiet_s` seconds.
 
-    Unchanged: neither content nor name nor time of writing, by the disk's own time of change, which a copy tool that
-    sets the old time of writing cannot set. Closed: no process that we may look into has it open for writing (on
-    systems without /proc only the first counts). False where there is no such file.
+    Unchanged: by the file's ctime, which covers content, name and mtime, and which copy tools cannot set. Closed: no
+    process that /proc shows to us has it open for writing; without /proc only the ctime counts. False where there is no
+    such file.
     """
     try:
         with store.reading(key, "settled") as fd:
@@ -27,7 +27,7 @@ def settled(store: LocalStore, key: str, quiet_s: float, clock: Clock) -> bool:
 
 
 def open_for_writing(device: int, inode: int) -> bool:
-    """Return whether some process holds this file open for writing, as far as /proc shows it to us."""
+    """Return whether a process has this file open for writing, as far as /proc shows it to us."""
     try:
         processes = [name for name in os.listdir(_PROCESSES) if name.isdigit()]
     except OSError:
@@ -38,7 +38,7 @@ def open_for_writing(device: int, inode: int) -> bool:
 def _writes(process: Path, device: int, inode: int) -> bool:
     try:
         descriptors = os.listdir(process / "fd")
-    except OSError:  # ended meanwhile, or another user's
+    except OSError:  # the process has ended, or is another user's
         return False
     for descriptor in descriptors:
         try:

@@ -1,6 +1,6 @@
-"""Files that survive a crash: written beside, synced, then linked or renamed into place, and their folder synced.
+"""Files that survive a crash: a temporary file is written and synced, then linked or renamed, and the folder synced.
 
-A rename replaces what stands there and a link refuses to: those two are all the atomicity that this provider needs.
+A rename replaces the existing file atomically, and a link fails where a file exists. The local adapters rest on both.
 """
 
 import contextlib
@@ -22,13 +22,13 @@ _TOO_MANY = {errno.EMFILE, errno.ENFILE}
 
 
 class Deadline(deadlines.Deadline):
-    """The moment by which an operation on the disk must have ended."""
+    """The time by which an operation on the disk must end."""
 
     def __init__(self, timeout_s: float, operation: str, resource: str) -> None:
         super().__init__(timeout_s, PROVIDER, operation, resource)
 
     def exceeded(self) -> DeadlineExceeded:
-        """Return the error that says so; a disk's effects come last, so that nothing was done."""
+        """Return the error for this deadline. Effects on the disk come last, so that nothing was done."""
         return DeadlineExceeded(
             "the disk was too slow; nothing was done",
             provider=PROVIDER,
@@ -38,36 +38,36 @@ class Deadline(deadlines.Deadline):
 
 
 def failure(error: OSError, operation: str, resource: str) -> TidegateError:
-    """Return our error for the system's: what to do about a full disk, a missing right, too many open files."""
+    """Return the error for an OSError, with the remedy: a full disk, a missing right, too many open files."""
     reason = os.strerror(error.errno) if error.errno else type(error).__name__
     if error.errno in _DENIED:
         message = f"the local state may not be read or written ({reason}): run as its owner, on a writable disk"
         return PermissionDenied(message, provider=PROVIDER, operation=operation, resource=resource)
     if error.errno == errno.ENAMETOOLONG:
-        message = "a name in it is longer than the disk takes: use at most 255 bytes between two '/'"
+        message = "a name in it is longer than the disk allows: use at most 255 bytes between two '/'"
         return InvalidInput(message, field="key", provider=PROVIDER, operation=operation, resource=resource)
     if error.errno in _FULL:
-        message = "the disk is full: make room, then it goes on by itself"
+        message = "the disk is full: free some space, then it continues by itself"
     elif error.errno in _TOO_MANY:
-        message = "too many open files: raise the limit (ulimit -n), or do less at a time"
+        message = "too many open files: raise the limit (ulimit -n), or do less at once"
     else:
         message = f"the disk failed: {reason}"
     return Unavailable(message, provider=PROVIDER, operation=operation, resource=resource)
 
 
 def write_synced(name: str, body: bytes, folder_fd: int) -> os.stat_result:
-    """Create a file in an open folder, write and sync it, and return what the disk knows of it.
+    """Create a file in an open folder, write and sync it, and return its stat result.
 
-    Its time of writing is set to the nanosecond: with the inode it tells two writes apart even where the file
-    system's own clock ticks slowly. Raises: OSError; then no file is left.
+    The mtime is set in nanoseconds. With the inode it distinguishes two writes even where the file system's clock is
+    coarse. Raises: OSError; then no file is left.
     """
     fd = os.open(
         name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE, dir_fd=folder_fd
     )
     try:
-        rest = memoryview(body)
-        while rest:
-            rest = rest[os.write(fd, rest) :]
+        unwritten = memoryview(body)
+        while unwritten:
+            unwritten = unwritten[os.write(fd, unwritten) :]
         now = time.time_ns()
         os.utime(fd, ns=(now, now))
         os.fsync(fd)
@@ -81,7 +81,7 @@ def write_synced(name: str, body: bytes, folder_fd: int) -> os.stat_result:
 
 
 def make_folder(path: Path) -> None:
-    """Create a private folder and those above it, durably; one that is there is left as it is. Raises: OSError."""
+    """Create a private folder and its parents, durably. An existing folder stays as it is. Raises: OSError."""
     if path.is_dir():
         return
     make_folder(path.parent)
@@ -91,7 +91,7 @@ def make_folder(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Make what was created, renamed or removed in a folder durable. Raises: OSError."""
+    """Make the creations, renames and removals in a folder durable. Raises: OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
@@ -100,12 +100,12 @@ def sync_folder(path: Path) -> None:
 
 
 def replace_file(path: Path, body: bytes) -> None:
-    """Write a file whole, whether or not it exists, durably. Its folder must exist. Raises: OSError."""
+    """Write a file atomically and durably, whether or not it exists. Its folder must exist. Raises: OSError."""
     _place(path, body, only_new=False)
 
 
 def create_file(path: Path, body: bytes) -> bool:
-    """Write a file whole unless one is there, durably; return whether it was made. Raises: OSError."""
+    """Create a file atomically and durably unless one exists. Return whether it was created. Raises: OSError."""
     return _place(path, body, only_new=True)
 
 

@@ -1,14 +1,14 @@
-"""A job's folder: the only thing that its submitter, its runner and its recoverer share.
+"""A job's folder: all that its submitter, its runner and `recover` share.
 
-    spec.json       what was asked for; the folder appears under its final name with this file in it
-    launch.lock     held by whoever is starting a runner: nobody else starts one then
+    spec.json       the JobSpec; the folder gets its final name with this file in it
+    launch.lock     held while a runner is being started, so that only one process starts one
     launches.json   how many runners were started
-    run.lock        held by the runner and by the job itself: while it is held, the job is at work
-    cancel          somebody asked for an end
+    run.lock        held by the runner and by the job itself; while it is held, the job is running
+    cancel          a cancellation was requested
     log             stdout and stderr
-    status.json     how it ended; created once, never changed
+    status.json     how the job ended; created once, never changed
 
-Locks are the kernel's (flock): they end with the process that holds them, by whatever death, and over a restart.
+The locks are the kernel's (flock). They are released when the process that holds them dies in any way.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ _LOCK_EVERY_S = 0.01
 
 
 def read_spec(folder: Path) -> JobSpec:
-    """Return what was asked for. Raises: IntegrityError: the folder holds no such record; OSError."""
+    """Return the job's spec. Raises: IntegrityError: the record cannot be read; OSError."""
     try:
         return msgspec.json.decode((folder / SPEC).read_bytes(), type=JobSpec)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -39,7 +39,7 @@ def read_spec(folder: Path) -> JobSpec:
 
 
 def read_status(folder: Path) -> JobStatus | None:
-    """Return how the job ended, None while it has not. Raises: OSError."""
+    """Return how the job ended, or None before its end. Raises: OSError."""
     try:
         return msgspec.json.decode((folder / STATUS).read_bytes(), type=JobStatus)
     except FileNotFoundError:
@@ -47,17 +47,17 @@ def read_status(folder: Path) -> JobStatus | None:
 
 
 def finish(folder: Path, status: JobStatus) -> None:
-    """Write down how the job ended, unless it has ended already. Raises: OSError."""
+    """Record how the job ended, unless it has ended already. Raises: OSError."""
     create_file(folder / STATUS, msgspec.json.encode(status))
 
 
 def is_cancelled(folder: Path) -> bool:
-    """Return whether somebody asked for an end."""
+    """Return whether a cancellation was requested."""
     return (folder / CANCEL).exists()
 
 
 def launches(folder: Path) -> int:
-    """Return how many runners were started for this job."""
+    """Return the number of runners that were started for this job."""
     try:
         return msgspec.json.decode((folder / _LAUNCHES).read_bytes(), type=int)
     except FileNotFoundError:
@@ -65,12 +65,12 @@ def launches(folder: Path) -> int:
 
 
 def count_launch(folder: Path) -> None:
-    """Count one more runner, before it is started. The caller holds the launch lock. Raises: OSError."""
+    """Count one more runner before it is started. The caller holds the launch lock. Raises: OSError."""
     replace_file(folder / _LAUNCHES, msgspec.json.encode(launches(folder) + 1))
 
 
 def lock(path: Path, *, wait_s: float = 0.0) -> int | None:
-    """Return a descriptor that holds this lock until it is closed everywhere, None where another holds it."""
+    """Return a descriptor that holds this lock until it is closed in all processes, None where another holds it."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
     until = time.monotonic() + wait_s
     while True:
@@ -89,7 +89,7 @@ def lock(path: Path, *, wait_s: float = 0.0) -> int | None:
 
 @contextlib.contextmanager
 def locked(path: Path, *, wait_s: float = 0.0) -> Iterator[bool]:
-    """Hold a lock for the block; False where another holds it."""
+    """Hold a lock during the block. Yields False where another holds it."""
     fd = lock(path, wait_s=wait_s)
     try:
         yield fd is not None
@@ -99,7 +99,7 @@ def locked(path: Path, *, wait_s: float = 0.0) -> Iterator[bool]:
 
 
 def is_held(path: Path) -> bool:
-    """Return whether somebody holds this lock. Looking takes it, shared, for an instant: takers wait a little."""
+    """Return whether a process holds this lock. The check holds the lock, shared, for an instant."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -1,8 +1,9 @@
-"""The process that stands over one job: `python -m adapters.local.job_runner <folder> <command...>`.
+"""The process that runs one job: `python -m adapters.local.job_runner <folder> <command...>`.
 
-It takes the job's lock, leaves its starter's process tree, starts the command with limits and the folder as last
-argument, ends it at its time limit or when cancelled, and writes down how it ended. If the runner is killed, the
-kernel kills the job with it, and the lock that both held shows to everybody that the job is no longer at work.
+It takes the job's run lock and leaves its starter's process tree. It starts the command with limits, and with the
+folder as the last argument. It stops the command at its time limit or when it is cancelled, and records how it ended.
+If the runner is killed, the kernel kills the job too. Both hold the run lock, so that others see when the job no longer
+runs.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ from adapters.local.job_folder import RUN_LOCK, finish, is_cancelled, lock, read
 from shared.ports import JobSpec, JobStatus
 
 GRACE_S = 5.0
-"""Between asking a job to stop and making it."""
+"""The time between SIGTERM and SIGKILL."""
 
 _LOCK_WAIT_S = 1.0
 _POLL_S = (0.005, 0.05)
@@ -30,20 +31,20 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the job of a folder to its end, in a process of its own; return 0 to the starter once that stands."""
+    """Run the job of a folder to its end in a process of its own. Return 0 to the starter once that process exists."""
     folder, command = Path(arguments[0]), list(arguments[1:])
     held = lock(folder / RUN_LOCK, wait_s=_LOCK_WAIT_S)
     if held is None or read_status(folder) is not None:
-        return 0  # another runner has it, or had it
+        return 0  # another runner runs the job, or has run it
     if os.fork():
-        return 0  # the lock is held by the child now: the starter may say that the job runs
+        return 0  # the child holds the lock now, so that the job counts as running
     os.setsid()
     finish(folder, run(folder, command, held))
     return 0
 
 
 def run(folder: Path, command: Sequence[str], held: int) -> JobStatus:
-    """Return how the command ended. `held`: the lock's descriptor, which the job inherits."""
+    """Run the command and return how it ended. `held`: the lock's descriptor, which the job inherits."""
     if is_cancelled(folder):
         return JobStatus("cancelled")
     spec = read_spec(folder)
@@ -58,13 +59,13 @@ def run(folder: Path, command: Sequence[str], held: int) -> JobStatus:
         )
     except (OSError, subprocess.SubprocessError) as error:
         return JobStatus("failed", None, f"the job's command could not be started: {error}")
-    stopped = _watch(job.pid, folder, time.monotonic() + spec.timeout_s)
-    # Whoever cancelled before it ended is owed that it counts as cancelled, even if it was quicker than our look.
+    stopped = _wait_for_end(job.pid, folder, time.monotonic() + spec.timeout_s)
+    # A job that was cancelled before its end counts as cancelled, even where it ended before we saw the cancellation.
     return _outcome(job, "cancelled" if is_cancelled(folder) else stopped, spec)
 
 
-def _watch(pid: int, folder: Path, until: float) -> str:
-    """Wait for the end; return "" where the job ended by itself, else why it was stopped. Does not reap it."""
+def _wait_for_end(pid: int, folder: Path, until: float) -> str:
+    """Wait for the job's end. Return "" where it ended by itself, else why it was stopped. Does not reap it."""
     pause_s, longest_s = _POLL_S
     stopped = ""
     while not _has_ended(pid):
@@ -76,7 +77,7 @@ def _watch(pid: int, folder: Path, until: float) -> str:
             _signal(pid, signal.SIGKILL)
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, longest_s)
-    _signal(pid, signal.SIGKILL)  # what it may have left running; its number is not free before it is reaped
+    _signal(pid, signal.SIGKILL)  # child processes that it left; its pid stays taken until it is reaped
     return stopped
 
 
@@ -94,14 +95,14 @@ def _outcome(job: "subprocess.Popen[bytes]", stopped: str, spec: JobSpec) -> Job
 
 
 def _limit(spec: JobSpec, runner: int) -> Callable[[], None]:
-    """Return what the job's process does to itself before the command starts."""
+    """Return a function that sets the job process's limits before the command starts."""
     libc = ctypes.CDLL(None)
-    # Writable private memory, not address space: numeric libraries reserve far more addresses than they ever use.
+    # Limits writable private memory, not address space: numeric libraries reserve far more addresses than they use.
     memory_bytes = spec.memory_mb << 20
     cpu_s = math.ceil(spec.timeout_s * max(spec.cpu, os.cpu_count() or 1))
 
     def limit() -> None:
-        with contextlib.suppress(AttributeError):  # Linux only; elsewhere the lock alone tells that the job lives
+        with contextlib.suppress(AttributeError):  # Linux only; elsewhere only the lock shows whether the job runs
             libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != runner:
             os._exit(1)

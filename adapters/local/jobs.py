@@ -1,7 +1,7 @@
-"""Jobs of one host: child processes that outlive whoever submitted them, each in a folder of its own.
+"""Jobs of one host: processes that outlive their submitter, each with a folder of its own.
 
-A job is durable before it is started. Nothing keeps watch: after a kill or a restart of the machine `recover`, which
-the runtime calls when it starts and every now and then, starts again what is not at work and has not ended.
+A job is durable before it is started. No daemon supervises jobs. After a kill or a restart of the machine, `recover`
+starts the jobs again that neither run nor have ended. The runtime calls it at its start and regularly.
 """
 
 import contextlib
@@ -45,10 +45,10 @@ class LocalJobs:
     """The jobs in the folders below one root.
 
     Args:
-        root: the folder; made when a job is first submitted.
-        command: what a job runs; it gets the job's folder as its last argument, and finds function and event there
+        root: the folder; created with the first job.
+        command: the command of every job. Its last argument is the job's folder, from which it reads function and event
             (`adapters.local.job_folder.read_spec`). The folder's name is the job's id.
-        max_launches: after so many starts that died without a result the job has failed.
+        max_launches: the number of starts without a result after which a job has failed.
     """
 
     def __init__(self, root: str | Path, command: Sequence[str], *, max_launches: int = MAX_LAUNCHES) -> None:
@@ -57,9 +57,9 @@ class LocalJobs:
         self._max_launches = max_launches
 
     def submit(self, spec: JobSpec, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> str:
-        """Write the job down, start it, and return its id.
+        """Record the job, start it, and return its id.
 
-        Where it cannot be started now (no processes left) it is pending, for `recover`.
+        Where it cannot be started now (no processes left), it is pending until `recover` starts it.
         """
         check_job(spec)
         if spec.accelerator:
@@ -77,7 +77,7 @@ class LocalJobs:
             make_folder(self._root)
             new.mkdir(mode=PRIVATE_FOLDER)
             create_file(new / job_folder.SPEC, msgspec.json.encode(spec))
-            held = job_folder.lock(new / job_folder.LAUNCH_LOCK)  # no recoverer starts it beside us
+            held = job_folder.lock(new / job_folder.LAUNCH_LOCK)  # keeps `recover` from starting it too
             deadline.check()
             new.rename(folder)
             self._made_durable(spec.name)
@@ -91,19 +91,19 @@ class LocalJobs:
             shutil.rmtree(new, ignore_errors=True)
 
     def status(self, job_id: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> JobStatus:
-        """Return the state now: "pending" also where its process died and `recover` is to start it again."""
+        """Return the current state: "pending" also where its process died and `recover` will start it again."""
         with self._found("status", job_id, timeout_s) as folder:
             ended = job_folder.read_status(folder)
             if ended is None and job_folder.is_held(folder / job_folder.RUN_LOCK):
                 return JobStatus("running")
-            ended = ended or job_folder.read_status(folder)  # it may have ended between the two looks
+            ended = ended or job_folder.read_status(folder)  # it may have ended between the two checks
             if ended is not None:
                 return ended
             died = job_folder.launches(folder) > 0 and not job_folder.is_held(folder / job_folder.LAUNCH_LOCK)
             return JobStatus("pending", None, "its process died; it will be started again" if died else "")
 
     def cancel(self, job_id: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        """Ask the job's runner to end it: SIGTERM to its whole session, five seconds later SIGKILL."""
+        """Ask the job's runner to stop it: SIGTERM to its whole session, and SIGKILL five seconds later."""
         with self._found("cancel", job_id, timeout_s) as folder:
             if job_folder.read_status(folder) is not None:
                 return
@@ -113,7 +113,7 @@ class LocalJobs:
                     job_folder.finish(folder, JobStatus("cancelled"))
 
     def logs(self, job_id: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> str:
-        """Return what it has written, of all its starts; bytes that are not UTF-8 are replaced."""
+        """Return the output of all of its starts. Bytes that are not UTF-8 are replaced."""
         with self._found("logs", job_id, timeout_s) as folder:
             try:
                 return (folder / job_folder.LOG).read_text(encoding="utf-8", errors="replace")
@@ -121,9 +121,9 @@ class LocalJobs:
                 return ""
 
     def recover(self) -> list[str]:
-        """Start again every job that is not at work and has not ended; return the ids of those started.
+        """Start every job again that neither runs nor has ended. Return the ids of the started jobs.
 
-        Any number of processes may do this at once: each job is started by one. Raises: Unavailable, PermissionDenied.
+        Several processes may call it at once: each job is started by one. Raises: Unavailable, PermissionDenied.
         """
         try:
             names = sorted(os.listdir(self._root)) if self._root.is_dir() else []
@@ -163,12 +163,12 @@ class LocalJobs:
                 stderr=log,
                 start_new_session=True,
             )
-        except OSError as error:  # the job stands; it is started when there is room again
+        except OSError as error:  # the job stays pending, until `recover` can start it
             os.write(log, f"the runner could not be started: {error.strerror}\n".encode())
             return
         finally:
             os.close(log)
-        with contextlib.suppress(subprocess.TimeoutExpired):  # a machine this slow: the lock still decides
+        with contextlib.suppress(subprocess.TimeoutExpired):  # on a very slow machine; the lock still decides
             starter.wait(_START_S)
 
     def _made_durable(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Limits of one host's functions: what was deployed, unless a file says otherwise."""
+"""Limits of one host's functions: those of the deployment, unless a file has others."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,14 +14,14 @@ from shared.ports import DEFAULT_TIMEOUT_S, FunctionLimits
 
 
 class LocalLimits:
-    """The limits in the files of one folder, one per function that differs from `deployed`. All processes see them."""
+    """The limits in the files of one folder, one for each function that differs from `deployed`."""
 
     def __init__(self, root: str | Path, deployed: Mapping[str, FunctionLimits]) -> None:
         self._root = Path(root)
         self._deployed = dict(deployed)
 
     def read(self, function: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> FunctionLimits:
-        """Return the limits in force. Raises: NotFound; IntegrityError: the file was written by something else."""
+        """Return the limits in force. Raises: NotFound; IntegrityError: the file cannot be read."""
         Deadline(timeout_s, "read", function)
         deployed = self._known("read", function)
         try:

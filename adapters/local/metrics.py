@@ -1,7 +1,7 @@
-"""Metrics of one host: lines of JSON, one file per process, day and part; a query reads all of them.
+"""Metrics of one host: lines of JSON, in files by process, day and part. A query reads all files.
 
-A line is one write to a file that only this process appends to. What cannot be written is lost and counted; the
-oldest files go when all of them together are over their limit.
+A line is one write to a file that only this process appends to. A point that cannot be written is lost and counted. The
+oldest files are removed when all files together exceed their limit.
 """
 
 import contextlib
@@ -49,7 +49,7 @@ class LocalMetrics(Measures):
         self._kept_bytes = kept_bytes
         self._lock = threading.Lock()
         self._fd = -1
-        self._owner = ("", 0)  # day and process that the open file is for
+        self._owner = ("", 0)  # day and process of the open file
         self._size_bytes = 0
 
     def query(self, name: str, start: float, end: float, labels: Mapping[str, str] | None = None) -> list[MetricPoint]:
@@ -96,7 +96,7 @@ class LocalMetrics(Measures):
         self._fd = -1  # after a fork the file is the parent's
         make_folder(self._root)
         self._remove_oldest()
-        # Names sort by age; the random part keeps processes apart that begin in the same microsecond.
+        # Names sort by age. The random part separates processes that start in the same microsecond.
         path = self._root / f"{day}-{round(now * 1e6):016d}-{secrets.token_hex(8)}{_SUFFIX}"
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, PRIVATE_FILE)
         self._owner = owner
@@ -139,7 +139,7 @@ def _may_hold(file_name: str, start: float, end: float) -> bool:
 
 
 def _points(path: Path, name: str) -> Iterator[MetricPoint]:
-    """Yield one file's points of this name; the last line of a process that died may be torn."""
+    """Yield one file's points of this name. The last line of a process that died may be incomplete."""
     sought = _NAME_BYTES + msgspec.json.encode(name)
     try:
         with path.open("rb") as lines:
@@ -149,7 +149,7 @@ def _points(path: Path, name: str) -> Iterator[MetricPoint]:
                         point = msgspec.json.decode(line, type=MetricPoint)
                         if point.name == name:
                             yield point
-    except FileNotFoundError:  # the oldest may go at any time
+    except FileNotFoundError:  # another process removed it as one of the oldest
         return
 
 

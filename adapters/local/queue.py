@@ -22,12 +22,12 @@ MAX_BODY_BYTES = 1 << 20
 MAX_RECEIVES = 5
 _POLL_S = 0.02
 _SLOWEST_POLL_S = 0.1
-"""Looking costs; who waits for long looks less often."""
+"""The longest interval between polls of a receive that waits. Polls cost processor time."""
 _PAGE = 100
 
 
 class LocalQueue:
-    """One named queue, both ends of it. Queues over the same QueueFile share connections and syncs."""
+    """Both ends of one named queue. Queues over the same QueueFile share connections and syncs."""
 
     def __init__(
         self,
@@ -45,25 +45,25 @@ class LocalQueue:
         self._clock = clock or SystemClock()
 
     def send(self, body: bytes, *, delay_s: float = 0.0, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        """Put a message in; on the disk when it returns."""
+        """Send a message. It is on the disk when `send` returns."""
         check_delay(delay_s)
         self._send("send", (body,), delay_s, timeout_s)
 
     def send_many(self, bodies: Sequence[bytes], *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        """Put messages in: here all of them or none."""
+        """Send all of the messages or none."""
         self._send("send_many", bodies, 0.0, timeout_s)
 
     def receive(
         self, max_messages: int, visibility_s: float, *, wait_s: float = 0.0, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> list[Message]:
-        """Borrow messages, the one that has been visible longest first."""
+        """Receive messages, those that have been visible longest first."""
         check_receive(max_messages, visibility_s, wait_s)
         until, poll_s = time.monotonic() + wait_s, _POLL_S
         while True:
             deadline = Deadline(timeout_s, "receive", self.name)
-            # A look without the write lock: idle workers must not get in the way of those who send.
+            # The check takes no write lock, so that idle workers do not slow down senders.
             if self._anything_visible(deadline):
-                messages = self._lend(max_messages, visibility_s, deadline)
+                messages = self._receive(max_messages, visibility_s, deadline)
                 if messages:
                     return messages
             left = until - time.monotonic()
@@ -73,7 +73,7 @@ class LocalQueue:
             poll_s = min(_SLOWEST_POLL_S, poll_s * 1.5)
 
     def ack(self, receipt_handle: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> bool:
-        """Remove the message that the receipt_handle proves the latest lease of."""
+        """Remove the message whose latest lease the receipt handle proves."""
         deadline = Deadline(timeout_s, "ack", self.name)
         with self._file.writing("ack", self.name, deadline) as connection:
             gone = connection.execute(
@@ -84,23 +84,23 @@ class LocalQueue:
     def change_visibility(
         self, receipt_handle: str, visibility_s: float, *, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> str | None:
-        """Let the lease that the receipt_handle proves end `visibility_s` from now."""
+        """Let the receipt handle's lease end `visibility_s` from now."""
         check_visibility(visibility_s)
         deadline = Deadline(timeout_s, "change_visibility", self.name)
         with self._file.writing("change_visibility", self.name, deadline) as connection:
-            extended = connection.execute(
+            updated = connection.execute(
                 "UPDATE messages SET visible_at = ? WHERE receipt_handle = ? AND queue = ?",
                 (self._clock.now() + visibility_s, receipt_handle, self.name),
             )
-            return receipt_handle if extended.rowcount == 1 else None
+            return receipt_handle if updated.rowcount == 1 else None
 
     def dead_letters(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Iterator[DeadLetter]:
-        """Yield the dead letters by when they were sent, page by page."""
+        """Yield the dead letters by the time when they were sent, page by page."""
         Deadline(timeout_s, "dead_letters", self.name)
         return self._dead_letters(timeout_s)
 
     def redrive(self, message_id: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        """Put a dead letter back, as new. Raises: NotFound."""
+        """Put a dead letter back, with a receive count of zero. Raises: NotFound."""
         deadline = Deadline(timeout_s, "redrive", self.name)
         with self._file.writing("redrive", self.name, deadline) as connection:
             letters = connection.execute(
@@ -117,7 +117,7 @@ class LocalQueue:
                 self._insert(connection, message_id, body, sent_at, self._clock.now())
 
     def depth(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> tuple[int, float]:
-        """Return how many messages there are, and the oldest one's age in seconds."""
+        """Return the number of messages, and the age of the oldest in seconds."""
         with self._file.reading("depth", self.name, Deadline(timeout_s, "depth", self.name)) as connection:
             count, oldest = connection.execute(
                 "SELECT count(*), min(sent_at) FROM messages WHERE queue = ?", (self.name,)
@@ -147,17 +147,19 @@ class LocalQueue:
             )
             return found.fetchone() is not None
 
-    def _lend(self, max_messages: int, visibility_s: float, deadline: Deadline) -> list[Message]:
+    def _receive(self, max_messages: int, visibility_s: float, deadline: Deadline) -> list[Message]:
         with self._file.writing("receive", self.name, deadline) as connection:
             now = self._clock.now()
-            worn_out = (self.name, now, self.max_receives)
+            past_max_receives = (self.name, now, self.max_receives)
             connection.execute(
                 "INSERT INTO dead_letters (queue, id, body, sent_at, receives) "
                 "SELECT queue, id, body, sent_at, receives FROM messages "
                 "WHERE queue = ? AND visible_at <= ? AND receives >= ? ORDER BY copy",
-                worn_out,
+                past_max_receives,
             )
-            connection.execute("DELETE FROM messages WHERE queue = ? AND visible_at <= ? AND receives >= ?", worn_out)
+            connection.execute(
+                "DELETE FROM messages WHERE queue = ? AND visible_at <= ? AND receives >= ?", past_max_receives
+            )
             visible = connection.execute(
                 "SELECT copy, id, body, receives, sent_at FROM messages WHERE queue = ? AND visible_at <= ? "
                 "ORDER BY visible_at, copy LIMIT ?",

@@ -1,7 +1,7 @@
-"""One SQLite file that holds every queue of a host: connections, durability, and our errors for SQLite's.
+"""The SQLite file with all queues of a host: connections, durability, and the mapping of SQLite's errors.
 
-Every commit is synced (write-ahead log, synchronous=FULL), so that what `send` returned from survives a power cut.
-Each thread has a connection of its own; a process that forks opens new ones.
+Every commit is synced (write-ahead log, synchronous=FULL), so that a message survives a power cut once `send` has
+returned. Each thread has a connection of its own. A forked process opens new ones.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ CREATE INDEX dead_letters_id ON dead_letters (queue, id);
 
 
 class QueueFile:
-    """The file. It is created, with its folder, when a queue is first used."""
+    """The file. It is created, with its folder, on first use of a queue."""
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
@@ -50,7 +50,7 @@ class QueueFile:
 
     @contextlib.contextmanager
     def reading(self, operation: str, queue: str, deadline: Deadline) -> Iterator[sqlite3.Connection]:
-        """Give this thread's connection for single SELECTs. Raises: Unavailable, DeadlineExceeded, ..."""
+        """Yield this thread's connection for single SELECTs. Raises: Unavailable, DeadlineExceeded, ..."""
         try:
             yield self._connection(deadline)
         except sqlite3.Error as error:
@@ -60,9 +60,9 @@ class QueueFile:
 
     @contextlib.contextmanager
     def writing(self, operation: str, queue: str, deadline: Deadline) -> Iterator[sqlite3.Connection]:
-        """Give this thread's connection inside a transaction of its own, committed and synced at the end.
+        """Yield this thread's connection inside a transaction, which is committed and synced at the end.
 
-        Raises: OutcomeUnknown: the commit failed half-way. Before that, whatever it raises, nothing was done.
+        Raises: OutcomeUnknown: the commit failed half-way. After any other error nothing was done.
         """
         with self.reading(operation, queue, deadline) as connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -85,7 +85,7 @@ class QueueFile:
                 ) from error
 
     def close(self) -> None:
-        """Close every thread's connection; a queue that is used again opens a new one."""
+        """Close all threads' connections. A queue that is used again opens a new one."""
         with self._lock:
             opened, self._opened = self._opened, []
             self._local = threading.local()
@@ -106,7 +106,7 @@ class QueueFile:
         make_folder(self._path.parent)
         with contextlib.suppress(FileExistsError):
             os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE))
-        # Not tied to its thread only so that close() may close it.
+        # check_same_thread is off only so that close() can close it.
         connection = sqlite3.connect(
             self._path, timeout=deadline.left_s(), isolation_level=None, check_same_thread=False
         )
@@ -134,7 +134,7 @@ def _write_ahead(connection: sqlite3.Connection, deadline: Deadline) -> None:
             connection.execute("PRAGMA journal_mode = WAL")
             return
         except sqlite3.OperationalError as error:
-            # Of several that open a new file at once SQLite tells some that it is locked, without any waiting.
+            # When several processes open a new file at once, SQLite raises "locked" in some without waiting.
             if _code(error) != sqlite3.SQLITE_BUSY or deadline.left_s() == 0.0:
                 raise
             time.sleep(0.005)
@@ -182,10 +182,10 @@ def _failure(error: sqlite3.Error, operation: str, queue: str) -> TidegateError:
         message = "the queue file may not be written: run as its owner"
     elif code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
         kind = IntegrityError
-        message = "the queue file is damaged: move it away; what was missed is found by reconcile"
+        message = "the queue file is damaged: move it away; reconcile finds the lost work"
     elif code == sqlite3.SQLITE_FULL:
         kind = Unavailable
-        message = "the disk is full: make room, then it goes on by itself"
+        message = "the disk is full: free some space, then it continues by itself"
     else:
         kind = Unavailable
         message = f"the queue file failed: {error}"
@@ -194,4 +194,4 @@ def _failure(error: sqlite3.Error, operation: str, queue: str) -> TidegateError:
 
 def _code(error: sqlite3.Error) -> int:
     code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-    return code & 0xFF  # without what the extended code adds
+    return code & 0xFF  # the primary code of an extended one

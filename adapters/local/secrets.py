@@ -1,4 +1,4 @@
-"""Secrets of one host: files that nobody but their owner may read; others are refused until that is so."""
+"""Secrets of one host: files that only their owner can read. Files with wider permissions are refused."""
 
 import os
 import stat
@@ -15,15 +15,15 @@ _OTHERS = 0o077
 
 
 class LocalSecrets:
-    """The secrets in one private folder: a file each, named like the secret, its bytes the value."""
+    """The secrets in one private folder: each is a file with the secret's name, and its bytes are the value."""
 
     def __init__(self, root: str | Path) -> None:
         self._root = Path(root)
 
     def get(self, name: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> bytes:
-        """Return the file's bytes as they are now. A link (mounted secrets are links) has the rights of its target.
+        """Return the file's current bytes. Of a link (mounted secrets are links), the target's permissions count.
 
-        Raises: NotFound, InvalidInput; PermissionDenied: others may read the file or its folder, or we may not.
+        Raises: NotFound, InvalidInput; PermissionDenied: others can read the file or its folder, or we cannot.
         """
         check_secret_name(name)
         Deadline(timeout_s, "get", name)
@@ -48,7 +48,7 @@ class LocalSecrets:
             raise failure(error, "get", name) from error
 
     def put(self, name: str, value: bytes) -> None:
-        """Set a secret's newest value, in a private file and folder; for whoever sets a stack up, not a port's.
+        """Set a secret's newest value, in a private file and folder. For the set-up of a stack; not part of the port.
 
         Raises: InvalidInput: bad name; PermissionDenied, Unavailable.
         """

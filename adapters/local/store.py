@@ -1,8 +1,8 @@
-"""The object store on a disk: a key is the path of a file below the root, as a person would expect to find it.
+"""The object store on a disk: a key is the path of a file below the root.
 
-put_new links a synced temporary file into place, which fails if a file is there; put renames one over it. Temporary
-files lie in a folder whose name no key can have (it holds a backslash). Below the root no symbolic link is followed:
-every folder is opened from its parent, so that nothing outside can be reached, however links are swapped meanwhile.
+put_new links a synced temporary file into place, which fails where a file exists; put renames one over it. Temporary
+files are in a folder whose name has a backslash, so that it is no key. No symbolic link below the root is followed.
+Every folder is opened from its parent, so that nothing outside the root is reached, even if links change meanwhile.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from shared.ports import DEFAULT_TIMEOUT_S, Created, Exists, Object, ObjectInfo
 MAX_SEGMENT_BYTES = 255
 TEMPORARY = ".tidegate\\tmp"
 LEFTOVER_S = 3600.0
-"""A temporary file that is older was left by a process that died."""
+"""The age after which a temporary file was left by a process that died."""
 
 _CHUNK = 8 << 20
 _TRIES = 100
@@ -34,7 +34,7 @@ _TRIES = 100
 class LocalStore:
     """One logical store in one folder, which the first write creates. Safe over threads and processes.
 
-    Also holds files that were put there by other means: their etag changes with inode, time and size.
+    Files from other programs are objects too. An etag consists of inode, time and size.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -42,10 +42,10 @@ class LocalStore:
         self._remove_leftovers()
 
     def get(self, key: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Object:
-        """Return the whole object; one that somebody overwrites in place meanwhile is Unavailable until it rests.
+        """Return the whole object. While another program writes it in place, it is Unavailable.
 
-        What this store wrote is never written in place. A hand's write that was under way before the reading began
-        leaves no trace in between: hand drops are read once they are settled (adapters.local.drops).
+        This store never writes in place. A write by another program that began before the read cannot be detected here:
+        dropped files are read once they are settled (adapters/local/drops.py).
         """
         with self._operation("get", key, timeout_s) as deadline, self.reading(key, "get") as fd:
             while True:
@@ -55,7 +55,7 @@ class LocalStore:
                     return Object(body, _etag(before))
                 if deadline.left_s() == 0.0:
                     raise Unavailable(
-                        "the file is being written to; it can be read when it rests",
+                        "the file is being written to; read it again when the writer has finished",
                         provider=PROVIDER,
                         operation="get",
                         resource=key,
@@ -68,7 +68,7 @@ class LocalStore:
             return _read(fd, start, min(length, max(0, os.fstat(fd).st_size - start)), deadline)
 
     def head(self, key: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> ObjectInfo | None:
-        """Return what is known of the object, or None."""
+        """Return the object's metadata, or None."""
         with self._operation("head", key, timeout_s):
             *folders, name = key.split("/")
             with self._tree.folder(folders) as folder:
@@ -76,10 +76,10 @@ class LocalStore:
             return _info(key, found) if found is not None and stat.S_ISREG(found.st_mode) else None
 
     def put_new(self, key: str, body: bytes, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Created | Exists:
-        """Link a synced temporary file into place unless one is there.
+        """Link a synced temporary file into place unless a file exists.
 
-        Raises: OutcomeUnknown: it stands, but its folder could not be synced. InvalidInput: a part of the key is an
-            object, or the key is a folder of others.
+        Raises: OutcomeUnknown: the file exists, but its folder could not be synced. InvalidInput: a part of the key is
+            an object, or the key is a folder of others.
         """
         etag = self._write("put_new", key, body, timeout_s)
         return Exists() if etag is None else Created(etag)
@@ -87,14 +87,14 @@ class LocalStore:
     def put(self, key: str, body: bytes, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> str:
         """Rename a synced temporary file into place. Raises: as put_new."""
         etag = self._write("put", key, body, timeout_s)
-        if etag is None:  # unreachable by construction: only put_new gives way to what stands
-            raise AssertionError("put gave way")
+        if etag is None:  # unreachable: only put_new returns None for an existing object
+            raise AssertionError("put found an existing object and did not replace it")
         return etag
 
     def list(self, prefix: str = "", after: str = "", *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Iterator[ObjectInfo]:
-        """Yield the objects in order, reading one folder at a time, when it is reached.
+        """Yield the objects in order. Folders are read one at a time, as they are reached.
 
-        Files whose names cannot be keys, links, pipes and devices are not objects and are left out.
+        Files whose names are no keys, links, pipes and devices are not objects and are left out.
         """
         Deadline(timeout_s, "list", prefix)
         folder = prefix[: prefix.rfind("/") + 1]
@@ -103,21 +103,21 @@ class LocalStore:
         return self._below(folder, prefix, after, timeout_s)
 
     def delete(self, key: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        """Remove the object, if it is there. Raises: OutcomeUnknown: removed, but not durably."""
+        """Remove the object, if it exists. Raises: OutcomeUnknown: removed, but not durably."""
         with self._operation("delete", key, timeout_s):
             *folders, name = key.split("/")
             with self._tree.folder(folders) as folder:
                 found = status_of(name, folder) if folder is not None else None
                 if folder is None or found is None or not stat.S_ISREG(found.st_mode):
                     return
-                with contextlib.suppress(FileNotFoundError, IsADirectoryError):  # another was quicker
+                with contextlib.suppress(FileNotFoundError, IsADirectoryError):  # another process removed it first
                     os.unlink(name, dir_fd=folder)
                 self._sync(folder, "delete", key)
 
     def presign(
         self, key: str, method: Literal["GET", "PUT"], expires_s: int, *, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> str:
-        """Refuse: a disk has no addresses. Raises: Unsupported."""
+        """Raises: Unsupported, always: a disk has no URLs."""
         with self._operation("presign", key, timeout_s):
             raise Unsupported(
                 "a disk has no URLs to sign; upload through the gateway instead",
@@ -128,7 +128,7 @@ class LocalStore:
 
     @contextlib.contextmanager
     def reading(self, key: str, operation: str = "read") -> Iterator[int]:
-        """Give the object's file, open for reading, as a descriptor. Raises: NotFound; InvalidInput: no key."""
+        """Yield a descriptor of the object's file, open for reading. Raises: NotFound; InvalidInput: no key."""
         check_key(key)
         *folders, name = key.split("/")
         with self._tree.folder(folders) as folder:
@@ -141,7 +141,7 @@ class LocalStore:
             os.close(fd)
 
     def _write(self, operation: str, key: str, body: bytes, timeout_s: float) -> str | None:
-        """Put the object in place and return its etag; None where put_new found one there."""
+        """Write the object and return its etag; None where put_new found an existing object."""
         with self._operation(operation, key, timeout_s) as deadline:
             for part in key.split("/"):
                 if len(part.encode()) > MAX_SEGMENT_BYTES:
@@ -149,7 +149,7 @@ class LocalStore:
             *folders, name = key.split("/")
             for _ in range(_TRIES):
                 deadline.check()
-                # The folder may go while we are about it: whoever needs its name for an object removes empty ones.
+                # The folder can vanish meanwhile: a writer that needs its name for an object removes empty folders.
                 with contextlib.suppress(FileNotFoundError), self._tree.made_folder(folders, operation) as folder:
                     return self._place(operation, key, name, body, folder, deadline)
             raise Unavailable("the folder keeps vanishing", provider=PROVIDER, operation=operation, resource=key)
@@ -160,7 +160,7 @@ class LocalStore:
         if existing is not None and stat.S_ISDIR(existing.st_mode) and not removed_if_empty(name, folder):
             raise refused("it is the folder of other objects", operation, key)
         if existing is not None and only_new and not stat.S_ISDIR(existing.st_mode):
-            self._give_way(existing, folder, key)
+            self._check_existing(existing, folder, key)
             return None
         with self._tree.made_folder([TEMPORARY], operation) as temporary:
             beside = f"{os.getpid()}-{secrets.token_hex(8)}"
@@ -172,7 +172,7 @@ class LocalStore:
                 else:
                     os.rename(beside, name, src_dir_fd=temporary, dst_dir_fd=folder)
             except FileExistsError:
-                self._give_way(status_of(name, folder), folder, key)
+                self._check_existing(status_of(name, folder), folder, key)
                 return None
             except IsADirectoryError as error:
                 raise refused("it is the folder of other objects", operation, key) from error
@@ -182,10 +182,10 @@ class LocalStore:
         self._sync(folder, operation, key)
         return _etag(written)
 
-    def _give_way(self, existing: os.stat_result | None, folder: int, key: str) -> None:
+    def _check_existing(self, existing: os.stat_result | None, folder: int, key: str) -> None:
         if existing is not None and not stat.S_ISREG(existing.st_mode):
-            raise refused("a link, a folder or a device stands there", "put_new", key)
-        self._sync(folder, "put_new", key)  # "exists" must stay true: its writer may not have synced it yet
+            raise refused("a link, a folder or a device has this name", "put_new", key)
+        self._sync(folder, "put_new", key)  # "exists" must stay true: the object's writer may not have synced it yet
 
     def _sync(self, folder: int, operation: str, key: str) -> None:
         try:
@@ -237,7 +237,7 @@ def from_url(url: str) -> LocalStore:
 
 
 def path_of(url: str) -> Path:
-    """Return the path that a `file:///path` (or `sqlite:///path`) names. Raises: ConfigurationError.
+    """Return the path of a URL `file:///path` or `sqlite:///path`. Raises: ConfigurationError.
 
     >>> path_of("file:///srv/tide%20gate")
     PosixPath('/srv/tide gate')

@@ -1,6 +1,6 @@
-"""The folders below a root, opened one from the other: no symbolic link is followed, so nothing outside is reached.
+"""The folders below a root. Each is opened from its parent, so that no symbolic link leads outside the root.
 
-Checking a path and then using it leaves time to swap a folder for a link; a descriptor cannot be swapped.
+Between the check of a path and its use, a folder could be swapped for a link. A descriptor cannot be swapped.
 """
 
 import contextlib
@@ -15,13 +15,13 @@ from adapters.local.files import PRIVATE_FOLDER, PROVIDER, Deadline, make_folder
 from shared.errors import InvalidInput
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # non-blocking: a named pipe must not hang us
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # non-blocking: opening a named pipe must not block
 _NOT_A_FOLDER = {errno.ENOTDIR, errno.ELOOP}
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EISDIR}
 
 
 class Tree:
-    """The folder tree of one store. The root is made when something is first written below it."""
+    """The folder tree of one store. The first write below the root creates it."""
 
     def __init__(self, root: str | Path) -> None:
         self._root = Path(os.path.realpath(root))
@@ -29,16 +29,16 @@ class Tree:
 
     @contextlib.contextmanager
     def folder(self, parts: list[str]) -> Iterator[int | None]:
-        """Give a folder as a descriptor, None where there is none. Raises: OSError."""
+        """Yield a descriptor of a folder, None where there is none. Raises: OSError."""
         with self._walked(parts, "") as fd:
             yield fd
 
     @contextlib.contextmanager
     def made_folder(self, parts: list[str], operation: str) -> Iterator[int]:
-        """Give a folder as a descriptor, made durably where it was not there.
+        """Yield a descriptor of a folder, and create it durably where it is absent.
 
-        Raises: InvalidInput: a part of it is an object or a link. OSError: FileNotFoundError where it was removed
-            meanwhile: try again.
+        Raises: InvalidInput: a part of it is an object or a link. OSError: FileNotFoundError where the folder was
+            removed meanwhile, so that callers try again.
         """
         with self._walked(parts, operation) as fd:
             if fd is None:
@@ -99,7 +99,7 @@ class Tree:
 
 
 def refused(why: str, operation: str, key: str) -> InvalidInput:
-    """Return the error for a key that the tree has no room for."""
+    """Return the error for a key that cannot be written in this tree."""
     return InvalidInput(
         f"this key cannot be written here: {why}; choose another",
         field="key",
@@ -110,7 +110,7 @@ def refused(why: str, operation: str, key: str) -> InvalidInput:
 
 
 def key_names(folder: int, folder_key: str, deadline: Deadline) -> list[str]:
-    """Return the names in a folder that lead to keys, folders with "/" at the end, in the order of the keys.
+    """Return the names in a folder that are parts of keys, in the order of the keys. Folders end with "/".
 
     Raises: DeadlineExceeded, OSError.
     """
@@ -142,7 +142,7 @@ def open_file(name: str, folder: int) -> int | None:
 
 
 def status_of(name: str, folder: int) -> os.stat_result | None:
-    """Return what the disk knows of a name in a folder, None where it is not there. Raises: OSError."""
+    """Return the stat result of a name in a folder, None where it is absent. Raises: OSError."""
     try:
         return os.stat(name, dir_fd=folder, follow_symlinks=False)
     except OSError as error:
@@ -152,7 +152,7 @@ def status_of(name: str, folder: int) -> os.stat_result | None:
 
 
 def removed_if_empty(name: str, parent: int) -> bool:
-    """Remove a folder that holds nothing but empty folders; return whether it is gone (or an object by now).
+    """Remove a folder that holds only empty folders. Return whether it is gone, or has become an object.
 
     Raises: OSError.
     """

@@ -1,4 +1,4 @@
-"""Time and ids that are under the control of a test: time moves when it is told to, ids follow from a seed."""
+"""A clock that only a test advances, and ids that follow from a seed."""
 
 import hashlib
 from typing import TYPE_CHECKING
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from shared.ports import Clock, Ids
 
 START = 1_364_774_400.0
-"""Midnight UTC of 1 April 2013: where memory's time begins unless told otherwise."""
+"""Midnight UTC of 1 April 2013: the default start of the clock."""
 
 
 class MemoryClock(Locked):
-    """A clock that stands still until `advance`. `skew_s` is how far `now` is off, as on a badly set machine."""
+    """A clock that changes only by `advance`. `skew_s` is the error of `now`, as on a machine whose clock is wrong."""
 
     def __init__(self, start: float = START) -> None:
         super().__init__()
@@ -22,19 +22,19 @@ class MemoryClock(Locked):
         self._elapsed = 0.0
 
     def now(self) -> float:
-        """Return seconds since the epoch as this machine sees them: skewed."""
+        """Return this machine's seconds since the epoch, with the skew."""
         return self._start + self._elapsed + self.skew_s
 
     def monotonic(self) -> float:
-        """Return the seconds that have been advanced; skew does not touch them."""
+        """Return the seconds that have been advanced, without the skew."""
         return self._elapsed
 
     def true_now(self) -> float:
-        """Return seconds since the epoch as stores and queues see them: never skewed."""
+        """Return the stores' and queues' seconds since the epoch, without the skew."""
         return self._start + self._elapsed
 
     def advance(self, seconds: float) -> None:
-        """Let time pass. Raises: ValueError: backwards (that is what `skew_s` is for)."""
+        """Let time pass. Raises: ValueError: a negative time; use `skew_s` to set a clock back."""
         if not seconds >= 0:
             raise ValueError(f"time cannot advance by {seconds} s")
         with self._lock:
@@ -42,7 +42,7 @@ class MemoryClock(Locked):
 
 
 class SeededIds(Locked):
-    """Ids that follow from a seed: the same run makes the same ones."""
+    """Ids that follow from a seed, so that the same run makes the same ids."""
 
     def __init__(self, seed: int = 0) -> None:
         super().__init__()

@@ -1,9 +1,9 @@
-"""What goes wrong, when: a seeded plan that every operation of every memory adapter asks before and after its effect.
+"""The fault plan of the memory adapters: a seeded plan that every operation consults before and after its effect.
 
-The plan numbers the operations from 1 and decides at most one fault for each, from a script (fault f at operation k)
-or by chance from its seed. What it decided is a record; a script made from that record does the same again, byte for
-byte. An adapter calls `before`, which raises what happens instead of the effect, and passes the decision that it
-returns to `after`, which raises what happens instead of the answer.
+The plan numbers the operations from 1. For each operation it decides at most one fault, by a script (fault f at
+operation k) or by chance from its seed. The decisions are a record, and a script made from the record repeats the run
+byte for byte. An adapter calls `before`, which raises a fault that replaces the effect. It passes the returned decision
+to `after`, which raises a fault that replaces the answer.
 """
 
 import random
@@ -18,16 +18,16 @@ from shared.errors import DeadlineExceeded, OutcomeUnknown, Throttled, Unavailab
 
 Fault = Literal[
     "crash-before",  # the process dies, nothing was done
-    "crash-after",  # the process dies, the effect stands
-    "lost-done",  # the effect stands, the answer is lost
-    "lost-undone",  # nothing was done, and the caller cannot know
+    "crash-after",  # the process dies, the effect remains
+    "lost-done",  # the effect remains, the answer is lost
+    "lost-undone",  # nothing was done, the answer is lost
     "throttled",
     "unavailable",
-    "delay",  # `amount` seconds pass before the effect; past the deadline there is none
-    "skew",  # this machine's clock is `amount` seconds off from now on
-    "duplicate",  # a message or a job is there twice, the second time `amount` seconds later
-    "reorder",  # messages come newest first (amount 0) or shuffled by `amount`
-    "stale",  # a hint's earlier version is read, chosen by `amount` in [0, 1)
+    "delay",  # `amount` seconds pass before the effect; past the deadline there is no effect
+    "skew",  # from now on this machine's clock is wrong by `amount` seconds
+    "duplicate",  # a message or a job exists twice, the second one `amount` seconds later
+    "reorder",  # messages are received newest first (amount 0), or shuffled by `amount`
+    "stale",  # an earlier version of a hint is read, chosen by `amount` in [0, 1)
 ]
 
 WRITES = frozenset(
@@ -59,11 +59,11 @@ T = TypeVar("T")
 
 
 class Crash(BaseException):  # not an Exception: no handler may survive it
-    """The process died here. Every operation crashes from now on until the plan's `revive`."""
+    """The process died here. Every operation crashes until the plan's `revive`."""
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """One fault: at which operation (numbered from 1), what, and how much; `place`, `op`, `resource` inform."""
+    """One fault: the operation's number (from 1), the fault, and its amount. `place`, `op` and `resource` inform."""
 
     number: int
     fault: Fault
@@ -74,7 +74,7 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 class Rates(msgspec.Struct, frozen=True, kw_only=True):
-    """How likely each fault is at an operation that can have it; the sum for any operation must not pass 1."""
+    """The probability of each fault at an operation that can have it. The sum for any operation must not exceed 1."""
 
     crash_before: float = 0.0
     crash_after: float = 0.0
@@ -92,10 +92,11 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FaultPlan(Locked):
-    """The faults of one world. Without script, rates or trace it only counts operations.
+    """The faults of one world. Without script, rates and trace it only counts operations.
 
-    `operations` counts them since `begin`; `decisions` are the faults that happened; `trace`, where it is asked for,
-    holds (place, op, resource) of each. For one thread: with several, numbers follow their interleaving.
+    `operations` counts the operations since `begin`. `decisions` are the faults that happened. `trace`, where it is
+    enabled, has (place, op, resource) of each operation. Runs repeat in one thread only: with several threads, the
+    numbers follow their interleaving.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class FaultPlan(Locked):
         self.begin(script, tracing=tracing)
 
     def begin(self, script: Iterable[Decision] = (), *, tracing: bool = False) -> None:
-        """Number operations from 1 again, with this script, an empty record and an empty trace; rates go on."""
+        """Number operations from 1 again, with this script, an empty record and an empty trace. The rates stay."""
         self.operations = 0
         self.decisions: list[Decision] = []
         self.trace: list[tuple[str, str, str]] | None = [] if tracing else None
@@ -123,7 +124,7 @@ class FaultPlan(Locked):
         self._settle()
 
     def calm(self) -> None:
-        """Let nothing more go wrong: no rates, no script. A dead process stays dead until `revive`."""
+        """Stop all faults: no rates, no script. A dead process stays dead until `revive`."""
         self._rates = None
         self._script = {}
         self._settle()
@@ -134,13 +135,13 @@ class FaultPlan(Locked):
         self._settle()
 
     def record(self) -> bytes:
-        """Return the faults that happened as JSON: equal bytes, equal runs."""
+        """Return the faults that happened, as JSON. Equal runs have equal bytes."""
         return msgspec.json.encode(self.decisions)
 
     def before(self, place: str, op: str, resource: str, timeout_s: float) -> Decision | None:
-        """Number this operation and let its fault happen, if that comes before the effect.
+        """Number this operation, and raise its fault if the fault comes before the effect.
 
-        Returns: what is to happen at or after the effect: hand it to `after`.
+        Returns: the fault at or after the effect, for `after`; None without one.
         Raises: Crash, OutcomeUnknown, Throttled, Unavailable; DeadlineExceeded, also where no time was left.
         """
         self.operations += 1
@@ -151,7 +152,7 @@ class FaultPlan(Locked):
         return self._before(place, op, resource, timeout_s)
 
     def after(self, decision: Decision) -> None:
-        """Let what comes between effect and answer happen. Raises: Crash, OutcomeUnknown."""
+        """Raise the fault between effect and answer. Raises: Crash, OutcomeUnknown."""
         if decision.fault == "crash-after":
             self._die(decision)
         if decision.fault == "lost-done":
@@ -222,12 +223,12 @@ class FaultPlan(Locked):
 
 
 def replay(record: bytes, clock: MemoryClock) -> FaultPlan:
-    """Return a plan that does again what another plan's `record` says it did."""
+    """Return a plan that repeats the faults of another plan's `record`."""
     return FaultPlan(clock, script=msgspec.json.decode(record, type=list[Decision]))
 
 
 def arranged(messages: Sequence[T], decision: Decision | None) -> list[T]:
-    """Return messages in the order in which they are to come under this decision: as given without one."""
+    """Return the messages in the order of this decision; unchanged without a reorder fault."""
     if decision is None or decision.fault != "reorder":
         return list(messages)
     if decision.amount == 0.0:

@@ -1,4 +1,4 @@
-"""Jobs in memory: what was submitted waits in a list until the simulation runs it, and after a crash waits again."""
+"""Jobs in memory: submitted jobs wait in a list until the simulation runs them. After a crash a job waits again."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class _Job:
 
 
 class MemoryJobs(Locked):
-    """Jobs that nobody runs but the caller of `run`: at least once, and twice where the plan says so."""
+    """Jobs that only `run` runs: at least once, and twice under a duplicate fault."""
 
     def __init__(
         self, clock: MemoryClock | None = None, faults: FaultPlan | None = None, *, name: str = "jobs"
@@ -38,7 +38,7 @@ class MemoryJobs(Locked):
         self._due: list[str] = []
 
     def submit(self, spec: JobSpec, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> str:
-        """Note the job down; `pending` names it until it has been run."""
+        """Add the job. `pending` lists it until it has been run."""
         check_job(spec)
         if spec.accelerator:
             raise Unsupported(
@@ -79,7 +79,7 @@ class MemoryJobs(Locked):
         self._found(job, "cancel", job_id)
 
     def logs(self, job_id: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> str:
-        """Return what was written. Raises: NotFound."""
+        """Return the job's output. Raises: NotFound."""
         fault = self._faults.before(self.name, "logs", job_id, timeout_s)
         job = self._jobs.get(job_id)
         if fault is not None:
@@ -87,14 +87,14 @@ class MemoryJobs(Locked):
         return self._found(job, "logs", job_id).log
 
     def pending(self) -> list[str]:
-        """Return the ids of the jobs to run, in order; one that is to be run twice is there twice."""
+        """Return the ids of the jobs to run, in order. A job that will run twice is listed twice."""
         return list(self._due)
 
     def run(self, job_id: str, work: Callable[[JobSpec, Callable[[str], None]], int]) -> JobStatus:
-        """Run one pending start of a job here and now, and return the job's state after it.
+        """Run one pending start of a job in this thread, and return the job's state after it.
 
-        Args: work: is given the spec and a function that writes to the job's log; returns the exit code. An Exception
-            of its own is a failure; a Crash goes on to the caller, and the job is pending again.
+        Args: work: takes the spec and a function that writes to the job's log, and returns the exit code. An Exception
+            fails the job. A Crash is raised to the caller, and the job is pending again.
         Raises: InvalidTransition: no start of this job is pending.
         """
         with self._lock:
@@ -118,7 +118,7 @@ class MemoryJobs(Locked):
         except Exception as error:  # what a process would print before it exits with 1
             code, reason = 1, f"{type(error).__name__}: {error}"
         with self._lock:
-            if not job.ended:  # cancelled while it ran, or a second copy: what stands, stands
+            if not job.ended:  # cancelled while it ran, or a second copy: terminal states do not change
                 job.state, job.exit_code = ("succeeded" if code == 0 else "failed"), code
                 job.reason = reason or (f"ended with exit code {code}" if code else "")
         return JobStatus(job.state, job.exit_code, job.reason)
@@ -130,7 +130,7 @@ class MemoryJobs(Locked):
 
 
 def from_url(url: str, command: Sequence[str] = ()) -> MemoryJobs:
-    """Return a new, empty list of jobs: two of `memory:` share nothing."""
+    """Return a new, empty list of jobs: two `memory:` URLs share nothing."""
     return MemoryJobs()
 
 

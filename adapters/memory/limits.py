@@ -12,7 +12,7 @@ from shared.ports import DEFAULT_TIMEOUT_S, FunctionLimits
 
 
 class MemoryLimits(Locked):
-    """The limits of the functions that are deployed, beginning with `deployed`."""
+    """The limits of the deployed functions; they begin as `deployed`."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class MemoryLimits(Locked):
 
 
 def from_url(url: str, deployed: Mapping[str, FunctionLimits]) -> MemoryLimits:
-    """Return new limits: two of `memory:` share nothing."""
+    """Return new limits: two `memory:` URLs share nothing."""
     return MemoryLimits(deployed)
 
 

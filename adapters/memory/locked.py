@@ -1,11 +1,11 @@
-"""State that threads share behind a lock, and that copies and pickles without it."""
+"""A base class for state behind a lock, which can be copied and pickled."""
 
 import threading
 from typing import Any
 
 
 class Locked:
-    """Base of everything in memory: `_lock` guards the state; a copy gets a lock of its own."""
+    """Base class of the memory adapters. `_lock` guards the state; a copy has a lock of its own."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()

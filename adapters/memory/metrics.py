@@ -1,4 +1,4 @@
-"""Metrics in memory: a list of points. A fault loses a point and never reaches the caller; only a crash does."""
+"""Metrics in memory: a list of points. A fault loses a point, and only a crash is raised to the caller."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -51,7 +51,7 @@ class MemoryMetrics(Measures, Locked):
 
 
 def from_url(url: str, clock: Clock | None = None) -> MemoryMetrics:
-    """Return new, empty metrics: two of `memory:` share nothing."""
+    """Return new, empty metrics: two `memory:` URLs share nothing."""
     return MemoryMetrics(clock)
 
 

@@ -1,4 +1,4 @@
-"""Secrets in memory: what the constructor was given."""
+"""Secrets in memory: those of the constructor and of `put`."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from shared.ports import DEFAULT_TIMEOUT_S
 
 
 class MemorySecrets(Locked):
-    """Named secrets; `put` is for whoever sets the world up."""
+    """Named secrets. `put` is for the set-up of a test, and not part of the port."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class MemorySecrets(Locked):
 
 
 def from_url(url: str) -> MemorySecrets:
-    """Return no secrets yet: two of `memory:` share nothing."""
+    """Return new, empty secrets. Two `memory:` URLs share nothing."""
     return MemorySecrets()
 
 

@@ -1,4 +1,4 @@
-"""The object store in memory: the reference for the port, and what the simulation runs on."""
+"""The object store in memory: the reference implementation, and the store of the simulation."""
 
 import builtins
 import copy
@@ -16,7 +16,7 @@ from shared.ports import DEFAULT_TIMEOUT_S, Created, Exists, Object, ObjectInfo
 
 PAGE = 1000
 _PAST = 8
-"""How many earlier versions of a hint can be served stale."""
+"""The number of earlier versions of a hint that a stale read can return."""
 
 
 class _Stored(NamedTuple):
@@ -26,7 +26,7 @@ class _Stored(NamedTuple):
 
 
 class MemoryStore(Locked):
-    """One logical store in a dictionary. `name` tells it apart in the plan's trace."""
+    """One logical store in a dictionary. `name` is its name in the plan's trace."""
 
     def __init__(
         self, clock: MemoryClock | None = None, faults: FaultPlan | None = None, *, name: str = "store"
@@ -36,12 +36,12 @@ class MemoryStore(Locked):
         self._clock = clock or MemoryClock()
         self._faults = faults or FaultPlan(self._clock)
         self._objects: dict[str, _Stored] = {}
-        self._keys: list[str] = []  # sorted: order of code points is order of UTF-8 bytes
+        self._keys: list[str] = []  # sorted by code points, which is the order of UTF-8 bytes
         self._writes = 0
         self._past: dict[str, list[_Stored | None]] = {}
 
     def get(self, key: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Object:
-        """Return the object; a hint may be an earlier version where the plan says so."""
+        """Return the object; under a stale fault, an earlier version of a hint."""
         check_key(key)
         fault = self._faults.before(self.name, "get", key, timeout_s)
         found = self._objects.get(key)
@@ -66,7 +66,7 @@ class MemoryStore(Locked):
         return found.body[start : start + length]
 
     def head(self, key: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> ObjectInfo | None:
-        """Return what is known of the object, or None."""
+        """Return the object's metadata, or None."""
         check_key(key)
         fault = self._faults.before(self.name, "head", key, timeout_s)
         found = self._objects.get(key)
@@ -95,7 +95,7 @@ class MemoryStore(Locked):
         return etag
 
     def list(self, prefix: str = "", after: str = "", *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Iterator[ObjectInfo]:
-        """Yield the objects in order; each page of 1,000 is one operation of the plan."""
+        """Yield the objects in order. Each page of 1,000 is one operation of the plan."""
         while True:
             page, whole = self._page(prefix, after, timeout_s)
             yield from page
@@ -104,7 +104,7 @@ class MemoryStore(Locked):
             after = page[-1].key
 
     def delete(self, key: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        """Remove the object, if it is there."""
+        """Remove the object, if it exists."""
         check_key(key)
         fault = self._faults.before(self.name, "delete", key, timeout_s)
         with self._lock:
@@ -118,7 +118,7 @@ class MemoryStore(Locked):
     def presign(
         self, key: str, method: Literal["GET", "PUT"], expires_s: int, *, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> str:
-        """Refuse: memory has no addresses. Raises: Unsupported."""
+        """Raises: Unsupported, always: memory has no URLs."""
         check_key(key)
         self._faults.before(self.name, "presign", key, timeout_s)
         raise Unsupported(
@@ -129,7 +129,7 @@ class MemoryStore(Locked):
         )
 
     def digest(self, keep: Callable[[str], bool] | None = None) -> str:
-        """Return 64 hexadecimal digits over every key and body (those that `keep` keeps), whatever the times."""
+        """Return a digest of all keys and bodies, or of those that `keep` selects, as 64 hexadecimal digits."""
         digest = hashlib.sha256()
         for key in self._keys:
             if keep is None or keep(key):
@@ -139,7 +139,7 @@ class MemoryStore(Locked):
         return digest.hexdigest()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        # What is stored is immutable: copying the dictionaries is enough, and a world copies in microseconds.
+        # Stored objects are immutable: copying the dictionaries is enough, and takes microseconds.
         with self._lock:
             other = copy.copy(self)
             memo[id(self)] = other
@@ -187,7 +187,7 @@ class MemoryStore(Locked):
 
 
 def from_url(url: str) -> MemoryStore:
-    """Return a new, empty store: two of `memory:` share nothing."""
+    """Return a new, empty store. Two `memory:` URLs share nothing."""
     return MemoryStore(name=url.partition(":")[2] or "store")
 
 

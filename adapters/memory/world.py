@@ -1,4 +1,4 @@
-"""A whole platform in memory under one clock and one fault plan: what a simulation crashes, copies and compares."""
+"""A whole platform in memory, under one clock and one fault plan, for simulations."""
 
 import hashlib
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from shared.ports import FunctionLimits
 class MemoryWorld:
     """The three stores, queues by name, jobs, metrics, limits, secrets, clock and ids.
 
-    `copy.deepcopy` and `pickle` give an independent world that goes on from the same state.
+    `copy.deepcopy` and `pickle` make an independent world with the same state.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class MemoryWorld:
         self.max_receives = max_receives
 
     def queue(self, name: str) -> MemoryQueue:
-        """Return the queue of this name, new where there is none yet."""
+        """Return the queue of this name. It is created on first use."""
         found = self.queues.get(name)
         if found is None:
             found = MemoryQueue(name, self.clock, self.faults, max_receives=self.max_receives)
@@ -52,6 +52,6 @@ class MemoryWorld:
         return found
 
     def digest(self) -> str:
-        """Return 64 hexadecimal digits over all keys and bodies of the three stores."""
+        """Return a digest of all keys and bodies of the three stores, as 64 hexadecimal digits."""
         parts = (self.landing.digest(), self.system.digest(), self.capture.digest())
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -178,7 +178,7 @@ def gcp(fixture: Fixture) -> Iterator[FaultyStore]:
         actions=(*(f"storage.objects.{name}" for name in ("get", "get", "get", "create", "create", "list", "delete")),),
         makes="gcloud storage buckets create gs://no-such-one",
         unreachable="could not be reached",
-        broken_off="before the answer was there",
+        broken_off="before the answer was complete",
         spoiling=_spoiling_requests,
         careless=careless,
     )

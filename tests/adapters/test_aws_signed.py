@@ -19,11 +19,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.aws.failures import Asked
+from adapters.aws.failures import Call
 from adapters.aws.signed import Signed, authorization, is_plain, region_of
 from shared.errors import ConfigurationError, OutcomeUnknown, Unavailable
 
-ASKED = Asked("send", "t-queue", "sqs:SendMessage")
+CALL = Call("send", "t-queue", "sqs:SendMessage")
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret/+"}
 ANSWER = b'HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{"MessageId":"1"}'
 
@@ -97,7 +97,7 @@ def signed(at: Server, scheme: str = "http", environ: Mapping[str, str] = KEYS) 
 
 
 def send(client: Signed) -> Any:
-    return client.call(ASKED, 5.0, "SendMessage", {"QueueUrl": "u", "MessageBody": "é"})
+    return client.send(CALL, 5.0, "SendMessage", {"QueueUrl": "u", "MessageBody": "é"})
 
 
 @given(

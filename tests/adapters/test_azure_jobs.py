@@ -18,7 +18,7 @@ from azure.mgmt.appcontainers.models import (
 )
 
 from adapters import deadlines
-from adapters.azure.failures import Asked
+from adapters.azure.failures import Call
 from adapters.azure.jobs import API_VERSION, MAX_EVENT_BYTES, ContainerAppsJobs, from_url
 from localstack.containerapps_runner import DEPLOYED, ContainerApps, containerapps
 from localstack.lossy_proxy import Loss, LossyProxy, lossy_proxy
@@ -235,7 +235,7 @@ def test_a_runner_that_refuses_nothing_would_be_noticed(service: ContainerApps) 
     asked = {"containers": [{"name": "train", "image": "i", "envs": []}]}
     for wrong in (asked, {"containers": []}, {"containers": [{"name": "train"}]}, {"template": asked}):
         with pytest.raises(InvalidInput, match="InvalidRequestContent"):
-            jobs._service.ask("POST", jobs._url("/start"), Asked("submit", "a"), _soon(), body=wrong)
+            jobs._service.send("POST", jobs._url("/start"), Call("submit", "a"), _soon(), body=wrong)
 
 
 @pytest.mark.parametrize(

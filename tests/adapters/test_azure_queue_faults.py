@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from adapters import deadlines
-from adapters.azure.queue import LOOK_S, MAX_BODY_BYTES, PEEKED, AzureQueue, from_url
+from adapters.azure.queue import LISTING_LEASE_S, MAX_BODY_BYTES, MAX_PEEK, AzureQueue, from_url
 from localstack.emulators import AZURE_ACCOUNT, Running
 from localstack.lossy_proxy import Loss, LossyProxy, lossy_proxy
 from shared.errors import (
@@ -195,13 +195,13 @@ def test_a_missing_poison_queue_keeps_nobody_from_the_others(azure_emulator: Run
 
 
 def test_more_dead_letters_than_one_look_shows(queue: AzureQueue, back: QueuePair) -> None:
-    bodies = {b"%d" % number for number in range(PEEKED + 8)}
+    bodies = {b"%d" % number for number in range(MAX_PEEK + 8)}
     for body in bodies:
         back.poison.send_message(base64.b64encode(body).decode())
     for _ in range(2):  # what was borrowed to be looked at has been given back
         letters = list(queue.dead_letters())
         assert {letter.body for letter in letters} == bodies
-    assert LOOK_S > 1
+    assert LISTING_LEASE_S > 1
     queue.redrive(letters[-1].id)
     assert back.bodies() == [letters[-1].body]
     assert {letter.body for letter in queue.dead_letters()} == bodies - {letters[-1].body}

@@ -124,7 +124,7 @@ def test_an_identity_endpoint_that_does_not_answer_is_a_passing_trouble(
     monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_KEY")
     monkeypatch.setenv("IDENTITY_ENDPOINT", "http://127.0.0.1:1/msi")
     monkeypatch.setenv("IDENTITY_HEADER", "h")
-    with pytest.raises(Unavailable, match="token could not be had"):
+    with pytest.raises(Unavailable, match="token could not be fetched"):
         opened(back.name, azure_emulator.host_port).put("k", b"1", timeout_s=0.2)
 
 

@@ -80,7 +80,7 @@ def prepared() -> MemoryWorld:
 def state(world: MemoryWorld) -> tuple[object, ...]:
     return (
         world.digest(),
-        {name: [held.body for held in queue._held.values()] for name, queue in world.queues.items()},
+        {name: [held.body for held in queue._messages.values()] for name, queue in world.queues.items()},
         [(name, job.state) for name, job in world.jobs._jobs.items()],
         list(world.metrics._points),
         dict(world.limits._limits),

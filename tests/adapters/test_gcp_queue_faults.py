@@ -8,8 +8,8 @@ import pytest
 from google.api_core import exceptions
 
 from adapters import deadlines
+from adapters.gcp.failures import Call, failure
 from adapters.gcp.queue import PubSubQueue, from_url
-from adapters.gcp.refusals import Operation, translated
 from adapters.gcp.topics import Topics
 from localstack.emulators import Running
 from localstack.lossy_proxy import lossy_proxy
@@ -31,8 +31,8 @@ from tests.conformance.gcp_rigs import PROJECT, EmulatedTopics
 from tests.conformance.queue_receive_clauses import RECEIVING
 from tests.conformance.rigs import QueueRig
 
-PUBLISH = Operation("send", "q", "pubsub.topics.publish on t", "no topic", repeatable=False)
-PULL = Operation("receive", "q", "pubsub.subscriptions.consume on s", "no subscription")
+PUBLISH = Call("send", "q", "pubsub.topics.publish on t", "no topic", repeatable=False)
+PULL = Call("receive", "q", "pubsub.subscriptions.consume on s", "no subscription")
 
 
 @pytest.fixture
@@ -89,15 +89,15 @@ def test_a_missing_topic_and_subscription_are_named_with_the_command(pubsub_emul
 )
 def test_every_refusal_has_its_error(given: Any, to_publish: type[TidegateError], to_pull: type[TidegateError]) -> None:
     for act, kind in ((PUBLISH, to_publish), (PULL, to_pull)):
-        error = translated(given, act)
+        error = failure(given, act)
         assert type(error) is kind
         assert (error.provider, error.operation, error.resource) == ("gcp", act.operation, "q")
-    assert "pubsub.topics.publish on t" in translated(exceptions.Forbidden("no"), PUBLISH).message
+    assert "pubsub.topics.publish on t" in failure(exceptions.Forbidden("no"), PUBLISH).message
 
 
 def test_what_is_no_sdks_error_is_not_translated() -> None:
     with pytest.raises(ZeroDivisionError):
-        translated(ZeroDivisionError(), PUBLISH)
+        failure(ZeroDivisionError(), PUBLISH)
 
 
 def test_a_lease_of_more_than_ten_minutes_is_refused(topics: EmulatedTopics) -> None:
@@ -133,7 +133,7 @@ def test_dead_letters_keep_what_is_known_of_them(topics: EmulatedTopics) -> None
     assert letter.id != message.id
     looking = queue.dead_letters()
     assert next(looking) == letter
-    with pytest.raises(NotFound, match="somebody looks at it"):
+    with pytest.raises(NotFound, match="somebody is listing it"):
         queue.redrive(letter.id)
     looking.close()  # type: ignore[attr-defined]
     queue.redrive(letter.id)

@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from google.oauth2 import service_account
 
 from adapters.gcp import sdk
+from adapters.gcp.failures import Call, failure
 from adapters.gcp.jobs import CloudRunJobs
 from adapters.gcp.metrics import from_url as metrics_from_url
 from adapters.gcp.queue import PubSubQueue
-from adapters.gcp.refusals import Operation, translated
 from adapters.gcp.secrets import SecretManagerSecrets
 from adapters.gcp.store import GcsStore
 from adapters.gcp.topics import Topics
@@ -111,7 +111,7 @@ def test_only_google_gets_the_accounts_token_with_metrics() -> None:
 
 def test_an_untrusted_certificate_is_no_lost_answer() -> None:
     untrusted = requests.exceptions.SSLError(ssl.SSLCertVerificationError("self-signed"))
-    error = translated(untrusted, Operation("put_new", "k", "", "", repeatable=False))
+    error = failure(untrusted, Call("put_new", "k", "", "", repeatable=False))
     assert isinstance(error, ConfigurationError)
 
 

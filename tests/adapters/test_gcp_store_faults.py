@@ -80,7 +80,7 @@ def test_a_download_that_stays_spoilt_is_no_object(store: GcsStore, proxy: Lossy
         store.get("k")
     for read in (store.get, lambda key: store.get_range(key, 0, 2000)):
         proxy.lose("part", 1, reads=True)
-        with pytest.raises(Unavailable, match="before the answer was there"):
+        with pytest.raises(Unavailable, match="before the answer was complete"):
             read("k")
 
 

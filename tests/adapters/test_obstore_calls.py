@@ -44,7 +44,7 @@ def store(silent: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObstoreStore
         yield from_url(f"s3://b?region=eu-west-1&endpoint=http://127.0.0.1:{silent}")
 
 
-def test_a_client_is_made_for_each_patience_and_once() -> None:
+def test_one_client_is_created_for_each_timeout() -> None:
     made: list[float] = []
     clients = ClientPool(lambda timeout_s: made.append(timeout_s) or len(made))
     assert [clients.client(left_s) for left_s in (29.9, 22.5, 0.01, 30.0, 67.0, 1e9)] == [1, 1, 2, 1, 3, 4]

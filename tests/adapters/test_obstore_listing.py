@@ -28,7 +28,7 @@ def test_every_key_comes_once_in_order(keys: list[str], after: str, page: int) -
         given_out = []
         for at in range(0, len(sent), page):
             given_out += [each.key for each in order.taken([info(key) for key in sent[at : at + page]])]
-        given_out += [each.key for each in order.rest()]
+        given_out += [each.key for each in order.held_back()]
         assert given_out == [key for key in sorted(keys) if key > after]
 
 
@@ -40,7 +40,7 @@ def test_what_broke_off_is_begun_again_without_a_gap_or_a_repetition(keys: list[
     order.restart()
     again = [key for key in listed if utf16(key) > utf16(order.start())]
     given_out += [each.key for each in order.taken([info(key) for key in again])]
-    given_out += [each.key for each in order.rest()]
+    given_out += [each.key for each in order.held_back()]
     assert given_out == sorted(keys)
 
 

@@ -73,7 +73,7 @@ def test_closing_sends_what_is_left_and_recording_begins_anew(metrics: AzureMetr
 def test_what_did_not_arrive_arrives_with_the_next(
     metrics: AzureMetrics, arrived: Collector, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(otlp, "REST_S", 0.0)
+    monkeypatch.setattr(otlp, "RETRY_AFTER_S", 0.0)
     arrived.refuse(400)
     metrics.counter("n")
     assert not metrics.flush()

@@ -209,7 +209,7 @@ def memory_queue(folder: Path) -> Iterator[QueueRig]:
         provider="memory",
         queue=queue,
         another=lambda: queue,
-        bodies_raw=lambda: [held.body for held in queue._held.values()],
+        bodies_raw=lambda: [held.body for held in queue._messages.values()],
         wait=clock.advance,
         now=clock.now,
         send_later=lambda body: queue.send(body, delay_s=2.0),

@@ -84,7 +84,7 @@ def problems_of(world: World) -> list[str]:
     """Return every condition that must hold once the world has settled, and does not."""
     wrong = [f"fsck {finding.invariant} {finding.key}: {finding.message}" for finding in world.check().findings]
     wrong += world.denied + world.failed
-    letters = [name for name, queue in world.queues.items() if queue._dead or queue._held]
+    letters = [name for name, queue in world.queues.items() if queue._dead or queue._messages]
     wrong += [f"queue {name} is not empty" for name in letters]
     models = [key for key in world.system._keys if key.startswith(f"models/{USECASE}/")]
     abandoned = _abandoned(world)

@@ -126,7 +126,7 @@ def lose_everything(world: World) -> None:
     for function in ("reconcile", "trigger"):
         world.work_on(function)
     world.run_job()
-    world.queues["register"]._held.clear()
+    world.queues["register"]._messages.clear()
     world.clock.advance(1000.0)
 
 
@@ -135,7 +135,7 @@ def lose_request(world: World) -> None:
     upload("january-again.csv", MONTHS["2013-01"].replace(b"new", b"full"), 13)(world)
     while world.work_on("validate"):
         pass
-    world.queues["trigger"]._held.clear()
+    world.queues["trigger"]._messages.clear()
     world.clock.advance(1000.0)
     world.tick("reconcile")
 

@@ -1,4 +1,4 @@
-"""Google's refusals in our words: what an exception of its SDKs means, whether it may be repeated, and what to do.
+"""Maps the errors of Google's SDKs to shared.errors.
 
 One table serves HTTP and gRPC: google.api_core has one class of exception for each status of both.
 """
@@ -28,23 +28,24 @@ _NEVER_SENT = ("NewConnectionError", "ConnectTimeoutError", "NameResolutionError
 _NEVER_SENT_GRPC = ("failed to connect to all addresses", "DNS resolution failed", "Name resolution")
 _QUOTA = ("rateLimitExceeded", "userRateLimitExceeded", "quotaExceeded")
 _REQUEST = re.compile("^[A-Z]+ [^ ]+: ")
-"""What google.api_core puts before what the service said."""
-_LOST = "the connection failed before the answer was there"
+"""The text that google.api_core puts before the service's message."""
+_LOST = "the connection failed before the answer was complete"
 
 
-class Operation(msgspec.Struct, frozen=True):
+class Call(msgspec.Struct, frozen=True):
     """One call of a service, as its errors name it.
 
     Args:
-        operation: the port's ("put_new"); resource: key, queue, job or secret.
-        needs: the permission that it needs, and on what ("storage.objects.create on gs://lake").
-        missing: what to say where the service knows no such thing: what, and the command that makes it.
-        repeatable: whether doing it twice is the same as once; a lost answer is then Unavailable, else OutcomeUnknown.
+        operation, resource: the port's operation ("put_new"), and the key, queue, job or secret.
+        action: the permission that it needs, and on what ("storage.objects.create on gs://lake").
+        missing: the message where the resource is missing: what is missing, and the command that creates it.
+        repeatable: the call is idempotent: a lost answer is Unavailable, so that it is sent again. Otherwise a lost
+            answer is OutcomeUnknown.
     """
 
     operation: str
     resource: str
-    needs: str
+    action: str
     missing: str
     repeatable: bool = True
 
@@ -54,69 +55,69 @@ class Operation(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def refusing(act: Operation) -> Iterator[None]:
-    """Let no exception of an SDK out of the block: ours is raised from it. One of ours learns what was being done."""
+def translating_errors(call: Call) -> Iterator[None]:
+    """Raise shared.errors for the SDKs' exceptions in the block. Our own errors get the operation and resource."""
     try:
         yield
     except TidegateError as error:
-        error.operation = error.operation or act.operation
-        error.resource = error.resource or act.resource
+        error.operation = error.operation or call.operation
+        error.resource = error.resource or call.resource
         raise
     except Exception as error:
-        raise translated(error, act) from error
+        raise failure(error, call) from error
 
 
-def translated(error: Exception, act: Operation) -> TidegateError:
-    """Return our error for one of google.api_core's, google.auth's, requests' or urllib3's. Raises: others, as is."""
+def failure(error: Exception, call: Call) -> TidegateError:
+    """Return the error for an exception of google.api_core, google.auth, requests or urllib3. Raises: any other."""
     from google.api_core import exceptions as api
     from google.auth import exceptions as auth
 
     if isinstance(error, api.GoogleAPICallError):
-        return _from_status(error, act)
+        return _from_status(error, call)
     if isinstance(error, auth.TransportError) or (isinstance(error, auth.GoogleAuthError) and error.retryable):
-        return act.error(Unavailable, "Google's token service could not be reached")
+        return call.error(Unavailable, "Google's token service could not be reached")
     if isinstance(error, auth.GoogleAuthError):
-        return _unauthenticated(act)
-    return _from_transport(error, act)
+        return _unauthenticated(call)
+    return _from_transport(error, call)
 
 
-def lost(act: Operation) -> TidegateError:
-    """Return the error for an answer that did not come whole."""
-    if act.repeatable:
-        return act.error(Unavailable, f"{_LOST}: try again")
-    return act.error(OutcomeUnknown, f"{_LOST}: it may or may not have been done")
+def lost(call: Call) -> TidegateError:
+    """Return the error of a request whose answer was lost or incomplete."""
+    if call.repeatable:
+        return call.error(Unavailable, f"{_LOST}: try again")
+    return call.error(OutcomeUnknown, f"{_LOST}: it may or may not have been done")
 
 
-def _from_status(error: Any, act: Operation) -> TidegateError:
+def _from_status(error: Any, call: Call) -> TidegateError:
     from google.api_core import exceptions as api
 
     if isinstance(error, api.TooManyRequests) or (isinstance(error, api.Forbidden) and _over_quota(error)):
-        return act.error(Throttled, "too many calls: Google asks to slow down", retry_after_s=_advised(error))
+        return call.error(Throttled, "too many calls: Google asks to slow down", retry_after_s=_advised(error))
     if isinstance(error, api.Unauthorized):
-        return _unauthenticated(act)
+        return _unauthenticated(call)
     if isinstance(error, api.Forbidden):
-        return act.error(
+        return call.error(
             PermissionDenied,
-            f"this account may not do it: it needs {act.needs} (grant it in infra/, or with "
+            f"this account may not do it: it needs {call.action} (grant it in infra/, or with "
             "`gcloud ... add-iam-policy-binding`)",
         )
     if isinstance(error, api.NotFound):
-        return act.error(NotFound, act.missing)
+        return call.error(NotFound, call.missing)
     if isinstance(error, api.GatewayTimeout) or error.code == 408:
-        if act.repeatable:
-            return act.error(DeadlineExceeded, "no answer in time; asking again is harmless")
-        return lost(act)
+        if call.repeatable:
+            return call.error(DeadlineExceeded, "no answer in time; asking again is harmless")
+        return lost(call)
     if isinstance(error, api.ServiceUnavailable) and any(text in error.message for text in _NEVER_SENT_GRPC):
-        return act.error(Unavailable, "Google could not be reached: is there a network, is the endpoint right?")
+        return call.error(Unavailable, "Google could not be reached: is there a network, is the endpoint right?")
     if isinstance(error, api.ServerError | api.Cancelled | api.Conflict):
-        return lost(act)
+        return lost(call)
     if isinstance(error, api.BadRequest | api.PreconditionFailed | api.MethodNotImplemented):
-        said = _REQUEST.sub("", error.message).partition("\n")[0][:200]
-        return act.error(ConfigurationError, f"Google refused the request itself: {said}")
-    return lost(act)
+        service_message = _REQUEST.sub("", error.message).partition("\n")[0][:200]
+        return call.error(ConfigurationError, f"Google refused the request itself: {service_message}")
+    return lost(call)
 
 
-def _from_transport(error: Exception, act: Operation) -> TidegateError:
+def _from_transport(error: Exception, call: Call) -> TidegateError:
     from requests.exceptions import ConnectTimeout, RequestException, Timeout
     from urllib3.exceptions import HTTPError, ReadTimeoutError
 
@@ -124,18 +125,18 @@ def _from_transport(error: Exception, act: Operation) -> TidegateError:
         raise error
     names = {type(each).__name__ for each in _chain(error)}
     if "SSLCertVerificationError" in names:
-        return act.error(ConfigurationError, "the endpoint's certificate is not one that this machine trusts")
+        return call.error(ConfigurationError, "the endpoint's certificate is not one that this machine trusts")
     if not names.isdisjoint(_NEVER_SENT):
         if isinstance(error, ConnectTimeout):
-            return act.error(DeadlineExceeded, "no connection in time; nothing was done")
-        return act.error(Unavailable, "Google could not be reached: is there a network, is the endpoint right?")
-    if act.repeatable and isinstance(error, Timeout | ReadTimeoutError):
-        return act.error(DeadlineExceeded, "no answer in time; asking again is harmless")
-    return lost(act)
+            return call.error(DeadlineExceeded, "no connection in time; nothing was done")
+        return call.error(Unavailable, "Google could not be reached: is there a network, is the endpoint right?")
+    if call.repeatable and isinstance(error, Timeout | ReadTimeoutError):
+        return call.error(DeadlineExceeded, "no answer in time; asking again is harmless")
+    return lost(call)
 
 
-def _unauthenticated(act: Operation) -> Unauthenticated:
-    return act.error(
+def _unauthenticated(call: Call) -> Unauthenticated:
+    return call.error(
         Unauthenticated,
         "Google does not accept these credentials: run `gcloud auth application-default login` or renew the key "
         "file, and check this machine's clock (a key signs nothing valid when it is minutes off)",
@@ -155,7 +156,7 @@ def _advised(error: Any) -> float | None:
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    """Return an exception with what it was made of: requests and urllib3 wrap by argument, `reason` and cause."""
+    """Return an exception and those that it wraps: requests and urllib3 wrap by argument, `reason` and cause."""
     found: list[BaseException] = []
     left: list[object] = [error]
     while left and len(found) < 20:
