@@ -138,6 +138,26 @@ def test_quantile_and_mean_of_small_whole_numbers_are_exact():
     assert mean(numbers([-10.3, -20.1])) == pytest.approx(-15.2, rel=0.008)
 
 
+def test_a_number_column_has_its_smallest_and_largest_value():
+    column = numbers([3.0, None, -7.5, 2.0])
+    assert (column.number.minimum, column.number.maximum, column.number.whole) == (-7.5, 3.0, 2)
+    merged = merge(
+        profile_batch(pa.record_batch({"n": [3.0, -7.5]})), profile_batch(pa.record_batch({"n": [9.0, -1.0]}))
+    )
+    assert (merged.column("n").number.minimum, merged.column("n").number.maximum) == (-7.5, 9.0)
+    assert numbers([None]).number.minimum is None
+
+
+def test_zeros_of_both_signs_have_the_same_profile():
+    for one, other in (([0.0, 1.0], [-0.0, 1.0]), ([-1.0, 0.0], [-1.0, -0.0])):
+        assert repr(numbers(one)) == repr(numbers(other))
+
+
+def test_a_time_column_has_its_first_and_last_moment():
+    found = profile_batch(pa.record_batch({"s": pa.array([5, None, -3, 4]).cast(STAMP)})).column("s").time
+    assert (found.earliest_us, found.latest_us) == (-3, 5)
+
+
 def test_quantiles_need_numbers():
     with pytest.raises(InsufficientData):
         quantile(numbers([None]), 0.5)

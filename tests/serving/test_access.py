@@ -15,7 +15,9 @@ from shared.errors import ConfigurationError, PermissionDenied, Unauthenticated
 from shared.registry.signatures import generate, key_id_of, load_private, public_of, public_pem
 from shared.serving import access
 from shared.serving.access import (
+    LEEWAY_S,
     MAX_LIFETIME_S,
+    MAX_TOKEN_BYTES,
     STACK,
     Claims,
     authorize,
@@ -176,6 +178,38 @@ def test_who_is_refused_learns_how_to_get_a_token_for_what_was_asked(value: str 
     ):
         with pytest.raises(Unauthenticated, match=remedy):
             access.authenticate(value, ISSUERS, NOW + 1000.0, usecase=usecase, action=action)
+
+
+def test_limits_of_tokens_are_inclusive() -> None:
+    check("Bearer " + token({"exp": NOW + MAX_LIFETIME_S}))
+    check("Bearer " + token({"sub": "x" * 256}))
+    check("Bearer " + token({"iat": NOW + LEEWAY_S, "exp": NOW + 60}))
+    with pytest.raises(Unauthenticated, match="expired"):
+        check("Bearer " + token({"exp": NOW - LEEWAY_S}))
+    with pytest.raises(Unauthenticated, match="too long"):
+        check("Bearer " + token({"sub": "x" * 257}))
+    # Three characters of base64 more with each two of the scope: one of these lengths is the limit itself.
+    lengths = {len(made): made for made in (token({"scope": "x" * count}) for count in range(5700, 5900))}
+    check("Bearer " + lengths[MAX_TOKEN_BYTES])
+    with pytest.raises(Unauthenticated, match="longer than 8192"):
+        check("Bearer " + lengths[min(length for length in lengths if length > MAX_TOKEN_BYTES)])
+
+
+def test_as_many_verified_tokens_are_kept_as_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access, "MAX_VERIFIED_TOKENS", 2)
+    remembered: dict[str, Claims] = {}
+    sizes = []
+    for subject in ("a", "b", "c"):
+        authenticate("Bearer " + token({"sub": subject}), ISSUERS, NOW, remembered)
+        sizes.append(len(remembered))
+    assert sizes == [1, 2, 1]
+
+
+def test_a_token_lives_up_to_the_longest_lifetime_and_no_second_less_than_asked() -> None:
+    for lifetime_s, lives in ((float(MAX_LIFETIME_S), MAX_LIFETIME_S), (0.5, 1), (1.5, 2)):
+        made = issue(PRIVATE, ISSUER, AUDIENCE, "ada", ["flights:infer"], NOW, lifetime_s)
+        claims = jwt.decode(made, options={"verify_signature": False})
+        assert claims["exp"] - claims["iat"] == lives
 
 
 def test_a_scope_is_one_use_case_and_one_action() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from shared.errors import IntegrityError, InvalidInput, Unsupported
 from shared.serving.capture import (
+    MAX_AHEAD_S,
     decode_predictions,
     deduplicated,
     encode_predictions,
@@ -19,7 +20,7 @@ from shared.serving.capture import (
     predictions_of,
     request_identity,
 )
-from shared.serving.protocol import InferRequest
+from shared.serving.protocol import LAST_TIME, InferRequest
 from shared.serving.records import Prediction
 
 AT = 1_700_000_000.25
@@ -78,6 +79,16 @@ def test_the_future_is_refused() -> None:
     with pytest.raises(InvalidInput) as caught:
         request_identity(request(id="1", at=AT + 301), "ada", "ours", AT)
     assert caught.value.field == "parameters.at"
+
+
+def test_times_on_the_bounds_are_taken() -> None:
+    ahead = AT + MAX_AHEAD_S
+    assert request_identity(request(id="1", at=ahead), "ada", "ours", AT).at == ahead
+    assert partition_of(prediction_id("r", "flights", 0, LAST_TIME)) == ("9999-12-31", "23")
+    assert partition_of(prediction_id("r", "flights", 0, 0.0)) == ("1970-01-01", "00")
+    beyond = f"{int(LAST_TIME + 1) * 1000:012x}-" + "0" * 20
+    with pytest.raises(InvalidInput):
+        partition_of(beyond)
 
 
 @given(at=st.floats(min_value=0, max_value=253_402_300_799), row=st.integers(0, 10_000), name=st.text(max_size=20))

@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 
 from shared.errors import InvalidInput, PayloadTooLarge, TidegateError
 from shared.pipeline.records import ModelInterface, Tensor
-from shared.serving.protocol import InferRequest, Limits, infer_response, model_metadata, parse_infer, server_metadata
+from shared.serving.protocol import (
+    FLOAT32_MAX,
+    LAST_TIME,
+    InferRequest,
+    Limits,
+    infer_response,
+    model_metadata,
+    parse_infer,
+    server_metadata,
+)
 
 LIMITS = Limits(body_bytes=2_000_000, rows=100)
 INTERFACE = ModelInterface(
@@ -205,3 +214,38 @@ def test_metadata_tells_a_client_what_to_send() -> None:
     assert document["inputs"][1] == {"name": "colour", "datatype": "BYTES", "shape": [-1, 1]}
     assert [output["name"] for output in document["outputs"]] == ["probability", "label", "prediction_id"]
     assert msgspec.json.decode(server_metadata("0.1.0").body)["name"] == "tidegate"
+
+
+def test_as_many_rows_and_bytes_as_the_limits_say_are_taken() -> None:
+    raw = body(tensor("x", [1.0] * 100), tensor("colour", ["a"] * 100, "BYTES"))
+    assert parse(raw).rows == 100
+    assert parse_infer(raw, INTERFACE, Limits(body_bytes=len(raw), rows=100)).rows == 100
+    with pytest.raises(PayloadTooLarge):
+        parse_infer(raw, INTERFACE, Limits(body_bytes=len(raw) - 1, rows=100))
+
+
+def test_no_rows_are_refused_and_one_is_taken() -> None:
+    with pytest.raises(InvalidInput, match="no rows") as caught:
+        parse(body(tensor("x", [], shape=[0]), tensor("colour", [], "BYTES", [0])))
+    assert caught.value.field == "inputs[0].shape"
+    assert parse(body(tensor("x", [1]), tensor("colour", ["a"], "BYTES"))).rows == 1
+
+
+def test_values_on_the_bounds_are_taken() -> None:
+    extremes = [-FLOAT32_MAX, FLOAT32_MAX]
+    assert parse(body(tensor("x", extremes))).columns["x"] == extremes
+    whole = [-(2**63), 2**63 - 1]
+    assert parse(body(tensor("x", whole, "INT64"))).columns["x"] == whole
+    for request_id in ("r", "r" * 128):
+        assert parse(body(id=request_id)).id == request_id
+    for at in (0, LAST_TIME):
+        assert parse(body(parameters={"at": at})).at == at
+    names = {name: ["x" * 256, ""] for name in ("n", "n" * 64, *(f"n{number}" for number in range(14)))}
+    assert parse(body(parameters={"ids": names})).ids == names
+    for name in ("", "n" * 65):
+        with pytest.raises(InvalidInput):
+            parse(body(parameters={"ids": {name: [1, 2]}}))
+    with pytest.raises(InvalidInput):
+        parse(body(parameters={"ids": {"n": ["x" * 257, ""]}}))
+    with pytest.raises(InvalidInput):
+        parse(body(id="r" * 129))

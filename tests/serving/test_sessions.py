@@ -219,6 +219,27 @@ def test_models_by_number_are_kept_within_bounds(world: World) -> None:
         cache.numbered("flights", 50, world.load)
 
 
+def test_of_the_models_by_number_the_one_used_longest_ago_goes(world: World) -> None:
+    cache = ModelCache()
+    for number in range(1, MAX_NUMBERED + 1):
+        cache.numbered("flights", number, world.load)
+    cache.numbered("flights", 1, world.load)  # used again: now 2 is the oldest
+    assert world.loads == list(range(1, MAX_NUMBERED + 1)), "as many as there is room for"
+    cache.numbered("flights", 50, world.load)
+    for kept in (1, *range(3, MAX_NUMBERED + 1), 50):
+        cache.numbered("flights", kept, world.load)
+    assert world.loads[MAX_NUMBERED:] == [50]
+    cache.numbered("flights", 2, world.load)
+    assert world.loads[MAX_NUMBERED:] == [50, 2]
+
+
+def test_a_clock_that_was_set_back_makes_the_release_old(world: World) -> None:
+    cache = ModelCache()
+    world.serve(cache, 100.0)
+    world.serve(cache, 100.0 - RELEASE_TTL_S)
+    assert world.reads == 2
+
+
 def test_requests_go_on_while_one_thread_swaps(world: World) -> None:
     cache = ModelCache()
     world.serve(cache, 0.0)
