@@ -72,6 +72,15 @@ def test_an_object_that_is_none_of_ours_is_passed_over(environ: Callable[[str], 
     assert list(host.platform.system.list()) == []
 
 
+def test_an_object_that_exists_and_is_no_upload_is_passed_over(environ: Callable[[str], dict[str, str]]) -> None:
+    host = Host(environ("validate"))
+    lines = quiet(host)
+    host.platform.landing.put_new("elsewhere/a.csv", b"a,b\n1,2\n")
+    host.object_written("validate", "elsewhere/a.csv")
+    assert [line["message"] for line in lines] == ["object ignored"]
+    assert list(host.platform.system.list()) == []
+
+
 def test_a_tick_that_is_told_twice_is_the_same_event(environ: Callable[[str], dict[str, str]]) -> None:
     host = Host(environ("reconcile"))
     lines = quiet(host)

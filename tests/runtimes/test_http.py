@@ -155,6 +155,7 @@ def test_a_body_over_the_limit_is_refused(make_stack: Callable[..., Any]) -> Non
     response = ask(stack, "POST", "/v1/usecases/flights/labels", stack.token("flights:label"), b"x" * 101)
     assert response.status == 413
     assert "100 bytes" in problem_of(response)["detail"]
+    assert ask(stack, "POST", "/v1/usecases/flights/labels", stack.token("flights:label"), b"x" * 100).status == 404
     upload = stack.token("flights:upload")
     assert ask(stack, "PUT", "/v1/usecases/flights/uploads/a.csv", upload, b"x" * 201).status == 413
     assert ask(stack, "PUT", "/v1/usecases/flights/uploads/a.csv", upload, b"x" * 101).status == 404  # no charter
