@@ -1,11 +1,10 @@
-"""Azure Functions on this machine: one app, run by Microsoft's own worker under a host of ours.
+"""Azure Functions on this machine: one app, run by Microsoft's worker library under our host.
 
     with function_app(folder, emulators.installed(names=["azure-functions"]), environment) as app:
         app.url, app.invocations(), app.fire("timer-reconcile")
 
-The app's folder is what would be deployed: function_app.py and host.json beside its packages. The worker stands in an
-environment of its own and is put on the path, as Azure has it outside of the app; azure-functions, the SDK, is the
-app's.
+The app's folder is what would be deployed: function_app.py and host.json beside its packages. As on Azure, the worker
+is outside of the app: it has an environment of its own on the path. The app has azure-functions, the SDK.
 """
 
 import json
@@ -29,25 +28,25 @@ FIRE_TIMEOUT_S = 330.0
 
 @dataclass(frozen=True)
 class FunctionApp:
-    """A running app: HTTP triggers below `url`, each at its route."""
+    """A running app, with its HTTP routes below `url`."""
 
     url: str
     server: Process
 
     def functions(self) -> list[dict[str, Any]]:
-        """Return the functions as the host knows them: name and bindings."""
+        """Return the host's functions: name and bindings."""
         found: list[dict[str, Any]] = self._get("functions")
         return found
 
     def invocations(self) -> dict[str, dict[str, int]]:
-        """Return what the host counted: function -> succeeded, failed, poisoned (messages given up)."""
+        """Return the host's counts: function -> succeeded, failed, poisoned (dead-lettered messages)."""
         found: dict[str, dict[str, int]] = self._get("host/invocations")
         return found
 
     def fire(self, timer: str, status: Mapping[str, str] | None = None) -> bool:
-        """Let a timer fire and wait for its end; returns whether it succeeded.
+        """Fire a timer and wait for its end; return whether it succeeded.
 
-        Args: status: the trigger's ScheduleStatus (Last, Next, LastUpdated; ISO 8601), none where there is none yet.
+        Args: status: the trigger's ScheduleStatus (Last, Next, LastUpdated; ISO 8601), if there is one yet.
         """
         body = json.dumps({"input": {"ScheduleStatus": dict(status or {})}}).encode()
         request = urllib.request.Request(f"{self.url}/admin/functions/{timer}", data=body, method="POST")
@@ -72,8 +71,8 @@ def function_app(
 
     Args: app: its folder. folder: where the emulators are installed, azure-functions among them. environment: the
         app's settings; the connections of its queue triggers are connection strings (emulators.azure_connection).
-        lease_s: for so long a message is lost to others where the host dies on it.
-    Raises: NotStarted: the app could not be loaded; the message has the worker's words.
+        lease_s: how long a message stays in flight if the host dies.
+    Raises: NotStarted: the app could not be loaded; the message has the worker's output.
     """
     port = free_port()
     path = [str(ROOT), str(folder / "azure-functions/python"), environment.get("PYTHONPATH", "")]

@@ -1,16 +1,16 @@
 """The Functions host of one app, in a process of its own: python -m localstack.azure_host_process FOLDER PORT LEASE_S.
 
-HTTP triggers on loopback; queue triggers fed from Storage Queues, five dequeues and then `<queue>-poison`; timers when
-they are asked for. It tells of itself, on the same port:
+It serves HTTP triggers on loopback, polls Storage Queues for queue triggers (five dequeues, then `<queue>-poison`), and
+fires timers on request. Its own routes, on the same port:
 
     GET  /admin/host/status       {"state": "Running"}
     GET  /admin/functions         the functions with their bindings
     GET  /admin/host/invocations  name -> {"succeeded": n, "failed": n, "poisoned": n}, counted here
-    POST /admin/functions/NAME    lets a timer fire (202, or 500 where it failed); {"input": TIMER} may tell its status
+    POST /admin/functions/NAME    fires a timer (202, or 500 if it failed); {"input": TIMER} may have its status
 
-What the real host does and this one does not: keys and every authLevel but anonymous (401), route constraints, retry
-policies, other triggers and output bindings, the renewal of long leases, and ending what exceeds functionTimeout (the
-call counts as failed here, its thread goes on).
+Not implemented: keys and every authLevel but anonymous (401), route constraints, retry policies, other triggers and
+output bindings, renewal of long leases, and ending a call that exceeds functionTimeout (here it counts as failed, and
+its thread goes on).
 """
 
 import asyncio
@@ -64,7 +64,7 @@ class Host:
     def invoke(
         self, function: AppFunction, value: TypedData, metadata: Mapping[str, TypedData] | None = None
     ) -> Outcome:
-        """Let a function run, for at most the host's time limit, and count it."""
+        """Run a function, for at most the host's time limit, and count the call."""
         running: Future[Outcome] = asyncio.run_coroutine_threadsafe(
             self._worker.invoke(function, value, metadata), self._loop
         )
@@ -79,12 +79,12 @@ class Host:
         return outcome
 
     def count(self, name: str, what: str) -> None:
-        """Count one more."""
+        """Count a call."""
         with self._lock:
             self.counts[name][what] += 1
 
     def fire(self, function: AppFunction, given: Any) -> Outcome:
-        """Let a timer fire; `given`: what the trigger is told, as far as the caller knows."""
+        """Fire a timer. Args: given: the trigger's status, as far as the caller knows it."""
         told = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": {}, "IsPastDue": False}
         told |= given if isinstance(given, dict) else {}
         return self.invoke(function, TypedData(json=json.dumps(told)))
@@ -98,7 +98,7 @@ class Handler(BaseHTTPRequestHandler):
     host: Host
 
     def handle_one_request(self) -> None:
-        """Read a request whatever its method, and answer it."""
+        """Answer a request of any method."""
         self.raw_requestline = self.rfile.readline(65_537)
         if not self.raw_requestline or not self.parse_request():
             self.close_connection = True
@@ -166,12 +166,12 @@ class Handler(BaseHTTPRequestHandler):
         elif self.command == "POST" and path != name and name in host.functions:
             function = host.functions[name]
             if function.trigger["type"] != "timerTrigger":
-                self._json({"error": f"{name} is no timer"}, HTTPStatus.BAD_REQUEST)
+                self._json({"error": f"{name} is not a timer"}, HTTPStatus.BAD_REQUEST)
                 return
             try:
                 given = json.loads(body or b"{}").get("input") or {}
             except (ValueError, AttributeError):
-                self._json({"error": "the body is no JSON object"}, HTTPStatus.BAD_REQUEST)
+                self._json({"error": "the body is not a JSON object"}, HTTPStatus.BAD_REQUEST)
                 return
             failed = host.fire(function, given).failure
             self._answer(HTTPStatus.INTERNAL_SERVER_ERROR if failed else HTTPStatus.ACCEPTED)
@@ -192,7 +192,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *arguments: Any) -> None:
-        """Say nothing: the functions have logs of their own."""
+        """Log nothing: the functions have their own logs."""
 
 
 def _methods(function: AppFunction) -> set[str]:
@@ -204,7 +204,7 @@ def _start(target: Callable[[], object]) -> None:
 
 
 def main(folder: Path, port: int, lease_s: int) -> None:
-    """Serve the app of a folder until the process is ended."""
+    """Serve the app of a folder until the process ends."""
     loop = asyncio.new_event_loop()
     _start(loop.run_forever)
     worker = asyncio.run_coroutine_threadsafe(load(folder), loop).result()

@@ -1,8 +1,8 @@
 """The queue trigger of the Functions host: messages of a Storage Queue become invocations of one function.
 
-A message is deleted when the function returned; where it raised, it becomes visible again after host.json's
-visibilityTimeout; when it was dequeued maxDequeueCount times in vain, it goes into `<queue>-poison` as it is. One that
-cannot be decoded fails without an invocation. A queue that is not there is taken for empty.
+A message is deleted after the function returned. After an exception it becomes visible again after host.json's
+visibilityTimeout. After maxDequeueCount failed dequeues it is moved to `<queue>-poison` unchanged. A message that
+cannot be decoded fails without an invocation. A missing queue counts as empty.
 Source: Microsoft Learn, functions-bindings-storage-queue-trigger.
 """
 
@@ -24,29 +24,29 @@ if TYPE_CHECKING:
     from azure.storage.queue import QueueMessage
 
 LEASE_S = 600
-"""So long the host keeps a message to itself, and then renews that; this one does not."""
+"""The length of the host's lease. The real host renews it; this one does not."""
 _LEAST_PAUSE_S, _MOST_PAUSE_S = 0.05, 0.5
 _MOST_A_CALL = 32
 
 
 class Host(Protocol):
-    """What a trigger needs of the host."""
+    """The host, as a trigger uses it."""
 
     settings: HostSettings
 
     def invoke(
         self, function: AppFunction, value: TypedData, metadata: Mapping[str, TypedData] | None = ...
     ) -> Outcome:
-        """Let a function run."""
+        """Run a function."""
         ...
 
     def count(self, name: str, what: str) -> None:
-        """Count one more."""
+        """Count a call."""
         ...
 
 
 class QueueTrigger:
-    """One function's queue, polled until the process ends."""
+    """Polls one function's queue until the process ends."""
 
     def __init__(self, function: AppFunction, host: Host, lease_s: int = LEASE_S) -> None:
         from azure.storage.queue import QueueClient
@@ -60,7 +60,7 @@ class QueueTrigger:
         self._poison: QueueClient = QueueClient.from_connection_string(place, f"{name}-poison", retry_total=0)
 
     def run(self) -> None:
-        """Poll for ever, less often where there is nothing."""
+        """Poll for ever, less often while the queue is empty."""
         from azure.core.exceptions import AzureError
 
         pause_s = _LEAST_PAUSE_S
@@ -93,7 +93,7 @@ class QueueTrigger:
         settings = self._host.settings
         dequeued = message.dequeue_count or 1
         failed = True
-        # More often than that it was lent to a host that died.
+        # Only a host that died can have received it more often.
         if dequeued <= settings.max_dequeues:
             with suppress(binascii.Error, UnicodeDecodeError):
                 content = message.content

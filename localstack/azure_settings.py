@@ -1,4 +1,4 @@
-"""What the Functions host takes from an app's host.json and from its settings (environment variables)."""
+"""The Functions host's configuration: an app's host.json and its settings (environment variables)."""
 
 import json
 import os
@@ -13,12 +13,12 @@ KNOWN_TRIGGERS = frozenset({"httpTrigger", "queueTrigger", "timerTrigger"})
 
 
 class NotEmulated(ValueError):
-    """The app asks for something that this host does not do; the message names it."""
+    """The app needs something that this host does not implement; the message names it."""
 
 
 @dataclass(frozen=True)
 class HostSettings:
-    """host.json, as far as it is honoured, with the service's defaults (Microsoft Learn, functions-host-json)."""
+    """The supported part of host.json, with the service's defaults (Microsoft Learn, functions-host-json)."""
 
     route_prefix: str = "api"
     timeout_s: float = 300.0
@@ -57,16 +57,18 @@ def resolved(text: str, environ: Mapping[str, str] = os.environ) -> str:
 
 
 def connection(binding: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> str:
-    """Return the connection string that a trigger names. Raises: NotEmulated: it has none (identities are not)."""
+    """Return the connection string that a trigger names. Raises: NotEmulated: none; identities are unsupported."""
     name = binding.get("connection") or "AzureWebJobsStorage"
     found = environ.get(name) or environ.get(f"AzureWebJobs{name}")
     if not found:
-        raise NotEmulated(f"the app setting {name} is not set to a connection string; the emulator knows no identities")
+        raise NotEmulated(
+            f"the app setting {name} is not set to a connection string; the emulator does not support identities"
+        )
     return found
 
 
 def route_pattern(prefix: str, template: str) -> re.Pattern[str]:
-    """Return what matches the paths of a route: {name}, {name:constraint} (not checked), {name?} and {*rest}.
+    """Return a pattern of a route's paths: {name}, {name:constraint} (not checked), {name?} and {*rest}.
 
     >>> route_pattern("api", "a/{b}/{*c}").fullmatch("/api/a/1/x/y").groupdict()
     {'b': '1', 'c': 'x/y'}
@@ -85,7 +87,7 @@ def route_pattern(prefix: str, template: str) -> re.Pattern[str]:
 
 
 def _seconds(text: str) -> float:
-    """Return a .NET time span ([d.]hh:mm:ss) in seconds; -1 stands for no limit."""
+    """Return a .NET time span ([d.]hh:mm:ss) in seconds; -1 means no limit."""
     if text == "-1":
         return float("inf")
     hours, minutes, seconds = text.split(":")

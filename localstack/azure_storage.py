@@ -1,6 +1,6 @@
-"""A storage account's containers and queues, made as whoever deploys makes them.
+"""Creates a storage account's containers and queues, as a deployment does.
 
-The SDK for blobs is not among what Tidegate needs, and obstore makes no containers: that one request is our own.
+Tidegate does not depend on the SDK for blobs, and obstore creates no containers: that one request is implemented here.
 Source: learn.microsoft.com/rest/api/storageservices/create-container, authorize-with-shared-key.
 """
 
@@ -18,11 +18,11 @@ TIMEOUT_S = 10.0
 
 
 def create_container(azurite: Running, name: str) -> None:
-    """Make a container. Raises: OSError: it did not answer, or refused, as where there is one of this name."""
+    """Create a container. Raises: OSError: the server did not answer, or refused, for example an existing name."""
     path = f"/{AZURE_ACCOUNT}/{name}"
     headers = {"x-ms-date": formatdate(usegmt=True), "x-ms-version": API_VERSION}
     signed = "".join(f"{header}:{value}\n" for header, value in sorted(headers.items()))
-    # The verb, eleven standard headers of which none is sent, then ours; the account's name stands before the path.
+    # The verb, eleven standard headers (none is sent), then our own; the account's name precedes the path.
     text = f"PUT{12 * chr(10)}{signed}/{AZURE_ACCOUNT}{path}\nrestype:container"
     digest = hmac.new(base64.b64decode(AZURE_KEY), text.encode(), hashlib.sha256).digest()
     headers["Authorization"] = f"SharedKey {AZURE_ACCOUNT}:{base64.b64encode(digest).decode()}"
@@ -32,7 +32,7 @@ def create_container(azurite: Running, name: str) -> None:
 
 
 def create_queues(azurite: Running, names: Iterable[str]) -> None:
-    """Make queues, each with `<name>-poison` beside it. Raises: AzureError."""
+    """Create queues, each with a `<name>-poison`. Raises: AzureError."""
     from azure.storage.queue import QueueServiceClient
 
     with QueueServiceClient.from_connection_string(azure_connection(azurite)) as service:

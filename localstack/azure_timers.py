@@ -1,9 +1,9 @@
-"""The timers of function apps: each fires at every multiple of its period, as the Functions host lets them.
+"""Fires the timers of function apps at each multiple of their periods, as the Functions host does.
 
     with timers({"timer-reconcile": (app, 30.0)}): ...
 
-The host of this folder fires when it is asked to (FunctionApp.fire); whoever runs a whole stack asks it from here. A
-firing that is late, because the one before still ran, is not made up for.
+Our Functions host fires a timer only on request (FunctionApp.fire); this module makes these requests for a whole
+stack. A firing that is missed because the one before still ran is not repeated.
 """
 
 import threading
@@ -19,7 +19,7 @@ _END_S = 10.0
 
 @contextmanager
 def timers(firing: Mapping[str, tuple[FunctionApp, float]]) -> Iterator[None]:
-    """Let timers fire until the block ends. Args: firing: a timer's name -> its app, its period in s."""
+    """Fire timers until the block ends. Args: firing: a timer's name -> its app, its period in s."""
     stopping = threading.Event()
     threads = [
         threading.Thread(target=_repeat, args=(name, app, every_s, stopping), name=name, daemon=True)
@@ -41,9 +41,9 @@ def _repeat(name: str, app: FunctionApp, every_s: float, stopping: threading.Eve
         due = (time.time() // every_s + 1) * every_s
         if stopping.wait(max(0.0, due - time.time())):
             return
-        # While it runs, the status is that of before: Next is this very firing.
+        # While it runs, the status is the previous one: Next is this firing.
         status = {"Last": _iso(last), "Next": _iso(due), "LastUpdated": _iso(last)}
-        with suppress(OSError):  # the host's own log says more
+        with suppress(OSError):  # the host's log has the reason
             app.fire(name, status)
         last = due
 

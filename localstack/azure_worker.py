@@ -1,8 +1,8 @@
-"""Microsoft's own Python worker for Azure Functions, driven in this process as the Functions host drives it.
+"""Microsoft's Python worker for Azure Functions, run in this process as the Functions host runs it.
 
-azure-functions-runtime is the library that the host's worker process consists of: it loads function_app.py, reads the
-triggers off it, converts what comes into the SDK's types, calls, and converts back. It takes its protocol's classes by
-injection. The plain ones below stand in for them, so that there is neither gRPC nor protobuf.
+azure-functions-runtime is the library of the host's worker process: it loads function_app.py, reads its triggers,
+converts inputs into the SDK's types, calls the function, and converts the result. The classes of its protocol are
+injected; those below replace gRPC's and protobuf's.
 """
 
 import importlib
@@ -19,20 +19,20 @@ _SUCCESS = 1
 
 
 class Record:
-    """A message of the host's protocol: what was set, and None for every other field."""
+    """A message of the host's protocol. A field that was not set is None."""
 
     def __init__(self, **fields: Any) -> None:
         self.__dict__.update(fields)
 
     def __getattr__(self, name: str) -> Any:
-        # Names with a capital are nested types, which the worker looks for and must not find.
+        # Capitalised names are nested types; the worker looks for them and must not find any.
         if name.startswith("__") or name[:1].isupper():
             raise AttributeError(name)
         return None
 
 
 class TypedData(Record):
-    """A value on its way between host and function: the one field that is set says of what kind."""
+    """A value between host and function. The one field that is set is its type."""
 
     def WhichOneof(self, group: str) -> str | None:  # noqa: N802 (protobuf's own name)
         """Return the name of the field that is set."""
@@ -74,12 +74,12 @@ PROTOCOL = SimpleNamespace(
 
 
 class AppBroken(RuntimeError):
-    """The app could not be loaded; the message is the worker's, with its traceback."""
+    """The app could not be loaded; the message has the worker's traceback."""
 
 
 @dataclass(frozen=True)
 class AppFunction:
-    """One function of the app: its name, its id in the worker, and its bindings as the host is told of them."""
+    """One function of the app: its name, its id in the worker, and its bindings as the host receives them."""
 
     name: str
     id: str
@@ -87,13 +87,13 @@ class AppFunction:
 
     @property
     def trigger(self) -> dict[str, Any]:
-        """The binding that makes it run."""
+        """The trigger binding."""
         return next(binding for binding in self.bindings if binding["type"].endswith("Trigger"))
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of an invocation: the returned value, and why it failed, empty where it did not."""
+    """The outcome of an invocation: the returned value, and the error, "" if it succeeded."""
 
     value: Any
     failure: str
@@ -109,7 +109,7 @@ class Worker:
     async def invoke(
         self, function: AppFunction, value: TypedData, metadata: Mapping[str, TypedData] | None = None
     ) -> Outcome:
-        """Let a function run; what it raises is in the outcome."""
+        """Run a function; the outcome has its exception."""
         answer = await self._runtime.invocation_request(
             _request(
                 "invocation_request",
@@ -125,7 +125,7 @@ class Worker:
 
 
 async def load(folder: Path) -> Worker:
-    """Return the worker with the app of a folder loaded. Raises: AppBroken."""
+    """Load the app of a folder; return its worker. Raises: AppBroken."""
     sys.path.insert(0, str(folder))
     runtime = importlib.import_module("azure_functions_runtime")
     runtime.start_threadpool_executor()

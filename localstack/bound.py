@@ -1,7 +1,8 @@
-"""Become a command whose life is bound to that of who starts it: python -I -S bound.py PARENT COMMAND...
+"""Run a command that the kernel kills when its parent ends: python -I -S bound.py PARENT COMMAND...
 
-Where the thread that started us ends, be it killed, the kernel kills the command; PARENT is its process, which may be
-gone by now. The process is the same, and so are its exit code and its signals. Linux only: see keeper.py.
+The kernel kills the command when the thread that started it ends, for whatever reason. PARENT is the id of that
+thread's process, which may have ended already. The command replaces this process, with its exit code and signals.
+Linux only: see keeper.py.
 """
 
 import ctypes
@@ -13,9 +14,9 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main(parent: int, command: list[str]) -> None:
-    """Run the command in this process's place."""
+    """Replace this process by the command."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it died before the bond was made
+    if os.getppid() != parent:  # the parent ended before the signal was set
         os._exit(1)
     os.execvp(command[0], command)
 

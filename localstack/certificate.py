@@ -1,4 +1,4 @@
-"""A certificate for 127.0.0.1, and the authority that signed it: for what takes tokens over HTTPS only."""
+"""A certificate for 127.0.0.1 and the authority that signed it, for servers that need HTTPS."""
 
 import ipaddress
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,7 @@ _CLOCKS_DIFFER = timedelta(hours=1)
 
 
 class Certificate(msgspec.Struct, frozen=True):
-    """Files in PEM: the server's certificate and its key, and the authority that clients must trust."""
+    """PEM files: the server's certificate and key, and the authority that clients must trust."""
 
     certificate: Path
     key: Path
@@ -23,7 +23,7 @@ class Certificate(msgspec.Struct, frozen=True):
 
 
 def certificate_for_loopback(folder: Path) -> Certificate:
-    """Return a certificate, valid for a day, written into the folder with its key and its authority."""
+    """Write a certificate that is valid for a day, its key and its authority into the folder."""
     authority, own = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     trusted = _named("tidegate emulators").public_key(authority.public_key())
     trusted = trusted.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)

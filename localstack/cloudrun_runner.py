@@ -1,9 +1,9 @@
-"""Cloud Run jobs on one machine: answers RunJob, GetExecution, ListTasks, CancelExecution and the logs, and runs them.
+"""Cloud Run jobs on one machine: a server of RunJob, GetExecution, ListTasks, CancelExecution and logs that runs them.
 
     with cloudrun(["python", "-m", "functions.runtimes.job"], project="p", region="r", job="train") as running: ...
 
-Requests are read by the vendor's own types, so that a field they do not know is refused. What one attempt's end means
-(retries, conditions, exit codes) follows the service's documentation; it is no evidence of how the service behaves.
+Requests are parsed by the vendor's types, which refuse unknown fields. Retries, conditions and exit codes follow the
+documentation; they are not evidence of how the service behaves.
 """
 
 import json
@@ -34,9 +34,9 @@ _NOT_FOUND = _refusal(404, "NOT_FOUND", "Requested entity was not found.")
 
 
 class CloudRun:
-    """One deployed job. `requests` holds (method, path, body) of all that was asked, `executions` what came of it.
+    """One deployed job. `requests`: (method, path, body) of all requests. `executions`: the executions so far.
 
-    `environment`: the deployed container's own; what an execution overrides goes before it.
+    `environment`: of the deployed container; an execution's overrides take precedence.
     """
 
     def __init__(self, runner: TaskRunner, project: str, region: str, job: str) -> None:
@@ -48,7 +48,7 @@ class CloudRun:
         self._project = project
 
     def answer(self, asked: Asked) -> Told:
-        """Return the service's answer."""
+        """Return the service's response."""
         self.requests.append((asked.method, asked.path, asked.body))
         if asked.method == "POST" and asked.path.endswith(":run"):
             return self._run(asked.path, asked.body)
@@ -74,7 +74,7 @@ class CloudRun:
             return _NOT_FOUND
         try:
             asked = RunJobRequest.from_json(json.dumps(body))
-        except Exception as error:  # protobuf's own parse error
+        except Exception as error:  # protobuf's parse error
             return _refusal(400, "INVALID_ARGUMENT", str(error))
         overrides = asked.overrides.container_overrides
         environment = {
@@ -112,14 +112,14 @@ class CloudRun:
     def _task(self, task: Task) -> Any:
         result: dict[str, Any] = {}
         if task.exit_code:
-            result = {"status": {"code": 2, "message": "The container did not end well."}}
+            result = {"status": {"code": 2, "message": "The container failed."}}
             result |= {"exitCode": task.exit_code} if task.exit_code > 0 else {"termSignal": -task.exit_code}
         name = f"{self.job}/executions/{task.id}/tasks/{task.id}-task0"
         return {"name": name, "retried": task.attempt, "lastAttemptResult": result}
 
     def _entries(self, body: Any) -> Told:
         if body.get("resourceNames") != [f"projects/{self._project}"] or body.get("orderBy") != "timestamp asc":
-            return _refusal(400, "INVALID_ARGUMENT", "resourceNames or orderBy is not what a job's logs need")
+            return _refusal(400, "INVALID_ARGUMENT", "resourceNames or orderBy does not fit a job's logs")
         asked = re.search(r'execution_name"="([^"]+)"', body.get("filter", ""))
         task = self.runner.find(asked[1]) if asked else None
         lines = task.log().splitlines() if task is not None else []

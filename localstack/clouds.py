@@ -1,9 +1,9 @@
-"""Whole clouds at once, for a person or a demo: emulators by the name of the cloud, and how to reach them.
+"""Starts all emulators of a cloud, and returns their addresses and credentials.
 
     with run(["aws", "gcp"], emulators.installed()) as running:
         running.environment
 
-Every credential in here is of no worth outside of this machine, and of little on it.
+The credentials here are valid on this machine only.
 """
 
 import json
@@ -22,7 +22,7 @@ from localstack.token_issuer import token_issuer
 NEEDS: dict[str, tuple[str, ...]] = {"aws": ("aws",), "azure": ("azure",), "gcp": ("gcs", "pubsub")}
 """Cloud -> the environments of localstack.installation that it needs."""
 AWS_ENVIRONMENT = {
-    "AWS_ACCESS_KEY_ID": "111122223333",  # twelve digits: an account of its own
+    "AWS_ACCESS_KEY_ID": "111122223333",  # twelve digits are an account of their own
     "AWS_SECRET_ACCESS_KEY": "test",
     "AWS_REGION": "us-east-1",
     "AWS_DEFAULT_REGION": "us-east-1",
@@ -33,7 +33,7 @@ OBJECTS_TOPIC = "objects"
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One address. `cloud`: whose; `serves`: what; `pid`: the process to end, None for this one."""
+    """One address. `serves`: its services. `pid`: the process to end, None for this one."""
 
     cloud: str
     serves: str
@@ -43,7 +43,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Clouds:
-    """What runs. `environment`: to be exported. `urls`: cloud -> port -> what the settings say, to be filled in."""
+    """The running clouds. `environment`: variables to export. `urls`: cloud -> port -> URL template of the settings."""
 
     endpoints: list[Endpoint] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
@@ -51,11 +51,11 @@ class Clouds:
     servers: dict[str, Process] = field(default_factory=dict)
 
     def ended(self) -> list[str]:
-        """Return the names of servers that ended by themselves."""
+        """Return the names of servers that ended unexpectedly."""
         return [name for name, server in self.servers.items() if server.ended()]
 
     def add(self, cloud: str, running: Running, serves: Mapping[str, str]) -> None:
-        """Note what an emulator serves at which URL."""
+        """Add an emulator's services and URL."""
         assert running.server is not None
         self.servers[f"{cloud}: {', '.join(serves)}"] = running.server
         self.endpoints.extend(Endpoint(cloud, what, url, running.server.pid) for what, url in serves.items())
@@ -63,9 +63,9 @@ class Clouds:
 
 @contextmanager
 def run(names: Sequence[str], folder: Path) -> Iterator[Clouds]:
-    """Run clouds of NEEDS, and an issuer of tokens, until the block ends.
+    """Run clouds of NEEDS and a token issuer until the block ends.
 
-    Args: folder: where the emulators are installed. Raises: NotStarted; what was started before is ended.
+    Args: folder: where the emulators are installed. Raises: NotStarted; those that were started are stopped.
     """
     clouds = Clouds()
     start = {"aws": _aws, "azure": _azure, "gcp": _gcp}
@@ -119,17 +119,17 @@ def _gcp(clouds: Clouds, folder: Path, stack: ExitStack) -> None:
 
 
 def create_topic(broker: Running, topic: str) -> None:
-    """Make a topic, "projects/P/topics/T", on the Pub/Sub emulator. Raises: OSError: it did not answer, or refused."""
+    """Create a topic, "projects/P/topics/T", on the Pub/Sub emulator. Raises: OSError: it refused, or did not answer."""
     _make("PUT", f"{broker.queue_url}/v1/{topic}", {})
 
 
 def create_subscription(
     broker: Running, subscription: str, topic: str, *, dead_letters: str = "", max_receives: int = 5, ack_s: int = 60
 ) -> None:
-    """Make a subscription, "projects/P/subscriptions/S", to a topic.
+    """Create a subscription, "projects/P/subscriptions/S", to a topic.
 
-    Args: dead_letters: the topic for what was delivered `max_receives` times; "" for none. ack_s: how long a message
-        is lent. Raises: OSError.
+    Args: dead_letters: the dead-letter topic after `max_receives` deliveries, "" for none. ack_s: the acknowledgement
+        deadline. Raises: OSError.
     """
     body: dict[str, Any] = {"name": subscription, "topic": topic, "ackDeadlineSeconds": ack_s}
     if dead_letters:
@@ -138,7 +138,7 @@ def create_subscription(
 
 
 def create_bucket(storage: Running, name: str) -> None:
-    """Make a bucket on the Cloud Storage emulator. Raises: OSError: it did not answer, or refused."""
+    """Create a bucket on the Cloud Storage emulator. Raises: OSError: the emulator refused, or did not answer."""
     _make("POST", f"{storage.url}/storage/v1/b", {"name": name})
 
 

@@ -1,7 +1,7 @@
-"""An OTLP/HTTP collector on loopback: it decodes what it is sent and keeps the points, for tests to look at.
+"""An OTLP/HTTP collector on loopback that keeps the data points it receives, for tests.
 
-It takes POST /v1/metrics with protobuf, plain or gzip, as the protocol's specification says, and answers 400 to the
-rest. `refuse` makes it answer with an error from then on.
+It accepts POST /v1/metrics with protobuf, plain or gzip, as the protocol specifies, and answers 400 to any other
+request. After `refuse` it answers with an error.
 """
 
 import gzip
@@ -21,14 +21,14 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 PATH = "/v1/metrics"
 PROTOBUF = "application/x-protobuf"
 KEPT = 100_000
-"""Points that are kept: who runs for days must not grow for days."""
+"""The most points that are kept, so that memory is bounded."""
 
 
 @dataclass(frozen=True)
 class Received:
-    """One data point as it arrived: of a histogram `value` is the sum and `count` the number of observations.
+    """One received data point. For a histogram, `value` is the sum and `count` the number of observations.
 
-    `process` tells the senders apart; `headers` are those of the request.
+    `process`: identifies the sender. `headers`: those of the request.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Received:
 
 
 class Collector:
-    """What arrived, in order. Totals are sent again and again: `latest` gives the last one of each."""
+    """The received points, in order. Senders repeat totals; `latest` returns the last of each."""
 
     def __init__(self) -> None:
         self.points: list[Received] = []
@@ -51,19 +51,19 @@ class Collector:
 
     @property
     def url(self) -> str:
-        """Return the address without the path; set when it has started."""
+        """Return the address without the path, once it has started."""
         return self._url
 
     def started(self, port: int) -> None:
-        """Note the port that it listens on."""
+        """Set the port that it listens on."""
         self._url = f"http://127.0.0.1:{port}"
 
     def refuse(self, status: int) -> None:
-        """Answer every request with this status from now on, and keep nothing."""
+        """Answer every later request with this status, and keep no points."""
         self.status = status
 
     def take(self, body: bytes, headers: Mapping[str, str]) -> None:
-        """Keep the points of a request. Raises: DecodeError: it is not one."""
+        """Keep the points of a request. Raises: DecodeError: it is not of the protocol."""
         request = ExportMetricsServiceRequest()
         request.ParseFromString(body)
         with self._lock:
@@ -71,7 +71,7 @@ class Collector:
             del self.points[:-KEPT]
 
     def latest(self, name: str) -> list[Received]:
-        """Return the last point of each process and set of labels under this name."""
+        """Return the last point with this name of each process and set of labels."""
         with self._lock:
             found = {
                 (point.process, point.kind, *sorted(point.labels.items())): point
@@ -137,7 +137,7 @@ def _points(request: ExportMetricsServiceRequest, headers: Mapping[str, str]) ->
                 elif kind == "histogram":
                     found = [("histogram", point, point.sum, point.count) for point in metric.histogram.data_points]
                 else:
-                    raise DecodeError(f"no points of this kind are kept: {kind}")
+                    raise DecodeError(f"points of this kind are not supported: {kind}")
                 for name, point, value, count in found:
                     at = point.time_unix_nano / 1e9
                     labels = _text(point.attributes)

@@ -1,9 +1,10 @@
-"""Container Apps jobs on one machine: answers for one deployed job, its executions and its logs, and really runs them.
+"""Container Apps jobs on one machine: a server of one deployed job, its executions and logs, that runs the tasks.
 
     with containerapps(["python", "-m", "functions.runtimes.job"], deployed=DEPLOYED) as service: ...
 
 Requests are checked against the published interface's names (Microsoft.App, and Log Analytics' query): an unknown
-property is refused. States, retries and exit codes follow the documentation; it is no evidence of how Azure behaves.
+property is refused. States, retries and exit codes follow the documentation; they are not evidence of how Azure
+behaves.
 """
 
 import re
@@ -44,7 +45,7 @@ _STATES = {"pending": "Processing", "running": "Running", "cancelled": "Stopped"
 
 
 class ContainerApps:
-    """One deployed job. `requests` holds all that was asked; with `slow`, a start is answered by 202 and a place."""
+    """One deployed job. `requests`: all requests. `slow`: a start is answered by 202 and a Location."""
 
     def __init__(self, runner: TaskRunner, path: str, workspace: str, deployed: Mapping[str, Any]) -> None:
         self.runner = runner
@@ -56,7 +57,7 @@ class ContainerApps:
         self._deployed = deployed
 
     def answer(self, asked: Asked) -> Told:
-        """Return the service's answer."""
+        """Return the service's response."""
         self.requests.append(asked)
         if asked.path == f"/v1/workspaces/{self.workspace}/query":
             return self._logs(asked)
@@ -106,7 +107,7 @@ class ContainerApps:
     def _logs(self, asked: Asked) -> Told:
         query = _QUERY.fullmatch(str((asked.body or {}).get("query", "")))
         if asked.method != "POST" or query is None:
-            return _refusal(400, "BadArgumentError", "The query is not one that is known here.")
+            return _refusal(400, "BadArgumentError", "The query is not supported.")
         task = self.runner.find(query[1])
         rows = [[line] for line in task.log().splitlines()] if task is not None else []
         return Told(200, {"tables": [{"name": "PrimaryResult", "columns": [{"name": "Log_s"}], "rows": rows}]})
@@ -122,7 +123,7 @@ def containerapps(
     workspace: str = "w",
     deployed: Mapping[str, Any] | None = None,
 ) -> Iterator[ContainerApps]:
-    """Serve one job on the loopback address; its executions run `command`, and again where that fails."""
+    """Serve one job on the loopback address; its executions run `command`, with retries."""
     runner = TaskRunner(command, retries=RETRIES)
     path = f"/subscriptions/{subscription}/resourceGroups/{resource_group}/providers/Microsoft.App/jobs/{job}"
     service = ContainerApps(runner, path, workspace, deployed if deployed is not None else DEPLOYED)
@@ -135,7 +136,7 @@ def containerapps(
 
 
 def _wrong(template: Mapping[str, Any]) -> str:
-    """Return what is wrong with an execution's template, "" where nothing is."""
+    """Return the error in an execution's template, "" for none."""
     if not template.get("containers") or set(template) - _TEMPLATE:
         return f"a template has {sorted(_TEMPLATE)}"
     for container in [*template["containers"], *template.get("initContainers", ())]:

@@ -1,9 +1,9 @@
-"""ECS's protocol on loopback, whose tasks really run, as processes of this machine; the AWS emulator runs none.
+"""A server of the ECS protocol on loopback that runs tasks as processes; the AWS emulator does not run them.
 
 It speaks the JSON 1.1 protocol of RunTask, DescribeTasks, StopTask, RegisterTaskDefinition, DescribeTaskDefinition and
-CreateCluster, and of CloudWatch Logs' GetLogEvents for what the tasks wrote. Requests are checked against botocore's
-own model of the service, and limits, states and restarts follow the documentation: it is no evidence of how ECS
-behaves. A container is its command: images, roles and networks are taken note of and not looked at.
+CreateCluster, and of CloudWatch Logs' GetLogEvents for the tasks' output. Requests are checked against botocore's model
+of the service. Limits, states and restarts follow the documentation; they are not evidence of how ECS behaves. A container
+is its command: images, roles and networks are recorded and ignored.
 """
 
 import json
@@ -32,7 +32,7 @@ _Request = dict[str, Any]
 
 
 class Refused(Exception):
-    """An answer that is an error: its code and its message."""
+    """An error response: its code and message."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -42,15 +42,15 @@ class Refused(Exception):
 class Ecs:
     """Clusters, task definitions and tasks.
 
-    Args: restart_scale: what the definitions' restartAttemptPeriod is multiplied by, so that tests need not wait.
-        page_events: how many log events one answer holds.
+    Args: restart_scale: factor of the definitions' restartAttemptPeriod, so that tests need not wait.
+        page_events: log events in one response.
     """
 
     def __init__(self, runner: TaskRunner, *, restart_scale: float, page_events: int) -> None:
         self.runner = runner
         self.url = ""
         self.requests: dict[str, _Request] = {}
-        """RunTask's requests by the id of the task."""
+        """RunTask's requests by task id."""
         self._clusters: set[str] = set()
         self._definitions: dict[str, list[_Request]] = {}
         self._tokens: dict[str, str] = {}
@@ -69,7 +69,7 @@ class Ecs:
         }
 
     def answer(self, asked: Asked) -> Told:
-        """Return the service's answer."""
+        """Return the service's response."""
         try:
             return Told(200, self._answer(asked.headers.get("x-amz-target", ""), asked.body or {}), _JSON)
         except Refused as error:
@@ -176,7 +176,7 @@ class Ecs:
         return wanted == (request["logGroupName"], prefix, name)
 
     def _described(self, task_id: str) -> _Request:
-        """Return a task as DescribeTasks gives it."""
+        """Return a task as DescribeTasks returns it."""
         task, request = self.runner.find(task_id), self.requests[task_id]
         assert task is not None
         definition = self._definition(request["taskDefinition"])
@@ -204,7 +204,7 @@ class Ecs:
         return {"stopCode": "EssentialContainerExited", "stoppedReason": "Essential container in task exited"}
 
     def _policy(self, policy: Mapping[str, Any]) -> Callable[[int], bool]:
-        """Return whether a container that ended with a code is started again: not sooner than the policy's period."""
+        """Return whether a container with this exit code is restarted, after the policy's period at the earliest."""
         period_s = policy.get("restartAttemptPeriod", 300) * self._restart_scale
         began = time.monotonic()
 
@@ -229,7 +229,7 @@ class Ecs:
 
 @contextmanager
 def ecs(*, restart_scale: float = 1.0, page_events: int = 10_000) -> Iterator[Ecs]:
-    """Serve ECS on the loopback address; what still runs at the end is ended."""
+    """Serve ECS on the loopback address until the block ends; running tasks are then stopped."""
     runner = TaskRunner(())
     service = Ecs(runner, restart_scale=restart_scale, page_events=page_events)
     try:

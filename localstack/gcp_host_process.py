@@ -1,9 +1,9 @@
-"""Serve one function as functions-framework's own command does, and let its server keep an access log.
+"""Serves one function as functions-framework's command does, with an access log.
 
     python -m localstack.gcp_host_process SOURCE TARGET SIGNATURE_TYPE PORT ACCESS_LOG
 
-One line a request, its status first: that is where invocations are counted. Requests that never reach the function
-(/robots.txt, /favicon.ico) are in it as well, as 404.
+The log has one line a request, with the status first; invocations are counted from it. Requests that never reach the
+function (/robots.txt, /favicon.ico) are in it too, as 404.
 """
 
 import importlib
@@ -13,7 +13,7 @@ ACCESS_FORMAT = "%(s)s %(m)s %(U)s"
 
 
 def main(source: str, target: str, signature_type: str, port: int, access_log: str) -> None:
-    """Serve until the process is ended."""
+    """Serve until the process ends."""
     framework = importlib.import_module("functions_framework")
     http = importlib.import_module("functions_framework._http")
     app = framework.create_app(target, source, signature_type)

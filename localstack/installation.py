@@ -1,8 +1,8 @@
-"""Install the emulators: each in an environment of its own, because their pins clash with each other and with ours.
+"""Installs the emulators, each in its own environment: their pins conflict with each other and with ours.
 
-What is installed stands in requirements/, pinned by hash; requirements/README.md says how those files are made. An
-environment is complete when its mark is written, as the last thing: one that was killed half-way is made anew. One
-process installs while others wait, and what is complete needs no network.
+requirements/ has what is installed, pinned by hash; requirements/README.md describes these files. A marker file is
+written last: an environment without one is installed again. One process installs while others wait. A complete
+installation needs no network.
 
     python -m localstack.installation FOLDER [NAME...]
 """
@@ -24,25 +24,25 @@ from typing import IO
 from shared.errors import MissingDependency
 
 FOLDER = "TIDEGATE_EMULATORS"
-"""The environment variable that says where they are, instead of in the user's cache."""
+"""Environment variable with their folder, in place of the user's cache."""
 REQUIREMENTS = Path(__file__).with_name("requirements")
-NODE_AT_LEAST = 20  # Azurite itself asks for 22, what it stands on for 20, and 20 is what it was measured on
-_RECIPE = 1  # to be raised where an installation is to look different from the same requirements
+NODE_AT_LEAST = 20  # Azurite declares 22, its dependencies 20; it was tested with 20
+_RECIPE = 1  # raise it when the installation changes and the requirements do not
 _SAID = 600
 
 Say = Callable[[str], None]
 
 
 class NotInstalled(MissingDependency):
-    """An emulator is not there and could not be installed; the message says why and what to do."""
+    """An emulator is missing and could not be installed; the message has the reason and the remedy."""
 
 
 @dataclass(frozen=True)
 class Packages:
-    """One hash-locked file and where its packages go: into the environment, or into a folder of modules in it.
+    """One hash-locked file and where its packages are installed: the environment, or a folder of modules in it.
 
-    `without_dependencies`: it is one package, taken for something that works without the rest of what it asks for,
-    and on a Python that it does not ask for.
+    `without_dependencies`: one package is installed without its dependencies and its Python version, because the part
+    that is used needs neither.
     """
 
     file: str
@@ -61,22 +61,22 @@ ENVIRONMENTS: dict[str, tuple[Packages, ...]] = {
     "pulumi": (),  # Go's
     "actionlint": (),  # Go's
 }
-"""Name of an environment, which is its folder's too -> what is in it."""
+"""Name of an environment and of its folder -> its content."""
 EMULATORS = ("aws", "azure", "gcs", "pubsub")
 _AZURITE = "azurite"
 _PULUMI, _ACTIONLINT = "pulumi", "actionlint"
 GO_AT_LEAST = (1, 26)
 PULUMI_VERSION, LANGUAGE_HOST_VERSION = "v3.250.0", "v3.75.0"
-"""Of the engine that is built, and of the newest host of Python programs that is a Go module; the engine knows it."""
+"""Versions of the engine, and of the newest Python language host that is a Go module; the engine supports it."""
 _REGISTRY = {"azure": "npm", _PULUMI: "go", _ACTIONLINT: "go"}
-"""Whose registry an environment comes from, where it is not uv's."""
+"""Package manager of an environment, if it is not uv."""
 _ONE_PLATFORM = {"gcs": "the Cloud Storage emulator is a program for Linux on x86-64"}
 
 
 def installed(say: Say = lambda line: None, *, names: Sequence[str] = EMULATORS) -> Path:
     """Return the folder that holds the installed environments: TIDEGATE_EMULATORS, or one in the user's cache.
 
-    Args: say: hears what is being installed, which takes a minute or two the first time. names: of ENVIRONMENTS.
+    Args: say: receives progress; the first installation takes a minute or two. names: of ENVIRONMENTS.
     Raises: NotInstalled.
     """
     named = os.environ.get(FOLDER)
@@ -86,7 +86,7 @@ def installed(say: Say = lambda line: None, *, names: Sequence[str] = EMULATORS)
 
 
 def install(folder: Path, say: Say = lambda line: None, *, names: Sequence[str] = EMULATORS) -> None:
-    """Install environments below `folder`, as far as they are not there. Raises: NotInstalled."""
+    """Install the environments that are missing below `folder`. Raises: NotInstalled."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         folder.joinpath(".gitignore").write_text("*\n")
@@ -97,20 +97,20 @@ def install(folder: Path, say: Say = lambda line: None, *, names: Sequence[str] 
                 if mark.exists() and mark.read_text() == digest:
                     continue
                 if (folder / "complete").exists() and (folder / name).is_dir():
-                    continue  # prepared by an earlier version, which had one mark for all
-                say(f"installing {name} into {folder}, once")
+                    continue  # installed by an earlier version, with one marker for all
+                say(f"installing {name} into {folder}")
                 shutil.rmtree(folder / name, ignore_errors=True)
                 _install_one(folder, name, lock)
                 mark.write_text(digest)
     except OSError as error:
         raise NotInstalled(
             f"the emulators could not be installed into {folder}: {error.strerror or error}; "
-            f"make room or name another folder by {FOLDER}"
+            f"free some space, or set {FOLDER} to another folder"
         ) from error
 
 
 def node(folder: Path) -> str:
-    """Return the program that runs Azurite: what is on PATH where it is new enough, else the installed one."""
+    """Return the Node program for Azurite: the one on PATH if it is new enough, else the installed one."""
     return _node_on_path() or str(_own_node(folder))
 
 
@@ -154,7 +154,7 @@ def rie(folder: Path) -> Path:
 
 
 def _npm_ci(folder: Path, target: Path, lock: IO[str]) -> None:
-    """Install Azurite from its lock file; no package's own scripts are run."""
+    """Install Azurite from its lock file; no install scripts are run."""
     target.mkdir()
     for file in ("package.json", "package-lock.json"):
         shutil.copy(REQUIREMENTS / _AZURITE / file, target)
@@ -165,7 +165,7 @@ def _npm_ci(folder: Path, target: Path, lock: IO[str]) -> None:
 
 
 def _go_build(folder: Path, target: Path, lock: IO[str]) -> None:
-    """Build Pulumi's engine and its host of Python programs from the modules that go.sum names by hash."""
+    """Build Pulumi's engine and its Python language host from Go modules pinned in go.sum."""
     go = _go()
     source, programs = target / "source", target / "bin"
     shutil.copytree(REQUIREMENTS / _PULUMI, source)  # the build completes go.mod
@@ -191,7 +191,7 @@ def _go_build(folder: Path, target: Path, lock: IO[str]) -> None:
 
 
 def _go_build_lint(folder: Path, target: Path, lock: IO[str]) -> None:
-    """Build actionlint from the modules that go.sum names by hash."""
+    """Build actionlint from Go modules pinned in go.sum."""
     source = target / "source"
     shutil.copytree(REQUIREMENTS / _ACTIONLINT, source)  # the build completes go.mod
     command: list[str | Path] = [_go(), "build", "-mod=mod", "-trimpath", "-ldflags", "-s -w"]
@@ -207,7 +207,9 @@ def _go() -> str:
         if version and (int(version[1]), int(version[2])) >= GO_AT_LEAST:
             return program
     wanted = ".".join(map(str, GO_AT_LEAST))
-    raise NotInstalled(f"Go {wanted} or newer builds this, and is not on PATH: install it, or what it builds")
+    raise NotInstalled(
+        f"Go {wanted} or newer is needed to build this, and is not on PATH: install Go, or the program itself"
+    )
 
 
 def pulumi_programs(folder: Path) -> Path:
@@ -216,7 +218,7 @@ def pulumi_programs(folder: Path) -> Path:
 
 
 def actionlint(folder: Path) -> Path:
-    """Return the program that judges GitHub's workflows."""
+    """Return actionlint, which validates GitHub workflows."""
     return folder / _ACTIONLINT / "actionlint"
 
 
@@ -225,7 +227,7 @@ def _own_node(folder: Path) -> Path:
 
 
 def _node_on_path() -> str | None:
-    """Return the path of a node that is new enough and has its npm beside it, None where there is none."""
+    """Return the path of a new enough node that has npm beside it, None if there is none."""
     program = shutil.which("node")
     if program is None or shutil.which("npm") is None:
         return None
@@ -237,15 +239,15 @@ def _node_on_path() -> str | None:
 def _uv() -> str:
     uv = os.environ.get("UV") or shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
     if uv is None:
-        raise NotInstalled("the emulators are installed by uv, which is not on PATH: pip install uv")
+        raise NotInstalled("uv installs the emulators, and is not on PATH: pip install uv")
     return uv
 
 
 def _run(command: Sequence[str | Path], cwd: Path, lock: IO[str], name: str) -> str:
-    """Return what one step of an installation writes; it keeps the lock while it lives, should we be killed."""
+    """Run one step of an installation; return its output. It inherits the lock, and keeps it if we are killed."""
     ended = subprocess.run(
         [str(part) for part in command],
-        cwd=cwd,  # no project of the caller's shall have a say
+        cwd=cwd,  # so that uv does not read the caller's project
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -277,7 +279,7 @@ def _locked(path: Path, name: str, say: Say) -> Iterator[IO[str]]:
 
 
 def _digest(*names: str) -> str:
-    """Return what an installation of these environments depends on, as one digest."""
+    """Return the digest of everything that an installation depends on."""
     python = f"{sys.implementation.cache_tag} {sys.platform} {platform.machine()}"
     hashed = hashlib.sha256(f"{_RECIPE} {python}".encode())
     for name in names:

@@ -1,4 +1,4 @@
-"""A small HTTP server of JSON on loopback: one function answers every request."""
+"""A small HTTP server of JSON on loopback; one function answers every request."""
 
 import json
 import ssl
@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 @dataclass(frozen=True)
 class Asked:
-    """A request: `path` is decoded and without its query; `body` is its JSON, None where it has none."""
+    """A request. `path`: decoded, without the query. `body`: parsed JSON, None for none."""
 
     method: str
     path: str
@@ -24,7 +24,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Told:
-    """An answer; None as the body is an empty one."""
+    """A response. A body of None is empty."""
 
     status: int
     body: Any = None
@@ -35,18 +35,18 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of clients that went away."""
+        """Ignore clients that disconnected."""
 
 
 @contextmanager
 def json_server(answer: Callable[[Asked], Told], *, tls: ssl.SSLContext | None = None) -> Iterator[int]:
-    """Run a server on a free port, which it yields; `answer` may be called by several threads at once."""
+    """Run a server on a free port and yield the port. Several threads may call `answer` at once."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
         def _answer(self) -> None:
             content = self.rfile.read(int(self.headers.get("Content-Length") or 0))

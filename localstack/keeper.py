@@ -1,10 +1,9 @@
-"""Run one command, and see to it that nothing of it outlives us: python -I -S keeper.py FOLDER COMMAND...
+"""Runs one command and stops all of its processes with us: python -I -S keeper.py FOLDER COMMAND...
 
-Whoever started us holds the other end of our standard input. Where that closes, be it that they are done or that they
-were killed, or where we are told to end, the command is asked to end, and after a while made to. Whatever it had
-started itself is ended too, and FOLDER, its private one, removed; a command that ended by itself leaves it to be read.
-On Linux every process below us is found: we are the parent of those whose own one is gone. Should we be killed, the
-command is killed with us (elsewhere it is not).
+Our parent holds the other end of our standard input. When it closes, or on SIGTERM, the command gets SIGTERM and later
+SIGKILL. All processes that it started are killed too, and FOLDER, its private one, is removed. If the command ends by
+itself, FOLDER stays for its output. On Linux we are the subreaper of all processes below us, so that each is found; if
+we are killed, the command is killed too (not on other systems).
 """
 
 import ctypes
@@ -48,7 +47,7 @@ def main(folder: str, command: list[str]) -> int:
 
 
 def _linux_bonds() -> Callable[[], None] | None:
-    """Become the parent of orphans below us, and return what binds a child's life to ours."""
+    """Become the subreaper of processes below us; return what a child runs so that it dies with us."""
     if not _LINUX:
         return None
     prctl = ctypes.CDLL(None, use_errno=True).prctl
@@ -57,14 +56,14 @@ def _linux_bonds() -> Callable[[], None] | None:
 
     def bind() -> None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != keeper:  # we died before the bond was made
+        if os.getppid() != keeper:  # the parent ended before the signal was set
             os._exit(1)
 
     return bind
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask, wait, make."""
+    """Send SIGTERM, wait, send SIGKILL."""
     process.terminate()
     try:
         process.wait(GRACE_S)
@@ -74,7 +73,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _end_the_rest(group: int) -> None:
-    """Kill what the command left behind: on Linux all that is below us, elsewhere its process group."""
+    """Kill the command's remaining processes: on Linux all below us, elsewhere its process group."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
     until = time.monotonic() + GRACE_S
@@ -92,7 +91,7 @@ def _end_the_rest(group: int) -> None:
 
 
 def _descendants(pid: int) -> Iterator[int]:
-    """Yield the processes below one, the ended ones too that nobody has waited for."""
+    """Yield the processes below one, zombies included."""
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         if name.isdigit():

@@ -1,11 +1,11 @@
-"""A stand-in for Key Vault on loopback, by documentation only: GET and PUT /secrets/{name}/ with the challenge, by TLS.
+"""A stand-in for Key Vault on loopback, by documentation only: GET and PUT /secrets/{name}/ with its challenge, TLS.
 
     with serving(Vault()) as vault, managed_identity({RESOURCE: vault.token}) as identity:
         vault.put("signing-key", b"...")
         environment = {**vault.environment, **identity.environment}
 
-It answers 401 with the documented challenge to whoever has no token of its own, refuses requests that are not the
-documented ones, and keeps what was asked. Its certificate is made for it, and trusted by whoever has `environment`.
+Without one of its tokens it answers 401 with the documented challenge. It refuses requests that are not documented, and
+records all requests. Processes with `environment` trust its certificate.
 """
 
 import base64
@@ -24,9 +24,9 @@ _CHALLENGE = f'Bearer authorization="https://login.microsoftonline.com/tenant", 
 
 
 class Vault:
-    """The vault. `put` is the administrator's way; `refuse` makes it answer with this status and code for a while.
+    """The vault. `put`: sets a secret, as an administrator. `refuse`: answers the next requests with an error.
 
-    Args: prefix: stands before every secret's name in the vault.
+    Args: prefix: prefix of all secrets' names.
     """
 
     def __init__(self, prefix: str = "") -> None:
@@ -39,7 +39,7 @@ class Vault:
         self._refusals: list[Told] = []
 
     def put(self, name: str, value: bytes) -> None:
-        """Set a secret: as text where it is some, else as the adapter reads bytes."""
+        """Set a secret: as text, or in the adapter's encoding of bytes."""
         try:
             text = value.decode()
         except UnicodeDecodeError:
@@ -52,11 +52,11 @@ class Vault:
         self._texts[self._prefix + name] = text
 
     def refuse(self, status: int, code: str, times: int = 1) -> None:
-        """Answer the next requests so, throttles and the like."""
+        """Answer the next requests with an error, such as a throttle."""
         self._refusals = [Told(status, {"error": {"code": code, "message": "no"}}, {"Retry-After": "0"})] * times
 
     def answer(self, asked: Asked) -> Told:
-        """Return the service's answer."""
+        """Return the service's response."""
         self.requests.append(asked)
         if asked.headers.get("authorization") != f"Bearer {self.token}":
             return Told(
@@ -78,7 +78,7 @@ class Vault:
 
 @contextmanager
 def serving(vault: Vault) -> Iterator[Vault]:
-    """Serve a vault until the block ends. Its certificate goes with it, and `environment` is of no use then."""
+    """Serve a vault until the block ends. `environment` is valid only meanwhile."""
     with TemporaryDirectory(prefix="tidegate-") as folder:
         made = certificate_for_loopback(Path(folder))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

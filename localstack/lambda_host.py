@@ -1,16 +1,16 @@
-"""AWS Lambda on this machine: one function, run by AWS's own runtime client under its Runtime Interface Emulator.
+"""AWS Lambda on this machine: one function, run by AWS's runtime client under the Runtime Interface Emulator.
 
     with function("functions.runtimes.aws.main.handler", folder, environment) as infer:
         result = infer.invoke({"version": "2.0", ...})
 
-`awslambdaric` is what a managed Python runtime consists of. As in Lambda, where it stands in /var/runtime, it is no
-part of the function's package: it has an environment of its own, which comes on the path after the function's. The
-emulator takes one call at a time (a second one would kill it), so that calls wait for each other here. It starts the
-function's process with the first call, and again after one that ran out of time or ended its process.
+`awslambdaric` is the managed Python runtime. As in Lambda, where it is in /var/runtime, it is not part of the
+function's package: it has an environment of its own, which follows the function's on the path. The emulator takes one call at a
+time (a second one would kill it), so calls are serialised here. It starts the function's process with the first call,
+and again after a call that timed out or ended the process.
 
-`bootstrap` is the same for the AWS emulator, which itself starts functions of a custom runtime (provided.al2023) and
-feeds them from queues. Each invocation begins with a line START in the function's log group; as a CloudWatch metric it
-counts those of the Invoke API only, not what a queue, an HTTP API or a schedule caused.
+`bootstrap` is the same for the AWS emulator, which starts functions of a custom runtime (provided.al2023) and consumes
+their queues. Each invocation writes a START line to the function's log group. The emulator's CloudWatch metric counts
+calls of the Invoke API only, not those of queues, HTTP APIs or schedules.
 """
 
 import io
@@ -40,7 +40,7 @@ _SLACK_S = 30.0
 
 @dataclass(frozen=True)
 class Result:
-    """What an invocation gave: the decoded answer, or what the platform says of the error."""
+    """The result of an invocation: the decoded response, or the platform's error."""
 
     payload: Any
     is_error: bool
@@ -48,7 +48,7 @@ class Result:
 
 @dataclass(frozen=True)
 class LambdaFunction:
-    """A running function. Safe over threads, one call after another."""
+    """A running function. Thread-safe; calls are serialised."""
 
     url: str
     server: Process
@@ -56,10 +56,10 @@ class LambdaFunction:
     _turn: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def invoke(self, event: Any) -> Result:
-        """Call the function with an event (what JSON can express) and wait.
+        """Call the function with a JSON event and wait.
 
-        The emulator answers 200 to everything that the function said, its errors too. An answer that has both
-        errorType and errorMessage is therefore taken for an error, as the words with which a time-out is told.
+        The emulator answers 200 to the function's errors too. A response with errorType and errorMessage is therefore
+        an error, and so is the text of a timeout.
         """
         request = urllib.request.Request(self.url + INVOKE, data=json.dumps(event).encode(), method="POST")
         try:
@@ -75,7 +75,7 @@ class LambdaFunction:
         return Result(payload, isinstance(payload, dict) and {"errorType", "errorMessage"} <= payload.keys())
 
     def invocations(self) -> int:
-        """Return how many the emulator's own log says that it started."""
+        """Return the number of calls in the emulator's log."""
         return len(_STARTED.findall(self.server.output()))
 
 
@@ -94,8 +94,8 @@ def function(
     """Run a function until the block ends.
 
     Args: handler: "module.function". folder: where the emulators are installed, lambda among them. environment: the
-        function's; AWS's own variables are set by the emulator. path: where its modules are. timeout_s: Lambda's own
-        limit, after which the process is ended. memory_mb: told to the function, not enforced.
+        function's; AWS's own variables are set by the emulator. path: folders of its modules. timeout_s: Lambda's
+        limit, after which the process is ended. memory_mb: passed to the function, not enforced.
     Raises: NotInstalled. NotStarted.
     """
     port = free_port()
@@ -115,7 +115,7 @@ def function(
 
 
 def bootstrap(folder: Path, *, path: Sequence[str | Path] = (ROOT,), python: str = sys.executable) -> bytes:
-    """Return the zip of a function whose code is on this machine: Runtime provided.al2023, Handler module.function.
+    """Return the zip of a function with its code on this machine: Runtime provided.al2023, Handler module.function.
 
     Args: as `function`'s.
     """

@@ -1,7 +1,7 @@
-"""gRPC for the lossy proxy: calls are told apart by HTTP/2's frames, so that each one can have a fate of its own.
+"""gRPC for the lossy proxy: it separates calls by HTTP/2 frames, so that each call can have its own fault.
 
-Only what the fates need is understood: where a frame ends, its type, its stream, and whether it ends the stream. The
-headers stay as they are, compressed; a canned refusal is written without compression, which never disturbs it.
+It parses only what the faults need: a frame's end, type and stream, and whether it ends the stream. Headers stay
+compressed; a prepared refusal is written without compression, which does not affect the compression state.
 
 Source: RFC 9113 section 4.1 (frames), section 3.4 (preface); RFC 7541 section 6.2.2 (headers that change no table);
 gRPC over HTTP/2, "Trailers-Only" responses.
@@ -27,7 +27,7 @@ _KEPT = ("reply", "late")
 
 
 class Frame(NamedTuple):
-    """One frame of HTTP/2: its bytes, its type, its stream, and whether it ends the stream."""
+    """One HTTP/2 frame: its bytes, type and stream, and whether it ends the stream."""
 
     data: bytes
     kind: int
@@ -36,7 +36,7 @@ class Frame(NamedTuple):
 
 
 def refusal(status: int, message: str) -> bytes:
-    """Return what LossyProxy.reply takes for gRPC: the headers of an answer with this status and nothing else.
+    """Return a response for LossyProxy.reply: gRPC headers with this status and no body.
 
     >>> refusal(8, "no").endswith(b"\\x00\\x0cgrpc-message\\x02no")
     True
@@ -46,7 +46,7 @@ def refusal(status: int, message: str) -> bytes:
 
 
 class GrpcExchange(Exchange):
-    """One connection, whose calls follow one another: a client that sends several at once is not understood."""
+    """One connection with sequential calls. Concurrent calls of one client are not supported."""
 
     def __init__(self, proxy: LossyProxy, client: socket.socket, server: socket.socket) -> None:
         super().__init__(proxy, client, server)
@@ -56,7 +56,7 @@ class GrpcExchange(Exchange):
         self._detached = False
 
     def relay_requests(self) -> None:
-        """Pass on frames of the client, until it ends or a call is lost."""
+        """Pass on the client's frames until it ends or a call is lost."""
         with suppress(OSError):
             preface = b""
             while len(preface) < _PREFACE_BYTES and (data := self.client.recv(_PREFACE_BYTES - len(preface))):
@@ -71,7 +71,7 @@ class GrpcExchange(Exchange):
             self.end()
 
     def relay_answers(self) -> None:
-        """Pass on frames of the server, but of a call whose answer is to be lost."""
+        """Pass on the server's frames, except those of a response that must be lost."""
         with suppress(OSError):
             for frame in _frames(self.server):
                 if not self._answers(frame):
@@ -116,7 +116,7 @@ class GrpcExchange(Exchange):
         return False
 
     def _bring(self) -> None:
-        """Send the call that was held back on its own connection, which nobody hears any more."""
+        """Send the delayed call on its own connection, whose client is gone."""
         self.server.sendall(b"".join(self._kept))
         self._done.wait(_LATE_S)
         close(self.server)
@@ -153,5 +153,5 @@ def _framed(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 
 def _field(text: str) -> bytes:
-    """Return a literal that changes no table: a zero, and the text with its length."""
+    """Return a literal without indexing: a zero, and the text with its length."""
     return b"\x00" + bytes((len(text),)) + text.encode()

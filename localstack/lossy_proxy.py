@@ -1,9 +1,9 @@
-"""A TCP proxy on loopback that loses requests or answers on purpose: what a network does to a conditional write.
+"""A TCP proxy on loopback that loses requests or responses on purpose, as a network can lose a conditional write's.
 
-A request lost never reaches the server, or only a part of it does; an answer lost was sent after the server did the
-work, and perhaps a part of it arrives. Either way the client sees its connection closed, and cannot tell which. A proxy
-can also answer by itself (a throttle, say), so that the server never hears of it; let a request wait; or hold it back
-until after its sender has given it up. lossy_grpc.py knows the same of gRPC.
+A lost request does not reach the server, or only in part. A lost response was sent after the server did the work, and
+may arrive in part. In both cases the client's connection closes, and it cannot tell which happened. The proxy can also
+answer by itself (a throttle, for example), delay a request, or hold it back until its sender has timed out.
+lossy_grpc.py does the same for gRPC.
 """
 
 import re
@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 from typing import Literal, NamedTuple
 
 Loss = Literal["none", "request", "upload", "part", "answer", "reply", "slow", "late"]
-"""The request; all of it but its beginning; the end of the answer; all of the answer. "reply": the proxy answers.
-"slow": the request waits. "late": it comes to the server when the proxy is told to `deliver`, its sender long gone."""
+"""What is lost: the request; all of it but its beginning; the end of the response; the whole response. "reply": the
+proxy answers. "slow": the request is delayed. "late": it reaches the server on `deliver`, after its sender is gone."""
 _CHUNK_BYTES = 1 << 16
 _SETTLE_S = 0.1
 _LATE_S = 5.0
@@ -27,22 +27,21 @@ _END_OF_HEAD = b"\r\n\r\n"
 
 
 class Fate(NamedTuple):
-    """What happens to a request. `amount`: of "upload" and "part", how much arrives (0 to 1); of "slow", seconds."""
+    """A request's fault. `amount`: for "upload" and "part", the share that arrives, 0 to 1; for "slow", seconds."""
 
     loss: Loss
     amount: float = 0.5
 
 
 class LossyProxy:
-    """Relays to `upstream`; after `lose(what, times)` the next `times` writes lose their request or their answer.
+    """Relays to `upstream`. After `lose(what, times)` the next `times` writes lose their request or response.
 
-    `attempts` counts the writes that the client sent since then, lost or not: the client's own retries show in it.
-    A write is an HTTP request by PUT or POST or, with a `marker`, any bytes that hold it: gRPC's frames cannot be told
-    apart from outside, but a body stands in them as it is. `rewrite` may change each piece of a request on its way.
-    Where `decide` is set, it gives the fate of every request (not only of writes) from the request's first bytes.
+    `attempts` counts the client's writes since then, lost or not, and so its retries. A write is a PUT or POST or, with
+    a `marker`, any bytes that contain it: a gRPC body is not compressed. `rewrite` may change each piece of a request.
+    If `decide` is set, it chooses the fault of every request (not only of writes) from its first bytes.
 
-    Args: exchange: how the connections speak; lossy_grpc's knows calls without a marker. settle_s: how long a request
-        cut short lies with the server before the connection is closed, and an answer with the proxy.
+    Args: exchange: the protocol of the connections; lossy_grpc's needs no marker. settle_s: how long the server has an
+        incomplete request before its connection is closed, and the proxy a response.
     """
 
     def __init__(
@@ -75,20 +74,20 @@ class LossyProxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def lose(self, what: Loss, times: int, *, reads: bool = False) -> None:
-        """Lose the next `times` writes' requests or answers, and count attempts from zero.
+        """Lose the requests or responses of the next `times` writes, and count attempts from zero.
 
-        With `reads`, every HTTP request is meant, whatever its method.
+        With `reads`, any HTTP request counts, not only writes.
         """
         with self._lock:
             self._loss, self._times, self.attempts, self._all = what, times, 0, reads
 
     def reply(self, answer: bytes, times: int, *, reads: bool = False) -> None:
-        """Answer the next `times` writes (with `reads`, requests) with these bytes, and end the connection."""
+        """Answer the next `times` writes (with `reads`, any requests) with these bytes, and close the connection."""
         self.canned = answer
         self.lose("reply", times, reads=reads)
 
     def deliver(self) -> int:
-        """Bring the requests that were held back to the server, and return how many they were."""
+        """Send the delayed requests to the server; return their number."""
         with self._lock:
             held, self._held = self._held, []
         for bring in held:
@@ -97,7 +96,7 @@ class LossyProxy:
         return len(held)
 
     def hang_up(self) -> None:
-        """Close every connection, as the death of the client's process does; new ones are taken."""
+        """Close every connection, as the end of the client's process does; accept new ones."""
         with self._lock:
             open_now, self._sockets = self._sockets, []
         for each in open_now:
@@ -116,7 +115,7 @@ class LossyProxy:
                 server = socket.create_connection(self.upstream)
             except OSError:
                 return
-            for each in (client, server):  # else the second half of a request waits 40 ms for the first one's ACK
+            for each in (client, server):  # otherwise the second half of a request waits 40 ms for the ACK of the first
                 each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self._sockets += [client, server]
@@ -125,14 +124,14 @@ class LossyProxy:
             threading.Thread(target=exchange.relay_answers, daemon=True).start()
 
     def is_write(self, data: bytes, *, first: bool) -> bool:
-        """Return whether a write begins with `data`; `first` says that it follows an answer."""
+        """Return whether a write begins with `data`. Args: first: it follows a response."""
         if self._marker:
             return self._marker in data
         every = self._all or self.decide is not None
         return first and data.startswith(_WRITES + _READS if every else _WRITES)
 
     def next_fate(self, data: bytes) -> Fate:
-        """Return what happens to the request that begins with `data`."""
+        """Return the fault of the request that begins with `data`."""
         with self._lock:
             self.attempts += 1
             decide = self.decide
@@ -144,13 +143,13 @@ class LossyProxy:
         return decide(data)
 
     def hold(self, bring: Callable[[], None]) -> None:
-        """Keep what brings a request to the server until `deliver`."""
+        """Keep the call that sends a request to the server until `deliver`."""
         with self._lock:
             self._held.append(bring)
 
 
 class Exchange:
-    """One connection. Clients here never pipeline: the first bytes after an answer begin the next request."""
+    """One connection. Clients here never pipeline: the first bytes after a response begin the next request."""
 
     def __init__(self, proxy: LossyProxy, client: socket.socket, server: socket.socket) -> None:
         self.proxy = proxy
@@ -161,7 +160,7 @@ class Exchange:
         self._answered = threading.Event()
 
     def relay_requests(self) -> None:
-        """Pass on what the client sends, until it ends or something is lost."""
+        """Pass on what the client sends until it ends or something is lost."""
         with suppress(OSError):
             while data := self.client.recv(_CHUNK_BYTES):
                 if self.proxy.is_write(data, first=self._between):
@@ -176,7 +175,7 @@ class Exchange:
         self.end()
 
     def relay_answers(self) -> None:
-        """Pass on what the server answers, but what is to be lost."""
+        """Pass on what the server answers, except what must be lost."""
         with suppress(OSError):
             while data := self.server.recv(_CHUNK_BYTES):
                 if data.startswith(b"HTTP/1.1 100 "):
@@ -186,7 +185,7 @@ class Exchange:
                 if loss == "part":
                     self.client.sendall(data[: int(len(data) * amount)])
                 if loss in ("part", "answer"):
-                    # Over gRPC the first bytes back may only be flow control: let the server do the work first.
+                    # Over gRPC the first bytes back may only be flow control: wait until the server has done the work.
                     time.sleep(self.proxy.settle_s)
                     break
                 self._between = True
@@ -195,7 +194,7 @@ class Exchange:
         self.end()
 
     def _begun(self, data: bytes) -> bool:
-        """Let the fate of a request begin; return whether it goes to the server."""
+        """Begin a request's fault; return whether it goes to the server."""
         loss, amount = self._fate
         if loss == "reply":
             self.client.sendall(self.proxy.canned)
@@ -209,7 +208,7 @@ class Exchange:
         return loss not in ("request", "reply", "upload", "late")
 
     def _wait_with(self, data: bytes) -> None:
-        """Let a request wait, and see that the server does it: its sender may be gone by then."""
+        """Delay a request, and send it to the server even if its sender is gone."""
         whole = self._whole(data)
         self._answered.clear()
         self._between = False
@@ -218,7 +217,7 @@ class Exchange:
         self._answered.wait(_LATE_S)
 
     def _whole(self, data: bytes) -> bytes:
-        """Return all of the request that begins with `data`; its length stands in its head."""
+        """Return the whole request that begins with `data`; its headers have its length."""
         while _END_OF_HEAD not in data:
             data += self._more()
         head = data.index(_END_OF_HEAD)
@@ -231,11 +230,11 @@ class Exchange:
     def _more(self) -> bytes:
         data = self.client.recv(_CHUNK_BYTES)
         if not data:
-            raise ConnectionError("the client went before its request was whole")
+            raise ConnectionError("the client disconnected before its request was complete")
         return data
 
     def drain(self) -> None:
-        """Read what the client still sends: closed before, the answer would be lost with it."""
+        """Read what the client still sends: closing earlier would lose the response."""
         self.client.shutdown(socket.SHUT_WR)
         self.client.settimeout(_SETTLE_S * 10)
         while self.client.recv(_CHUNK_BYTES):
@@ -256,7 +255,7 @@ def lossy_proxy(
     exchange: type[Exchange] | None = None,
     settle_s: float = _SETTLE_S,
 ) -> Iterator[LossyProxy]:
-    """Run a proxy before `upstream` ("host:port"); it loses nothing until it is told to."""
+    """Run a proxy in front of `upstream` ("host:port"); it loses nothing until `lose`."""
     proxy = LossyProxy(upstream, marker=marker, rewrite=rewrite, exchange=exchange, settle_s=settle_s)
     try:
         yield proxy
@@ -272,7 +271,7 @@ def close(each: socket.socket) -> None:
 
 
 def _asked(upstream: tuple[str, int], request: bytes) -> None:
-    """Send a request by itself; return when its answer begins, which nobody hears."""
+    """Send a request on a connection of its own; return when its response begins, which is dropped."""
     with socket.create_connection(upstream, _LATE_S) as server:
         server.sendall(request)
         server.recv(1)

@@ -1,4 +1,4 @@
-"""The managed identity of a function app, as its process sees it: an address in the environment that gives tokens.
+"""The managed identity of a function app: an endpoint in its environment that returns tokens.
 
     with managed_identity({"https://vault.azure.net": "a token"}) as identity:
         environment = identity.environment
@@ -20,7 +20,7 @@ _LIFETIME_S = 86_400
 
 
 class ManagedIdentity:
-    """One identity. `requests` holds all that was asked; `environment` is what an app with this identity has."""
+    """One identity. `requests`: all requests. `environment`: the variables of an app with this identity."""
 
     def __init__(self, tokens: Mapping[str, str]) -> None:
         self.environment: Mapping[str, str] = {}
@@ -29,12 +29,12 @@ class ManagedIdentity:
         self._header = secrets.token_hex(16)
 
     def started(self, port: int) -> None:
-        """Note the port at which it listens."""
+        """Set the port that it listens on."""
         address = f"http://127.0.0.1:{port}/msi/token"
         self.environment = {"IDENTITY_ENDPOINT": address, "IDENTITY_HEADER": self._header}
 
     def answer(self, asked: Asked) -> Told:
-        """Return the token for a resource; 400 without the header or for a resource that it may not use."""
+        """Return the token for a resource; 400 without the header or for another resource."""
         self.requests.append(asked)
         resource = asked.query.get("resource", "")
         wrong = (
@@ -51,7 +51,7 @@ class ManagedIdentity:
 
 @contextmanager
 def managed_identity(tokens: Mapping[str, str]) -> Iterator[ManagedIdentity]:
-    """Serve an identity until the block ends. Args: tokens: resource -> the token that it gets for it."""
+    """Serve an identity until the block ends. Args: tokens: resource -> its token."""
     identity = ManagedIdentity(tokens)
     with json_server(identity.answer) as port:
         identity.started(port)

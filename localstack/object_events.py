@@ -1,14 +1,14 @@
-"""Event Grid's word that a blob was written, which Azurite lacks: blobs of a container become messages of a queue.
+"""Event Grid's events of written blobs, which Azurite lacks: a container's blobs become messages of a queue.
 
     with object_events(azurite, "landing", "tidegate-landing"): ...
 
-The container is listed again and again; the watermark is the etag of each blob as it was last seen. A blob that is new
-or has another etag gives one message; what was there before the start gives none, as with a new subscription. Messages
-are those of an event subscription to a Storage Queue, in base64: by default in the Event Grid schema, which is the
-service's default too, else as CloudEvents 1.0.
+The container is listed periodically, and the etag of each blob is remembered. A blob that is new or has another etag
+gives one message. Blobs that existed before the start give none, as with a new subscription. Messages are those of an
+event subscription to a Storage Queue, in base64: in the Event Grid schema, which is the service's default, or as
+CloudEvents 1.0.
 
-Less than the service: writes between two listings are one event (the last), and `api` always is PutBlob. Nothing is
-repeated, reordered or late here, which the service may well do.
+Differences from the service: several writes between two listings are one event, and `api` is always PutBlob. Events are
+never repeated, reordered or late.
 Source: Microsoft Learn, event-schema-blob-storage, cloud-event-schema, handler-storage-queues.
 """
 
@@ -35,7 +35,7 @@ POLL_S = 0.2
 
 
 class ObjectEvents:
-    """One container's blobs on their way to one queue. `sent`: how many messages so far."""
+    """Sends the events of one container to one queue. `sent`: the number of messages so far."""
 
     def __init__(self, azurite: Running, container: str, queue: str, *, prefix: str, schema: Schema) -> None:
         from azure.storage.queue import QueueClient
@@ -58,18 +58,18 @@ class ObjectEvents:
         self._seen = {blob["path"]: blob["e_tag"] for blob in self._blobs()}
 
     def run(self) -> None:
-        """Look again and again until told to stop; a look that fails is told of, and made up for by the next."""
+        """List until stopped. A failed listing is logged; the next one includes its events."""
         from azure.core.exceptions import AzureError
         from obstore.exceptions import BaseError
 
         while not self.stopping.wait(POLL_S):
             try:
                 self.look()
-            except (AzureError, BaseError, OSError) as error:  # the emulator does not answer, or not any more
+            except (AzureError, BaseError, OSError) as error:  # the emulator does not answer
                 print(f"object events of {self._container}: {type(error).__name__}: {error}", file=sys.stderr)
 
     def look(self) -> int:
-        """Send what is new since the last look; returns how many messages that were."""
+        """Send the events since the last listing; return their number."""
         blobs = {blob["path"]: blob for blob in self._blobs()}
         fresh = [blob for path, blob in blobs.items() if self._seen.get(path) != blob["e_tag"]]
         for blob in sorted(fresh, key=lambda blob: (blob["last_modified"], blob["path"])):
@@ -89,7 +89,7 @@ class ObjectEvents:
 
 
 def created(container: str, key: str, etag: str, size_bytes: int, at: datetime, account_url: str) -> dict[str, Any]:
-    """Return the event of a written blob in the Event Grid schema. The key stands in `subject` as it is."""
+    """Return the event of a written blob in the Event Grid schema. `subject` has the key without encoding."""
     bare = etag.strip('"')
     return {
         "topic": TOPIC,
@@ -130,9 +130,9 @@ def as_cloudevent(event: dict[str, Any]) -> dict[str, Any]:
 def object_events(
     azurite: Running, container: str, queue: str, *, prefix: str = "", schema: Schema = "eventgrid"
 ) -> Iterator[ObjectEvents]:
-    """Tell a queue of a container's blobs until the block ends. Both must be there.
+    """Send a container's events to a queue until the block ends. Both must exist.
 
-    Args: prefix: only blobs whose path segments begin so ("uploads/").
+    Args: prefix: limits the events to blobs below it ("uploads/").
     """
     events = ObjectEvents(azurite, container, queue, prefix=prefix, schema=schema)
     thread = threading.Thread(target=events.run, name=f"events {container}", daemon=True)

@@ -1,7 +1,6 @@
-"""Servers as child processes: started in a private folder, waited for until they answer, ended by process id.
+"""Servers as child processes, each in a private folder, with a wait until they answer, ended by process id.
 
-Each runs under a keeper of its own (keeper.py), so that nothing outlives the process that started it, not even where
-that is killed.
+Each runs under its own keeper (keeper.py), which stops it when the process that started it ends or is killed.
 """
 
 import os
@@ -27,28 +26,28 @@ _KEEPER = Path(__file__).with_name("keeper.py")
 
 
 class NotStarted(Unavailable):
-    """A server ended before it answered, or did not answer in time; the message ends with what it wrote."""
+    """A server ended before it answered, or did not answer in time. The message ends with its output."""
 
 
 @dataclass(frozen=True)
 class Process:
-    """A running server. SIGTERM to `pid` ends it and all that it started; `folder` is its own and goes with it."""
+    """A running server. SIGTERM to `pid` ends it and its children. `folder` is private and removed at the end."""
 
     keeper: subprocess.Popen[bytes]
     folder: Path
 
     @property
     def pid(self) -> int:
-        """The process that keeps the server."""
+        """The keeper of the server."""
         return self.keeper.pid
 
     @property
     def log(self) -> Path:
-        """What the server writes to stdout and stderr."""
+        """The file with the server's stdout and stderr."""
         return self.folder / "log"
 
     def ended(self) -> bool:
-        """Return whether the server is no longer there."""
+        """Return whether the server has ended."""
         return self.keeper.poll() is not None
 
     def output(self) -> str:
@@ -65,10 +64,10 @@ def process(
     cwd: Path | None = None,
     timeout_s: float = START_TIMEOUT_S,
 ) -> Iterator[Process]:
-    """Run a server and yield it once `ready` holds.
+    """Run a server and yield it once `ready` is true.
 
-    Args: settings: its environment, on top of a clean one with PATH and a HOME and TMPDIR of its own. cwd: where it
-        runs, else its private folder.
+    Args: settings: its variables, in addition to PATH and its own HOME and TMPDIR. cwd: its working folder, by default
+        its private one.
     Raises: NotStarted.
     """
     folder = Path(tempfile.mkdtemp(prefix="tidegate-"))
@@ -108,7 +107,7 @@ def free_port() -> int:
 
 
 def answers(url: str) -> bool:
-    """Return whether a server answers there, whatever it says."""
+    """Return whether a server answers, with any status."""
     try:
         with urllib.request.urlopen(url, timeout=1):
             return True
@@ -136,7 +135,7 @@ def _wait(server: Process, ready: Callable[[], bool], timeout_s: float, program:
 
 
 def _end(keeper: subprocess.Popen[bytes]) -> None:
-    """Let the keeper end the server; should it not, killing it kills the server."""
+    """Ask the keeper to end the server; else kill the keeper, which kills the server."""
     assert keeper.stdin is not None
     keeper.stdin.close()
     try:

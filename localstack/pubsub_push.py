@@ -1,10 +1,10 @@
-"""Pub/Sub's push, which the emulator lacks: pull a message, POST it to a function, acknowledge every 2xx.
+"""Pub/Sub's push, which the emulator lacks: it pulls a message, POSTs it to a function and acknowledges after a 2xx.
 
     with push(broker, "projects/p/subscriptions/s", infer.url) as subscription: ...
 
-What is not acknowledged is given back at once: the emulator counts the attempt, sends it again, and moves it to the
-dead-letter topic after the subscription's max_delivery_attempts. Unlike the service there is no pause between attempts
-and no OIDC token in the request. Source of both formats: cloud.google.com/pubsub/docs/push, /eventarc/docs/cloudevents.
+Other messages are released at once: the emulator counts the attempt, delivers the message again, and moves it to the
+dead-letter topic after max_delivery_attempts. Unlike the service, there is no delay between attempts and no OIDC token
+in the request. Sources of both formats: cloud.google.com/pubsub/docs/push, /eventarc/docs/cloudevents.
 """
 
 import json
@@ -26,7 +26,7 @@ _CALL_TIMEOUT_S = 10.0
 
 
 class PushSubscription:
-    """One subscription's messages on their way to one address. `counts`: "acknowledged" and "given back"."""
+    """Pushes one subscription's messages to one URL. `counts`: "acknowledged" and "released"."""
 
     def __init__(
         self, broker: Running, subscription: str, address: str, *, as_cloudevent: bool, topic: str, timeout_s: int
@@ -39,10 +39,10 @@ class PushSubscription:
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
         self.stopping = threading.Event()
-        self.counts: Counter[str] = Counter({"acknowledged": 0, "given back": 0})
+        self.counts: Counter[str] = Counter({"acknowledged": 0, "released": 0})
 
     def run(self) -> None:
-        """Pull and push until told to stop; what is under way is finished."""
+        """Pull and push until stopped; finish the current messages."""
         pause_s = _LEAST_PAUSE_S
         with ThreadPoolExecutor(_MOST) as pool:
             while not self.stopping.is_set():
@@ -51,7 +51,7 @@ class PushSubscription:
                     found = lent.get("receivedMessages", [])
                     for each in [pool.submit(self._deliver, received) for received in found]:
                         each.result()
-                except OSError:  # the emulator is not there, or not any more
+                except OSError:  # the emulator does not answer
                     found = []
                 pause_s = _LEAST_PAUSE_S if found else min(2 * pause_s, _MOST_PAUSE_S)
                 if not found:
@@ -66,7 +66,7 @@ class PushSubscription:
         else:
             self._call("modifyAckDeadline", {**lease, "ackDeadlineSeconds": 0})
         with self._lock:
-            self.counts["acknowledged" if taken else "given back"] += 1
+            self.counts["acknowledged" if taken else "released"] += 1
 
     def _post(self, received: dict[str, Any]) -> bool:
         headers, body = envelope(received, self._subscription, self._topic if self._as_cloudevent else "")
@@ -90,9 +90,9 @@ class PushSubscription:
 
 
 def envelope(received: dict[str, Any], subscription: str, topic: str = "") -> tuple[dict[str, str], bytes]:
-    """Return the headers and the body that the service would send for a pulled message.
+    """Return the headers and body that the service sends for a pulled message.
 
-    Args: received: as `pull` gives it. topic: "projects/P/topics/T" for a CloudEvent in binary form, as Eventarc sends.
+    Args: received: from `pull`. topic: "projects/P/topics/T" for a binary CloudEvent, as Eventarc sends.
     """
     message = dict(received["message"])
     message["message_id"] = message.get("messageId", "")
@@ -122,10 +122,10 @@ def push(
     topic: str = "",
     timeout_s: int = 60,
 ) -> Iterator[PushSubscription]:
-    """Push a subscription's messages to an address until the block ends.
+    """Push a subscription's messages to a URL until the block ends.
 
-    Args: broker: the Pub/Sub emulator. subscription: "projects/P/subscriptions/S". as_cloudevent: as Eventarc does,
-        for which the topic is needed. timeout_s: how long an answer may take.
+    Args: broker: the Pub/Sub emulator. subscription: "projects/P/subscriptions/S". as_cloudevent: as Eventarc does;
+        needs the topic. timeout_s: how long a response may take.
     """
     pushed = PushSubscription(
         broker, subscription, address, as_cloudevent=as_cloudevent, topic=topic, timeout_s=timeout_s

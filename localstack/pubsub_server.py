@@ -1,12 +1,12 @@
-"""Serve the Pub/Sub emulator `cloudbox` on a Python older than the 3.14 that it asks for: gRPC and REST, loopback only.
+"""Serves the Pub/Sub emulator `cloudbox` on a Python before its required 3.14: gRPC and REST, on loopback.
 
-It runs inside the emulator's own environment: python pubsub_server.py GRPC_PORT REST_PORT. The emulator counts on
-annotations being evaluated late (PEP 649); compiling its modules under PEP 563 gives it that.
+It runs in the emulator's environment: python pubsub_server.py GRPC_PORT REST_PORT. The emulator relies on deferred
+evaluation of annotations (PEP 649); its modules are compiled under PEP 563, which has the same effect.
 
-Gaps are closed, as the service's documentation has it: requests may have 10 MB; a pulled message says when it was
-published; a dead letter is a new message that names its source, its receives and its first publishing. For tests,
-time can be moved on (POST /emulator/advance?seconds=60) and a subscription's messages be looked at, lent ones too,
-without borrowing them (GET /emulator/held/PROJECT/SUBSCRIPTION gives their bodies in base64).
+It adds what the service's documentation describes: requests of 10 MB; the publish time of a pulled message; a dead
+letter as a new message with its source, receives and first publish time. Tests can advance the time
+(POST /emulator/advance?seconds=60) and read a subscription's messages, those in flight too, without receiving them
+(GET /emulator/held/PROJECT/SUBSCRIPTION returns their bodies in base64).
 """
 
 import __future__
@@ -23,15 +23,15 @@ from typing import Any
 
 _EMULATOR = "cloudbox.services.pubsub"
 _LARGEST_BYTES = 16 << 20
-"""The service takes requests of 10 MB; gRPC by itself 4 MiB."""
+"""The service accepts requests of 10 MB; gRPC's default is 4 MiB."""
 _SOURCE = "CloudPubSubDeadLetterSource"
 
 
 class LateAnnotations(importlib.machinery.SourceFileLoader):
-    """The ordinary loader, except that the emulator's modules are compiled with late annotations."""
+    """The standard loader, except that the emulator's modules are compiled with deferred annotations."""
 
     def get_code(self, fullname: str) -> CodeType | None:
-        """Return a module's code; the emulator's never from bytecode, which was made without the flag."""
+        """Return a module's code; the emulator's is never read from bytecode, which lacks the flag."""
         if "/cloudbox/" not in self.path:
             return super().get_code(fullname)
         return self.source_to_code(self.get_data(self.path), self.path)
@@ -39,7 +39,7 @@ class LateAnnotations(importlib.machinery.SourceFileLoader):
     def source_to_code(  # type: ignore[override]
         self, data: Any, path: Any, *, _optimize: int = -1
     ) -> CodeType:
-        """Return the module's code, compiled late where the module is the emulator's."""
+        """Return the module's code, with deferred annotations if it is the emulator's."""
         late = __future__.annotations.compiler_flag if "/cloudbox/" in str(path) else 0
         code = compile(data, path, "exec", flags=late, dont_inherit=True, optimize=_optimize)
         assert isinstance(code, CodeType)
@@ -47,7 +47,7 @@ class LateAnnotations(importlib.machinery.SourceFileLoader):
 
 
 def close_gaps(app: Any, grpc_server: Any, store: Any) -> None:
-    """Let messages carry their time and dead letters their source, and give tests the two doors of their own."""
+    """Add publish times, sources of dead letters, and the two routes for tests."""
     pull, route_to_dead = grpc_server._pull, store._route_to_dlq
     clock = SimpleNamespace(ahead_s=0.0)
     store.time = SimpleNamespace(monotonic=lambda: time.monotonic() + clock.ahead_s, time=time.time)
@@ -93,7 +93,7 @@ def close_gaps(app: Any, grpc_server: Any, store: Any) -> None:
 
 
 async def serve(grpc_port: int, rest_port: int) -> None:
-    """Serve both protocols until the process is ended."""
+    """Serve both protocols until the process ends."""
     import uvicorn
 
     grpc = importlib.import_module("grpc")

@@ -1,9 +1,9 @@
-"""Cloud Scheduler, which has no emulator: a job calls an address, once when asked, or every few seconds.
+"""Cloud Scheduler, which has no emulator: a job calls a URL on request or periodically.
 
     with scheduling([Job("reconcile", monitor.url, every_s=60)]) as scheduler:
         scheduler.fire("reconcile")
 
-AWS's schedules are fired by the AWS emulator itself; Azure's timers by the host (FunctionApp.fire).
+The AWS emulator fires AWS's schedules, and our Functions host fires Azure's timers (FunctionApp.fire).
 Source: cloud.google.com/scheduler/docs/reference/rest/v1/projects.locations.jobs, HttpTarget.
 """
 
@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 TIMEOUT_S = 180.0
-"""The service's own for HTTP targets, where the job says nothing."""
+"""The service's default for HTTP targets."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job: `url` is called by POST. `every_s` 0: only when asked."""
+    """A job: it POSTs to `url`. `every_s` 0: only on request."""
 
     name: str
     url: str
@@ -32,7 +32,7 @@ class Job:
 
 
 class Scheduler:
-    """Jobs by name. `counts`: (job, "succeeded" or "failed") -> how often."""
+    """Jobs by name. `counts`: (job, "succeeded" or "failed") -> count."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self._jobs = {job.name: job for job in jobs}
@@ -41,9 +41,9 @@ class Scheduler:
         self.counts: Counter[tuple[str, str]] = Counter()
 
     def fire(self, name: str, at: float | None = None) -> bool:
-        """Call a job's address now and wait; returns whether it answered 2xx.
+        """Call a job's URL now and wait; return whether it answered 2xx.
 
-        Args: at: when it was due, epoch s, else now: a repetition has the same time.
+        Args: at: when it was due, epoch s, by default now. A repeat has the same time.
         """
         job = self._jobs[name]
         due = datetime.fromtimestamp(time.time() if at is None else at, UTC)
@@ -72,7 +72,7 @@ class Scheduler:
         return good
 
     def repeat(self, name: str) -> None:
-        """Fire a job at every multiple of its period until told to stop; a firing that is late is not made up for."""
+        """Fire a job at each multiple of its period until stopped; a missed firing is not repeated."""
         every_s = self._jobs[name].every_s
         while True:
             due = (time.time() // every_s + 1) * every_s

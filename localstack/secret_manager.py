@@ -3,7 +3,7 @@
     with secret_manager("project") as server:
         server.put("tidegate-signing-key", pem)
 
-Every other request is refused, and who asks is not looked at: by documentation only.
+Every other request is refused. Callers are not authenticated. By documentation only.
 Source: cloud.google.com/secret-manager/docs/reference/rest/v1/projects.secrets.versions/access.
 """
 
@@ -18,8 +18,8 @@ from localstack.json_server import Asked, Told, json_server
 
 
 class SecretManager:
-    """One project's secrets. `asked`: the paths of all requests; `status`: refuse them from now on; `spoil`: answer
-    with a checksum that is wrong.
+    """One project's secrets. `asked`: the paths of all requests. `status`: refuse requests with it. `spoil`: send
+    a wrong checksum.
     """
 
     def __init__(self, project: str) -> None:
@@ -32,11 +32,11 @@ class SecretManager:
         self._adds = re.compile(rf"/v1/projects/{re.escape(project)}/secrets/([a-zA-Z0-9_-]+):addVersion")
 
     def put(self, name: str, value: bytes) -> None:
-        """Add a version to a secret, and make the secret where there is none."""
+        """Add a version to a secret; create the secret if there is none."""
         self._values[name] = value
 
     def answer(self, asked: Asked) -> Told:
-        """Return the service's answer."""
+        """Return the service's response."""
         self.asked.append(asked.path)
         found = self._path.fullmatch(asked.path)
         if self.status:
@@ -46,7 +46,7 @@ class SecretManager:
             self.put(added[1], base64.b64decode(asked.body["payload"]["data"]))
             return Told(200, {"name": f"projects/1/secrets/{added[1]}/versions/1"})
         if found is None or asked.method != "GET":
-            return _refusal(400, "not a request of the API")
+            return _refusal(400, "not a supported request")
         if found[1] not in self._values:
             return _refusal(404, f"Secret [{found[1]}] not found or has no versions.")
         value = self._values[found[1]]

@@ -1,4 +1,4 @@
-"""Several things that take a while to start and to end, each at the same time as the others."""
+"""Enter and leave slow context managers concurrently."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -12,8 +12,8 @@ T = TypeVar("T")
 def side_by_side(managers: Sequence[AbstractContextManager[T]], at_once: int = 4) -> Iterator[list[T]]:
     """Enter context managers, at most `at_once` at a time, and leave them all together.
 
-    Yields what each gives, in their order. They are entered and left by threads, and are not told of an exception in
-    the block. Raises: what the first of them raises, at either end; those that were entered are left all the same.
+    Yields their values, in their order. Threads enter and leave them; they do not receive an exception of the block.
+    Raises: what the first of them raises, at either end; those that were entered are left in any case.
     """
     with ThreadPoolExecutor(at_once) as pool, ExitStack() as entered:
         entering = [pool.submit(manager.__enter__) for manager in managers]

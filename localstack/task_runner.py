@@ -1,7 +1,7 @@
-"""Tasks as clouds run them, on one machine: a command in a process of its own, started again when it dies.
+"""Tasks as clouds run them, on one machine: a command in its own process, restarted when it fails.
 
-The runners of Cloud Run, ECS and Container Apps are thin answers to those services' requests over this. On Linux a
-task does not outlive this process.
+The runners of Cloud Run, ECS and Container Apps are thin servers of those services' protocols over this module. On
+Linux a task ends with this process.
 """
 
 import os
@@ -26,11 +26,10 @@ _BOUND = Path(__file__).with_name("bound.py")
 
 @dataclass
 class Task:
-    """One task. `exit_code` is the last attempt's, minus a signal's number where that ended it; times are epoch's.
+    """One task. `exit_code`: of the last attempt, or minus a signal's number. Times are epoch seconds.
 
-    `attempt` counts from 0. `folder` is where it works; `timed_out` says that it was ended for taking too long.
-    `command` and `again`, where given, stand for the runner's own: what it runs, and whether it is started again after
-    an exit code.
+    `attempt` counts from 0. `folder`: its working folder. `timed_out`: it was ended because it took too long.
+    `command`, `again`: override the runner's command, and whether an exit code restarts the task.
     """
 
     id: str
@@ -49,15 +48,15 @@ class Task:
     again: Callable[[int], bool] | None = None
 
     def log(self) -> str:
-        """Return what all attempts have written so far, stdout and stderr as they came."""
+        """Return the output of all attempts so far, stdout and stderr interleaved."""
         path = self.folder / _LOG
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
 
 class TaskRunner:
-    """Runs a command for each task, in a folder of its own, with the task's environment and no other.
+    """Runs a command for each task, in its own folder, with the task's environment only.
 
-    Args: command: what every task runs. retries: how often one that failed is started again.
+    Args: command: of every task. retries: how often a failed task is restarted.
     """
 
     def __init__(self, command: Sequence[str], *, retries: int = 0) -> None:
@@ -78,7 +77,7 @@ class TaskRunner:
         command: Sequence[str] = (),
         again: Callable[[int], bool] | None = None,
     ) -> Task:
-        """Start a task in the background, and return it; an empty `task_id` gets a random one."""
+        """Start a task in the background and return it. An empty `task_id` is replaced by a random one."""
         name = task_id or secrets.token_hex(16)
         folder = self._root / name
         folder.mkdir()
@@ -91,17 +90,17 @@ class TaskRunner:
         return task
 
     def find(self, task_id: str) -> Task | None:
-        """Return the task, None where there is none of this id."""
+        """Return the task with this id, None if there is none."""
         with self._lock:
             return self._tasks.get(task_id)
 
     def tasks(self) -> list[Task]:
-        """Return every task so far, in the order in which they were started."""
+        """Return all tasks, in the order of their start."""
         with self._lock:
             return list(self._tasks.values())
 
     def cancel(self, task: Task) -> None:
-        """Ask a task to end: SIGTERM, and SIGKILL two seconds later. One that has ended stays as it ended."""
+        """Stop a task: SIGTERM, and SIGKILL two seconds later. A task that has ended is unchanged."""
         task.cancelling.set()
 
     def kill(self, task: Task) -> None:
@@ -131,7 +130,7 @@ class TaskRunner:
                 break
             task.attempt += 1
         task.state = state
-        task.ended = time.time()  # last: whoever sees it sees the state too
+        task.ended = time.time()  # last, so that a reader who sees it sees the state too
 
     def _starts_again(self, task: Task, exit_code: int) -> bool:
         if task.again is not None:
@@ -163,7 +162,7 @@ class TaskRunner:
 
 
 def _bond() -> list[str]:
-    """Return what is written before a command so that it ends with this process."""
+    """Return the prefix of a command that makes it end with this process."""
     return [sys.executable, "-I", "-S", str(_BOUND), str(os.getpid())] if sys.platform == "linux" else []
 
 
@@ -177,7 +176,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """Send a signal to the process and all that it started."""
+    """Send a signal to the process and its children."""
     try:
         os.killpg(process.pid, number)
     except ProcessLookupError:

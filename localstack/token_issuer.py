@@ -1,10 +1,10 @@
-"""An issuer of access tokens on loopback, as far as who trusts one can see: discovery, keys, signed tokens.
+"""An issuer of access tokens on loopback: discovery, keys and signed tokens.
 
     with token_issuer() as issuer:
         token = issuer.issue("somebody", "tidegate", ["late-arrivals:infer"])
 
 It serves /.well-known/openid-configuration, /.well-known/jwks.json and POST /token (a form with client_id, audience,
-scope and, if wanted, lifetime_s), for whoever asks: its tokens are of worth to nobody who does not trust it by name.
+scope and, optionally, lifetime_s) without authentication: only a stack that names it as its issuer trusts it.
 """
 
 import json
@@ -29,7 +29,7 @@ _LARGEST_FORM_BYTES = 65_536
 
 
 class TokenIssuer:
-    """An issuer, `url` its name. Safe over threads."""
+    """An issuer named `url`. Thread-safe."""
 
     def __init__(self, url: str, algorithm: Algorithm) -> None:
         self.url = url
@@ -38,7 +38,7 @@ class TokenIssuer:
         self.rotate()
 
     def rotate(self) -> None:
-        """Sign with a new key from now on; the ones before stay published."""
+        """Sign with a new key from now on; earlier keys stay published."""
         from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
         key: RSAPrivateKey | Ed25519PrivateKey
@@ -58,7 +58,7 @@ class TokenIssuer:
         now: float | None = None,
         **claims: Any,
     ) -> str:
-        """Return a signed token. Args: now: epoch s, else the clock's. claims: more, or others; None leaves one out."""
+        """Return a signed token. Args: now: epoch s, by default now. claims: added or replaced; None removes one."""
         import jwt
 
         at = int(time.time() if now is None else now)
@@ -102,13 +102,13 @@ class TokenIssuer:
         }
 
     def answer_form(self, form: bytes) -> tuple[int, dict[str, Any]]:
-        """Return the status and the answer of POST /token (RFC 6749, 4.4)."""
+        """Return the status and body of POST /token (RFC 6749, 4.4)."""
         given = dict(urllib.parse.parse_qsl(form.decode(errors="replace")))
         try:
             lifetime_s = float(given.get("lifetime_s", LIFETIME_S))
             token = self.issue(given["client_id"], given["audience"], given.get("scope", "").split(), lifetime_s)
         except (KeyError, ValueError, OverflowError):
-            return 400, {"error": "invalid_request", "error_description": "client_id and audience are needed"}
+            return 400, {"error": "invalid_request", "error_description": "client_id and audience are required"}
         return 200, {"access_token": token, "token_type": "Bearer", "expires_in": int(lifetime_s)}
 
 
@@ -143,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *arguments: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What is shown of AWS, and by what."""
+"""The capabilities on AWS, and their evidence."""
 
 from localstack.evidence.row import Gap, Row, port_rows
 
@@ -19,7 +19,7 @@ ROWS = [
         "SQS",
         "emulator",
         differs={
-            "ack": "The emulator tells a receipt of an earlier lease; SQS itself says yes to it.",
+            "ack": "The emulator refuses a receipt handle of an earlier lease; SQS accepts it.",
             "depth": "Counts lag by up to a minute on SQS. The oldest message's age is CloudWatch's: None here.",
             "redrive": "The message gets a new id.",
         },
@@ -95,10 +95,10 @@ ROWS = [
          f"{_RUNTIME}_main.py::test_a_call_without_time_gives_its_messages_back"),
 ]  # fmt: skip
 GAPS = [
-    Gap("aws", "Lambda", "that it ends a call over its memory and lets calls over the number at once wait: no emulator "
+    Gap("aws", "Lambda", "that it ends a call over its memory and queues calls over its concurrency: no emulator "
         "enforces either. What is shown is that both are set and read back."),
     Gap("aws", "Lambda", "its start from a snapshot (SnapStart)."),
     Gap("aws", "S3", "events that repeat or come in another order: the emulator's never do. Tests repeat and shuffle "
         "them."),
-    Gap("aws", "SQS", "that it says yes to a receipt of an earlier lease: the emulator says no."),
+    Gap("aws", "SQS", "that it accepts a receipt handle of an earlier lease: the emulator refuses it."),
 ]  # fmt: skip

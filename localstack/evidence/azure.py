@@ -1,4 +1,4 @@
-"""What is shown of Azure, and by what."""
+"""The capabilities on Azure, and their evidence."""
 
 from localstack.evidence.row import Gap, Row, port_rows
 
@@ -27,7 +27,7 @@ ROWS = [
         "emulator",
         differs={
             "depth": "The oldest message's age is Azure Monitor's: None here.",
-            "change_visibility": "The old receipt is void.",
+            "change_visibility": "The old receipt handle is void.",
             "redrive": "The message gets a new id.",
         },
     ),
@@ -86,7 +86,7 @@ ROWS = [
          f"{_ADAPTERS}_store_faults.py::test_a_sas_that_only_lists_may_not_write_and_cannot_sign"),
     _row("credentials", "a refused permission names action and resource", "Azure roles", "documentation",
          f"{_ADAPTERS}_queue_faults.py::test_a_wrong_key_and_a_missing_right_say_what_to_do",
-         remedy="The answer is the documented one, put on the wire by the test: the emulator knows no roles."),
+         remedy="The test sends the documented response: the emulator has no roles."),
     _row("limits of the platform", "request over the limit", "Azure Functions", "host",
          f"{_WORKER}_a_body_over_the_limit_is_refused"),
     _row("limits of the platform", "message over the limit: a claim check", "Storage Queues", "emulator",

@@ -67,7 +67,7 @@ FAULTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "azure": (f"{_A}azure_store_faults.py::test_a_clock_that_is_off_is_said_to_be",),
         "gcp": (f"{_A}gcp_sdk.py::test_a_key_that_is_refused_speaks_of_the_clock_too",),
     },
-    "clock an hour off, as a function judges": {
+    "clock an hour off, as a function validates tokens": {
         provider: (f"{_CLOCK}[{provider}-3600.0]", f"{_CLOCK}[{provider}--3600.0]")
         for provider in ("aws", "azure", "gcp")
     },

@@ -1,4 +1,4 @@
-"""What is shown of Google Cloud, and by what."""
+"""The capabilities on Google Cloud, and their evidence."""
 
 from localstack.evidence.row import Gap, Row, port_rows
 
@@ -39,8 +39,8 @@ ROWS = [
             "depth": ("Read num_undelivered_messages in Cloud Monitoring.", "counts"),
         },
         differs={
-            "ack": "Says yes to a lease that has lapsed.",
-            "change_visibility": "At most ten minutes at a time; says yes to a lease that has lapsed.",
+            "ack": "Accepts an expired lease.",
+            "change_visibility": "At most ten minutes at a time; accepts an expired lease.",
             "dead_letters": "Best effort on Pub/Sub: a message may be delivered more often than it should.",
             "redrive": "The message gets a new id.",
         },
@@ -81,7 +81,7 @@ ROWS = [
          remedy="localstack/scheduler.py calls as its description says."),
     _row("runtime", "only who may call is let in", "Cloud Run", "documentation",
          f"{_SERVED}_a_token_that_is_sent_twice_is_none",
-         remedy="Cloud Run checks who tells of events, by IAM, before the process hears of it; here nothing does."),
+         remedy="Cloud Run authenticates callers of event services by IAM; nothing does so here."),
     _row("runtime", "job", "Cloud Run jobs", "documentation",
          f"{_ADAPTERS}_jobs.py::test_the_request_to_run_is_the_apis",
          "tests/runtimes/test_job.py::test_a_clouds_job_is_told_by_its_environment"),
@@ -101,7 +101,7 @@ ROWS = [
          "tests/adapters/test_store_faults.py::"
          "test_a_permission_error_names_action_and_bucket_and_what_was_done_to_what[gcp]",
          f"{_ADAPTERS}_queue_faults.py::test_every_refusal_has_its_error",
-         remedy="The answers are the documented ones, put on the wire by the tests: the emulators refuse nobody."),
+         remedy="The tests send the documented responses: the emulators refuse no caller."),
     _row("limits of the platform", "request over the limit", "functions-framework", "host",
          f"{_SERVED}_a_body_over_the_platforms_limit_is_refused_with_the_way_round_it"),
     _row("limits of the platform", "message over the limit: a claim check", "Pub/Sub", "emulator",
@@ -116,7 +116,7 @@ GAPS = [
     Gap("gcp", "Cloud Storage", "that it refuses a URL whose signature is wrong, or anybody: the emulator checks "
         "neither signatures nor rights."),
     Gap("gcp", "Pub/Sub", "that it pushes, who it says it is when it does (its token), its pauses between attempts, "
-        "and that it refuses anybody: the emulator lends messages to whoever asks."),
-    Gap("gcp", "functions-framework", "what stands before it on Cloud Run: IAM, limits of time, memory and number."),
+        "and that it refuses callers: the emulator delivers messages to anyone."),
+    Gap("gcp", "functions-framework", "Cloud Run's own parts: IAM, and limits of time, memory and instances."),
     Gap("gcp", "Cloud Scheduler", "everything: there is no emulator."),
 ]  # fmt: skip

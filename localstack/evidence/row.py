@@ -1,4 +1,4 @@
-"""A row of the capability table: what a provider can do here, and what shows it (docs/capabilities.md)."""
+"""Rows of the capability table: what a provider can do, and the evidence (docs/capabilities.md)."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -9,11 +9,11 @@ Evidence = Literal["emulator", "host", "collector", "documentation", "unsupporte
 EVIDENCE: dict[Evidence, str] = {
     "emulator": "the adapter or runtime works on an emulator of the service, in every test run",
     "host": "it works under the vendor's own runtime library, in every test run",
-    "collector": "what is sent arrives at a collector that reads the protocol by its own definition; what the service "
-    "makes of it is by documentation only",
+    "collector": "a collector that parses the protocol by its own definition receives what is sent; how the service "
+    "processes it is by documentation only",
     "documentation": "by documentation only: requests and answers are checked against the vendor's published "
-    "description or typed client, or against a stand-in of ours. That is no evidence that it works",
-    "unsupported": "refused with the error Unsupported, or not there; the last column says what to do instead",
+    "description or typed client, or against our own stand-in. This is no evidence that it works",
+    "unsupported": "refused with the error Unsupported, or missing; the last column has the alternative",
 }
 SHOWN = ("emulator", "host")
 MUST_BE_SHOWN = frozenset(
@@ -23,14 +23,14 @@ MUST_BE_SHOWN = frozenset(
         *("Cloud Storage", "Pub/Sub", "functions-framework"),
     }
 )
-"""Services of which no row may rest on documentation."""
+"""Services for which no row may rest on documentation."""
 
 
 class Row(msgspec.Struct, frozen=True):
     """One capability of one provider.
 
-    `shown_by`: tests, as pytest names them; one without its brackets stands for all of its cases. `flag`: the field of
-    the conformance rig by which the gap is declared. `remedy`: what to do instead, or what differs.
+    `shown_by`: tests, as pytest names them; a name without brackets means all cases. `flag`: the field of the
+    conformance rig that declares the gap. `remedy`: what to do instead, or what differs.
     """
 
     provider: str
@@ -44,7 +44,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """What no test shows of a service whose rows stand otherwise: `what`, and what takes its place here."""
+    """A property that no test shows, of a service with evidence otherwise: `what`, and what replaces it here."""
 
     provider: str
     service: str
@@ -97,7 +97,7 @@ PORTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "limits": LIMITS,
     "secrets": SECRETS,
 }
-"""Port -> operation -> the clauses of the conformance suite that hold it."""
+"""Port -> operation -> its clauses in the conformance suite."""
 
 
 def port_rows(
@@ -113,9 +113,9 @@ def port_rows(
 ) -> list[Row]:
     """Return a row for each operation of a port.
 
-    Args: rig: its name in the tests, where it is not the provider's. unsupported: operation -> what to do instead, and
-        the rig's field that declares it. differs: operation -> what is other than one would think. leave_out:
-        operations that the provider's module gives a row of their own.
+    Args: rig: its name in the tests, if it is not the provider's. unsupported: operation -> the alternative, and the
+        rig's field that declares it. differs: operation -> what differs from the other providers. leave_out: operations
+        with a row of their own in the provider's module.
     """
     rows = []
     for operation, clauses in PORTS[port].items():

@@ -3,8 +3,8 @@
     with served("aws", folder, print) as stack:
         stack.url, stack.platform, stack.invocations()
 
-One module a cloud, each with `served`: it starts the emulators and function hosts, makes what infra/ would make
-(stores, queues, functions, triggers, schedules, secrets) from shared/topology.py, and ends all of it with the block.
+Each cloud's module has `served`: it starts the emulators and function hosts, deploys what infra/ would deploy (stores,
+queues, functions, triggers, schedules, secrets) from shared/topology.py, and stops everything with the block.
 """
 
 import signal
@@ -21,19 +21,19 @@ from shared.errors import ConfigurationError, MissingDependency
 
 PROVIDERS = ("aws", "azure", "gcp")
 NEEDS = {"aws": "boto3", "azure": "azure.functions", "gcp": "functions_framework"}
-"""A library of each provider's extra that no other extra has."""
+"""A library that only this provider's extra has."""
 
 
 @contextmanager
 def served(provider: str, folder: Path, say: Callable[[str], None]) -> Iterator[EmulatedStack]:
     """Run Tidegate on the emulators of one of PROVIDERS until the block ends.
 
-    Args: folder: private, for logs and what the hosts need. say: hears of progress.
+    Args: folder: private, for logs and the hosts' files. say: receives progress.
     Raises: ConfigurationError: no such provider. MissingDependency: its libraries are not installed. NotInstalled,
-        NotStarted: an emulator; nothing of it is left.
+        NotStarted: an emulator; all processes are stopped.
     """
     if provider not in PROVIDERS:
-        raise ConfigurationError(f"no emulated cloud {provider!r}; there are {', '.join(PROVIDERS)}")
+        raise ConfigurationError(f"no emulated cloud {provider!r}; clouds are {', '.join(PROVIDERS)}")
     if _missing(NEEDS[provider]):
         raise MissingDependency(
             f"the libraries of {provider} are not installed: `uv run --extra {provider} tidegate demo --provider "
@@ -46,13 +46,13 @@ def served(provider: str, folder: Path, say: Callable[[str], None]) -> Iterator[
 def _missing(module: str) -> bool:
     try:
         return find_spec(module) is None
-    except ModuleNotFoundError:  # its package is not there either
+    except ModuleNotFoundError:  # its package is missing too
         return True
 
 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does, so that what was started in it is ended; in the main thread only."""
+    """Let SIGTERM end the block as Ctrl-C does, so that its processes are stopped; in the main thread only."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

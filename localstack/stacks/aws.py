@@ -1,11 +1,11 @@
 """Tidegate deployed on the emulated AWS, as infra/ deploys it on a real account.
 
-Buckets, queues, functions, mappings, schedules and the HTTP API are made on the emulator from shared/topology.py and
-shared/serving/routes.py. Lambda runs the functions in processes of their own, SQS and S3 call them, the HTTP API
-answers clients. Only ECS is ours (localstack/ecs_runner.py): the emulator's says yes, and runs nothing.
+Buckets, queues, functions, mappings, schedules and the HTTP API are created on the emulator from shared/topology.py and
+shared/serving/routes.py. Lambda runs the functions in their own processes, SQS and S3 trigger them, and the HTTP API
+answers clients. ECS is our own (localstack/ecs_runner.py): the emulator's accepts tasks and runs none.
 
-Two things differ from a real deployment. All is in the account 000000000000, the only one in which the emulator finds
-an HTTP API. And a function's code is this checkout, by a `bootstrap` that starts AWS's own runtime client.
+There are two differences from a real deployment. Everything is in the account 000000000000, the only one for which the
+emulator serves an HTTP API. A function's code is this checkout, with a `bootstrap` that starts AWS's runtime client.
 """
 
 import json
@@ -51,16 +51,16 @@ PATH = (NO_LOCAL, ROOT)
 HANDLER = "functions.runtimes.aws.main.handler"
 RUNTIME = "provided.al2023"
 STAGE = "live"
-"""Not $default: that would be a variable in the line that a person pastes into a shell."""
+"""Not $default, which a shell expands when a person pastes the URL."""
 ANSWERS_OPEN_ROUTES = "infer"
-"""Routes of the gateway's own are answered by every function that answers any."""
+"""Any function with routes can answer the gateway's own routes; this one does."""
 VISIBILITY_TIMES = 6
-"""A message is lent for so many times the function's time limit: AWS's rule, and nothing in the demo fails by plan."""
+"""Visibility timeout as a multiple of the function's timeout: AWS's rule."""
 BATCH_SIZE = 1
-"""Messages a call: a function's time limit and memory are meant for one."""
+"""Messages in a call: a function's timeout and memory are sized for one."""
 CLUSTER, JOB, JOB_LOGS = "tidegate", "job", "/tidegate/jobs"
 ANSWERED_CODES = [0, 1, 2, 3, OVERDUE]
-"""Exit codes with which a job has said how it went; with any other it was killed, and is started again."""
+"""Exit codes by which a job reports its outcome. Any other means that it was killed, and it is restarted."""
 _STARTED = "START RequestId"
 _MINUTE_S = 60
 
@@ -87,7 +87,7 @@ def served(folder: Path, say: Callable[[str], None]) -> Iterator[EmulatedStack]:
 
 
 class Account:
-    """One emulated account, and what is deployed to it. Args: place: where the emulators are installed."""
+    """One emulated account and its deployment. Args: place: the folder of the installed emulators."""
 
     def __init__(self, running: Running, tasks: Ecs, place: Path) -> None:
         self.keys = Keys()
@@ -101,10 +101,10 @@ class Account:
         self.settings = _settings(self.keys, running.url, tasks.url)
         self._api = self.client("apigatewayv2").create_api(Name="tidegate", ProtocolType="HTTP")["ApiId"]
         self.url = f"{running.url}/_aws/execute-api/{self._api}/{STAGE}"
-        """Where clients reach the stack; a real one has the API's own host name."""
+        """The stack's base URL; a real stack has the API's host name."""
 
     def deploy(self) -> None:
-        """Make everything, callers last."""
+        """Deploy everything, callers last."""
         for name in ("landing", "system", "capture"):
             self.client("s3").create_bucket(Bucket=PREFIX + name)
         for function in FUNCTIONS:
@@ -124,7 +124,7 @@ class Account:
         self._notify()
 
     def invocations(self) -> dict[str, int]:
-        """Return function -> calls: what Lambda's log says that it started, and the tasks that ECS was given."""
+        """Return function -> calls: starts in Lambda's log, and tasks of ECS."""
         counts = {function.name: 0 if function.job else self._started(function.name) for function in FUNCTIONS}
         for name, count in Counter(map(_function_of_task, self._tasks.requests.values())).items():
             counts[name] += count
@@ -173,7 +173,7 @@ class Account:
         aws.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=function.concurrency)
 
     def _make_job(self) -> None:
-        """Make the one task definition: which function a task is, whoever starts it says."""
+        """Create the one task definition. Whoever starts a task chooses its function."""
         environment = function_environment(self.settings, "train", ENVIRONMENT)
         logs = {"awslogs-group": JOB_LOGS, "awslogs-stream-prefix": JOB, "awslogs-region": REGION}
         container = {
@@ -223,7 +223,7 @@ class Account:
         )
 
     def _make_schedule(self, function: Function) -> None:
-        """Let EventBridge Scheduler call the function, which takes its payload; it counts in whole minutes."""
+        """Let EventBridge Scheduler invoke the function; its unit is whole minutes."""
         every_s: float = getattr(self.settings, function.schedule)
         if every_s <= 0:
             return
@@ -237,7 +237,7 @@ class Account:
         )
 
     def _notify(self) -> None:
-        """Let S3 tell validate's queue of every upload and every file that is dropped."""
+        """Send S3's events of uploads and drops to the queue of validate."""
         landing = landing_of(self.settings.stores.landing)
         queues = [
             {
@@ -256,8 +256,8 @@ class Account:
 def _settings(keys: Keys, endpoint: str, tasks: str) -> Settings:
     """Return the stack's settings.
 
-    Of metrics infer's log group is read back: what `monitor` asks for are requests for predictions, and Lambda puts
-    the lines of each function into a group of its own.
+    Metrics are read from the log group of infer: `monitor` needs those of prediction requests, and each function's
+    lines are in its own group.
     """
     group = _log_group("infer")
     return settings_for(

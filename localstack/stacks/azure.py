@@ -1,13 +1,12 @@
 """Tidegate deployed on the emulated Azure, as infra/ deploys it to a real subscription.
 
-Azurite keeps blobs and queues. Each app of functions.runtimes.azure.apps runs in a process of its own: Microsoft's
-worker library under a Functions host of ours (localstack/azure_host.py), which feeds it from the queues and lets its
-timers fire. What Azure has no emulator for stands here by its documentation only: the entrance that makes one address
-of many apps, Event Grid's word that a blob was written, Key Vault and the identity that may read it, Container Apps,
-which really runs the job, and the collector that takes the metrics.
+Azurite has blobs and queues. Each app of functions.runtimes.azure.apps runs in its own process: Microsoft's worker
+library under our Functions host (localstack/azure_host.py), which polls the queues and fires the timers. The parts
+without an emulator are by documentation only: one address for all apps, Event Grid's events of written blobs, Key Vault
+and the identity that may read it, Container Apps, which runs the job, and the collector of metrics.
 
-One thing differs from a real deployment: storage is reached by the account's key, for Azurite knows no identities
-without TLS.
+One thing differs from a real deployment: storage uses the account's key, because Azurite accepts identities only over
+TLS.
 """
 
 import json
@@ -47,7 +46,7 @@ STORES = ("landing", "system", "capture")
 PREFIX = "tidegate-"
 SUBSCRIPTION, GROUP, JOB, WORKSPACE, VAULT = "emulated", "tidegate", "job", "logs", "tidegate"
 AT_ONCE = 3
-"""Apps that are started at a time: each is busy importing, and there may be two cores."""
+"""Apps that are started at a time: importing is CPU work, and there may be two cores."""
 _STORAGE_KEY = {"AZURE_STORAGE_ACCOUNT_KEY": AZURE_KEY}
 _OPERATIONS = {route.operation: route.function for route in ROUTES}
 
@@ -65,9 +64,10 @@ def served(folder: Path, say: Callable[[str], None]) -> Iterator[EmulatedStack]:
 
 
 class ResourceGroup:
-    """What is deployed together, and what it stands on.
+    """One deployment and its emulators.
 
-    Args: place: where the emulators are installed. folder: private, for the apps' files and logs. parts: ends it all.
+    Args: place: the folder of the installed emulators. folder: private, for the apps' files and logs. parts: stops
+        everything.
     """
 
     def __init__(self, place: Path, folder: Path, parts: ExitStack) -> None:
@@ -80,7 +80,7 @@ class ResourceGroup:
         self._parts = parts
         self._vault = parts.enter_context(serving(Vault()))
         self._identity = parts.enter_context(managed_identity({RESOURCE: self._vault.token}))
-        # Who deploys the job needs the settings, and these name the address at which it is asked for: filled in later.
+        # The job's deployment needs the settings, which have the job's URL: filled in later.
         self._job_environment: list[dict[str, str]] = []
         container = {"name": JOB, "image": "tidegate/job", "env": self._job_environment}
         self._jobs = parts.enter_context(
@@ -99,11 +99,11 @@ class ResourceGroup:
 
     @property
     def url(self) -> str:
-        """Where clients reach the stack."""
+        """The stack's base URL."""
         return self._front.url
 
     def stack(self) -> EmulatedStack:
-        """Return it as whoever looks after it sees it."""
+        """Return the stack as an operator sees it."""
         return EmulatedStack(
             provider="azure",
             url=self.url,
@@ -115,7 +115,7 @@ class ResourceGroup:
         )
 
     def deploy(self) -> None:
-        """Make everything, callers last."""
+        """Deploy everything, callers last."""
         self.logs.mkdir()
         for name in STORES:
             create_container(self.storage, name)
@@ -123,7 +123,7 @@ class ResourceGroup:
         values = {SIGNING_KEY: self.keys.signing}
         for secret in {secret for function in FUNCTIONS for secret in function.secrets}:
             self._vault.put(secret, values[secret])
-        # Which function an execution is, whoever starts it says.
+        # Whoever starts an execution chooses its function.
         environment = _writing_bytecode(function_environment(self.settings, "none", _STORAGE_KEY))
         self._job_environment += [{"name": name, "value": value} for name, value in environment.items()]
         self._start_apps()
@@ -131,7 +131,7 @@ class ResourceGroup:
         self._parts.enter_context(timers(dict(self._timers())))
 
     def invocations(self) -> dict[str, int]:
-        """Return function -> calls that ended, by the hosts' count, and executions, by Container Apps'."""
+        """Return function -> finished calls, as the hosts count them, and executions, as Container Apps counts them."""
         counts = Counter({function.name: 0 for function in FUNCTIONS})
         for app in apps():
             for trigger, ended in self.apps[app.name].invocations().items():
@@ -157,7 +157,7 @@ class ResourceGroup:
         return function_app(folder, self._place, self._environment(app))
 
     def _environment(self, app: App) -> dict[str, str]:
-        """Return an app's settings: the identity that may read secrets is given to whoever needs one, and no other."""
+        """Return an app's settings. Only an app with secrets gets the identity that may read them."""
         given = {**_STORAGE_KEY, QUEUE_CONNECTION: azure_connection(self.storage), ADDRESS: self.url}
         if any(function_named(name).secrets for name in app.functions):
             given |= {**self._vault.environment, **self._identity.environment}
@@ -188,7 +188,7 @@ class ResourceGroup:
 
 
 def _settings(keys: Keys, storage: emulators.Running, jobs: str, metrics: str, vault: str) -> Settings:
-    """Return the stack's settings: an app takes bodies as large as its host does."""
+    """Return the stack's settings. The largest body is the host's limit."""
     settings = settings_for(
         "azure",
         keys,
@@ -203,12 +203,12 @@ def _settings(keys: Keys, storage: emulators.Running, jobs: str, metrics: str, v
 
 
 def _function_of(trigger: str, app: App) -> str:
-    """Return the function that a trigger of functions.runtimes.azure.main calls; the gateway's are its app's first."""
+    """Return the function of a trigger of functions.runtimes.azure.main; the gateway's belong to the app's first."""
     kind, _, name = trigger.partition("-")
     function = _OPERATIONS[name] if kind == "http" else name
     return function if function in app.functions else app.functions[0]
 
 
 def _writing_bytecode(environment: dict[str, str]) -> dict[str, str]:
-    """Return the environment without what keeps Python from keeping what it compiled: ten processes import the same."""
+    """Return the environment without variables that disable bytecode files: ten processes import the same modules."""
     return {name: value for name, value in environment.items() if name != "PYTHONDONTWRITEBYTECODE"}

@@ -1,4 +1,4 @@
-"""What every emulated stack has: keys, settings, the environment of its functions' processes, and tokens."""
+"""The common parts of emulated stacks: keys, settings, the functions' environment, and tokens."""
 
 import base64
 import os
@@ -17,9 +17,9 @@ from shared.settings import Settings, Stores
 
 ROOT = Path(__file__).resolve().parents[2]
 NO_LOCAL = Path(__file__).with_name("no_local")
-"""On the path of the functions' processes: makes every import of a local adapter or runtime fail."""
+"""A folder on the path of the functions' processes that makes imports of local adapters and runtimes fail."""
 MAX_UPLOAD_BYTES = 4_500_000
-"""What fits a synchronous call of 6 MB once it is base64; larger files go straight into the landing store."""
+"""Fits a synchronous call of 6 MB in base64. Larger files are put into the landing store directly."""
 SIGNING_KEY = "signing-key"
 
 
@@ -33,9 +33,9 @@ class Keys:
 
 @dataclass(frozen=True)
 class EmulatedStack:
-    """A served stack. `environment`: what a process needs to reach the emulators, credentials of no worth included.
+    """A served stack. `environment`: variables with the emulators' addresses and credentials.
 
-    `invocations`: function -> how often it was called, by the emulator's or host's own count.
+    `invocations`: function -> calls, as the emulator or host counts them.
     """
 
     provider: str
@@ -47,12 +47,12 @@ class EmulatedStack:
     invocations: Callable[[], dict[str, int]]
 
     def platform(self) -> Platform:
-        """Return the stack's ports, whole, as an operator has them. Puts `environment` into this process's."""
+        """Return the stack's ports, without grants, as an operator has them. Sets `environment` in this process."""
         os.environ.update(self.environment)
         return compose(self.settings, "operator").platform
 
     def issue(self, subject: str, scopes: Sequence[str], lifetime_s: float) -> str:
-        """Return a token of the stack's own issuer."""
+        """Return a token of the stack's issuer."""
         settings = self.settings
         return issue(self.keys.token, settings.issuer, settings.audience, subject, scopes, time.time(), lifetime_s)
 
@@ -68,7 +68,7 @@ def settings_for(
     limits: str,
     secrets: str,
 ) -> Settings:
-    """Return an emulated stack's settings, with the digests that whoever grants a training writes down."""
+    """Return an emulated stack's settings, with the digests that a granted training records."""
     return with_training_digests(
         Settings(
             stack=f"emulated-{provider}",
@@ -83,14 +83,14 @@ def settings_for(
             trust_roots={key_id_of(keys.signing): _public(keys.signing)},
             token_keys={key_id_of(keys.token): _public(keys.token)},
             max_upload_bytes=MAX_UPLOAD_BYTES,
-            monitor_every_s=0.0,  # the demo asks for each month's judgement itself; schedules fire where they are tried
+            monitor_every_s=0.0,  # the demo requests each month's evaluation itself; schedules have tests of their own
             reconcile_every_s=30.0,
         )
     )
 
 
 def function_environment(settings: Settings, function: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a function's or job's process: what a deployment sets, and no way to anything local."""
+    """Return the environment of a function's or job's process: a deployment's variables, without local modules."""
     return {
         **environment,
         SETTINGS: encode(settings).decode(),

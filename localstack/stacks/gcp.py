@@ -1,13 +1,13 @@
 """Tidegate deployed on the emulated Google Cloud, as infra/ deploys it on a real project.
 
-Buckets, topics, subscriptions, functions and schedules are made from shared/topology.py. Cloud Storage and Pub/Sub are
-emulators, and Cloud Storage tells Pub/Sub by itself what was written; functions-framework runs every function in a
-process of its own, one service for what it answers and one for what it hears. What has no emulator are bridges of
-ours: push (pubsub_push.py), Cloud Scheduler, Cloud Run jobs, Secret Manager, the load balancer (front.py), and an
-OpenTelemetry collector, which gives no figures back.
+Buckets, topics, subscriptions, functions and schedules are created from shared/topology.py. Cloud Storage and Pub/Sub
+are emulators; the former publishes its events to the latter. functions-framework runs each function in processes of its
+own: one service for its routes and one for its events. The parts without an emulator are our own: push
+(pubsub_push.py), Cloud Scheduler, Cloud Run jobs, Secret Manager, the load balancer (front.py), and an OpenTelemetry
+collector, which cannot be queried.
 
-Less than a real project: nobody checks who calls the services that hear, a service is one instance, and no memory is
-limited. The emulator knows one notification: the landing bucket's whole, not one for each prefix.
+Differences from a real project: callers of the event services are not authenticated, a service has one instance, and
+memory is not limited. The emulator has one notification, of the whole landing bucket, in place of one for each prefix.
 """
 
 import sys
@@ -51,14 +51,14 @@ PROJECT, REGION, JOB = "emulated", "europe-west4", "job"
 PREFIX = "tidegate-"
 STORES = ("landing", "system", "capture")
 LANDING = "landing"
-"""The topic and subscription of what was written to the landing bucket."""
+"""The topic and subscription of the landing bucket's events."""
 MAIN = ROOT / "functions/runtimes/gcp/main.py"
 PATH = (NO_LOCAL, ROOT)
 JOB_COMMAND = (sys.executable, "-m", "functions.runtimes.job")
 ENVIRONMENT = {"GOOGLE_CLOUD_PROJECT": PROJECT, "OTEL_RESOURCE_ATTRIBUTES": f"gcp.project_id={PROJECT}"}
-"""The adapters reach the emulators by the settings' URLs, and without credentials."""
+"""The adapters use the emulators through the settings' URLs, without credentials."""
 THREADS = "THREADS"
-"""How many calls functions-framework's server answers at once: Cloud Run's concurrency."""
+"""Concurrent calls of functions-framework's server: Cloud Run's concurrency."""
 
 
 @contextmanager
@@ -82,9 +82,9 @@ def served(folder: Path, say: Callable[[str], None]) -> Iterator[EmulatedStack]:
 
 
 class Project:
-    """One emulated project, and what is deployed to it.
+    """One emulated project and its deployment.
 
-    Args: place: where the emulators are installed. folder: for the logs. running: holds what is to be ended.
+    Args: place: the folder of the installed emulators. folder: for the logs. running: stops everything.
     """
 
     def __init__(self, place: Path, folder: Path, running: ExitStack) -> None:
@@ -106,13 +106,13 @@ class Project:
         self.settings = _settings(self.keys, self.storage, self.broker, tasks, self.secrets.url, self.metrics.url)
 
     def deploy(self) -> None:
-        """Make everything, callers last."""
+        """Deploy everything, callers last."""
         for name in STORES:
             create_bucket(self.storage, PREFIX + name)
         values = {SIGNING_KEY: self.keys.signing}
         for secret in {secret for function in FUNCTIONS for secret in function.secrets}:
             self.secrets.put(PREFIX + secret, values[secret])
-        self.jobs.environment = function_environment(self.settings, "none but what an execution says", ENVIRONMENT)
+        self.jobs.environment = function_environment(self.settings, "only what an execution sets", ENVIRONMENT)
         declared = list(services())
         hosts = self._running.enter_context(side_by_side([self._service(*each) for each in declared]))
         for (function, target), host in zip(declared, hosts, strict=True):
@@ -127,7 +127,7 @@ class Project:
         self._running.enter_context(scheduling(list(self._schedules())))
 
     def invocations(self) -> dict[str, int]:
-        """Return function -> calls: what the servers of its services logged, and its executions as a job."""
+        """Return function -> calls: requests in its services' logs, and executions as a job."""
         counts = Counter({function.name: 0 for function in FUNCTIONS})
         for (name, _), service in self.services.items():
             counts[name] += sum(service.invocations().values())
@@ -140,7 +140,7 @@ class Project:
         return gcp_host.function(MAIN, target, environment, path=PATH, timeout_s=function.timeout_s)
 
     def _make_topic(self, name: str) -> None:
-        """Make a topic and its subscription, and the same for its dead letters."""
+        """Create a topic and its subscription, and a dead-letter topic with one."""
         topic, dead = _path("topics", name), _path("topics", f"{name}-dead")
         for each in (topic, dead):
             create_topic(self.broker, each)
@@ -150,7 +150,7 @@ class Project:
         )
 
     def _push(self, subscription: str, name: str) -> None:
-        """Let a subscription's messages be pushed to a function."""
+        """Push a subscription's messages to a function."""
         path, timeout_s = _path("subscriptions", subscription), BY_NAME[name].timeout_s
         self._running.enter_context(push(self.broker, path, self.services[name, "event"].url, timeout_s=timeout_s))
 
@@ -162,7 +162,7 @@ class Project:
 
 
 def services() -> Iterator[tuple[Function, Target]]:
-    """Yield what is deployed: a service for what a function answers, and one of its own for what it hears."""
+    """Yield the services: one for each function's routes, and one for its events."""
     for function in FUNCTIONS:
         if function.http:
             yield function, "http"
@@ -171,7 +171,7 @@ def services() -> Iterator[tuple[Function, Target]]:
 
 
 def _settings(keys: Keys, storage: Running, broker: Running, tasks: Running, secrets: str, metrics: str) -> Settings:
-    """Return the stack's settings. Files of the demo are taken over HTTP: Cloud Run lets more through than Lambda."""
+    """Return the stack's settings. The demo uploads its files over HTTP: Cloud Run's limit is higher than Lambda's."""
     settings = settings_for(
         "gcp",
         keys,

@@ -156,7 +156,7 @@ def test_what_is_never_taken_becomes_a_dead_letter(
         until(came)
         until(lambda: pushed.counts["acknowledged"] == 1)
     assert letters == [b"poison"]
-    assert pushed.counts["given back"] == ATTEMPTS
+    assert pushed.counts["released"] == ATTEMPTS
     attempts = [json.loads(each["body"]).get("deliveryAttempt") for each in notes.read()]
     assert sorted(attempt for attempt in attempts if attempt)[-1] == ATTEMPTS
     until(lambda: counting.since() == {"succeeded": 1, "failed": ATTEMPTS})
@@ -169,7 +169,7 @@ def test_a_function_that_is_away_gets_it_later(
     topic.publish(b"hello")
     nobody = f"http://127.0.0.1:{emulators.free_port()}"
     with push(pubsub_emulator, topic.subscription, nobody, timeout_s=10) as pushed:
-        until(lambda: pushed.counts["given back"] >= 1)
+        until(lambda: pushed.counts["released"] >= 1)
     with push(pubsub_emulator, topic.subscription, hears.url, timeout_s=10) as pushed:
         until(lambda: pushed.counts["acknowledged"] == 1 or bool(topic.dead_letters()))
 

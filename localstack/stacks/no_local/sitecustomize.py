@@ -1,4 +1,4 @@
-"""Imported by every Python that starts with this folder on its path: what is local to one host cannot be imported."""
+"""Makes imports of local adapters and runtimes fail, in each Python that starts with this folder on its path."""
 
 import sys
 from importlib.abc import MetaPathFinder

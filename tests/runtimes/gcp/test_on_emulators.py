@@ -118,7 +118,7 @@ def test_an_object_that_storage_tells_of_becomes_a_dataset(
     where, topic = project.path("subscriptions", LANDING), project.path("topics", LANDING)
     with push(project.broker, where, validate.url, as_cloudevent=as_cloudevent, topic=topic) as pushed:
         until(lambda: any(state(project, new)["source_key"] == key for new in set(receipts(project.system)) - before))
-    assert pushed.counts["given back"] == 0
+    assert pushed.counts["released"] == 0
     (document,) = [
         each for each in (state(project, new) for new in receipts(project.system)) if each["source_key"] == key
     ]
@@ -173,7 +173,7 @@ def test_poison_ends_as_a_dead_letter_and_holds_nobody_up(project: Project, vali
     with push(project.broker, project.path("subscriptions", "validate"), validate.url) as pushed:
         until(lambda: pushed.counts["acknowledged"] == len(good))
         until(given_up)
-    assert pushed.counts == {"acknowledged": len(good), "given back": MAX_RECEIVES}
+    assert pushed.counts == {"acknowledged": len(good), "released": MAX_RECEIVES}
     assert [each["message"]["data"] for each in dead] == [poison["data"]]
     assert len(validate.lines("malformed event")) == malformed + MAX_RECEIVES
     assert [each["source_key"] for each in (state(project, new) for new in receipts(project.system))].count(key) == 1
