@@ -119,7 +119,7 @@ def _gcp(clouds: Clouds, folder: Path, stack: ExitStack) -> None:
 
 
 def create_topic(broker: Running, topic: str) -> None:
-    """Create a topic, "projects/P/topics/T", on the Pub/Sub emulator. Raises: OSError: it refused, or did not answer."""
+    """Create a topic, "projects/P/topics/T", on the Pub/Sub emulator. Raises: OSError: it refused or did not answer."""
     _make("PUT", f"{broker.queue_url}/v1/{topic}", {})
 
 

@@ -2,8 +2,8 @@
 
 It speaks the JSON 1.1 protocol of RunTask, DescribeTasks, StopTask, RegisterTaskDefinition, DescribeTaskDefinition and
 CreateCluster, and of CloudWatch Logs' GetLogEvents for the tasks' output. Requests are checked against botocore's model
-of the service. Limits, states and restarts follow the documentation; they are not evidence of how ECS behaves. A container
-is its command: images, roles and networks are recorded and ignored.
+of the service. Limits, states and restarts follow the documentation; they are not evidence of how ECS behaves. A
+container is its command: images, roles and networks are recorded and ignored.
 """
 
 import json

@@ -4,9 +4,9 @@
         result = infer.invoke({"version": "2.0", ...})
 
 `awslambdaric` is the managed Python runtime. As in Lambda, where it is in /var/runtime, it is not part of the
-function's package: it has an environment of its own, which follows the function's on the path. The emulator takes one call at a
-time (a second one would kill it), so calls are serialised here. It starts the function's process with the first call,
-and again after a call that timed out or ended the process.
+function's package: it has an environment of its own, which follows the function's on the path. The emulator takes one
+call at a time (a second one would kill it), so calls are serialised here. It starts the function's process with the
+first call, and again after a call that timed out or ended the process.
 
 `bootstrap` is the same for the AWS emulator, which starts functions of a custom runtime (provided.al2023) and consumes
 their queues. Each invocation writes a START line to the function's log group. The emulator's CloudWatch metric counts

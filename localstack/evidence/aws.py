@@ -69,7 +69,7 @@ ROWS = [
          f"{_ADAPTERS}_jobs.py::test_the_request_is_as_the_vendor_describes_it",
          "tests/runtimes/test_job.py::test_a_clouds_job_is_told_by_its_environment"),
     _row("events", "an object was written", "S3", "emulator",
-         "tests/localstack/test_object_events.py::test_s3_tells_sqs_by_itself",
+         "tests/localstack/test_object_events.py::test_s3_sends_its_events_to_sqs",
          remedy="Order is by content, never by arrival."),
     _row("events", "queue to function", "SQS", "emulator",
          "tests/localstack/test_lambda_host.py::test_a_poison_message_of_a_batch_is_alone_in_the_dead_letters"),
@@ -84,15 +84,15 @@ ROWS = [
     _row("credentials", "a refused permission names action and resource", "SQS", "emulator", _IAM),
     _row("limits of the platform", "request over the limit", "Lambda", "host",
          f"{_RUNTIME}_on_host.py::test_an_answer_over_the_limit_still_travels",
-         f"{_RUNTIME}_http.py::test_a_request_over_the_limit_is_told_the_way_round",
+         f"{_RUNTIME}_http.py::test_a_request_over_the_limit_is_refused_with_the_alternative",
          remedy="The limit is 6 MB either way: larger files go into the bucket."),
     _row("limits of the platform", "message over the limit: a claim check", "SQS", "emulator",
          "tests/conformance/test_queue.py::test_queue[aws-body_size_limits_are_enforced]",
          "tests/runtimes/test_claim_check.py::test_a_large_event_is_stored_and_comes_back_as_it_was",
          remedy="The limit is 1 MiB, 256 KiB where a region has not been raised."),
     _row("limits of the platform", "a call's time", "Lambda", "host",
-         "tests/localstack/test_lambda_host.py::test_a_time_out_and_a_dead_process_begin_anew",
-         f"{_RUNTIME}_main.py::test_a_call_without_time_gives_its_messages_back"),
+         "tests/localstack/test_lambda_host.py::test_a_timeout_and_a_dead_process_start_a_new_process",
+         f"{_RUNTIME}_main.py::test_a_call_without_time_left_returns_its_messages_as_failed"),
 ]  # fmt: skip
 GAPS = [
     Gap("aws", "Lambda", "that it ends a call over its memory and queues calls over its concurrency: no emulator "

@@ -120,24 +120,24 @@ FAULTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "aws": (f"{_TWICE}[aws]", f"{_R}aws/test_events.py::test_no_order_of_arrival_makes_a_difference"),
         "azure": (
             f"{_TWICE}[azure]",
-            f"{_R}azure/test_worker.py::test_a_blob_that_event_grid_tells_of_becomes_a_dataset_once",
+            f"{_R}azure/test_worker.py::test_a_blob_of_an_event_grid_event_becomes_a_dataset_once",
         ),
-        "gcp": (f"{_TWICE}[gcp]", f"{_R}gcp/test_served.py::test_an_upload_is_heard_once_whichever_way_it_is_pushed"),
+        "gcp": (f"{_TWICE}[gcp]", f"{_R}gcp/test_served.py::test_an_upload_is_received_once_in_each_form_of_push"),
     },
     "a poison message among others": {
         "aws": (
             f"{_R}aws/test_on_emulator.py::test_of_ten_messages_nine_succeed_and_the_poison_is_dead_lettered",
-            f"{_R}aws/test_main.py::test_of_a_batch_of_ten_only_the_poison_comes_again",
+            f"{_R}aws/test_main.py::test_of_a_batch_of_ten_only_the_poison_is_delivered_again",
         ),
         "azure": (
-            f"{_R}azure/test_worker.py::test_poison_ends_as_a_dead_letter_after_its_dequeues_and_holds_nobody_up",
+            f"{_R}azure/test_worker.py::test_a_poison_message_is_dead_lettered_after_its_dequeues_and_delays_no_other",
             f"{_A}azure_queue_faults.py::test_a_poison_message_in_a_batch_of_ten_is_moved_alone",
         ),
-        "gcp": (f"{_R}gcp/test_on_emulators.py::test_poison_ends_as_a_dead_letter_and_holds_nobody_up",),
+        "gcp": (f"{_R}gcp/test_on_emulators.py::test_a_poison_message_is_dead_lettered_and_delays_no_other",),
     },
     "a function killed between effect and acknowledgement": {
         "aws": (f"{_KILLED}[aws]",),
-        "azure": (f"{_KILLED}[azure]", f"{_L}azure_host.py::test_a_message_whose_host_was_killed_comes_again"),
+        "azure": (f"{_KILLED}[azure]", f"{_L}azure_host.py::test_a_message_whose_host_was_killed_is_delivered_again"),
         "gcp": (f"{_KILLED}[gcp]",),
     },
 }

@@ -86,12 +86,12 @@ ROWS = [
          f"{_ADAPTERS}_jobs.py::test_the_request_to_run_is_the_apis",
          "tests/runtimes/test_job.py::test_a_clouds_job_is_told_by_its_environment"),
     _row("events", "an object was written", "Cloud Storage", "emulator",
-         "tests/localstack/test_object_events.py::test_cloud_storage_tells_pubsub_by_itself",
+         "tests/localstack/test_object_events.py::test_cloud_storage_publishes_its_events_to_pubsub",
          f"{_EMULATED}_what_storage_says_on_the_wire_is_understood",
          remedy="The emulator knows one notification for all buckets."),
     _row("events", "queue to function", "Pub/Sub", "emulator",
          "tests/localstack/test_gcp_host.py::test_a_message_is_pushed_once_and_acknowledged",
-         "tests/localstack/test_gcp_host.py::test_what_is_never_taken_becomes_a_dead_letter",
+         "tests/localstack/test_gcp_host.py::test_a_message_that_is_never_acknowledged_becomes_a_dead_letter",
          remedy="The emulator does not push: localstack/pubsub_push.py pulls, and posts the documented envelope."),
     _row("credentials", "the default chain", "IAM", "documentation",
          f"{_ADAPTERS}_sdk.py::test_missing_credentials_say_where_they_come_from",
@@ -109,7 +109,7 @@ ROWS = [
          f"{_ADAPTERS}_queue_faults.py::test_more_messages_than_a_request_takes_go_in_several",
          remedy="The limit is 10 MB, of one message and of one request."),
     _row("limits of the platform", "a call's time", "Cloud Run", "documentation",
-         "tests/runtimes/gcp/test_main.py::test_a_call_has_the_lesser_of_the_two_limits",
+         "tests/runtimes/gcp/test_main.py::test_a_call_has_the_smaller_of_the_two_limits",
          remedy="The framework's server ends nothing."),
 ]  # fmt: skip
 GAPS = [

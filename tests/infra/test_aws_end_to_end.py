@@ -188,9 +188,7 @@ ROLES += [(function.name, f"{function.name}-job") for function in plan.jobs()]
 
 
 @pytest.mark.parametrize(("function", "role"), ROLES, ids=[role for _, role in ROLES])
-def test_a_role_lets_its_function_do_what_it_was_granted_and_no_more(
-    stack: Provisioned, function: str, role: str
-) -> None:
+def test_a_role_has_exactly_its_functions_grants(stack: Provisioned, function: str, role: str) -> None:
     allowed, denied = tries_of(function, stack)
     probe = code(stack.account.url, stack.runtime)
     arn = f"arn:aws:iam::{ACCOUNT}:role/{NAME}-{role}"
@@ -201,7 +199,7 @@ def test_a_role_lets_its_function_do_what_it_was_granted_and_no_more(
     assert [each for each in outcomes[len(allowed) :] if each[1] != "denied"] == []
 
 
-def test_the_probe_sees_a_role_that_may_more(stack: Provisioned) -> None:
+def test_the_probe_finds_a_role_with_more_rights(stack: Provisioned) -> None:
     iam = stack.account.client("iam")
     trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
     wide = {"Effect": "Allow", "Action": ["s3:*", "secretsmanager:*"], "Resource": "*"}

@@ -101,9 +101,7 @@ def test_an_up_that_was_killed_half_way_recovers_and_data_outlives_the_stack(
     }
 
 
-def test_what_is_planned_breaks_no_policy_and_no_secret_is_in_the_state(
-    cloud: Cloud, account: Account, tmp_path: Path
-) -> None:
+def test_the_plan_breaks_no_policy_and_the_state_has_no_secret(cloud: Cloud, account: Account, tmp_path: Path) -> None:
     with cloud.environ(tmp_path / "stacks"):
         stack = cloud.stack()
         stack.up()
@@ -134,7 +132,7 @@ def test_what_is_planned_breaks_no_policy_and_no_secret_is_in_the_state(
     ],
     ids=["resource", "action", "principal", "public", "bare bucket", "bare queue", "log", "route", "ingress"],
 )
-def test_the_policies_see_what_breaks_them(token: str, name: str, inputs: dict[str, Any]) -> None:
+def test_each_policy_finds_its_breach(token: str, name: str, inputs: dict[str, Any]) -> None:
     for key in ("policy", "assumeRolePolicy"):
         if key in inputs:
             inputs = {**inputs, key: json.dumps({"Statement": [{"Effect": "Allow", **inputs[key]}]})}
@@ -152,7 +150,7 @@ def test_the_policies_see_what_breaks_them(token: str, name: str, inputs: dict[s
     ],
     ids=["misspelt", "missing", "wrong type", "no such type", "costs while idle"],
 )
-def test_programs_that_cannot_be_fail_the_same_harness(
+def test_invalid_programs_fail_in_the_same_harness(
     stacks: Stacks, token: str, inputs: dict[str, Any], told: str
 ) -> None:
     ended = stacks.canary(token, inputs)
@@ -160,7 +158,7 @@ def test_programs_that_cannot_be_fail_the_same_harness(
 
 
 @pytest.mark.slow
-def test_a_bucket_that_is_taken_is_told_and_the_state_stays_usable(
+def test_an_existing_bucket_is_reported_and_the_state_stays_usable(
     cloud: Cloud, account: Account, stacks: Stacks
 ) -> None:
     account.client("s3").create_bucket(
@@ -192,7 +190,7 @@ def test_a_bucket_that_is_taken_is_told_and_the_state_stays_usable(
     ],
     ids=["key", "queues", "landing", "package", "image", "region", "unit", "tag"],
 )
-def test_what_cannot_be_is_told_before_anything_is_made(
+def test_an_invalid_configuration_is_refused_before_anything_is_created(
     stacks: Stacks, account: Account, changes: tuple[str, ...], told: str
 ) -> None:
     ended = stacks.call("up", "--stack", "dev", *stacks.options(*changes))
@@ -230,7 +228,7 @@ def test_a_unit_that_fits_no_zip_is_refused_with_what_to_do(cloud: Cloud, monkey
         packages_of(configuration, FUNCTIONS)
 
 
-def test_without_credentials_the_remedy_is_told(stacks: Stacks) -> None:
+def test_missing_credentials_are_reported_with_the_remedy(stacks: Stacks) -> None:
     given = {name: value for name, value in stacks.given.items() if not name.startswith("AWS_")}
     bare = replace(stacks, given={**given, "AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/nowhere"})
     ended = bare.call("up", "--stack", "dev", *bare.options())
@@ -238,7 +236,7 @@ def test_without_credentials_the_remedy_is_told(stacks: Stacks) -> None:
     assert "credentials" in ended.err.strip().splitlines()[-1]
 
 
-def test_others_ports_are_used_and_none_is_made_for_them(cloud: Cloud, tmp_path: Path) -> None:
+def test_ports_of_the_configuration_replace_the_stacks_own(cloud: Cloud, tmp_path: Path) -> None:
     ports = {
         "system": "s3://lake/system?region=eu-west-1",
         "capture": "az://capture?account=lake",

@@ -83,9 +83,7 @@ def test_its_whole_life(cloud: Cloud, tmp_path: Path) -> None:
     is_lived(cloud, tmp_path / "stacks", memory={"infer"}, watch=set(), spoil=spoil)
 
 
-def test_what_is_planned_breaks_no_policy_and_no_secret_is_in_the_state(
-    cloud: Cloud, vault: Vault, tmp_path: Path
-) -> None:
+def test_the_plan_breaks_no_policy_and_the_state_has_no_secret(cloud: Cloud, vault: Vault, tmp_path: Path) -> None:
     with cloud.environ(tmp_path / "stacks"):
         stack = cloud.stack()
         stack.up()
@@ -124,7 +122,7 @@ def test_what_is_planned_breaks_no_policy_and_no_secret_is_in_the_state(
     ],
     ids=["public", "tls", "container", "pattern", "scope", "vault", "http", "idle", "idle api", "route", "logs"],
 )
-def test_the_policies_see_what_breaks_them(token: str, inputs: dict[str, Any]) -> None:
+def test_each_policy_finds_its_breach(token: str, inputs: dict[str, Any]) -> None:
     assert breaches(AZURE, [Planned(token, "x", {"tags": {"tidegate-stack": "x"}, **inputs})])
 
 
@@ -143,7 +141,7 @@ def test_conditions_name_the_action_the_paths_and_how_they_are_listed() -> None:
     assert "Blob.List" not in added
 
 
-def test_programs_that_cannot_be_fail_the_same_harness(stacks: Stacks) -> None:
+def test_invalid_programs_fail_in_the_same_harness(stacks: Stacks) -> None:
     for token, inputs, told in (
         (
             "azure-native:storage:Queue",
@@ -163,7 +161,7 @@ def test_an_up_that_was_killed_half_way_recovers(cloud: Cloud, stacks: Stacks) -
 
 
 @pytest.mark.slow
-def test_an_up_that_fails_half_way_is_told_and_goes_on(cloud: Cloud, stacks: Stacks) -> None:
+def test_an_up_that_fails_half_way_is_reported_and_can_be_repeated(cloud: Cloud, stacks: Stacks) -> None:
     def fail(token: str, name: str) -> None:
         if token.endswith(":AppServicePlan") and name == "infer":
             raise Refused("LocationNotAvailableForResourceType: FlexConsumption is not available in westeurope")
@@ -193,7 +191,7 @@ def test_an_up_that_fails_half_way_is_told_and_goes_on(cloud: Cloud, stacks: Sta
     ],
     ids=["key", "queues", "landing", "package", "memory"],
 )
-def test_what_cannot_be_is_told_before_anything_is_made(
+def test_an_invalid_configuration_is_refused_before_anything_is_created(
     stacks: Stacks, cloud: Cloud, changes: tuple[str, ...], told: str
 ) -> None:
     ended = stacks.call("preview", "--stack", "dev", *stacks.options(*changes))

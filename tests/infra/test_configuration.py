@@ -70,7 +70,7 @@ def test_values_come_as_texts_and_as_structures() -> None:
         ({**CLOUD, "tags": "team"}, r"tidegate:tags: Expected `object`"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_remedy(given: dict[str, Any], told: str) -> None:
+def test_an_invalid_value_is_refused_with_its_remedy(given: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigurationError, match=told) as caught:
         read_configuration(given, "dev")
     assert caught.value.exit_code == 2

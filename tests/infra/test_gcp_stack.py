@@ -74,7 +74,7 @@ def test_its_whole_life(cloud: Cloud, project: Project, tmp_path: Path) -> None:
     is_lived(cloud, tmp_path / "stacks", memory={"infer-http"}, watch=set(), spoil=spoil)
 
 
-def test_what_is_planned_breaks_no_policy_and_no_secret_is_in_the_state(
+def test_the_plan_breaks_no_policy_and_the_state_has_no_secret(
     cloud: Cloud, secrets: SecretManager, tmp_path: Path
 ) -> None:
     with cloud.environ(tmp_path / "stacks"):
@@ -126,11 +126,11 @@ def test_what_is_planned_breaks_no_policy_and_no_secret_is_in_the_state(
     ],
     ids=["bucket", "everybody", "editor", "whole bucket", "pattern", "dead", "unsigned", "world", "idle", "route"],
 )
-def test_the_policies_see_what_breaks_them(token: str, name: str, inputs: dict[str, Any]) -> None:
+def test_each_policy_finds_its_breach(token: str, name: str, inputs: dict[str, Any]) -> None:
     assert breaches(GCP, [Planned(token, name, inputs)])
 
 
-def test_programs_that_cannot_be_fail_the_same_harness(stacks: Stacks) -> None:
+def test_invalid_programs_fail_in_the_same_harness(stacks: Stacks) -> None:
     for token, inputs, told in (
         ("gcp:pubsub/topic:Topic", {"nam": "x"}, "nam is no property"),
         ("gcp:storage/bucket:Bucket", {"name": "x"}, "location is missing"),
@@ -146,7 +146,7 @@ def test_an_up_that_was_killed_half_way_recovers(cloud: Cloud, stacks: Stacks) -
 
 
 @pytest.mark.slow
-def test_an_up_that_fails_half_way_is_told_and_goes_on(cloud: Cloud, stacks: Stacks) -> None:
+def test_an_up_that_fails_half_way_is_reported_and_can_be_repeated(cloud: Cloud, stacks: Stacks) -> None:
     def fail(token: str, name: str) -> None:
         if name == "infer-http":
             raise Refused("PERMISSION_DENIED: Cloud Functions API has not been used in this project before")
@@ -156,7 +156,7 @@ def test_an_up_that_fails_half_way_is_told_and_goes_on(cloud: Cloud, stacks: Sta
     assert ended.code == 3
     last = ended.err.strip().splitlines()[-1]
     assert "PERMISSION_DENIED" in last
-    assert "whoever is logged in may not do this" in last
+    assert "the account that is logged in lacks the right" in last
     cloud.served.before_create = None
     made = stacks.up("dev")
     assert made["outputs"]["url"].startswith("https://")
@@ -179,7 +179,7 @@ def test_an_up_that_fails_half_way_is_told_and_goes_on(cloud: Cloud, stacks: Sta
     ],
     ids=["name", "long name", "tags", "project", "queues", "landing", "package"],
 )
-def test_what_cannot_be_is_told_before_anything_is_made(
+def test_an_invalid_configuration_is_refused_before_anything_is_created(
     stacks: Stacks, project: Project, changes: tuple[str, ...], told: str
 ) -> None:
     ended = stacks.call("preview", "--stack", "dev", *stacks.options(*changes))

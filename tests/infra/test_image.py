@@ -90,7 +90,7 @@ def test_the_same_package_on_the_same_base_is_the_same_image(image: Image, tmp_p
         assert _digest(blob.read_bytes()) == f"sha256:{blob.name}"
 
 
-def test_a_job_runs_from_the_unpacked_root_and_nobody_in_particular_runs_it(image: Image, tmp_path: Path) -> None:
+def test_a_job_runs_from_the_unpacked_root_as_nonroot(image: Image, tmp_path: Path) -> None:
     root = tmp_path / "root"
     settings = unpack(image.path, root)
     assert (root / "etc/os-release").read_text() == "ID=x\n"
@@ -112,7 +112,7 @@ def test_a_job_runs_from_the_unpacked_root_and_nobody_in_particular_runs_it(imag
     assert all(os.stat(path).st_mode & 0o044 for path in (root / "app").rglob("*"))
 
 
-def test_a_base_that_is_none_is_damaged_or_is_for_others_is_refused(tmp_path: Path) -> None:
+def test_an_invalid_damaged_or_foreign_base_is_refused(tmp_path: Path) -> None:
     made = package(tmp_path)
     with pytest.raises(ConfigurationError, match=r"no OCI layout of one image.*skopeo"):
         assemble(made, tmp_path / "nothing", tmp_path / "to")

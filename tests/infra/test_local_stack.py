@@ -57,7 +57,7 @@ def test_from_nothing_and_back(stacks: Stacks) -> None:
     assert stacks.call("down", "--stack", "dev").code == 2
 
 
-def test_what_holds_no_secret_is_what_the_state_keeps(stacks: Stacks) -> None:
+def test_the_state_has_no_secret(stacks: Stacks) -> None:
     made = stacks.up("dev")
     state = stacks.state("dev")
     for file in (Path(made["outputs"]["home"]) / "secrets").iterdir():
@@ -72,7 +72,7 @@ def test_without_kept_data_nothing_is_left(stacks: Stacks) -> None:
     assert not Path(home).exists()
 
 
-def test_a_change_touches_what_it_must_and_no_more(stacks: Stacks) -> None:
+def test_a_changed_setting_updates_only_its_resources(stacks: Stacks) -> None:
     before = stacks.up("dev")
     home = before["outputs"]["home"]
     keys = {file.name: file.read_bytes() for file in (Path(home) / "secrets").iterdir()}
@@ -86,7 +86,7 @@ def test_a_change_touches_what_it_must_and_no_more(stacks: Stacks) -> None:
 
 
 @pytest.mark.slow
-def test_what_was_changed_behind_its_back_is_found_and_mended(stacks: Stacks) -> None:
+def test_changes_outside_the_engine_are_found_and_undone(stacks: Stacks) -> None:
     made = stacks.up("dev")
     home, unit = Path(made["outputs"]["home"]), Path(made["outputs"]["unit"])
     pid = pid_of(str(home))
@@ -105,7 +105,7 @@ def test_what_was_changed_behind_its_back_is_found_and_mended(stacks: Stacks) ->
     assert stacks.preview("dev")["none"]
 
 
-def test_ports_that_others_provide_end_in_the_settings(stacks: Stacks) -> None:
+def test_ports_of_the_configuration_are_in_the_settings(stacks: Stacks) -> None:
     ports = {"landing": "s3://lake?region=eu-west-1&endpoint=http://127.0.0.1:9", "queues": "sqs://eu-west-1/h-"}
     ended = stacks.call("preview", "--stack", "dev", "--json", *stacks.options(f"ports={json.dumps(ports)}"))
     assert ended.code == 0, ended.err
@@ -160,14 +160,14 @@ def test_bad_input_is_one_message(stacks: Stacks, arguments: tuple[str, ...], co
         assert not stacks.folder.exists()
 
 
-def test_a_wrong_passphrase_is_told_and_changes_nothing(stacks: Stacks) -> None:
+def test_a_wrong_passphrase_is_reported_and_changes_nothing(stacks: Stacks) -> None:
     stacks.up("dev")
     ended = stacks.call("up", "--stack", "dev", *stacks.options(), PULUMI_CONFIG_PASSPHRASE="wrong")
     assert (ended.code, "passphrase of stack dev is wrong" in ended.err) == (2, True), ended.err
     assert stacks.preview("dev")["none"]
 
 
-def test_a_port_that_is_taken_is_told_and_the_state_stays_usable(stacks: Stacks) -> None:
+def test_a_port_in_use_is_reported_and_the_state_stays_usable(stacks: Stacks) -> None:
     import socket
 
     with socket.socket() as taken:

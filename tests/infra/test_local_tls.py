@@ -53,7 +53,7 @@ def believing(file: str) -> ssl.SSLContext:
 
 
 @pytest.mark.slow
-def test_the_service_speaks_https_and_what_is_wrong_is_mended(stacks: Stacks, own: Certificate) -> None:
+def test_the_service_serves_https_and_a_broken_pair_is_repaired(stacks: Stacks, own: Certificate) -> None:
     made = stacks.up("dev", "tls=true")["outputs"]
     home, url = Path(made["home"]), made["url"]
     assert url.startswith("https://127.0.0.1:")
@@ -119,7 +119,7 @@ def changes(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
     return bool(CertificateProvider().diff("id", dict(olds), dict(news)).changes)
 
 
-def test_other_names_make_ours_anew_and_leave_the_operators(tmp_path: Path, own: Certificate) -> None:
+def test_other_names_renew_our_certificate_and_leave_the_operators(tmp_path: Path, own: Certificate) -> None:
     home, provider = tmp_path / "home", CertificateProvider()
     made = provider.create(at(home)).outs or {}
     assert not changes(made, at(home))
@@ -143,7 +143,7 @@ def test_other_names_make_ours_anew_and_leave_the_operators(tmp_path: Path, own:
     assert (home / KEY).read_bytes() == own.key.read_bytes()
 
 
-def test_ours_is_renewed_and_of_the_operators_there_is_a_warning(
+def test_our_certificate_is_renewed_and_the_operators_gets_a_warning(
     tmp_path: Path, own: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home, provider = tmp_path / "home", CertificateProvider()
@@ -164,13 +164,13 @@ def test_ours_is_renewed_and_of_the_operators_there_is_a_warning(
     assert (home / KEY).read_bytes() == own.key.read_bytes()
 
 
-def test_what_up_did_not_make_is_never_written_over(tmp_path: Path, own: Certificate) -> None:
+def test_files_that_up_did_not_create_are_never_overwritten(tmp_path: Path, own: Certificate) -> None:
     home, provider = tmp_path / "home", CertificateProvider()
     made = provider.create(at(home)).outs or {}
     put(home, own)
     (home / KEY).unlink()
     assert changes(provider.read("id", made).outs, at(home))
-    with pytest.raises(RuntimeError, match="mend the pair, or move both away"):
+    with pytest.raises(RuntimeError, match="correct the pair, or move both files away"):
         provider.update("id", made, at(home))
     assert (home / CERTIFICATE).read_bytes() == own.certificate.read_bytes()
     put(home, own)
@@ -231,7 +231,7 @@ def test_a_client_on_this_machine_trusts_the_very_certificate_and_no_other(home:
     assert context.cert_store_stats()["x509"] == 1
 
 
-def test_what_is_seen_of_a_pair(tmp_path: Path, own: Certificate) -> None:
+def test_the_properties_of_a_pair_are_read(tmp_path: Path, own: Certificate) -> None:
     certificate, key = tmp_path / "a.pem", tmp_path / "a.key"
     assert pair_at(certificate, key) is None
     for file, body in zip((certificate, key), self_signed(["localhost", "::1"], NOW), strict=True):
@@ -259,7 +259,7 @@ def test_serving_a_certificate_that_ends_says_so(home: Home) -> None:
     assert "run `tidegate up`" in told[0]
 
 
-def test_what_it_is_for() -> None:
+def test_certificate_names_of_a_host() -> None:
     assert names_of("127.0.0.1") == ["127.0.0.1", "::1", "localhost"]
     assert "stack.example" in names_of("stack.example")
     assert names_of("0.0.0.0", ["stack.example"]) == ["127.0.0.1", "::1", "localhost", "stack.example"]
@@ -276,7 +276,7 @@ def test_what_it_is_for() -> None:
         ({"tlsNames": ["*.example"]}, "tlsNames has"),
     ],
 )
-def test_names_that_cannot_be_are_refused(given: dict[str, Any], said: str) -> None:
+def test_invalid_names_are_refused(given: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(said)):
         read_configuration({"provider": "local", "tls": True, **given}, "dev")
 

@@ -74,7 +74,7 @@ def test_there_is_bytecode_of_ours_and_nothing_of_other_platforms_or_of_tests(se
     assert not {"pandas", "scikit-learn", "pyarrow", "pulumi", "azure-identity"} & set(libraries)
 
 
-def test_it_fits_lambda_and_its_size_is_told(serve: Built, unpacked: Path) -> None:
+def test_it_fits_lambda_and_its_size_is_reported(serve: Built, unpacked: Path) -> None:
     size = sum(path.stat().st_size for path in unpacked.rglob("*") if path.is_file())
     assert serve.package.unpacked_bytes == size < 262_144_000
     assert serve.package.size_bytes == Path(serve.package.path).stat().st_size
@@ -155,10 +155,10 @@ def test_a_package_is_read_back_and_one_that_is_missing_or_damaged_is_refused(
         shutil.copy(file, tmp_path)
     with (tmp_path / f"{NAME}.zip").open("ab") as damaged:
         damaged.write(b"x")
-    with pytest.raises(ConfigurationError, match=r"is not what serve-aws-x86_64\.json says.*build it"):
+    with pytest.raises(ConfigurationError, match=r"does not have the digest in serve-aws-x86_64\.json.*build it"):
         read_package(tmp_path, "serve", "aws", "x86_64")
     (tmp_path / f"{NAME}.json").write_text("{}")
-    with pytest.raises(ConfigurationError, match=r"says nothing of a package.*build it"):
+    with pytest.raises(ConfigurationError, match=r"is not a package's document.*build it"):
         read_package(tmp_path, "serve", "aws", "x86_64")
 
 
@@ -182,7 +182,7 @@ def test_the_command_says_what_it_made(dist: Path, serve: Built, tidegate_packag
     (told,) = json.loads(ended.stdout)["packages"]
     assert (told["digest"], told["path"]) == (serve.package.digest, str(dist / f"{NAME}.zip"))
     assert msgspec.json.decode((dist / f"{NAME}.json").read_bytes())["digest"] == told["digest"]
-    assert "its functions, from it alone" in ended.stderr
+    assert "running its functions from the package alone" in ended.stderr
     for arguments, message in (
         (("--unit", "server"), "there are serve, data, train"),
         (("--unit", "serve", "--base", "x"), "--unit leaves that out"),

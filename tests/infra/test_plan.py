@@ -64,12 +64,12 @@ def test_every_pattern_is_below_its_prefix_and_no_prefix_is_the_whole_store() ->
             assert each.prefix.endswith("/")
 
 
-def test_queues_are_those_of_the_topology_lent_for_six_times_the_limit() -> None:
+def test_queues_have_six_times_the_functions_timeout_as_visibility() -> None:
     assert tuple(queue.name for queue in plan.queues()) == queue_names()
     assert all(queue.visibility_s == 6 * BY_NAME[queue.name].timeout_s for queue in plan.queues())
 
 
-def test_who_sends_names_the_queues_of_those_who_hear() -> None:
+def test_sends_to_names_the_queues_of_the_subscribers() -> None:
     assert plan.sends_to(BY_NAME["reconcile"]) == ("register", "trigger", "validate")
     assert plan.sends_to(BY_NAME["labels"]) == ()
 
@@ -113,7 +113,7 @@ def test_all_units_are_needed() -> None:
     ],
     ids=["twice", "grant", "job", "schedule", "event"],
 )
-def test_a_topology_that_cannot_be_is_named(changes: dict[str, Any], told: str) -> None:
+def test_an_invalid_topology_is_refused(changes: dict[str, Any], told: str) -> None:
     added = msgspec.structs.replace(Function(name="extra", unit="serve", about="One more."), **changes)
     with pytest.raises(ConfigurationError, match=told):
         plan.check((*FUNCTIONS, added))

@@ -94,7 +94,7 @@ def test_a_file_in_the_landing_bucket_starts_validate_and_nothing_else_does(
     assert rested(stack, "validate") == counted + 2
 
 
-def test_an_upload_is_heard_of_twice_and_judged_once(stack: EmulatedStack, platform: Platform) -> None:
+def test_an_upload_is_received_twice_and_validated_once(stack: EmulatedStack, platform: Platform) -> None:
     heard_of_twice_and_judged_once(stack, platform)
 
 

@@ -135,7 +135,7 @@ def test_a_request_reaches_its_function_whole(app: FunctionApp) -> None:
         ("POST", "/admin/functions/nothing", 404),
     ],
 )
-def test_what_has_no_function_is_refused(app: FunctionApp, method: str, path: str, status: int) -> None:
+def test_a_request_without_a_function_is_refused(app: FunctionApp, method: str, path: str, status: int) -> None:
     assert ask(app, method, path)[0] == status
 
 
@@ -163,7 +163,7 @@ def test_messages_are_handled_or_poisoned_after_five_dequeues(
     assert lines == [f"job {count} poison" for count in range(1, 6)]
 
 
-def test_a_timer_fires_when_it_is_asked_to(app: FunctionApp) -> None:
+def test_a_timer_fires_on_request(app: FunctionApp) -> None:
     before = app.invocations()["tick"]
     assert app.fire("tick")
     assert app.fire("tick", {"Next": "2026-01-01T00:05:00Z"})
@@ -173,7 +173,7 @@ def test_a_timer_fires_when_it_is_asked_to(app: FunctionApp) -> None:
     assert (after["succeeded"] - before["succeeded"], after["failed"] - before["failed"]) == (2, 1)
 
 
-def test_a_message_whose_host_was_killed_comes_again(
+def test_a_message_whose_host_was_killed_is_delivered_again(
     hosts_folder: Path, tmp_path: Path, azure_emulator: emulators.Running
 ) -> None:
     """Killed between the effect and the acknowledgement."""

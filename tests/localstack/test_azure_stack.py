@@ -93,7 +93,7 @@ def test_a_file_in_the_landing_container_starts_validate_and_nothing_else_does(
     assert stack.invocations()["validate"] >= before + 2
 
 
-def test_an_upload_is_heard_of_twice_and_judged_once(stack: EmulatedStack, platform: Platform) -> None:
+def test_an_upload_is_received_twice_and_validated_once(stack: EmulatedStack, platform: Platform) -> None:
     heard_of_twice_and_judged_once(stack, platform)
 
 
@@ -120,7 +120,7 @@ def test_every_queue_has_its_poison_queue(group: azure.ResourceGroup) -> None:
     assert found == names | {f"{name}-poison" for name in names}
 
 
-def test_only_who_signs_has_the_identity_that_reads_the_key(stack: EmulatedStack) -> None:
+def test_only_the_signing_function_has_the_identity_that_reads_the_key(stack: EmulatedStack) -> None:
     given = environments(stack)
     assert {each["TIDEGATE_FUNCTION"] for each in given} == {app.name for app in apps()}
     assert {each["TIDEGATE_FUNCTION"] for each in given if "IDENTITY_HEADER" in each} == {"register"}

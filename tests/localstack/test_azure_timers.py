@@ -35,7 +35,7 @@ def revision(status: Mapping[str, Any], name: str) -> float:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_each_firing_is_told_when_it_was_due(fails: bool) -> None:
+def test_each_firing_has_its_due_time(fails: bool) -> None:
     app, before = App(fails), set(all_threads())
     with timers({"timer-reconcile": (cast(FunctionApp, app), PERIOD_S)}):
         until(lambda: len(app.fired) >= 3)

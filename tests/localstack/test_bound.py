@@ -56,7 +56,7 @@ def test_its_exit_code_is_the_commands_own(code: int, state: str) -> None:
         runner.close()
 
 
-def test_a_stack_that_is_told_to_end_ends_what_it_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_stack_that_is_stopped_stops_its_processes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ended: list[bool] = []
 
     @contextmanager

@@ -104,7 +104,7 @@ def test_the_printed_urls_and_variables_are_enough(document: Any, cloud: str) ->
     assert set(open_queues(urls["queues"].replace("PREFIX", "canary-"), ["validate"])) == {"validate"}
 
 
-def test_an_object_in_cloud_storage_is_told(document: Any) -> None:
+def test_an_object_in_cloud_storage_gives_an_event(document: Any) -> None:
     from google.cloud import pubsub_v1
 
     topic = f"projects/{PROJECT}/topics/{OBJECTS_TOPIC}"
@@ -112,7 +112,7 @@ def test_an_object_in_cloud_storage_is_told(document: Any) -> None:
         assert topic in [each.name for each in client.list_topics(request={"project": f"projects/{PROJECT}"})]
 
 
-def test_it_ends_when_told_to_and_leaves_nothing(emulators_folder: Path) -> None:
+def test_it_stops_on_request_and_leaves_nothing(emulators_folder: Path) -> None:
     with emulating(emulators_folder, "aws", "--json") as running:
         assert json.loads(running.printed)["clouds"] == ["aws"]
         folder = folder_of(running)
@@ -153,7 +153,7 @@ def test_an_emulator_that_ends_by_itself_is_an_error(emulators_folder: Path) -> 
         assert "the emulator ended by itself" in err
 
 
-def test_a_cloud_nobody_knows_is_refused() -> None:
+def test_an_unknown_cloud_is_refused() -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "cli.main", "emulate", "mars", "--json"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},

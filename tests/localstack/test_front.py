@@ -91,7 +91,7 @@ def ask(entrance: Front, method: str, target: str, body: bytes = b"", **headers:
         connection.close()
 
 
-def test_the_head_of_an_answer_says_how_long_the_whole_would_be(entrance: Front) -> None:
+def test_head_has_the_length_of_the_whole_response(entrance: Front) -> None:
     status, said, answer = ask(entrance, "HEAD", "/v2/health/live")
     assert (status, said, answer.getheader("content-length")) == (418, b"", str(len("uploads")))
 
@@ -169,11 +169,11 @@ def raw(entrance: Front, head: str) -> bytes:
         ("GET /\xe4 HTTP/1.1\r\nHost: a\r\n\r\n", b"400"),
     ],
 )
-def test_what_cannot_be_passed_on_is_refused(entrance: Front, head: str, status: bytes) -> None:
+def test_an_invalid_request_is_refused(entrance: Front, head: str, status: bytes) -> None:
     assert raw(entrance, head).split()[1] == status
 
 
-def test_a_body_that_breaks_off_is_not_passed_on(entrance: Front, backends: dict[str, Backend]) -> None:
+def test_an_incomplete_body_is_not_passed_on(entrance: Front, backends: dict[str, Backend]) -> None:
     before = len(backends["infer"].asked)
     with socket.create_connection(("127.0.0.1", int(entrance.url.rpartition(":")[2])), timeout=10) as sent:
         sent.sendall(b"POST /v2/models/tides/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf")
@@ -182,7 +182,7 @@ def test_a_body_that_breaks_off_is_not_passed_on(entrance: Front, backends: dict
     assert len(backends["infer"].asked) == before
 
 
-def test_when_it_has_ended_nobody_answers() -> None:
+def test_after_it_has_ended_nothing_answers() -> None:
     with front() as running:
         url = running.url
     with pytest.raises(urllib.error.URLError):

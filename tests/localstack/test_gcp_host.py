@@ -140,7 +140,7 @@ def test_a_message_is_pushed_once_and_acknowledged(
     until(lambda: counting.since() == {"succeeded": 1, "failed": 0})
 
 
-def test_what_is_never_taken_becomes_a_dead_letter(
+def test_a_message_that_is_never_acknowledged_becomes_a_dead_letter(
     pubsub_emulator: emulators.Running, hears: GcpFunction, notes: Notes, counting: Counting
 ) -> None:
     topic = Topic(pubsub_emulator, "dead")
@@ -162,7 +162,7 @@ def test_what_is_never_taken_becomes_a_dead_letter(
     until(lambda: counting.since() == {"succeeded": 1, "failed": ATTEMPTS})
 
 
-def test_a_function_that_is_away_gets_it_later(
+def test_a_function_that_is_down_gets_the_message_later(
     pubsub_emulator: emulators.Running, hears: GcpFunction, notes: Notes
 ) -> None:
     topic = Topic(pubsub_emulator, "away")

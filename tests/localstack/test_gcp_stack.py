@@ -76,7 +76,7 @@ def test_a_file_in_the_landing_bucket_starts_validate_and_nothing_else_does(
     assert not lines_of((stack.logs / "validate-event.log").read_text(), "object ignored")
 
 
-def test_an_upload_is_heard_of_twice_and_judged_once(stack: EmulatedStack, platform: Platform) -> None:
+def test_an_upload_is_received_twice_and_validated_once(stack: EmulatedStack, platform: Platform) -> None:
     heard_of_twice_and_judged_once(stack, platform)
 
 

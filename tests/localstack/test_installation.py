@@ -63,7 +63,7 @@ def test_what_is_installed_is_not_installed_again(uv: Uv, tmp_path: Path, monkey
     said: list[str] = []
     install(tmp_path / "there", said.append, names=["aws"])
     assert uv.calls() == ["venv", "pip"]
-    assert said == [f"installing aws into {tmp_path / 'there'}, once"]
+    assert said == [f"installing aws into {tmp_path / 'there'}"]
     monkeypatch.setenv("UV", "/nowhere/uv")
     monkeypatch.setenv("PATH", "")
     install(tmp_path / "there", said.append, names=["aws"])

@@ -36,7 +36,7 @@ def _nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("value", [b"-----BEGIN-----\nkey\n", b"plain", b"\x00\xff"])
-def test_whoever_has_the_identity_reads_the_secrets(
+def test_the_identity_reads_the_secrets(
     vault: Vault, identity: ManagedIdentity, monkeypatch: pytest.MonkeyPatch, value: bytes
 ) -> None:
     for name, text in {**vault.environment, **identity.environment}.items():
@@ -69,7 +69,7 @@ def ask(identity: ManagedIdentity, query: str, **headers: str) -> tuple[int, Any
             return error.code, json.load(error)
 
 
-def test_a_token_is_given_to_the_app_itself_and_for_what_it_may_use(identity: ManagedIdentity, vault: Vault) -> None:
+def test_the_identity_returns_tokens_to_its_app_for_its_resources(identity: ManagedIdentity, vault: Vault) -> None:
     good, header = f"api-version={API_VERSION}&resource={RESOURCE}", identity.environment["IDENTITY_HEADER"]
     status, told = ask(identity, good, X_IDENTITY_HEADER=header)
     assert (status, told["access_token"], told["token_type"]) == (200, vault.token, "Bearer")

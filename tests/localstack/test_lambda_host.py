@@ -62,14 +62,14 @@ def test_a_function_answers_and_keeps_its_process(running: LambdaFunction) -> No
     assert running.invocations() == 2
 
 
-def test_what_it_raises_is_an_error(running: LambdaFunction) -> None:
+def test_an_exception_is_an_error(running: LambdaFunction) -> None:
     result = running.invoke({"raise": "no good"})
     assert result.is_error
     assert (result.payload["errorType"], result.payload["errorMessage"]) == ("ValueError", "no good")
     assert running.invoke({}).payload["calls"] == 2
 
 
-def test_a_time_out_and_a_dead_process_begin_anew(running: LambdaFunction) -> None:
+def test_a_timeout_and_a_dead_process_start_a_new_process(running: LambdaFunction) -> None:
     assert running.invoke({}).payload["calls"] == 1
     late = running.invoke({"sleep": 5})
     assert (late.is_error, late.payload) == (True, "Task timed out after 1.00 seconds")

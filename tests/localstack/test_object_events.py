@@ -46,7 +46,7 @@ class Container:
 
 
 @pytest.mark.parametrize("schema", ["eventgrid", "cloudevents"])
-def test_a_written_blob_is_told_once(azure_emulator: emulators.Running, schema: Schema) -> None:
+def test_a_written_blob_gives_one_event(azure_emulator: emulators.Running, schema: Schema) -> None:
     container = Container(azure_emulator, f"told-{schema}")
     obstore.put(container.store, "uploads/before.csv", b"1")
     bridge = ObjectEvents(azure_emulator, f"told-{schema}", f"told-{schema}", prefix="uploads", schema=schema)
@@ -63,7 +63,7 @@ def test_a_written_blob_is_told_once(azure_emulator: emulators.Running, schema: 
     assert sorted(keys) == sorted((key,) for key in KEYS)
 
 
-def test_a_look_that_fails_is_made_up_for_by_the_next(
+def test_events_of_a_failed_listing_are_sent_by_the_next(
     azure_emulator: emulators.Running, capsys: pytest.CaptureFixture[str]
 ) -> None:
     container = Container(azure_emulator, "failing")
@@ -82,7 +82,7 @@ def test_a_look_that_fails_is_made_up_for_by_the_next(
     assert capsys.readouterr().err.count("object events of failing: OSError: gone") == 2
 
 
-def test_an_overwritten_blob_is_told_again_and_a_deleted_one_is_not(azure_emulator: emulators.Running) -> None:
+def test_an_overwritten_blob_gives_an_event_and_a_deleted_one_none(azure_emulator: emulators.Running) -> None:
     container = Container(azure_emulator, "again")
     bridge = ObjectEvents(azure_emulator, "again", "again", prefix="", schema="eventgrid")
     obstore.put(container.store, "a", b"1")
@@ -98,7 +98,7 @@ def test_an_overwritten_blob_is_told_again_and_a_deleted_one_is_not(azure_emulat
     assert [event["data"]["sequencer"] for event in told] == sorted(event["data"]["sequencer"] for event in told)
 
 
-def test_the_bridge_looks_by_itself(azure_emulator: emulators.Running) -> None:
+def test_the_bridge_lists_periodically(azure_emulator: emulators.Running) -> None:
     container = Container(azure_emulator, "itself")
     with object_events(azure_emulator, "itself", "itself") as bridge:
         obstore.put(container.store, "a", b"1")
@@ -117,7 +117,7 @@ def test_both_schemas_say_the_same(azure_emulator: emulators.Running) -> None:
     assert (cloud["subject"], cloud["data"], cloud["id"]) == (event["subject"], event["data"], event["id"])
 
 
-def test_s3_tells_sqs_by_itself(aws_emulator: emulators.Running) -> None:
+def test_s3_sends_its_events_to_sqs(aws_emulator: emulators.Running) -> None:
     account = {**AWS_ACCOUNT, "aws_access_key_id": "5" * 12}
     s3: Any = boto3.client("s3", endpoint_url=aws_emulator.url, **account)
     sqs: Any = boto3.client("sqs", endpoint_url=aws_emulator.url, **account)
@@ -141,7 +141,9 @@ def test_s3_tells_sqs_by_itself(aws_emulator: emulators.Running) -> None:
     assert keys == ["uploads/x"]
 
 
-def test_cloud_storage_tells_pubsub_by_itself(emulators_folder: Any, pubsub_emulator: emulators.Running) -> None:
+def test_cloud_storage_publishes_its_events_to_pubsub(
+    emulators_folder: Any, pubsub_emulator: emulators.Running
+) -> None:
     from google.auth.credentials import AnonymousCredentials
     from google.cloud import storage
 

@@ -97,7 +97,7 @@ def test_the_end_of_the_block_ends_the_server_and_its_folder() -> None:
     assert server.ended()
 
 
-def test_a_server_that_ends_is_told_with_its_words() -> None:
+def test_a_server_that_ends_is_reported_with_its_output() -> None:
     with (
         pytest.raises(NotStarted, match="sh ended with exit code 4; it wrote: no such port") as raised,
         process(["sh", "-c", "echo no such port >&2; exit 4"], lambda: False),

@@ -41,7 +41,7 @@ def test_they_are_entered_and_left_at_the_same_time() -> None:
     assert things.open == []
 
 
-def test_no_more_are_entered_at_a_time_than_asked() -> None:
+def test_at_most_so_many_are_entered_at_a_time() -> None:
     things = Things()
     with side_by_side([things.one(str(number)) for number in range(5)], at_once=1):
         assert things.open == ["0", "1", "2", "3", "4"]

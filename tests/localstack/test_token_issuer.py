@@ -47,7 +47,7 @@ def verified(issuer: TokenIssuer, token: str) -> dict[str, Any]:
     return found
 
 
-def test_a_token_says_what_was_asked_for(issuer: TokenIssuer) -> None:
+def test_a_token_has_the_requested_claims(issuer: TokenIssuer) -> None:
     now = int(time.time())
     claims = verified(issuer, issuer.issue("somebody", AUDIENCE, ["late:infer", "late:label"], 60, now=now, team="x"))
     assert (claims["sub"], claims["scope"], claims["team"]) == ("somebody", "late:infer late:label", "x")
@@ -70,12 +70,12 @@ def test_keys_rotate_and_the_old_ones_stay(issuer: TokenIssuer) -> None:
     assert verified(issuer, before)["sub"] == verified(issuer, after)["sub"] == "somebody"
 
 
-def test_what_is_published_is_public(issuer: TokenIssuer) -> None:
+def test_published_keys_are_public(issuer: TokenIssuer) -> None:
     private = {"d", "p", "q", "dp", "dq", "qi"}
     assert all(not private & key.keys() for key in get(f"{issuer.url}/.well-known/jwks.json")["keys"])
 
 
-def test_a_token_can_be_had_by_form(issuer: TokenIssuer) -> None:
+def test_a_form_returns_a_token(issuer: TokenIssuer) -> None:
     form = urllib.parse.urlencode({"client_id": "me", "audience": AUDIENCE, "scope": "a b", "lifetime_s": "30"})
     answer = get(f"{issuer.url}/token", data=form.encode())
     assert (answer["token_type"], answer["expires_in"]) == ("Bearer", 30)
@@ -97,7 +97,7 @@ def test_our_own_verification_trusts_it(issuer: TokenIssuer) -> None:
         authenticate(f"Bearer {issuer.issue('somebody', 'others')}", [trusted], time.time(), **asked)
 
 
-def test_the_authorizer_of_an_http_api_believes_it(
+def test_the_authorizer_of_an_http_api_accepts_it(
     aws_emulator: emulators.Running, hosts_folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "answers.py").write_text("def handle(event, context):\n    return {'statusCode': 200, 'body': 'in'}\n")

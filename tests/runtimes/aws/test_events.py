@@ -53,7 +53,7 @@ def test_a_key_is_decoded_once_and_its_pluses_are_spaces(travels: str, key: str)
     assert parse_message(s3_notification(s3_record(travels)), LANDING) == Written((key,))
 
 
-def test_only_the_landing_store_of_the_settings_is_heard() -> None:
+def test_only_events_of_the_landing_store_are_handled() -> None:
     ours, other = s3_record("in/drops/f/a"), s3_record("in/drops/f/a", bucket="others")
     landing = landing_in_s3(f"s3://{BUCKET}/in?region=eu-west-1&endpoint=http://127.0.0.1:1")
     assert parse_message(s3_notification(ours), landing) == Written(("drops/f/a",))
@@ -63,7 +63,7 @@ def test_only_the_landing_store_of_the_settings_is_heard() -> None:
         assert parse_message(s3_notification(ours, s3_record("a", "")), landing_in_s3(url)) == Written((), others=2)
 
 
-def test_what_is_no_write_is_passed_over() -> None:
+def test_an_event_that_is_no_write_is_ignored() -> None:
     assert parse_message(TEST_MESSAGE, LANDING) == Written((), others=1)
     gone = s3_record("drops/f/a", name="ObjectRemoved:Delete")
     restored = s3_record("drops/f/a", name="ObjectRestore:Completed")
@@ -132,7 +132,7 @@ def test_records_of_another_shape_are_refused(records: str) -> None:
         "\ud800",
     ],
 )
-def test_all_else_is_a_letter_as_it_was_sent(text: str) -> None:
+def test_any_other_text_is_a_message_of_ours(text: str) -> None:
     assert parse_message(text, LANDING) == QueueMessage(text.encode(errors="surrogatepass"))
 
 
@@ -149,11 +149,11 @@ def test_all_else_is_a_letter_as_it_was_sent(text: str) -> None:
         b'{"format":"\x85"}',
     ],
 )
-def test_what_the_adapter_sends_is_what_the_function_gets(body: bytes) -> None:
+def test_a_function_receives_what_the_adapter_sends(body: bytes) -> None:
     assert parse_message(text_of(body), LANDING) == QueueMessage(body)
 
 
-def test_a_letter_that_travelled_as_base64_is_decoded() -> None:
+def test_a_message_in_base64_is_decoded() -> None:
     assert parse_message("base64:AAE=", LANDING) == QueueMessage(b"\x00\x01")
     assert parse_message("base64:!", LANDING) == QueueMessage(b"base64:!")
 

@@ -133,7 +133,7 @@ def test_a_query_that_cannot_be_read_is_the_callers_mistake(hosted: Make) -> Non
 
 
 @pytest.mark.parametrize("event", [REST_REQUEST, BALANCER_REQUEST, request(version="3.0")])
-def test_another_format_is_refused_in_words(hosted: Make, event: dict[str, Any]) -> None:
+def test_another_format_is_refused_with_a_message(hosted: Make, event: dict[str, Any]) -> None:
     stack = hosted("infer")
     status, body = ask(stack, event)
     assert status == 501
@@ -160,7 +160,7 @@ def test_a_request_that_lacks_something_is_an_error(hosted: Make, path: tuple[st
 
 
 @pytest.mark.parametrize("body", ["x" * (MAX_PAYLOAD_BYTES + 1), "\u00e9" * (MAX_PAYLOAD_BYTES // 2 + 1)])
-def test_a_request_over_the_limit_is_told_the_way_round(hosted: Make, body: str) -> None:
+def test_a_request_over_the_limit_is_refused_with_the_alternative(hosted: Make, body: str) -> None:
     status, problem = ask(hosted("uploads"), request("/v1/usecases/f/uploads/a.csv", "PUT", body=body))
     assert status == 413
     assert "drops/USECASE/NAME" in problem["detail"]

@@ -60,7 +60,7 @@ def failed(answer: Any) -> list[str]:
     return [each["itemIdentifier"] for each in answer["batchItemFailures"]]
 
 
-def test_of_a_batch_of_ten_only_the_poison_comes_again(hosted: Make, received: list[bytes]) -> None:
+def test_of_a_batch_of_ten_only_the_poison_is_delivered_again(hosted: Make, received: list[bytes]) -> None:
     stack = hosted("trigger")
     bodies = [f"message {number}" for number in range(10)]
     bodies[3] = "poison"
@@ -79,7 +79,7 @@ def test_all_or_none_may_fail(hosted: Make, received: list[bytes]) -> None:
     assert handle(host, {"Records": []}, Invocation()) == {"batchItemFailures": []}
 
 
-def test_a_record_without_a_name_takes_nobody_with_it(hosted: Make, received: list[bytes]) -> None:
+def test_a_record_without_an_id_does_not_fail_the_others(hosted: Make, received: list[bytes]) -> None:
     stack = hosted("trigger")
     event = batch("a", "b", "c")
     del event["Records"][1]["messageId"]
@@ -100,7 +100,7 @@ def test_what_is_no_event_fails_and_real_ones_do_not(hosted: Make) -> None:
     assert errors["m3"] == "InvalidInput"
 
 
-def test_a_call_without_time_gives_its_messages_back(hosted: Make) -> None:
+def test_a_call_without_time_left_returns_its_messages_as_failed(hosted: Make) -> None:
     stack = hosted("trigger")
     assert failed(handle(stack.host, batch(requested(1)), Invocation(left_ms=400))) == ["m0"]
     assert [line["error"] for line in stack.logged("message failed, to be delivered again")] == ["DeadlineExceeded"]
@@ -119,7 +119,7 @@ def test_an_object_event_reaches_the_function_by_its_key(hosted: Make, monkeypat
 
 
 @pytest.mark.parametrize("event", [RULE_FIRED, SCHEDULE_FIRED, configured()])
-def test_a_schedule_fires_once_however_often_it_is_told(hosted: Make, event: dict[str, Any]) -> None:
+def test_a_repeated_firing_is_handled_once(hosted: Make, event: dict[str, Any]) -> None:
     stack = hosted("reconcile")
     for _ in range(2):
         assert handle(stack.host, event, Invocation()) is None
@@ -129,7 +129,7 @@ def test_a_schedule_fires_once_however_often_it_is_told(hosted: Make, event: dic
     assert len({line["event"] for line in handled}) == 1
 
 
-def test_a_function_takes_only_what_it_was_made_for(hosted: Make) -> None:
+def test_a_function_takes_only_its_own_events(hosted: Make) -> None:
     with pytest.raises(ConfigurationError, match="labels has no schedule"):
         handle(hosted("labels").host, RULE_FIRED, Invocation())
     stack = hosted("labels")
@@ -144,7 +144,7 @@ def test_a_function_takes_only_what_it_was_made_for(hosted: Make) -> None:
     "event",
     [None, 1, "x", [], {}, {"a": 1}, {"Records": 1}, {"requestContext": {"connectionId": "c"}}, {"source": "x"}],
 )
-def test_all_else_is_a_clear_error(hosted: Make, event: Any) -> None:
+def test_an_unknown_event_is_an_error(hosted: Make, event: Any) -> None:
     with pytest.raises(InvalidInput, match="unknown event"):
         handle(hosted("reconcile").host, event, Invocation())
 
@@ -172,7 +172,7 @@ def test_the_host_is_made_with_the_first_call_and_kept(hosted: Make) -> None:
     assert ended.stdout == "https://stack.example\n", ended.stderr
 
 
-def test_a_wrong_environment_is_told_by_the_first_call() -> None:
+def test_an_invalid_environment_is_reported_by_the_first_call() -> None:
     code = """
 try:
     main.handler({}, None)

@@ -59,7 +59,7 @@ def test_an_answer_over_the_limit_still_travels(infer: LambdaFunction) -> None:
 
 
 @pytest.mark.parametrize("event", [{}, {"a": 1}, [], SCHEDULE_FIRED, {"Records": [{"eventSource": "aws:s3"}]}])
-def test_what_is_not_for_it_is_an_error_in_words(infer: LambdaFunction, event: Any) -> None:
+def test_an_event_that_it_does_not_take_is_an_error_with_a_message(infer: LambdaFunction, event: Any) -> None:
     result = infer.invoke(event)
     assert result.is_error
     assert result.payload["errorType"] in ("InvalidInput", "ConfigurationError")
@@ -80,7 +80,7 @@ def test_a_batch_and_a_schedule_are_handled(hosts_folder: Path, settings: Settin
             assert (result.payload, result.is_error) == (None, False)
 
 
-def test_a_missing_setting_is_told_by_name(hosts_folder: Path) -> None:
+def test_a_missing_setting_is_named(hosts_folder: Path) -> None:
     with function(HANDLER, hosts_folder, {"TIDEGATE_FUNCTION": "infer"}) as unset:
         result = unset.invoke(request())
     assert result.is_error

@@ -25,7 +25,7 @@ def test_functions_share_an_app_only_where_everything_they_may_do_is_equal() -> 
             assert (other.secrets, other.submits, other.memory_mb) == (first.secrets, first.submits, first.memory_mb)
 
 
-def test_a_twin_joins_and_whoever_differs_in_anything_does_not() -> None:
+def test_only_a_function_with_the_same_properties_joins_an_app() -> None:
     labels = function_named("labels")
     twin = msgspec.structs.replace(labels, name="twin", timeout_s=90, concurrency=4)
     (app,) = apps([labels, twin])
@@ -53,7 +53,7 @@ def test_an_apps_folder_has_what_the_host_looks_for() -> None:
         assert json.loads(files["host.json"]) == host_document(app)
 
 
-def test_the_host_is_told_the_topologys_limits() -> None:
+def test_the_host_has_the_topologys_limits() -> None:
     (validate,) = [app for app in apps() if "validate" in app.functions]
     document = host_document(validate)
     assert document["functionTimeout"] == "00:05:00"

@@ -68,7 +68,7 @@ def test_a_name_is_taken_as_it_is(name: str) -> None:
     assert written_of(sent(event), LANDING) == (name,)
 
 
-def test_a_prefix_is_taken_off_and_what_is_beside_it_passed_over() -> None:
+def test_a_prefix_is_removed_and_keys_outside_it_are_ignored() -> None:
     below = landing_of("az://landing/drops/flights?account=lake")
     assert written_of(sent(EVENT_GRID), below) == ("a.csv",)
     assert written_of(sent(EVENT_GRID), Landing("landing", "other/")) == (None,)
@@ -85,7 +85,7 @@ def test_a_prefix_is_taken_off_and_what_is_beside_it_passed_over() -> None:
         {"eventType": "Microsoft.Resources.ResourceWriteSuccess", "subject": "/elsewhere"},
     ],
 )
-def test_what_is_not_a_write_to_the_landing_store_is_passed_over(change: dict[str, str]) -> None:
+def test_an_event_that_is_no_write_to_the_landing_store_is_ignored(change: dict[str, str]) -> None:
     assert written_of(sent({**EVENT_GRID, **change}), LANDING) == (None,)
 
 
@@ -109,7 +109,7 @@ def test_what_is_not_a_write_to_the_landing_store_is_passed_over(change: dict[st
         sent({name: value for name, value in EVENT_GRID.items() if name != "subject"}),
     ],
 )
-def test_what_nobody_can_read_is_refused(body: bytes) -> None:
+def test_an_invalid_message_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidInput) as refused:
         written_of(body, LANDING)
     assert refused.value.field
@@ -130,7 +130,7 @@ STATUS = {
 }
 
 
-def test_a_firing_has_the_same_name_each_time_it_is_told() -> None:
+def test_a_repeated_firing_has_the_same_name() -> None:
     first = firing_of("reconcile", STATUS, 60, now=1_769_839_200.3)
     assert first == ("reconcile 2026-01-31T06:00:00Z", 1_769_839_200.0)
     assert firing_of("reconcile", STATUS, 60, now=1_769_849_999.0) == first  # past due, an hour later

@@ -37,13 +37,13 @@ def test_reading_off_the_triggers_makes_nothing() -> None:
     assert not {"numpy", "onnxruntime", "jwt"} & found
 
 
-def test_an_app_hears_azures_queues_only() -> None:
+def test_an_app_accepts_azures_queues_only() -> None:
     with pytest.raises(ConfigurationError, match="azq://ACCOUNT/PREFIX"):
         build(environ("validate", settings(queues="sqs:///tidegate-")))
 
 
 @pytest.mark.parametrize("missing", ["TIDEGATE_SETTINGS", "TIDEGATE_FUNCTION"])
-def test_an_environment_that_says_too_little_names_the_variable(missing: str) -> None:
+def test_an_incomplete_environment_names_the_variable(missing: str) -> None:
     given = {name: value for name, value in environ("infer", SETTINGS).items() if name != missing}
     with pytest.raises(ConfigurationError, match=missing):
         build(given)

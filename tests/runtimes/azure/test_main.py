@@ -73,7 +73,7 @@ def test_a_message_has_the_functions_time() -> None:
     assert host.calls == [("receive", "validate", b"{}", function_named("validate").timeout_s)]
 
 
-def test_a_failure_is_raised_without_its_words() -> None:
+def test_a_failure_is_raised_without_its_message() -> None:
     host = Recorder()
     with pytest.raises(DeliveryFailed) as failed:
         functions("reconcile", host)["timer-reconcile"](SimpleNamespace(schedule_status=None))
@@ -82,7 +82,7 @@ def test_a_failure_is_raised_without_its_words() -> None:
     assert failed.value.__suppress_context__
 
 
-def test_what_nobody_can_read_is_logged_and_raised_without_its_words() -> None:
+def test_an_invalid_message_is_logged_and_raised_without_its_content() -> None:
     host = Recorder()
     for trigger in ("queue-validate", "landing-validate"):
         with pytest.raises(DeliveryFailed, match="InvalidInput"):
@@ -91,7 +91,7 @@ def test_what_nobody_can_read_is_logged_and_raised_without_its_words() -> None:
     assert "somebody" not in str(host.lines)
 
 
-def test_a_schedule_of_nought_is_none() -> None:
+def test_a_schedule_of_zero_is_off() -> None:
     never = settings(queues="azq://lake/tidegate-", reconcile_every_s=0.0)
     app = build(environ("reconcile", never), Recorder)  # type: ignore[arg-type]
     assert [function.get_function_name() for function in app.get_functions()] == ["queue-reconcile"]

@@ -27,7 +27,7 @@ def told(account: Account, key: str, container: str = "landing") -> str:
 
 
 @pytest.mark.parametrize("schema", get_args(Schema))
-def test_a_blob_that_event_grid_tells_of_becomes_a_dataset_once(
+def test_a_blob_of_an_event_grid_event_becomes_a_dataset_once(
     account: Account, running: Running, schema: Schema
 ) -> None:
     validate = running("validate")
@@ -64,7 +64,7 @@ def test_an_upload_over_https_is_validated_from_the_queue(account: Account, runn
     assert (receipt.status, receipt.json()["state"]) == (200, "accepted")
 
 
-def test_poison_ends_as_a_dead_letter_after_its_dequeues_and_holds_nobody_up(
+def test_a_poison_message_is_dead_lettered_after_its_dequeues_and_delays_no_other(
     account: Account, running: Running
 ) -> None:
     validate = running("validate")
@@ -100,7 +100,7 @@ def test_a_message_that_is_no_event_ends_as_a_dead_letter_too(account: Account, 
     assert "a secret" not in said
 
 
-def test_a_timer_that_is_told_twice_is_the_same_event(running: Running) -> None:
+def test_a_repeated_timer_is_the_same_event(running: Running) -> None:
     reconcile = running("reconcile")
     last = "2026-01-31T05:59:00.0012345+00:00"
     status = {"Last": last, "Next": "2026-01-31T06:00:00+00:00", "LastUpdated": last}
@@ -126,7 +126,7 @@ def test_a_timer_that_is_told_twice_is_the_same_event(running: Running) -> None:
         ("/openapi.json", 200),
     ],
 )
-def test_a_request_is_judged_as_it_arrives(running: Running, path: str, status: int) -> None:
+def test_a_request_is_validated_as_it_arrives(running: Running, path: str, status: int) -> None:
     answer = running("uploads").ask("GET", path)
     assert answer.status == status
     assert uuid.UUID(answer.headers["x-request-id"])
@@ -147,7 +147,7 @@ def test_a_body_over_the_limit_is_refused(account: Account, running: Running) ->
     assert running("labels").ask("POST", f"/v1/usecases/{USECASE}/labels", body, token).status == 413
 
 
-def test_the_stack_says_where_it_is(running: Running) -> None:
+def test_the_stack_prints_its_url(running: Running) -> None:
     document = running("uploads").ask("GET", "/.well-known/openid-configuration").json()
     assert document["jwks_uri"] == "https://tides.example/.well-known/jwks.json"
 

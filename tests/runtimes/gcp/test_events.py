@@ -97,15 +97,15 @@ def test_a_name_is_taken_as_it_is(name: str) -> None:
         {"eventType": "OBJECT_ARCHIVE"},
     ],
 )
-def test_what_is_not_a_write_to_the_landing_store_is_passed_over(change: dict[str, str]) -> None:
+def test_an_event_that_is_no_write_to_the_landing_store_is_ignored(change: dict[str, str]) -> None:
     assert parse_request(JSON, push(attributes={**WRITTEN, **change}), LANDING) == Ignored()
 
 
-def test_a_landing_store_elsewhere_hears_nothing_of_a_bucket() -> None:
+def test_events_of_a_bucket_are_ignored_if_the_landing_store_is_elsewhere() -> None:
     assert parse_request(JSON, push(attributes=WRITTEN), landing_of("file:///in")) == Ignored()
 
 
-def test_a_firing_has_the_same_name_each_time_it_is_told() -> None:
+def test_a_repeated_firing_has_the_same_name() -> None:
     first = parse_request(SCHEDULED, b"", LANDING)
     assert first == parse_request(
         {**SCHEDULED, "x-cloudscheduler-scheduletime": "2026-01-31T07:00:00+01:00"}, b"?", LANDING
@@ -154,7 +154,7 @@ def test_a_schedule_may_publish_instead() -> None:
         ({**SCHEDULED, "x-cloudscheduler-scheduletime": "yesterday"}, b"", "x-cloudscheduler-scheduletime"),
     ],
 )
-def test_what_nobody_can_read_is_refused_by_name(headers: dict[str, str], body: bytes, field: str) -> None:
+def test_an_invalid_message_is_refused_with_the_field(headers: dict[str, str], body: bytes, field: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         parse_request(headers, body, LANDING)
     assert refused.value.field == field

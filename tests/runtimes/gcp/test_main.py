@@ -39,7 +39,7 @@ def host(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Host
 @pytest.mark.parametrize(
     ("given", "left_s"), [("", 300.0), ("0", 300.0), ("-1", 300.0), ("x", 300.0), ("90", 90.0), ("900", 300.0)]
 )
-def test_a_call_has_the_lesser_of_the_two_limits(
+def test_a_call_has_the_smaller_of_the_two_limits(
     host: Callable[[str], Host], monkeypatch: pytest.MonkeyPatch, given: str, left_s: float
 ) -> None:
     made = host("validate")
@@ -61,7 +61,7 @@ def test_a_call_has_the_lesser_of_the_two_limits(
         (KeyError("a secret"), 500),
     ],
 )
-def test_whatever_fails_is_not_acknowledged_and_keeps_its_words_to_itself(
+def test_a_failed_event_is_not_acknowledged_and_its_message_is_not_returned(
     host: Callable[[str], Host], monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
 ) -> None:
     made = host("validate")
@@ -85,7 +85,7 @@ def test_a_firing_reaches_the_function_of_the_service(
     assert seen == [("reconcile", "j 2026-01-31T06:00:00Z", 1_769_839_200.0, 60.0)]
 
 
-def test_a_service_of_two_functions_cannot_hear(
+def test_a_service_of_two_functions_cannot_receive_events(
     host: Callable[[str], Host], capsys: pytest.CaptureFixture[str]
 ) -> None:
     host("reconcile,validate")

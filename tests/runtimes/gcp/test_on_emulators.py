@@ -107,7 +107,7 @@ def validate(project: Project) -> Iterator[Served]:
 
 
 @pytest.mark.parametrize("as_cloudevent", [False, True], ids=["push", "eventarc"])
-def test_an_object_that_storage_tells_of_becomes_a_dataset(
+def test_an_object_of_a_storage_event_becomes_a_dataset(
     project: Project, validate: Served, as_cloudevent: bool
 ) -> None:
     before = set(receipts(project.system))
@@ -126,7 +126,7 @@ def test_an_object_that_storage_tells_of_becomes_a_dataset(
     assert project.pull("trigger")
 
 
-def test_what_storage_says_on_the_wire_is_understood(project: Project) -> None:
+def test_a_storage_event_as_sent_is_parsed(project: Project) -> None:
     key = f"drops/{USECASE}/seen ä+%2e.csv"
     project.put(f"in/{key}", b"x")
     project.put(f"in/{key}", b"x", "capture")
@@ -156,7 +156,7 @@ def test_an_upload_over_https_is_validated_from_its_topic(project: Project, vali
         assert uploads.ask("GET", answer.json()["href"], headers=token).json()["state"] == "accepted"
 
 
-def test_poison_ends_as_a_dead_letter_and_holds_nobody_up(project: Project, validate: Served) -> None:
+def test_a_poison_message_is_dead_lettered_and_delays_no_other(project: Project, validate: Served) -> None:
     key = f"drops/{USECASE}/good.csv"
     project.put(f"in/{key}", GOOD + b"\n")
     told = {"eventType": "OBJECT_FINALIZE", "bucketId": project.prefix + "landing", "objectId": f"in/{key}"}

@@ -58,7 +58,7 @@ def raw(running: Served, sent: bytes, *, ends: bool = False) -> bytes:
     return b"".join(parts)
 
 
-def test_an_upload_is_heard_once_whichever_way_it_is_pushed(uploads: Served, validate: Served, given: Settings) -> None:
+def test_an_upload_is_received_once_in_each_form_of_push(uploads: Served, validate: Served, given: Settings) -> None:
     token = bearer(given, f"{USECASE}:upload", f"{USECASE}:read")
     answer = uploads.ask("PUT", f"{UPLOADS}/january%20a%2Bb.csv", GOOD, token)
     assert answer.status == 202, answer.body
@@ -78,7 +78,7 @@ def test_an_upload_is_heard_once_whichever_way_it_is_pushed(uploads: Served, val
     assert len({line["event"] for line in validate.lines("handled")}) == 1
 
 
-def test_the_stack_says_where_it_is(uploads: Served) -> None:
+def test_the_stack_prints_its_url(uploads: Served) -> None:
     found = uploads.ask("GET", "/.well-known/openid-configuration").json()
     assert found["jwks_uri"] == "https://tides.example/.well-known/jwks.json"
 
@@ -98,7 +98,7 @@ def test_the_stack_says_where_it_is(uploads: Served) -> None:
         ("/v2/health/live", 404),
     ],
 )
-def test_a_path_is_judged_as_it_was_sent(uploads: Served, path: str, status: int) -> None:
+def test_a_path_is_validated_as_it_was_sent(uploads: Served, path: str, status: int) -> None:
     connection = http.client.HTTPConnection(uploads.url.removeprefix("http://"), timeout=30)
     connection.request("GET", path)
     answer = connection.getresponse()
@@ -120,7 +120,7 @@ def test_predictions_are_asked_for_at_their_address(given: Settings) -> None:
         assert infer.ask("POST", address, b"{}", token).status in (404, 503)  # no model serves yet
 
 
-def test_a_token_that_is_sent_twice_is_none(uploads: Served, given: Settings) -> None:
+def test_a_token_that_is_sent_twice_is_not_accepted(uploads: Served, given: Settings) -> None:
     line = f"Authorization: {bearer(given, f'{USECASE}:read')['authorization']}\r\n"
     head = f"GET {UPLOADS}/{'0' * 64} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
     assert raw(uploads, f"{head}{line}\r\n".encode()).startswith(b"HTTP/1.1 404 ")
@@ -134,7 +134,7 @@ def test_a_query_that_cannot_be_read_is_the_callers_fault(uploads: Served) -> No
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_over_the_platforms_limit_is_refused_with_the_way_round_it(uploads: Served, chunked: bool) -> None:
+def test_a_body_over_the_platforms_limit_is_refused_with_the_alternative(uploads: Served, chunked: bool) -> None:
     # The head alone says too much, or the chunks do before the body ends.
     length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {33 << 20}"
     body = b"%x\r\n%b\r\n0\r\n\r\n" % (33 << 20, b"a" * (33 << 20)) if chunked else b"a"
@@ -153,16 +153,14 @@ def test_a_body_over_the_platforms_limit_is_refused_with_the_way_round_it(upload
         ("Transfer-Encoding: chunked", b"no chunk\r\n"),
     ],
 )
-def test_a_body_that_ends_early_is_not_taken_for_whole(
-    uploads: Served, given: Settings, length: str, sent: bytes
-) -> None:
+def test_an_incomplete_body_is_refused(uploads: Served, given: Settings, length: str, sent: bytes) -> None:
     token = bearer(given, f"{USECASE}:upload")["authorization"]
     head = f"PUT {UPLOADS}/a.csv HTTP/1.1\r\nHost: h\r\nAuthorization: {token}\r\nConnection: close\r\n"
     answer = raw(uploads, f"{head}{length}\r\n\r\n".encode() + sent, ends=True)
     assert answer.startswith(b"HTTP/1.1 400 "), answer
 
 
-def test_what_nobody_can_read_is_not_acknowledged_and_says_why(validate: Served) -> None:
+def test_an_invalid_message_is_not_acknowledged_and_logged(validate: Served) -> None:
     before = len(validate.lines("malformed event"))
     for body in (b"", b"{", b"\xff", json.dumps({"message": {"data": "%"}}).encode(), b"[]"):
         assert validate.push(body) == 400
@@ -192,7 +190,7 @@ def test_a_function_without_a_schedule_does_not_say_that_it_was_done(validate: S
         assert not scheduler.fire("tick", 1_769_839_200.0)
 
 
-def test_a_deployment_without_settings_tells_its_log_and_nobody_else() -> None:
+def test_a_deployment_without_settings_is_reported_in_its_log_only() -> None:
     with served("http", {"TIDEGATE_FUNCTION": "uploads"}) as unfit:
         answer = unfit.ask("GET", "/openapi.json")
         assert answer.status == 500
