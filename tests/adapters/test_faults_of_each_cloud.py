@@ -92,6 +92,7 @@ def test_ten_throttles_of_pubsub_in_a_row_are_borne(pubsub_emulator: Running, mo
     assert sorted(topics.bodies()) == [b"1", b"2", b"3"]
 
 
+@pytest.mark.emulator
 @pytest.mark.parametrize(
     ("secrets", "command"),
     [

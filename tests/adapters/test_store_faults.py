@@ -16,6 +16,7 @@ from tests.adapters import faulty_stores
 from tests.adapters.faulty_stores import FaultyStore
 from tests.conformance.broken import REJECTIONS
 from tests.conformance.store_write_clauses import WRITING
+from tests.kinds import on_emulators
 
 LOSSES: tuple[Loss, ...] = ("request", "upload", "part", "answer")
 TURNS = 50
@@ -23,7 +24,9 @@ SETTLE_S = 0.01
 OPERATIONS = ("get", "get_range", "head", "put_new", "put", "list", "delete")
 
 
-@pytest.fixture(params=[faulty_stores.aws, faulty_stores.azure, faulty_stores.gcp], ids=["aws", "azure", "gcp"])
+@pytest.fixture(
+    params=on_emulators([faulty_stores.aws, faulty_stores.azure, faulty_stores.gcp]), ids=["aws", "azure", "gcp"]
+)
 def faulty(request: pytest.FixtureRequest) -> Iterator[FaultyStore]:
     with contextmanager(request.param)(request.getfixturevalue) as rig:
         yield rig

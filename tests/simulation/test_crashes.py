@@ -35,12 +35,30 @@ def undisturbed() -> dict[str, tuple[World, World, list[tuple[str, str, str]], t
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STEPS)
 def test_a_crash_at_any_operation_leaves_no_trace(name: str, summary_line: Callable[[str], None]) -> None:
+    points = crash_at_operations(name)
+    counts = ", ".join(f"{function} {count}" for function, count in sorted(points.items()))
+    summary_line(f"simulation: {points.total()} crashes in {name!r}: {counts}")
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_crash_at_one_operation_in_twelve_leaves_no_trace(name: str) -> None:
+    assert crash_at_operations(name, every=12).total() >= 10
+
+
+def crash_at_operations(name: str, every: int = 1) -> Counter[str]:
+    """Run a step with a crash before, and again after, each operation. Return the number of crashes by function.
+
+    Args: every: only one operation in so many; which one differs from step to step.
+    """
     before, after, trace, functions = undisturbed()[name]
     outcome, events = after.outcome(), after.events()
     points: Counter[str] = Counter()
     for number, function in enumerate(functions, 1):
+        if number % every != len(name) % every:
+            continue
         for fault in ("crash-before", "crash-after"):
             world = copy.deepcopy(before)
             world.faults.begin([Decision(number, fault)])
@@ -54,5 +72,4 @@ def test_a_crash_at_any_operation_leaves_no_trace(name: str, summary_line: Calla
             assert world.check().findings == (), where
             assert max(world.executions.values(), default=0) <= MAX_EXECUTIONS_AFTER_A_CRASH, where
             points[function] += 1
-    counts = ", ".join(f"{function} {count}" for function, count in sorted(points.items()))
-    summary_line(f"simulation: {points.total()} crashes in {name!r}: {counts}")
+    return points

@@ -20,8 +20,7 @@ from shared.ports import Message
 from shared.serving.records import ReleaseDecision
 from tests.simulation import random_plans
 from tests.simulation.scenario import STEPS, begin, predict, release
-from tests.simulation.test_crashes import test_a_crash_at_any_operation_leaves_no_trace as crash_everywhere
-from tests.simulation.test_crashes import undisturbed
+from tests.simulation.test_crashes import crash_at_operations, undisturbed
 from tests.simulation.world import World
 
 SEEDS = range(80)
@@ -41,25 +40,25 @@ class _EqualToAll(bytes):
     __hash__ = bytes.__hash__
 
 
-def without_claim(patch: pytest.MonkeyPatch, _: Any) -> None:
+def without_claim(patch: pytest.MonkeyPatch) -> None:
     """Two copies of a job train at the same time."""
     patch.setattr(functions.train, "claim", lambda *_: 1)
     by_chance()
 
 
-def without_read_back(patch: pytest.MonkeyPatch, _: Any) -> None:
+def without_read_back(patch: pytest.MonkeyPatch) -> None:
     """A lost answer and "exists" count as success."""
     patch.setattr(shared.registry.blob, "read_back", lambda *_: _EqualToAll())
     by_chance()
 
 
-def without_deterministic_ids(patch: pytest.MonkeyPatch, _: Any) -> None:
+def without_deterministic_ids(patch: pytest.MonkeyPatch) -> None:
     """An event gets a new id each time it is returned."""
     patch.setattr(shared.events, "event_id", lambda *_: secrets.token_hex(32))
     by_chance()
 
 
-def without_ack_after_send(patch: pytest.MonkeyPatch, capsys: Any) -> None:
+def without_ack_after_send(patch: pytest.MonkeyPatch) -> None:
     """A message is acknowledged before its events are sent."""
 
     def consume(world: World, function: str, message: Message) -> None:
@@ -68,16 +67,16 @@ def without_ack_after_send(patch: pytest.MonkeyPatch, capsys: Any) -> None:
         deliver(function, opened(function, message.body, platform), platform)
 
     patch.setattr(World, "_consume", consume)
-    crash_everywhere("upload of February, first training", capsys)
+    crash_at_operations("upload of February, first training")
 
 
-def without_tail_probe(patch: pytest.MonkeyPatch, capsys: Any) -> None:
+def without_tail_probe(patch: pytest.MonkeyPatch) -> None:
     """A stale hint counts as the tail."""
     patch.setattr(shared.registry.ledger, "last_number", lambda exists, start: start)
     by_chance()
 
 
-def without_revision_check(patch: pytest.MonkeyPatch, _: Any) -> None:
+def without_revision_check(patch: pytest.MonkeyPatch) -> None:
     """A reader takes any release that it sees, even an older one."""
     patch.setattr(shared.serving.sessions, "_refresh", _refresh_without_revision_check)
     by_chance()
@@ -96,11 +95,11 @@ def without_revision_check(patch: pytest.MonkeyPatch, _: Any) -> None:
     ids=lambda remove: remove.__name__,
 )
 def test_the_simulation_fails_without_the_guard(
-    remove: Callable[[pytest.MonkeyPatch, Any], None], monkeypatch: pytest.MonkeyPatch, capsys: Any
+    remove: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undisturbed()  # cached with every guard in place
     with pytest.raises(AssertionError):
-        remove(monkeypatch, capsys)
+        remove(monkeypatch)
 
 
 @pytest.mark.parametrize("guarded", [True, False])

@@ -14,14 +14,25 @@ FAULTS = int(os.environ.get("TIDEGATE_SIMULATED_FAULTS", "20000"))
 FIRST_SEED = int(os.environ.get("TIDEGATE_SIMULATION_SEED", "0"))
 
 
+@pytest.mark.slow
 def test_random_faults_break_nothing(summary_line: Callable[[str], None]) -> None:
+    seeds = until_faults(FAULTS)
+    summary_line(f"simulation: at least {FAULTS} random faults in {seeds} worlds")
+
+
+def test_a_thousand_random_faults_break_nothing() -> None:
+    assert until_faults(1000) > 1
+
+
+def until_faults(wanted: int) -> int:
+    """Run worlds until so many faults have happened. Return the number of worlds."""
     faults, seed = 0, FIRST_SEED
-    while faults < FAULTS:
+    while faults < wanted:
         finding = run(seed)
         assert not finding.wrong, f"seed {seed} (TIDEGATE_SIMULATION_SEED={seed} replays it): {finding.wrong[:5]}"
         faults += finding.faults
         seed += 1
-    summary_line(f"simulation: {faults} random faults in {seed - FIRST_SEED} worlds")
+    return seed - FIRST_SEED
 
 
 @pytest.mark.parametrize("seed", [3, 11])

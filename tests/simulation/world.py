@@ -1,7 +1,7 @@
 """A stack in one process: the real handlers over the memory adapter, with a clock and faults under control.
 
-Dispatch, grants, handlers and registry are those of production. Training and the check in a limited subprocess are pure and
-slow, so their results are cached by their input. Copying a world copies all state.
+Dispatch, grants, handlers and registry are those of production. Training and the check in a limited subprocess are
+pure and slow, so their results are cached by their input. Copying a world copies all state.
 """
 
 import copy
