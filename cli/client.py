@@ -139,13 +139,13 @@ def connected(home: "Home", usecase: str, *actions: str) -> Client:
     Raises: Unavailable: nothing serves the home.
     """
     from functions.runtimes.local.home import issue_token
-    from functions.runtimes.local.tls import trusting
+    from functions.runtimes.local.tls import client_context
 
     url = served_at(home)
     if url is None:
         raise Unavailable(f"the home at {home.path} is not served: run `tidegate serve` in another terminal")
     scopes = [f"{usecase}:{action}" for action in actions]
-    return Client(url, issue_token(home, "command line", scopes, time.time(), TOKEN_S), trusting(home))
+    return Client(url, issue_token(home, "command line", scopes, time.time(), TOKEN_S), client_context(home))
 
 
 def _refusal(status: int, answer: bytes) -> TidegateError:

@@ -244,7 +244,7 @@ def _serving(home: Path) -> str:
 
     from functions.runtimes.local.home import open_home
     from functions.runtimes.local.process import announced, is_alive
-    from functions.runtimes.local.tls import trusting
+    from functions.runtimes.local.tls import client_context
     from shared.errors import TidegateError
 
     try:
@@ -259,7 +259,7 @@ def _serving(home: Path) -> str:
     connection = http.client.HTTPConnection(host, port, timeout=5)
     if parts.scheme == "https":  # as the running process serves it: the settings may have changed since
         try:
-            connection = http.client.HTTPSConnection(host, port, timeout=5, context=trusting(opened))
+            connection = http.client.HTTPSConnection(host, port, timeout=5, context=client_context(opened))
         except TidegateError:
             return ""
     try:

@@ -43,9 +43,9 @@ def of_home(home: "Home", url: str) -> DemoStack:
     """Return the stack of a local home that is served at `url`."""
     from functions.runtimes.local.home import issue_token
     from functions.runtimes.local.platform import compose
-    from functions.runtimes.local.tls import checked, pair_at, speaks_tls, trusting
+    from functions.runtimes.local.tls import checked, client_context, pair_at, uses_tls
 
-    files = checked(home) if speaks_tls(home) else None
+    files = checked(home) if uses_tls(home) else None
     pair = pair_at(*files) if files else None
     platform = compose(home, "demo")
 
@@ -58,7 +58,7 @@ def of_home(home: "Home", url: str) -> DemoStack:
         issue,
         str(home.path),
         str(home.logs),
-        trusted=trusting(home),
+        trusted=client_context(home),
         certificate=str(files[0]) if files else "",
         names=pair.names if pair else (),
     )

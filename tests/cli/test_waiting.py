@@ -46,8 +46,8 @@ def started(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
     )
 
 
-def test_an_idle_home_is_at_rest(home: Home) -> None:
-    assert drain(home, 30.0) == "at rest"
+def test_a_home_without_messages_is_idle(home: Home) -> None:
+    assert drain(home, 30.0) == "idle"
     assert all(consumer.depth()[0] == 0 for consumer in compose_all(home, "test").consumers.values())
 
 
@@ -57,7 +57,7 @@ def test_a_file_dropped_by_hand_is_found_and_handled(home: Home) -> None:
     platform = compose(home, "test")
     platform.landing.put_new(DROP, b"a,b\n1,2\n")
     lines: list[tuple[str, dict[str, object]]] = []
-    assert drain(home, 30.0, lambda message, **fields: lines.append((message, fields))) == "at rest"
+    assert drain(home, 30.0, lambda message, **fields: lines.append((message, fields))) == "idle"
     assert "validate" in {fields.get("function") for message, fields in lines if message == "handled"}
     assert len(list(platform.system.list("receipts/flights/"))) == 1
 

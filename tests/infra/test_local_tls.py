@@ -21,10 +21,10 @@ from functions.runtimes.local.tls import (
     KEY,
     RENEW_DAYS,
     checked,
+    client_context,
     is_made_here,
     pair_at,
     self_signed,
-    trusting,
 )
 from infra import local_tls
 from infra.configuration import read_configuration
@@ -61,7 +61,7 @@ def test_the_service_serves_https_and_a_broken_pair_is_repaired(stacks: Stacks, 
     assert status(url, believing(made["certificate"])) == 200
     with pytest.raises(ssl.SSLCertVerificationError):  # who was not given the certificate does not believe it
         status(url, ssl.create_default_context())
-    with Client(url, "no token", trusting(open_home(home))) as client:
+    with Client(url, "no token", client_context(open_home(home))) as client:
         assert client.get("/v2/health/live") is not None
     assert stat.S_IMODE((home / KEY).stat().st_mode) == 0o600
     for line in (home / KEY).read_text().splitlines()[1:-1]:
@@ -221,10 +221,10 @@ def test_a_pair_that_cannot_be_used_is_refused_before_anything_is_served(
 
 
 def test_a_client_on_this_machine_trusts_the_very_certificate_and_no_other(home: Home) -> None:
-    assert trusting(home) is None
+    assert client_context(home) is None
     for name, body in zip((CERTIFICATE, KEY), self_signed(["elsewhere.example"], datetime.now(UTC)), strict=True):
         (home.path / name).write_bytes(body)
-    context = trusting(given(home, tls_certificate=CERTIFICATE, tls_key=KEY))
+    context = client_context(given(home, tls_certificate=CERTIFICATE, tls_key=KEY))
     assert context is not None
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert len(context.get_ca_certs(binary_form=True)) <= 1

@@ -195,11 +195,11 @@ def test_a_client_that_sends_all_of_a_refused_body_still_gets_the_answer(serve: 
 
 def test_more_than_there_is_room_for_is_refused(serve: Callable[..., Served]) -> None:
     served = serve(max_upload_bytes=10_000)
-    served.gateway._room = 5_000
+    served.gateway._free_bytes = 5_000
     token = served.stack.token("flights:upload")
     status, headers, _ = served.ask("PUT", UPLOAD, token, b"x" * 6_000)
     assert (status, headers["retry-after"]) == (503, "5")
-    assert served.gateway._room == 5_000
+    assert served.gateway._free_bytes == 5_000
 
 
 @pytest.mark.parametrize("start", ["", "GET /v2", request("GET", "/v2/health/live")[:-4] + "\r\nX: y"])
@@ -250,14 +250,14 @@ def test_a_head_that_drips_is_cut(serve: Callable[..., Served], drop: bytes) -> 
 @pytest.mark.parametrize("drop", [b"", b"x"])
 def test_a_body_that_drips_or_stops_is_cut(serve: Callable[..., Served], drop: bytes) -> None:
     served = serve(header_timeout_s=0.3)
-    room = served.gateway._room
+    room = served.gateway._free_bytes
     client = served.connect()
     client.send(request("POST", INFER, served.stack.token("flights:infer"), 100_000))
     if drop:
         threading.Thread(target=dripped, args=(client, drop), daemon=True).start()
     assert client.answer()[0] == 408
     assert client.closed()
-    until(lambda: served.gateway._room == room)
+    until(lambda: served.gateway._free_bytes == room)
 
 
 def test_a_second_request_is_not_cut_while_the_first_is_answered(
@@ -395,13 +395,13 @@ def test_a_graceful_stop_finishes_what_is_in_flight(
 def test_a_client_that_leaves_costs_nothing(serve: Callable[..., Served], monkeypatch: pytest.MonkeyPatch) -> None:
     handled_by(monkeypatch, echo)
     served = serve()
-    room = served.gateway._room
+    room = served.gateway._free_bytes
     token = served.stack.token("flights:infer")
     client = served.connect()
     client.send(request("POST", INFER, token, 1000) + "x" * 500)
     client.close()
     assert served.ask("POST", INFER, token)[0] == 200
-    until(lambda: served.gateway._room == room)
+    until(lambda: served.gateway._free_bytes == room)
 
 
 def test_a_port_that_is_taken_is_said_so() -> None:

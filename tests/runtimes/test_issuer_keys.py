@@ -242,7 +242,7 @@ def test_a_service_lets_in_whom_the_issuer_vouches_for(stack: Stack, issuer: Tok
     right = issuer.issue("somebody", AUDIENCE, ["flights:infer"])
     assert ask(stack, right)[0] == 404, "let in: there is no such use case"
     status, body = ask(stack, issuer.issue("somebody", AUDIENCE, ["other:infer"]))
-    assert (status, "get one of the issuer" in body) == (403, True)
+    assert (status, "get one from the issuer" in body) == (403, True)
     assert ask(stack, issuer.issue("somebody", "another", ["flights:infer"]))[0] == 401
     issuer.rotate()
     stack.service._others._tried_at -= PAUSE_S  # type: ignore[union-attr]

@@ -147,7 +147,7 @@ def test_what_is_new_is_told_once_and_what_is_late_is_not_lost(tmp_path: Path) -
     assert again.poll() == 0
     landing.put("drops/flights/b.csv", "1", 5000.0)
     assert (again.poll(), again.poll()) == (1, 0)
-    assert len(msgspec.json.decode(place.read_bytes(), type=Watermark).told) == 1
+    assert len(msgspec.json.decode(place.read_bytes(), type=Watermark).sent) == 1
     assert told.keys == ["drops/flights/a.csv", "drops/flights/a.csv", "drops/flights/late.csv", "drops/flights/b.csv"]
 
 

@@ -1,8 +1,8 @@
-"""The gateway's ASGI application: plain, without a framework, bounded in everything.
+"""The gateway's ASGI application, without a framework and with a limit on everything.
 
-A caller is let in or refused by the head of the request, before a byte of its body is kept. Handlers run on threads,
-so many at a time per function as the topology says, so many more may wait, and the next is told to come back. What
-is open to everybody has threads of its own: the service can say that it lives while it is overloaded.
+A caller is authorized by the request's line and headers, before its body is read. Handlers run on threads: each
+function has as many as the topology's concurrency, a few more requests may wait, and the next one is answered 503.
+Routes that need no token have threads of their own, so health can be asked for while the service is overloaded.
 """
 
 import contextlib
@@ -29,7 +29,10 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 class Gateway:
-    """The ASGI application. One event loop; the service's handlers run on its lanes."""
+    """The ASGI application. It runs on one event loop, and the service's handlers on lanes of threads.
+
+    `_free_bytes` is the memory left for bodies. Only the event loop's thread changes it.
+    """
 
     def __init__(self, service: Service, platform: Platform) -> None:
         self._service = service
@@ -41,7 +44,7 @@ class Gateway:
             if function.http
         }
         settings = platform.settings
-        self._room = settings.max_upload_bytes + 32 * settings.max_request_bytes
+        self._free_bytes = settings.max_upload_bytes + 32 * settings.max_request_bytes
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -64,7 +67,7 @@ class Gateway:
         await _answer(response, send)
 
     def close(self) -> None:
-        """Let nothing more begin."""
+        """Start no more handlers."""
         for lane in (self._open, *self._lanes.values()):
             lane.close()
 
@@ -72,7 +75,7 @@ class Gateway:
         return self._open if route.action is None else self._lanes.get(route.function, self._open)
 
     def _head(self, scope: Message) -> tuple[Request, bytes, TidegateError | None]:
-        """Return the request without its body, its raw query, and what is wrong with its head, if anything."""
+        """Return the request without its body, its raw query, and the error of its headers, if there is one."""
         headers: dict[str, str] = {}
         error: TidegateError | None = None
         for raw_name, raw_value in scope["headers"]:
@@ -94,14 +97,14 @@ class Gateway:
 
     @contextlib.asynccontextmanager
     async def _body(self, route: Route, request: Request, receive: Receive) -> AsyncIterator[bytes | None]:
-        """Yield the whole body, None where the client went away; its room is given back at the end.
+        """Yield the whole body, None if the client has disconnected. Its memory counts until the block ends.
 
-        Raises: PayloadTooLarge: it is, or says that it will be, over the limit. Unavailable: no room for it now.
+        Raises: PayloadTooLarge: the body, or its Content-Length, is over the limit. Unavailable: too little memory now.
         """
         limit = self._service.limit(route)
-        said = request.headers.get("content-length", "")
-        if said.isdigit():
-            check_size(int(said), limit)
+        declared = request.headers.get("content-length", "")
+        if declared.isdigit():
+            check_size(int(declared), limit)
         taken = 0
         parts: list[bytes] = []
         try:
@@ -112,10 +115,10 @@ class Gateway:
                     return
                 part = message.get("body", b"")
                 taken += len(part)
-                self._room -= len(part)
+                self._free_bytes -= len(part)
                 check_size(taken, limit)
-                if self._room < 0:
-                    raise Unavailable("Too much is being sent at the moment; try again.", retry_after_s=5)
+                if self._free_bytes < 0:
+                    raise Unavailable("Too many bodies are being received; try again.", retry_after_s=5)
                 parts.append(part)
                 if not message.get("more_body", False):
                     break
@@ -123,7 +126,7 @@ class Gateway:
             parts.clear()
             yield body
         finally:
-            self._room += taken
+            self._free_bytes += taken
 
 
 async def _answer(response: Response, send: Send) -> None:

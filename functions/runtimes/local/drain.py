@@ -1,7 +1,7 @@
-"""Working a home off without a server: for a laptop on which nobody runs `tidegate serve`, and for tests.
+"""Handle a home's messages without a server: for a laptop without `tidegate serve`, and for tests.
 
-The same worker as the server's takes the messages, in this process and under the same lock, until nothing moves: no
-message in any queue, no job at work. What is not finished in time stays where it is; the next one goes on.
+It runs the server's worker in this process, under the same lock, until the home is idle: no queue has a message, and no
+job is running. Messages that are not handled in time stay in their queues for the next worker.
 """
 
 import os
@@ -21,17 +21,17 @@ from functions.runtimes.log import Log, no_log
 from functions.runtimes.placement import placed_here
 from shared.errors import NotFound, Unavailable
 
-Drained = Literal["at rest", "stopped", "out of time", "served elsewhere"]
-SWEEP = "reconcile"
+Drained = Literal["idle", "stopped", "out of time", "served elsewhere"]
+RECONCILE = "reconcile"
 POLL_S = 0.05
 
 
 def drain(home: Home, timeout_s: float, log: Log = no_log, *, stop: Callable[[], bool] = lambda: False) -> Drained:
-    """Handle the home's messages and wait for its jobs until nothing moves, `stop` says so, or time is up.
+    """Handle the home's messages and wait for its jobs until it is idle, `stop` returns true, or time is up.
 
-    Looks over everything once first (reconcile), so that files dropped by hand are found too. Schedules do not run.
-    Returns: "served elsewhere", and does nothing, where another worker works for this home.
-    Raises: MissingDependency: what trains is not installed, so a training could not be granted for what it is.
+    Runs reconcile once, first, so that files dropped by hand are found. Schedules do not run.
+    Returns: why it ended; "served elsewhere" if another worker runs for this home, and then nothing was done.
+    Raises: MissingDependency: the training libraries are not installed, whose versions a granted training records.
         Unavailable: the home cannot be written.
     """
     with ExitStack() as held:
@@ -43,7 +43,7 @@ def drain(home: Home, timeout_s: float, log: Log = no_log, *, stop: Callable[[],
             return "served elsewhere"
         local = compose_all(home, f"drain-{os.getpid()}", trains=True)
         unscheduled = [msgspec.structs.replace(function, schedule="") for function in placed_here(home.settings)]
-        tick(SWEEP, local.platform.queues[SWEEP], local.consumers[SWEEP], local.platform.clock.now())
+        tick(RECONCILE, local.platform.queues[RECONCILE], local.consumers[RECONCILE], local.platform.clock.now())
         worker = Worker(local, log, overdue=lambda: None, functions=unscheduled)
         worker.start()
         try:
@@ -51,8 +51,8 @@ def drain(home: Home, timeout_s: float, log: Log = no_log, *, stop: Callable[[],
             while time.monotonic() < deadline:
                 if stop():
                     return "stopped"
-                if at_rest(home, local) and at_rest(home, local):
-                    return "at rest"
+                if is_idle(home, local) and is_idle(home, local):
+                    return "idle"
                 time.sleep(POLL_S)
             return "out of time"
         finally:
@@ -60,14 +60,14 @@ def drain(home: Home, timeout_s: float, log: Log = no_log, *, stop: Callable[[],
             worker.join(home.settings.stop_timeout_s)
 
 
-def at_rest(home: Home, local: Local) -> bool:
-    """Return whether no queue holds a message and no job is at work or waits to be started."""
-    # Queues first and last: a job that ended in between has sent its message before it ended.
-    return _empty(local) and not jobs_at_work(home, local) and _empty(local)
+def is_idle(home: Home, local: Local) -> bool:
+    """Return whether no queue has a message and no job is pending or running."""
+    # Queues are looked at before and after the jobs: a job that ends in between has sent its message by then.
+    return _empty(local) and not unfinished_jobs(home, local) and _empty(local)
 
 
-def jobs_at_work(home: Home, local: Local) -> int:
-    """Return how many of the home's jobs have not ended."""
+def unfinished_jobs(home: Home, local: Local) -> int:
+    """Return how many of the home's jobs are pending or running."""
     count = 0
     for folder in (home.path / "jobs").iterdir():
         try:

@@ -1,4 +1,4 @@
-"""Small files of the runtime's own, written so that nobody ever reads half of one."""
+"""Small files of the runtime, written atomically: a reader never sees half of one."""
 
 import os
 import tempfile
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def write_whole(path: Path, body: bytes, *, mode: int = 0o644) -> None:
-    """Write the file at once or not at all, replacing what was there; durable when it returns."""
+    """Write or replace a file atomically. It is durable when this returns."""
     temporary = _temporary(path, body, mode)
     try:
         os.replace(temporary, path)
@@ -17,7 +17,7 @@ def write_whole(path: Path, body: bytes, *, mode: int = 0o644) -> None:
 
 
 def write_once(path: Path, body: bytes, *, mode: int = 0o644) -> bytes:
-    """Write the file unless there is one, and return what stands there now: of racing writers all return the same."""
+    """Write the file unless it exists, and return its content: concurrent writers all return the same."""
     if not path.exists():
         temporary = _temporary(path, body, mode)
         try:

@@ -113,7 +113,7 @@ def serve(home: Home, bound: socket.socket, log: Log, parent: int | None = None)
     Call it from the main thread of a process of its own.
     """
     settings = home.settings
-    pair = tls.checked(home) if tls.speaks_tls(home) else None
+    pair = tls.checked(home) if tls.uses_tls(home) else None
     address = address_of(bound, "https" if pair else "http")
     if pair is None and not ipaddress.ip_address(bound.getsockname()[0]).is_loopback:
         remedy = (

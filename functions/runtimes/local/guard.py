@@ -1,11 +1,11 @@
-"""Deadlines on what clients send: a connection that sends nothing, or drips, must not hold its place.
+"""Deadlines on what clients send, so that a slow or silent connection does not take a place for ever.
 
-uvicorn answers requests and closes idle connections, but waits for ever for the rest of a head or of a body, and
-reads heads of any size. This adds those limits to its protocol class. A body must come at MIN_RATE after a first
-grace; a client that was refused before its body was read has LINGER_S to stop sending, so that it sees the refusal
-instead of a reset connection.
+uvicorn closes idle connections, but it waits without limit for the rest of a request's headers or body, and reads
+headers of any size. This adds those limits to its protocol class. After a first grace a body must arrive at MIN_RATE. A
+client that is refused before its body is read has LINGER_S to stop sending, so that it reads the refusal instead of a
+connection reset.
 
-Of HTTPS all this begins when the handshake has ended; how long that may take is the server's own to say (gateway.py).
+The deadlines of HTTPS begin after the TLS handshake, whose own deadline the server sets (gateway.py).
 """
 
 import asyncio
@@ -19,15 +19,15 @@ from shared.serving.http import Response
 from shared.serving.problems import problem
 
 MIN_RATE = 16 * 1024
-"""Bytes a second that a body must come at, on the whole, after the grace."""
+"""The lowest average rate of a body after the grace, in bytes per second."""
 LINGER_S = 2.0
 FLUSH_S = 30.0
-"""How long a client may take to read what was written for it."""
+"""How long a client may take to read a response."""
 MAX_HEAD_BYTES = 64 * 1024
 
 
 class Deadlines(msgspec.Struct, frozen=True):
-    """How long a head may take, how long a body's first bytes; how many connections there may be."""
+    """The deadlines of a request's headers and of a body's first bytes, in s; the maximum number of connections."""
 
     head_s: float
     body_s: float
@@ -35,12 +35,12 @@ class Deadlines(msgspec.Struct, frozen=True):
 
 
 def guarded(deadlines: Deadlines) -> type[HttpToolsProtocol]:
-    """Return the protocol class that keeps these deadlines, for uvicorn's `http`."""
+    """Return the protocol class with these deadlines, for uvicorn's `http`."""
     return type("Guarded", (_Guarded,), {"deadlines": deadlines})
 
 
 class _Guarded(HttpToolsProtocol):
-    """One connection. `_phase` is what the client owes: a head, a body, nothing; or it lingers after a refusal."""
+    """One connection. `_phase` is what it waits for: "head", "body", "linger" (the end of sending), or "idle"."""
 
     deadlines: ClassVar[Deadlines]
 
@@ -94,7 +94,7 @@ class _Guarded(HttpToolsProtocol):
         self._arm(self.deadlines.body_s)
         super().on_headers_complete()
         if not self.cycle.keep_alive:
-            # uvicorn would close as soon as it has answered; a client that still sends would see a reset instead.
+            # uvicorn would close as soon as it has answered, and a client that still sends would see a reset.
             self._last = True
             self.cycle.keep_alive = True
 
@@ -149,7 +149,7 @@ class _Guarded(HttpToolsProtocol):
             self._timer = None
 
     def _expire(self) -> None:
-        """Time is up, unless it is ours that ran out: we were not reading, or are still answering the last request."""
+        """Enforce the deadline, unless the delay is ours: reading was paused, or the last response is not finished."""
         self._timer = None
         if self.transport.is_closing():
             return
@@ -172,7 +172,7 @@ class _Guarded(HttpToolsProtocol):
             self.transport.close()
 
     def _end(self, error: TidegateError, status: int | None = None) -> None:
-        """Say why, where no answer has begun, and close: at the latest when the client had time to read it."""
+        """Answer with the error, if no response has begun, and close, at the latest after LINGER_S."""
         if self.transport.is_closing():
             return
         if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:

@@ -1,16 +1,16 @@
 """The home folder: all the state of one local stack, and the only thing to back up, move or delete.
 
-    settings.json    what differs between stacks; written last, so that a home with it is whole
+    settings.json    the stack's settings; written last, so a home that has it is complete
     secrets/         0700, one file of 0600 per secret: signing-key and token-key (Ed25519, PEM)
     landing/ system/ capture/    the three logical stores
     queues.db        the queues      jobs/ jobs' folders      metrics/ limits/ logs/ run/ (who runs now)
 
-Addresses in the settings are relative to the home ("file:system"), so that a home that was moved or copied never
-reads or writes the one it came from.
+URLs in the settings are relative to the home ("file:system"), so a home that was moved or copied never reads or writes
+the one that it came from.
 
-The issuer of the stack's tokens is a URL, as OpenID Connect asks, made of the port that the home was made for. It
-stays as it is when the gateway listens elsewhere: tokens compare it as a name, and where the keys are to be had is
-said by the discovery document's jwks_uri, which always has the present address.
+The issuer of the stack's tokens is a URL, as OpenID Connect requires, with the port that the home was created for. It
+does not change when the gateway listens elsewhere, because it is compared as a name. The keys are at the discovery
+document's jwks_uri, which always has the present address.
 """
 
 import base64
@@ -36,25 +36,25 @@ _LOST = {
     SIGNING_KEY: ("trust_roots", "models that the lost key signed still load, new ones are signed with the new key"),
     TOKEN_KEY: ("token_keys", "tokens of the lost key hold until they expire, new ones are made with the new key"),
 }
-"""Key -> where the settings trust it, and what taking another one means."""
+"""Key -> the setting that trusts it, and the consequence of replacing it."""
 STORES = ("landing", "system", "capture")
 FOLDERS = (*STORES, "jobs", "limits", "metrics", "logs", "run")
 
 
 class Home(msgspec.Struct, frozen=True):
-    """An opened home: its absolute path, and its settings with addresses made absolute."""
+    """An opened home: its absolute path, and its settings with absolute URLs."""
 
     path: Path
     settings: Settings
 
     @property
     def run(self) -> Path:
-        """Where it stands who serves this home now."""
+        """The folder of the files about the processes that serve this home now."""
         return self.path / "run"
 
     @property
     def logs(self) -> Path:
-        """Where processes write their logs."""
+        """The folder of the processes' logs."""
         return self.path / "logs"
 
     def secret(self, name: str) -> bytes:
@@ -78,12 +78,12 @@ def create_home(
     port: int = 8080,
     entropy: Callable[[int], bytes] = secrets.token_bytes,
 ) -> Home:
-    """Make the home, or complete one that was half made, and return it; a whole one stays exactly as it is.
+    """Create the home, or complete one that was partly created, and return it. A complete home is not changed.
 
-    Args: stack: its name; tokens are made for the audience "tidegate:<stack>". port: where it listens by default,
-        0 for any free one. entropy: n -> n random bytes, for the keys.
-    Raises: ConfigurationError: the place is something else, or a key of the home that stands there is lost.
-        Unavailable: the place cannot be written.
+    Args: stack: its name; the audience of its tokens is "tidegate:<stack>". port: the default port, 0 for any free
+        one. entropy: n -> n random bytes, for the keys.
+    Raises: ConfigurationError: a file is in the way, or a key of the existing home is lost. Unavailable: the place
+        cannot be written.
     """
     path = path.absolute()
     try:
@@ -113,11 +113,11 @@ def create_home(
         sync_folder(path.parent)
     except (FileExistsError, NotADirectoryError) as error:
         raise ConfigurationError(
-            f"cannot make a home at {path}: a file is in its way; choose another place with --home"
+            f"cannot create a home at {path}: a file is in its way; choose another place with --home"
         ) from error
     except OSError as error:
         raise Unavailable(
-            f"cannot make a home at {path}: {error.strerror}; make the place writable, or choose another with --home",
+            f"cannot create a home at {path}: {error.strerror}; make it writable, or choose another place with --home",
             provider="local",
         ) from error
     return open_home(path)
@@ -126,7 +126,7 @@ def create_home(
 def open_home(path: Path) -> Home:
     """Return the home at `path`.
 
-    Raises: ConfigurationError: there is none, or its settings are wrong. Unsupported: they are of a newer Tidegate.
+    Raises: ConfigurationError: there is none, or its settings are invalid. Unsupported: a newer Tidegate wrote them.
         Unavailable: they cannot be read.
     """
     path = path.absolute()
@@ -158,27 +158,27 @@ def open_home(path: Path) -> Home:
 
 
 def check_secrets(home: Home) -> None:
-    """Return if the home has the keys that its settings trust.
+    """Check that the home has the keys that its settings trust.
 
-    Raises: ConfigurationError: one is lost, or is another; what would be signed with it would not be accepted.
-        Unavailable: one cannot be read.
+    Raises: ConfigurationError: a key is lost or is not the trusted one, so its signatures would not be accepted.
+        Unavailable: a key cannot be read.
     """
     for name, trusted, field in (
         (SIGNING_KEY, home.settings.trust_roots, "trust_roots"),
         (TOKEN_KEY, home.settings.token_keys, "token_keys"),
     ):
         if not trusted and name == TOKEN_KEY:
-            continue  # another issuer's tokens count here
+            continue  # this stack accepts another issuer's tokens
         key = key_id_of(home.secret(name))
         if key not in trusted:
             raise ConfigurationError(
-                f"{SECRETS}/{name} of the home is not among the {field} of its {SETTINGS}: put the key back that "
-                f"belongs to it, or add this one's entry to {field}"
+                f"{SECRETS}/{name} of the home is not among the {field} of its {SETTINGS}: restore the key that "
+                f"belongs to it, or add an entry for this one to {field}"
             )
 
 
 def absolute(url: str, home: Path) -> str:
-    """Return an address of the settings with its path made absolute; other addresses stay as they are.
+    """Return a URL of the settings with an absolute path. URLs without a local path are returned unchanged.
 
     >>> absolute("file:system", Path("/var/lib/tidegate"))
     'file:///var/lib/tidegate/system'
@@ -192,23 +192,23 @@ def absolute(url: str, home: Path) -> str:
 
 
 def issue_token(home: Home, subject: str, scopes: Sequence[str], now: float, lifetime_s: float) -> str:
-    """Return a token of this stack. Raises: ConfigurationError: as `access.issue` does, or the key is not there."""
+    """Return a token of this stack. Raises: ConfigurationError: as `access.issue` does, or the key is lost."""
     from shared.serving.access import issue
 
     settings = home.settings
     if not settings.token_keys:
-        raise ConfigurationError(f"this stack trusts tokens of {settings.issuer} only: get one there")
+        raise ConfigurationError(f"this stack accepts tokens of {settings.issuer} only: get one there")
     return issue(home.secret(TOKEN_KEY), settings.issuer, settings.audience, subject, scopes, now, lifetime_s)
 
 
 def _lost(name: str) -> str:
-    """Return what to do about a lost key: nothing can make it again, and its place is not taken in silence."""
-    said = f"{SECRETS}/{name} of the home is lost, and nothing can make it again: restore it from a backup"
+    """Return the message about a lost key. Only a person may decide to replace it."""
+    message = f"{SECRETS}/{name} of the home is lost, and cannot be created again: restore it from a backup"
     if name not in _LOST:
-        return said
+        return message
     field, meaning = _LOST[name]
     return (
-        f"{said}; without one, take {SECRETS}/{name} of a new home (`tidegate init --home NEW`) and add the {field} of "
+        f"{message}; without one, take {SECRETS}/{name} of a new home (`tidegate init --home NEW`), add the {field} of "
         f"that home's {SETTINGS} to those of this one: {meaning}"
     )
 

@@ -1,4 +1,4 @@
-"""A local job's process: `python -m functions.runtimes.local.job --home H FOLDER`, as adapters.local.jobs starts it.
+"""A local job's process: `python -m functions.runtimes.local.job --home H FOLDER`, started by adapters.local.jobs.
 
 By hand, `--function train EVENT.json` handles an event from a file.
 """
@@ -19,7 +19,7 @@ from shared.topology import function_named
 
 def main(arguments: Sequence[str]) -> int:
     """Run a job; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="job", description="Let a function handle one event to its end.")
+    parser = argparse.ArgumentParser(prog="job", description="Handle one event with a function.")
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--function", help="where the event is given as a file")
     parser.add_argument("source", type=Path, help="a job's folder, or a file that holds an event")
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     def task() -> tuple[str, bytes, Platform]:
         home = open_home(given.home)
         function, body = _task(given.source, given.function)
-        # A job's id is the same when it is started again after a kill: what it claimed then is still its own.
+        # A job that is restarted after a kill has the same id, so the claims that it made are still its own.
         return function_named(function).name, body, compose(home, given.source.absolute().name)
 
     return run_task(task)

@@ -1,4 +1,4 @@
-"""Lanes: so many threads for a function, so many places to wait, and no more."""
+"""Lanes: the threads of each function of the gateway, and a limited number of waiting requests."""
 
 import asyncio
 import threading
@@ -9,11 +9,11 @@ from shared.errors import DeadlineExceeded, Unavailable
 from shared.serving.http import Response
 
 WAITING = 4
-"""How many requests may wait for each thread."""
+"""How many requests may wait per thread."""
 
 
 class Lane:
-    """The threads of one function, and the places of those that wait for them."""
+    """The threads of one function, with a limit on running and waiting requests together."""
 
     def __init__(self, name: str, threads: int, timeout_s: float) -> None:
         self._timeout_s = timeout_s
@@ -21,10 +21,10 @@ class Lane:
         self._places = threading.Semaphore(threads * (1 + WAITING))
 
     async def run(self, work: Callable[[], Response]) -> Response:
-        """Return what `work` returns, done on one of the threads.
+        """Run `work` on one of the threads and return its response.
 
-        Raises: Unavailable: all places are taken. DeadlineExceeded: it takes too long; its thread and its place are
-            free again only when it has ended.
+        Raises: Unavailable: too many requests are running and waiting. DeadlineExceeded: `work` takes too long; it
+            cannot be stopped, and its thread is free only when it has ended.
         """
         if not self._places.acquire(blocking=False):
             raise Unavailable("Too many requests are waiting; try again.", retry_after_s=1)
@@ -38,8 +38,8 @@ class Lane:
             async with asyncio.timeout(self._timeout_s):
                 return await asyncio.wrap_future(future)
         except TimeoutError as error:
-            raise DeadlineExceeded("It took too long; it may be done all the same.") from error
+            raise DeadlineExceeded("It took too long; it may still be completed.") from error
 
     def close(self) -> None:
-        """Let nothing more begin."""
+        """Start no more work."""
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""A process's log in a file of bounded size, for what runs on one host."""
+"""A process's log in a file of limited size, for a stack on one host."""
 
 import contextlib
 import logging
@@ -15,10 +15,10 @@ FILES_KEPT = 3
 
 
 class _Handler(RotatingFileHandler):
-    """A handler that gives a line up when the disk does not take it; the standard one fills stderr with tracebacks."""
+    """A handler that drops a line that cannot be written; the standard one prints a traceback to stderr each time."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Drop the line and the file with what is left in its buffer; the next line opens it again."""
+        """Drop the line and close the file with what is in its buffer; the next line opens it again."""
         stream, self.stream = self.stream, None
         if stream is not None:
             with contextlib.suppress(OSError, ValueError):
@@ -26,9 +26,9 @@ class _Handler(RotatingFileHandler):
 
 
 class FileLog:
-    """A log in a file, rotated at 10 MiB. One process writes a file, its threads share the log.
+    """A log in a file, rotated at 10 MiB. One process writes a file, and its threads share the log.
 
-    Args: now: the time, epoch s.
+    Args: process: the name in each line. now: returns the time, epoch s.
     """
 
     def __init__(self, path: Path, process: str, now: Callable[[], float]) -> None:
@@ -37,7 +37,7 @@ class FileLog:
         self._handler = _Handler(path, maxBytes=MAX_FILE_BYTES, backupCount=FILES_KEPT, encoding="utf-8", delay=True)
 
     def __call__(self, message: str, **fields: object) -> None:
-        """Write one line; where the disk does not take it, it is lost."""
+        """Write one line. It is lost if the disk cannot be written."""
         line = {"time": rfc3339(self._now()), "process": self._process, "message": message, **fields}
         self._handler.handle(logging.makeLogRecord({"msg": msgspec.json.encode(line, enc_hook=str).decode()}))
 

@@ -1,4 +1,4 @@
-"""The local platform: one home's ports, from its settings, with what only a disk needs."""
+"""The local platform: one home's ports from its settings, and what only a local stack needs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ from tidegate import own_process
 
 
 class RecoverableJobs(Jobs, Protocol):
-    """Jobs that nobody but us watches over."""
+    """Jobs whose processes the worker must restart, because no platform does."""
 
     def recover(self) -> list[str]:
-        """Start again what died; returns the ids of those started."""
+        """Restart the jobs whose process died; returns their ids."""
         ...
 
 
 @dataclass(frozen=True)
 class Local:
-    """What a worker needs beside the platform: the receiving ends of the queues, and jobs that it brings back."""
+    """What a worker needs: the platform, the receiving ends of the queues, and how to restart jobs that died."""
 
     platform: Platform
     consumers: Mapping[str, QueueConsumer]
@@ -38,16 +38,16 @@ def compose(home: Home, instance: str, *, trains: bool = False) -> Platform:
 
 
 def compose_all(home: Home, instance: str, *, trains: bool = False) -> Local:
-    """Return a home's platform with what a worker needs; whole: runtimes narrow it for each function.
+    """Return a home's platform and what a worker needs. The platform has all grants; it is narrowed for each function.
 
-    Args: instance: names this execution, as a claim's holder. trains: fill in the digests of the training code and
-        libraries, which whoever grants a training writes down.
-    Raises: ConfigurationError: a URL of the settings means nothing. MissingDependency: `trains`, and what trains is
-        not installed.
+    Args: instance: the name of this execution, the holder of the claims that it makes. trains: compute the digests of
+        the training code and libraries, which a granted training records.
+    Raises: ConfigurationError: a URL of the settings is not known. MissingDependency: `trains`, and the training
+        libraries are not installed.
     """
     settings = with_training_digests(home.settings) if trains else home.settings
     here = settings.jobs.startswith("file:")
-    # Jobs of a cloud run what is deployed there, and are told by their environment.
+    # Jobs of a cloud have the deployed command, and get the function and the event by their environment.
     command = [*own_process.command("functions.runtimes.local.job"), "--home", str(home.path)] if here else []
     composed = compose_ports(settings, instance, job_command=command, settled=_settled_after(settings.settle_s))
     recover = cast(RecoverableJobs, composed.platform.jobs).recover if here else _nothing_to_recover
@@ -55,7 +55,7 @@ def compose_all(home: Home, instance: str, *, trains: bool = False) -> Local:
 
 
 def _settled_after(quiet_s: float) -> Callable[[ObjectStore, str], bool]:
-    """Return how to tell whether a landed object is whole: of a file on disk, whether its writers are done."""
+    """Return the test for a complete landed object: a file on disk must be unchanged for `quiet_s`."""
     clock = SystemClock()
     return lambda store, key: not isinstance(store, LocalStore) or settled(store, key, quiet_s=quiet_s, clock=clock)
 

@@ -1,10 +1,10 @@
-"""The watermark poller: hears of new objects where their store cannot tell us, as a bucket cannot tell a house.
+"""The watermark poller: finds new objects of a landing store that cannot send its events to this place.
 
-A function that is placed on premises is fed this way by a landing store in a cloud: the store is listed, and what was
-written since the watermark is told to `validate` as an upload. The watermark is the newest time of writing that was
-seen, less a margin for clocks and slow listings; within the margin it is remembered what was told. It may be lost:
-then all is told again, and validate knows by the receipts what it has judged. What a poll misses all the same (an
-object that its store dates by when a long upload began), reconcile finds, wherever that runs.
+A stack that runs `validate` on premises may have its landing store in a cloud. The poller lists the store and sends an
+UploadReceived for each object written since the watermark. The watermark is the newest modification time that was seen.
+Objects within a margin before it (for clocks and slow listings) are remembered by name, so that they are sent once. If
+the watermark's file is lost, all objects are sent again, which does no harm: they have receipts. An object that a poll
+misses, because its store dates it by the start of a long upload, is found by reconcile.
 """
 
 import threading
@@ -25,19 +25,21 @@ MAX_REMEMBERED = 100_000
 
 
 class Watermark(msgspec.Struct, frozen=True):
-    """How far a store was looked at: the newest time of writing (epoch s, the store's), and what was told since then.
-
-    Since then, less the margin.
-    """
+    """How far a store was polled."""
 
     store: str = ""
-    """Digest of the store's URL: the mark of another store says nothing of this one."""
+    """Digest of the store's URL. The watermark of another store is not used."""
     modified: float = 0.0
-    told: tuple[str, ...] = ()
+    """The newest modification time that was seen, epoch s by the store's clock."""
+    sent: tuple[str, ...] = ()
+    """Ids of the uploads that were sent, of objects within the margin before `modified`."""
 
 
 class Poller:
-    """Looks at one landing store. Args: url: its address. queue: validate's. place: where the watermark is kept."""
+    """Polls one landing store. Safe to share between threads: one polls at a time, and only `poll` changes the mark.
+
+    Args: url: of the store. queue: validate's. place: the watermark's file.
+    """
 
     def __init__(self, landing: ObjectStore, url: str, queue: Queue, place: Path) -> None:
         self._landing = landing
@@ -49,13 +51,13 @@ class Poller:
         self._guard = threading.Lock()
 
     def poll(self) -> int:
-        """Tell of what is new, and return how much that was.
+        """Send an UploadReceived for each new object, and return their number.
 
-        The watermark moves only once all was told: whoever dies in between tells some of it again.
-        Raises: whatever listing or sending raises.
+        The watermark is written after all were sent. After a crash in between, some are sent again.
+        Raises: what listing or sending raises.
         """
         with self._guard:
-            mark, told = self._mark, set(self._mark.told)
+            mark, sent = self._mark, set(self._mark.sent)
             newest, kept, count = mark.modified, [], 0
             for info, usecase in self._listed():
                 name = digest_of_parts(info.key, info.etag)
@@ -63,8 +65,8 @@ class Poller:
                 if info.modified < mark.modified - MARGIN_S:
                     continue
                 kept.append((info.modified, name))
-                if name not in told:
-                    self._tell(info, usecase, name)
+                if name not in sent:
+                    self._send(info, usecase, name)
                     count += 1
             within = sorted((at, name) for at, name in kept if at >= newest - MARGIN_S)[-MAX_REMEMBERED:]
             after = Watermark(self._store, newest, tuple(name for _, name in within))
@@ -82,7 +84,7 @@ class Poller:
                     found.append((info, names["usecase"]))
         return found
 
-    def _tell(self, info: ObjectInfo, usecase: str, name: str) -> None:
+    def _send(self, info: ObjectInfo, usecase: str, name: str) -> None:
         event = first_event(
             UploadReceived(key=info.key, etag=info.etag),
             usecase=usecase,
@@ -94,7 +96,7 @@ class Poller:
 
 
 def needed(settings: Settings) -> bool:
-    """Return whether the landing store has to be polled for this place: on a disk, reconcile sees what is whole."""
+    """Return whether to poll: `validate` runs here and the landing store is not on a disk, which reconcile lists."""
     here = any(function.name == "validate" for function in placed_here(settings))
     return here and not settings.stores.landing.startswith("file:")
 

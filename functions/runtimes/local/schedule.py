@@ -1,4 +1,4 @@
-"""Schedules on one host: a tick is a message in the queue of the function that it calls."""
+"""Schedules on one host: a tick is a message in the queue of the scheduled function."""
 
 import contextlib
 
@@ -9,11 +9,11 @@ from shared.ports import Queue, QueueConsumer
 
 
 def tick(function: str, queue: Queue, consumer: QueueConsumer, now: float) -> bool:
-    """Send a tick to the function's queue, unless that still has a message; returns whether it was sent.
+    """Send a tick to the function's queue, unless the queue has a message. Returns whether it was sent.
 
-    A function that is behind is not called faster for it. Args: now: epoch s.
+    So ticks do not pile up while the function is behind. Args: now: epoch s.
     """
-    with contextlib.suppress(Unsupported):  # where the provider does not count, it is called as often as it is due
+    with contextlib.suppress(Unsupported):  # some providers' queues have no depth: there the tick is always sent
         if consumer.depth()[0] > 0:
             return False
     event = first_event(

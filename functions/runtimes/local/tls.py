@@ -1,4 +1,4 @@
-"""What a home speaks HTTPS with: its pair of certificate and key, one that is made for it, and who trusts it."""
+"""HTTPS of a home: its certificate and key, how to create a self-signed pair, and the clients' context."""
 
 import datetime
 import ipaddress
@@ -18,18 +18,18 @@ from shared.errors import ConfigurationError
 CERTIFICATE = f"{SECRETS}/tls.pem"
 KEY = f"{SECRETS}/tls.key"
 DAYS = 397
-"""How long a certificate that is made here is valid: a year and a month, since nothing renews it but `tidegate up`."""
+"""How long a self-signed certificate is valid: a year and a month, because only `tidegate up` renews it."""
 RENEW_DAYS = 30
-"""How long before its end a certificate is made anew, and an operator's own is warned of."""
+"""How long before its expiry a self-signed certificate is renewed, and an operator's own is warned about."""
 _MADE_HERE = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tidegate stack")])
-"""Subject and issuer of what is made here: no other may be written over, or removed."""
+"""Subject and issuer of self-signed certificates. Any other certificate is never overwritten or removed."""
 
 
 class Pair(msgspec.Struct, frozen=True):
-    """A certificate whose key stands beside it.
+    """A certificate and its key.
 
-    made_here: by `self_signed`; else it is the operator's own. names: hosts and addresses that it is for. ends: when it
-    is valid no longer, in UTC. fingerprint: SHA-256, in hexadecimal digits.
+    made_here: `self_signed` created it; otherwise it is the operator's own. names: the hosts and addresses that it is
+    for. ends: its expiry, in UTC. fingerprint: SHA-256, in hexadecimal digits.
     """
 
     made_here: bool
@@ -38,11 +38,11 @@ class Pair(msgspec.Struct, frozen=True):
     fingerprint: str
 
     def ends_soon(self, now: datetime.datetime) -> bool:
-        """Return whether it ends within RENEW_DAYS, or has ended."""
+        """Return whether it expires within RENEW_DAYS, or has expired."""
         return now >= self.ends - datetime.timedelta(days=RENEW_DAYS)
 
 
-def speaks_tls(home: Home) -> bool:
+def uses_tls(home: Home) -> bool:
     """Return whether the home is served by HTTPS."""
     return bool(home.settings.tls_certificate or home.settings.tls_key)
 
@@ -62,19 +62,19 @@ def checked(home: Home) -> tuple[Path, Path]:
         reason = "a file is missing, or cannot be read" if missing else "no such pair"
         raise ConfigurationError(
             f"{settings.tls_certificate} and {settings.tls_key} of the home cannot be used for TLS ({reason}): they "
-            "are a certificate and its key without a passphrase, both PEM. Put them there; of a stack with "
-            "`tidegate:tls: true`, `tidegate up` makes what it had made anew"
+            "must be a certificate and its key without a passphrase, both PEM. Put them there; for a stack with "
+            "`tidegate:tls: true`, `tidegate up` creates its own pair again"
         ) from error
     return certificate, key
 
 
-def trusting(home: Home) -> ssl.SSLContext | None:
-    """Return what a client on this machine trusts the served home by: its own certificate, and no other.
+def client_context(home: Home) -> ssl.SSLContext | None:
+    """Return the TLS context of a client on this machine, which trusts the home's own certificate and no other.
 
-    The name in it is not looked at, since it is the very certificate. None where the home is served by HTTP.
+    The host name is not checked, because the certificate itself is. None if the home is served by HTTP.
     Raises: ConfigurationError: the certificate cannot be used.
     """
-    if not speaks_tls(home):
+    if not uses_tls(home):
         return None
     certificate = x509.load_pem_x509_certificates(checked(home)[0].read_bytes())[0]
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
