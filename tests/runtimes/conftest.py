@@ -1,9 +1,11 @@
 """A platform in memory, and tokens of its own issuer."""
 
 import base64
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -113,3 +115,20 @@ def stack() -> Stack:
 @pytest.fixture
 def all_functions() -> tuple[Any, ...]:
     return FUNCTIONS
+
+
+@pytest.fixture
+def serve(make_stack: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
+    """Return a function that starts a gateway; its keywords are settings. Each stops with the test."""
+    from tests.runtimes.gateway_client import Served
+
+    with contextlib.ExitStack() as ends:
+
+        def start(pair: tuple[Path, Path] | None = None, **changes: Any) -> Served:
+            served = Served(
+                make_stack(real_time=True, **{"header_timeout_s": 10.0, "stop_timeout_s": 5.0, **changes}), pair
+            )
+            ends.callback(served.stop)
+            return served
+
+        yield start
