@@ -100,12 +100,7 @@ class SqsQueue:
             found = self._receive("receive", self.name, max_messages, math.ceil(visibility_s), whole_s, timeout_s)
             if found:
                 return [
-                    Message(
-                        each["MessageId"],
-                        bytes_of(each["Body"]),
-                        each["ReceiptHandle"],
-                        *_receive_count_and_sent_at(each),
-                    )
+                    Message(each["MessageId"], bytes_of(each["Body"]), each["ReceiptHandle"], *_delivery(each))
                     for each in found
                 ]
             left_s = until - time.monotonic()
@@ -198,7 +193,7 @@ class SqsQueue:
 
     def _dead_letters(self, timeout_s: float) -> Iterator[DeadLetter]:
         for found in self._each_dead_letter("dead_letters", lambda: timeout_s):
-            yield DeadLetter(found["MessageId"], bytes_of(found["Body"]), *_receive_count_and_sent_at(found))
+            yield DeadLetter(found["MessageId"], bytes_of(found["Body"]), *_delivery(found))
 
     def _each_dead_letter(self, operation: str, left_s: Callable[[], float]) -> "Generator[MessageTypeDef, None, None]":
         """Yield all dead letters, each once and in flight; make them visible again at the end."""
@@ -258,11 +253,9 @@ class SqsQueue:
             try:
                 request(client, url)
             except ClientError as error:
-                code, service_message = (
-                    error.response["Error"].get("Code", ""),
-                    error.response["Error"].get("Message", ""),
-                )
-                if code in _INVALID_HANDLE or (code == "InvalidParameterValue" and "ReceiptHandle" in service_message):
+                found = error.response["Error"]
+                code, message = found.get("Code", ""), found.get("Message", "")
+                if code in _INVALID_HANDLE or (code == "InvalidParameterValue" and "ReceiptHandle" in message):
                     return False
                 raise
             return True
@@ -344,7 +337,7 @@ def from_url(url: str, names: Iterable[str]) -> dict[str, SqsQueue]:
     return {name: SqsQueue(clients, address.path + name, max_message_bytes=int(given)) for name in names}
 
 
-def _receive_count_and_sent_at(found: "MessageTypeDef") -> tuple[int, float]:
+def _delivery(found: "MessageTypeDef") -> tuple[int, float]:
     """Return a message's receive count and the time when it was sent."""
     attributes = found["Attributes"]
     return int(attributes["ApproximateReceiveCount"]), int(attributes["SentTimestamp"]) / 1000

@@ -3,7 +3,7 @@
 from localstack.evidence.row import Gap, Row, port_rows
 
 _ADAPTERS = "tests/adapters/test_aws"
-_IAM = "tests/adapters/test_faults_of_each_cloud.py::test_what_iam_refuses_names_action_and_resource"
+_IAM = "tests/adapters/test_faults_of_each_cloud.py::test_an_iam_refusal_names_action_and_resource"
 _RUNTIME = "tests/runtimes/aws/test"
 
 
@@ -51,7 +51,7 @@ ROWS = [
         ),
     ),
     _row("metrics", "metrics out of log lines", "CloudWatch embedded format", "documentation",
-         f"{_ADAPTERS}_ports.py::test_a_line_keeps_to_the_format",
+         f"{_ADAPTERS}_ports.py::test_lines_follow_the_embedded_metric_format",
          remedy="No emulator extracts them; localstack/emf_bridge.py does it by the format's description."),
     _row("runtime", "HTTP", "Lambda", "host", f"{_RUNTIME}_on_host.py::test_requests_are_answered"),
     _row("runtime", "HTTP by function URL and HTTP API", "Lambda", "emulator",
@@ -66,7 +66,7 @@ ROWS = [
          f"{_RUNTIME}_on_emulator.py::test_a_schedule_travels_as_it_is_read",
          f"{_RUNTIME}_on_host.py::test_a_batch_and_a_schedule_are_handled"),
     _row("runtime", "job", "ECS on Fargate", "documentation",
-         f"{_ADAPTERS}_jobs.py::test_the_request_is_as_the_vendor_describes_it",
+         f"{_ADAPTERS}_jobs.py::test_run_task_requests_match_the_vendors_model",
          "tests/runtimes/test_job.py::test_a_clouds_job_is_told_by_its_environment"),
     _row("events", "an object was written", "S3", "emulator",
          "tests/localstack/test_object_events.py::test_s3_sends_its_events_to_sqs",
@@ -74,12 +74,12 @@ ROWS = [
     _row("events", "queue to function", "SQS", "emulator",
          "tests/localstack/test_lambda_host.py::test_a_poison_message_of_a_batch_is_alone_in_the_dead_letters"),
     _row("credentials", "keys in the environment", "S3", "emulator",
-         f"{_ADAPTERS}_store.py::test_whose_credentials_count",
-         f"{_ADAPTERS}_store.py::test_without_credentials_it_says_where_they_are_looked_for"),
+         f"{_ADAPTERS}_store.py::test_precedence_of_credentials",
+         f"{_ADAPTERS}_store.py::test_missing_credentials_name_their_sources"),
     _row("credentials", "a profile", "S3", "emulator",
-         f"{_ADAPTERS}_store.py::test_a_profile_is_used_as_the_command_line_does"),
+         f"{_ADAPTERS}_store.py::test_profiles_are_used"),
     _row("credentials", "the role of the function, the task or the machine", "IAM roles", "documentation",
-         f"{_ADAPTERS}_store.py::test_a_machine_that_has_no_role_says_the_same"),
+         f"{_ADAPTERS}_store.py::test_a_machine_without_a_role_names_the_sources_of_credentials"),
     _row("credentials", "a refused permission names action and resource", "S3", "emulator", _IAM),
     _row("credentials", "a refused permission names action and resource", "SQS", "emulator", _IAM),
     _row("limits of the platform", "request over the limit", "Lambda", "host",

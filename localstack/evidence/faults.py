@@ -8,45 +8,45 @@ _KILLED = f"{_ON_CLOUDS}_a_function_killed_between_effect_and_acknowledgement_is
 _TWICE = f"{_ON_CLOUDS}_messages_that_come_twice_and_in_any_order_end_as_they_would_otherwise"
 _CLOCK = f"{_ON_CLOUDS}_a_function_whose_clock_is_an_hour_off_judges_the_same"
 _STORE = f"{_A}store_faults.py::test"
-_SECRET = f"{_A}faults_of_each_cloud.py::test_a_missing_secret_is_named_with_the_command_that_makes_it"
+_SECRET = f"{_A}faults_of_each_cloud.py::test_a_missing_secret_is_named_with_the_command_that_creates_it"
 
 FAULTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "missing credentials": {
         "aws": (
-            f"{_A}aws_store.py::test_without_credentials_it_says_where_they_are_looked_for",
-            f"{_A}aws_queue_faults.py::test_without_credentials_or_region_it_says_so",
+            f"{_A}aws_store.py::test_missing_credentials_name_their_sources",
+            f"{_A}aws_queue_faults.py::test_missing_credentials_or_region_are_named",
         ),
-        "azure": (f"{_A}azure_store_faults.py::test_without_credentials_the_identity_is_asked",),
-        "gcp": (f"{_A}gcp_sdk.py::test_missing_credentials_say_where_they_come_from",),
+        "azure": (f"{_A}azure_store_faults.py::test_without_credentials_the_identity_is_used",),
+        "gcp": (f"{_A}gcp_sdk.py::test_missing_google_credentials_name_their_sources",),
     },
     "wrong credentials, missing rights": {
         "aws": (
-            f"{_A}aws_store_faults.py::test_a_refusal_says_what_to_do",
-            f"{_STORE}_a_permission_error_names_action_and_bucket_and_what_was_done_to_what[aws]",
-            f"{_A}aws_queue_faults.py::test_refusals_say_what_to_do",
-            f"{_A}faults_of_each_cloud.py::test_what_iam_refuses_names_action_and_resource",
+            f"{_A}aws_store_faults.py::test_a_refusal_names_the_remedy",
+            f"{_STORE}_a_permission_error_names_action_bucket_operation_and_key[aws]",
+            f"{_A}aws_queue_faults.py::test_refusals_name_the_remedy",
+            f"{_A}faults_of_each_cloud.py::test_an_iam_refusal_names_action_and_resource",
             f"{_A}aws_jobs.py::test_a_permission_error_names_the_actions",
         ),
         "azure": (
-            f"{_A}azure_store_faults.py::test_a_wrong_key_says_where_credentials_come_from",
-            f"{_A}azure_queue_faults.py::test_a_wrong_key_and_a_missing_right_say_what_to_do",
-            f"{_A}azure_jobs.py::test_what_is_missing_or_forbidden_is_named",
+            f"{_A}azure_store_faults.py::test_a_wrong_key_names_the_sources_of_credentials",
+            f"{_A}azure_queue_faults.py::test_a_wrong_key_and_a_missing_permission_name_the_remedy",
+            f"{_A}azure_jobs.py::test_missing_or_forbidden_resources_are_named",
         ),
         "gcp": (
-            f"{_A}gcp_store_faults.py::test_a_refused_credential_and_a_refused_request_say_what_to_do",
-            f"{_STORE}_a_permission_error_names_action_and_bucket_and_what_was_done_to_what[gcp]",
-            f"{_A}gcp_queue_faults.py::test_every_refusal_has_its_error",
+            f"{_A}gcp_store_faults.py::test_refused_credentials_and_requests_name_the_remedy",
+            f"{_STORE}_a_permission_error_names_action_bucket_operation_and_key[gcp]",
+            f"{_A}gcp_queue_faults.py::test_every_refusal_maps_to_its_error",
         ),
     },
     "missing bucket or container": {
-        "aws": (f"{_STORE}_a_missing_bucket_is_named_with_the_command_that_makes_it[aws]",),
-        "azure": (f"{_STORE}_a_missing_bucket_is_named_with_the_command_that_makes_it[azure]",),
-        "gcp": (f"{_STORE}_a_missing_bucket_is_named_with_the_command_that_makes_it[gcp]",),
+        "aws": (f"{_STORE}_a_missing_bucket_is_named_with_the_command_that_creates_it[aws]",),
+        "azure": (f"{_STORE}_a_missing_bucket_is_named_with_the_command_that_creates_it[azure]",),
+        "gcp": (f"{_STORE}_a_missing_bucket_is_named_with_the_command_that_creates_it[gcp]",),
     },
     "missing queue": {
-        "aws": (f"{_A}aws_queue_faults.py::test_a_missing_queue_is_named_with_the_command_that_makes_it",),
-        "azure": (f"{_A}azure_queue_faults.py::test_a_missing_queue_is_named_with_the_command_that_makes_it",),
-        "gcp": (f"{_A}gcp_queue_faults.py::test_a_missing_topic_and_subscription_are_named_with_the_command",),
+        "aws": (f"{_A}aws_queue_faults.py::test_a_missing_queue_is_named_with_the_command_that_creates_it",),
+        "azure": (f"{_A}azure_queue_faults.py::test_a_missing_queue_is_named_with_the_command_that_creates_it",),
+        "gcp": (f"{_A}gcp_queue_faults.py::test_missing_topics_and_subscriptions_are_named_with_their_commands",),
     },
     "missing secret": {
         "aws": (f"{_SECRET}[aws]", f"{_SECRET}[aws-ssm]"),
@@ -55,17 +55,17 @@ FAULTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     "wrong region (an Azure account and a Google bucket are found by name alone)": {
         "aws": (
-            f"{_A}aws_store_faults.py::test_the_wrong_region_is_told_by_the_service_itself",
-            f"{_A}aws_queue_faults.py::test_of_a_wrong_region_the_queue_is_missing",
+            f"{_A}aws_store_faults.py::test_a_wrong_region_is_a_configuration_error",
+            f"{_A}aws_queue_faults.py::test_in_the_wrong_region_the_queue_is_not_found",
         ),
     },
     "clock an hour off, as a request is signed": {
         "aws": (
-            f"{_A}aws_store_faults.py::test_a_refusal_says_what_to_do",
-            f"{_A}aws_queue_faults.py::test_refusals_say_what_to_do",
+            f"{_A}aws_store_faults.py::test_a_refusal_names_the_remedy",
+            f"{_A}aws_queue_faults.py::test_refusals_name_the_remedy",
         ),
-        "azure": (f"{_A}azure_store_faults.py::test_a_clock_that_is_off_is_said_to_be",),
-        "gcp": (f"{_A}gcp_sdk.py::test_a_key_that_is_refused_speaks_of_the_clock_too",),
+        "azure": (f"{_A}azure_store_faults.py::test_a_wrong_clock_is_named",),
+        "gcp": (f"{_A}gcp_sdk.py::test_a_refused_key_also_names_the_clock",),
     },
     "clock an hour off, as a function validates tokens": {
         provider: (f"{_CLOCK}[{provider}-3600.0]", f"{_CLOCK}[{provider}--3600.0]")
@@ -73,45 +73,45 @@ FAULTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     "ten throttles in a row": {
         "aws": (
-            f"{_STORE}_ten_throttles_in_a_row_are_borne[aws]",
-            f"{_A}aws_queue_faults.py::test_ten_throttles_in_a_row_are_borne",
+            f"{_STORE}_ten_throttles_in_a_row_are_retried[aws]",
+            f"{_A}aws_queue_faults.py::test_ten_throttles_in_a_row_are_retried",
         ),
         "azure": (
-            f"{_STORE}_ten_throttles_in_a_row_are_borne[azure]",
-            f"{_A}azure_queue_faults.py::test_ten_throttles_in_a_row_are_borne",
-            f"{_A}azure_small.py::test_ten_throttles_in_a_row_are_borne",
+            f"{_STORE}_ten_throttles_in_a_row_are_retried[azure]",
+            f"{_A}azure_queue_faults.py::test_ten_throttles_in_a_row_are_retried",
+            f"{_A}azure_small.py::test_ten_throttles_in_a_row_are_retried",
         ),
         "gcp": (
-            f"{_STORE}_ten_throttles_in_a_row_are_borne[gcp]",
-            f"{_A}faults_of_each_cloud.py::test_ten_throttles_of_pubsub_in_a_row_are_borne",
+            f"{_STORE}_ten_throttles_in_a_row_are_retried[gcp]",
+            f"{_A}faults_of_each_cloud.py::test_ten_throttles_of_pubsub_in_a_row_are_retried",
         ),
     },
     "reset in mid-upload": {
-        provider: (f"{_STORE}_a_reset_in_mid_upload_leaves_all_or_nothing[{provider}]",)
+        provider: (f"{_STORE}_a_reset_during_upload_writes_all_or_nothing[{provider}]",)
         for provider in ("aws", "azure", "gcp")
     },
     "truncated download": {
         "aws": (
-            f"{_STORE}_a_download_cut_short_is_asked_for_again[aws]",
-            f"{_STORE}_a_download_that_stays_short_is_no_object[aws]",
+            f"{_STORE}_an_incomplete_download_is_repeated[aws]",
+            f"{_STORE}_a_download_that_stays_incomplete_is_unavailable[aws]",
         ),
         "azure": (
-            f"{_STORE}_a_download_cut_short_is_asked_for_again[azure]",
-            f"{_STORE}_a_download_that_stays_short_is_no_object[azure]",
+            f"{_STORE}_an_incomplete_download_is_repeated[azure]",
+            f"{_STORE}_a_download_that_stays_incomplete_is_unavailable[azure]",
         ),
         "gcp": (
-            f"{_A}gcp_store_faults.py::test_a_download_cut_short_or_changed_is_asked_for_again",
-            f"{_A}gcp_store_faults.py::test_a_download_that_stays_spoilt_is_no_object",
+            f"{_A}gcp_store_faults.py::test_an_incomplete_or_changed_download_is_repeated",
+            f"{_A}gcp_store_faults.py::test_a_download_that_stays_changed_is_unavailable",
         ),
     },
     "an object overwritten or deleted during a read": {
-        provider: (f"{_STORE}_an_object_overwritten_or_deleted_during_a_read_is_read_whole[{provider}]",)
+        provider: (f"{_STORE}_a_read_is_whole_although_the_object_is_overwritten_or_deleted[{provider}]",)
         for provider in ("aws", "azure", "gcp")
     },
     "a write's lost answer": {
         provider: tuple(
             f"{_STORE}_{what}[{provider}-{loss}]"
-            for what in ("the_validation_is_right_whatever_is_lost", "unknown_only_where_the_reading_back_is_lost_too")
+            for what in ("put_new_settles_every_kind_of_loss", "outcome_unknown_only_where_reading_back_is_lost_too")
             for loss in ("request", "upload", "part", "answer")
         )
         for provider in ("aws", "azure", "gcp")

@@ -1,4 +1,4 @@
-"""What the faults' tests of object stores must know of each provider: how it is opened, says no, and is looked at."""
+"""The providers' stores for test_store_faults.py: URLs, refusals, error texts and back doors."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -24,7 +24,7 @@ Careless = Callable[[], AbstractContextManager[StoreRig]]
 
 
 class Back(Protocol):
-    """A fresh bucket or container, behind the adapter's back."""
+    """A fresh bucket or container, accessed without the adapter."""
 
     name: str
 
@@ -40,14 +40,14 @@ class FaultyStore:
     """A provider's store on its emulator.
 
     Args:
-        url: of the bucket, with PLACE for its name and prefix, and HOST for host:port.
-        throttles: answers that mean "too many". throttled: what the error says of the first of them.
-        denied: an answer that means "you may not". actions: what the error names, for get, get_range, head, put_new,
-            put, list and delete.
-        makes: the command that an error names where the bucket "no-such-one" is missing.
-        unreachable, broken_off: what errors say where nobody listens, and where an answer stays incomplete.
-        spoiling: lets something happen between a download's head and its body.
-        careless: a rig whose service does not hear of the condition of a write.
+        url: the bucket's URL, with PLACE for its name and prefix, and HOST for host:port.
+        throttles: answers that mean "too many requests". throttled: the text of the first one's error.
+        denied: an answer that means "no permission". actions: the permissions that errors name, for get, get_range,
+            head, put_new, put, list and delete.
+        makes: the command in the error for the missing bucket "no-such-one".
+        unreachable, broken_off: texts of the errors for an unreachable service and for an incomplete answer.
+        spoiling: calls a function between the headers and the body of a download.
+        careless: a rig whose service does not get the condition of a write.
     """
 
     provider: str
@@ -65,11 +65,11 @@ class FaultyStore:
     careless: Careless
 
     def opened(self, host_port: str) -> ObjectStore:
-        """Return the store of what lies below "team" in the bucket."""
+        """Return the store below the prefix "team" in the bucket."""
         return self.elsewhere(f"{self.back.name}/team", host_port)
 
     def elsewhere(self, place: str, host_port: str) -> ObjectStore:
-        """Return the store of a bucket or container by name, and perhaps prefix."""
+        """Return the store of a bucket or container by name, with an optional prefix."""
         return open_store(self.url.replace("PLACE", place).replace("HOST", host_port))
 
 
@@ -112,7 +112,7 @@ def azure(fixture: Fixture) -> Iterator[FaultyStore]:
 
     @contextmanager
     def careless() -> Iterator[StoreRig]:
-        # The condition is signed for: what goes without it is signed anew, by a SAS that may write.
+        # The signature covers the condition. A request without it is authorised by a SAS that can write.
         signature = ""
 
         def without_condition(data: bytes) -> bytes:
@@ -205,9 +205,9 @@ def _spoiling_requests(spoil: Callable[[], None]) -> Iterator[None]:
             self.credentials = session.credentials
 
         def request(self, *given: Any, **named: Any) -> Any:
-            told = self._session.request(*given, **named)
+            answer = self._session.request(*given, **named)
             spoil()
-            return told
+            return answer
 
     made = sdk.session
     with patch("adapters.gcp.objects.session", lambda endpoint: Meddling(made(endpoint))):

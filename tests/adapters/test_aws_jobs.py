@@ -1,4 +1,4 @@
-"""Jobs on ECS: the requests' shape against the vendor's model, what the service limits, and lost answers."""
+"""Jobs on ECS: requests compared with the vendor's model, limits of the service, and lost answers."""
 
 import base64
 import json
@@ -63,12 +63,12 @@ def jobs_at(address: str) -> EcsJobs:
 
 
 def stubbed(url: str = URL, command: tuple[str, ...] = ()) -> tuple[EcsJobs, Stubber]:
-    """Return jobs whose next requests are checked against botocore's model of ECS, and answered by the stub."""
+    """Return jobs, and a stub that checks their requests against botocore's model of ECS and answers them."""
     jobs = from_url(url, list(command))
     return jobs, Stubber(jobs._ecs._clients.client("ecs", 29.0))
 
 
-def test_the_request_is_as_the_vendor_describes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_task_requests_match_the_vendors_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ecs.os, "urandom", lambda size: b"\xee" * size)
     jobs, stub = stubbed(f"{URL}&public_ip=true", ("python", "-m", "functions.runtimes.job"))
     environment = [
@@ -121,14 +121,14 @@ def test_the_request_is_as_the_vendor_describes_it(monkeypatch: pytest.MonkeyPat
         ({"lastStatus": "STOPPED", "stopCode": "UserInitiated", "stoppedReason": "x"}, JobStatus("cancelled")),
     ],
 )
-def test_every_state_of_a_task_is_a_state_of_the_job(task: dict[str, Any], status: JobStatus) -> None:
+def test_every_task_state_maps_to_a_job_state(task: dict[str, Any], status: JobStatus) -> None:
     jobs, stub = stubbed()
     stub.add_response("describe_tasks", {"tasks": [task]}, {"cluster": "t", "tasks": ["0" * 32]})
     with stub:
         assert jobs.status("0" * 32) == status
 
 
-def test_an_overdue_job_is_stopped_by_whoever_asks() -> None:
+def test_status_stops_an_overdue_job() -> None:
     jobs, stub = stubbed()
     variables = [{"name": "TIDEGATE_TIMEOUT_S", "value": "3600"}]
     overdue = {
@@ -146,7 +146,7 @@ def test_an_overdue_job_is_stopped_by_whoever_asks() -> None:
         assert jobs.status("0" * 32) == JobStatus("failed", None, "it was stopped: it was over its time limit")
 
 
-def test_no_room_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_capacity_is_unavailable_or_throttled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deadlines, "FIRST_PAUSE_S", 1e9)
     monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 1e9)
     for reason, kind in (("Capacity is unavailable at this time.", Unavailable), ("API throttled", Throttled)):
@@ -156,7 +156,7 @@ def test_no_room_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
             jobs.submit(JobSpec("a", "echo", b""))
 
 
-def test_an_event_that_does_not_fit_is_refused_before_anything(service: Ecs) -> None:
+def test_an_event_that_is_too_large_is_rejected_before_any_request(service: Ecs) -> None:
     jobs = jobs_at(service.url)
     room = 8192 - len(json.dumps(jobs._overrides(JobSpec("a", "echo", b""), "0" * 32, Deadline(9.0, "", "", ""))))
     largest = room // 4 * 3  # in base64
@@ -179,14 +179,14 @@ def test_a_lost_answer_does_not_make_a_second_job(service: Ecs, proxy: LossyProx
     assert sorted(service.requests) == sorted([job, again])
 
 
-def test_where_no_answer_ever_comes_the_outcome_is_unknown(service: Ecs, proxy: LossyProxy) -> None:
+def test_without_any_answer_the_outcome_is_unknown(service: Ecs, proxy: LossyProxy) -> None:
     proxy.lose("answer", 10_000)
     with pytest.raises(OutcomeUnknown):
         jobs_at(f"http://{proxy.host_port}").submit(JobSpec("a", "echo", b"1"), timeout_s=0.7)
     assert len(service.requests) == 1
 
 
-def test_a_missing_cluster_or_definition_is_named_with_what_makes_it(service: Ecs) -> None:
+def test_a_missing_cluster_or_task_definition_is_named_with_its_remedy(service: Ecs) -> None:
     for path in ("none/t-job", "t/none"):
         jobs = from_url(f"ecs://{REGION}/{path}?subnets=s&endpoint={service.url}", [])
         with pytest.raises(NotFound, match=r"'none'.*tidegate up makes both"):
@@ -203,7 +203,7 @@ def test_a_permission_error_names_the_actions() -> None:
         jobs.submit(JobSpec("a", "echo", b""))
 
 
-def test_a_container_that_dies_at_once_is_not_started_again(service: Ecs) -> None:
+def test_a_container_that_dies_at_once_is_not_restarted(service: Ecs) -> None:
     jobs = jobs_at(service.url)  # its policy asks for 60 s between starts
     job = jobs.submit(JobSpec("a", "hold", b""))
     until(lambda: jobs.logs(job) == "ready\n")
@@ -214,7 +214,7 @@ def test_a_container_that_dies_at_once_is_not_started_again(service: Ecs) -> Non
     assert "signal 9" in jobs.status(job).reason
 
 
-def test_the_runner_refuses_what_ecs_refuses(service: Ecs) -> None:
+def test_the_emulated_ecs_rejects_invalid_requests(service: Ecs) -> None:
     client: Any = define(service)
     network = {"awsvpcConfiguration": {"subnets": ["s"]}}
     good: dict[str, Any] = {
@@ -249,13 +249,13 @@ def test_the_runner_refuses_what_ecs_refuses(service: Ecs) -> None:
         "ecs://r/c/d?subnets=a&key=secret",
     ],
 )
-def test_a_url_that_means_nothing_is_refused(url: str) -> None:
+def test_invalid_urls_are_rejected(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         from_url(url, [])
     assert "secret" not in str(caught.value)
 
 
-def test_the_environment_names_are_the_runtimes_own() -> None:
+def test_variable_names_are_those_of_the_runtime() -> None:
     from functions.runtimes import environment
 
     assert (ecs.FUNCTION, ecs.EVENT) == (environment.FUNCTION, environment.EVENT)

@@ -1,4 +1,4 @@
-"""AWS's secrets, limits and metrics: what is missing or refused is named, and what a process prints is read back."""
+"""AWS's secrets, limits and metrics: errors name resource and remedy, and printed metrics can be queried."""
 
 import io
 import json
@@ -78,7 +78,7 @@ def asking(url: str) -> dict[str, Callable[[], object]]:
 
 
 @pytest.mark.usefixtures("environment")
-def test_what_is_missing_is_named_with_what_makes_it(aws_emulator: Running) -> None:
+def test_missing_resources_are_named_with_their_remedy(aws_emulator: Running) -> None:
     remedies = (
         "'t/a'.*aws secretsmanager create-secret --name t/a",
         "'/t/a'.*aws ssm put-parameter --name /t/a",
@@ -91,7 +91,7 @@ def test_what_is_missing_is_named_with_what_makes_it(aws_emulator: Running) -> N
 
 
 @pytest.mark.usefixtures("environment")
-def test_what_is_refused_says_what_to_do(proxy: LossyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_requests_name_the_remedy(proxy: LossyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     for action, ask in asking(f"http://{proxy.host_port}").items():
         proxy.reply(refusal("AccessDeniedException"), 1, reads=True)
         with pytest.raises(PermissionDenied, match=action):
@@ -100,7 +100,7 @@ def test_what_is_refused_says_what_to_do(proxy: LossyProxy, monkeypatch: pytest.
         with pytest.raises(Unauthenticated, match="renew them"):
             ask()
         proxy.reply(refusal("ThrottlingException"), 10, reads=True)
-        with pytest.raises(NotFound):  # ten throttles are borne
+        with pytest.raises(NotFound):  # after ten throttles
             ask()
         assert proxy.attempts == 11
         proxy.lose("part", 2, reads=True)
@@ -114,7 +114,7 @@ def test_what_is_refused_says_what_to_do(proxy: LossyProxy, monkeypatch: pytest.
             ask()
 
 
-def test_a_secret_is_text_or_bytes(aws_emulator: Running, environment: dict[str, str]) -> None:
+def test_a_secret_can_be_text_or_bytes(aws_emulator: Running, environment: dict[str, str]) -> None:
     manager = back_door("secretsmanager", aws_emulator, environment)
     manager.create_secret(Name="key", SecretString="-----BEGIN é-----\r\n")
     store = back_door("ssm", aws_emulator, environment)
@@ -123,7 +123,7 @@ def test_a_secret_is_text_or_bytes(aws_emulator: Running, environment: dict[str,
         assert secrets.from_url(f"{scheme}://{REGION}?endpoint={aws_emulator.url}").get("key") == value.encode()
 
 
-def test_limits_keep_to_what_lambda_has(aws_emulator: Running) -> None:
+def test_memory_outside_lambdas_range_is_rejected(aws_emulator: Running) -> None:
     for rig in aws_rigs.lambda_limits(lambda name: aws_emulator):
         for memory_mb in (127, 10_241):
             with pytest.raises(InvalidInput, match="128 to 10240"):
@@ -132,7 +132,7 @@ def test_limits_keep_to_what_lambda_has(aws_emulator: Running) -> None:
         assert rig.another().read("infer") == FunctionLimits(10_240, 1)
 
 
-def test_without_a_reservation_concurrency_is_the_accounts(aws_emulator: Running) -> None:
+def test_without_a_reservation_concurrency_is_the_accounts_unreserved(aws_emulator: Running) -> None:
     for rig in aws_rigs.lambda_limits(lambda name: aws_emulator):
         client: Any = rig.limits._caller._clients.client("lambda", 20.0)  # type: ignore[attr-defined]
         client.delete_function_concurrency(FunctionName="t-infer")
@@ -140,7 +140,7 @@ def test_without_a_reservation_concurrency_is_the_accounts(aws_emulator: Running
         assert rig.limits.read("infer") == FunctionLimits(512, left)
 
 
-def test_a_change_of_memory_that_is_not_through_in_time_is_unknown(
+def test_an_incomplete_change_of_memory_is_outcome_unknown(
     aws_emulator: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for rig in aws_rigs.lambda_limits(lambda name: aws_emulator):
@@ -150,12 +150,14 @@ def test_a_change_of_memory_that_is_not_through_in_time_is_unknown(
 
 
 def under_way(operation: str, function: str, deadline: deadlines.Deadline) -> dict[str, Any]:
-    """Tell of a change that never ends, as any call does while there is time."""
+    """Return a configuration whose update never completes, until the deadline."""
     deadline.check()
     return {"MemorySize": 512, "LastUpdateStatus": "InProgress"}
 
 
-def test_what_a_process_prints_is_read_back_and_is_a_metric(aws_emulator: Running, environment: dict[str, str]) -> None:
+def test_printed_points_are_returned_by_query_and_become_metrics(
+    aws_emulator: Running, environment: dict[str, str]
+) -> None:
     bridge = [sys.executable, "-m", "localstack.emf_bridge", "--endpoint", aws_emulator.url]
     bridge += ["--region", REGION, "--log-group", GROUP, "--", sys.executable, "-c", RECORDS]
     ran = subprocess.run(bridge, cwd=ROOT, capture_output=True, text=True, timeout=60)
@@ -181,7 +183,7 @@ def test_what_a_process_prints_is_read_back_and_is_a_metric(aws_emulator: Runnin
     assert (point["Sum"], point["SampleCount"]) == (12.5, 1.0)
 
 
-def test_a_line_keeps_to_the_format() -> None:
+def test_lines_follow_the_embedded_metric_format() -> None:
     labels = {"empty": "", "_aws": "a", "tidegate": "t", "m": "name", **{f"l{n:02}": "v" * 2000 for n in range(40)}}
     document = json.loads(emf_line("N", MetricPoint("m", "gauge", 1.5, 1_700_000_000.25, labels)))
     (directive,) = document["_aws"]["CloudWatchMetrics"]
@@ -194,7 +196,7 @@ def test_a_line_keeps_to_the_format() -> None:
     assert list(json.loads(emf_line("N", MetricPoint("_aws", "gauge", 1.0, 1.0, {})))) == ["tidegate"]
 
 
-def test_a_query_needs_a_log_group_and_recording_does_not() -> None:
+def test_query_needs_a_log_group_but_recording_does_not() -> None:
     output = io.StringIO()
     recording = CloudWatchMetrics(Clients(Place()), "N", output=lambda: output)
     recording.counter("n")
@@ -209,7 +211,7 @@ def test_a_query_needs_a_log_group_and_recording_does_not() -> None:
 @pytest.mark.parametrize(
     "url", ["cloudwatch://r", "cloudwatch://r/AWS/x", "cloudwatch://r/a b", "cloudwatch://r/n?x=secret"]
 )
-def test_a_url_that_means_nothing_is_refused(url: str) -> None:
+def test_invalid_urls_are_rejected(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         metrics.from_url(url)
     assert "secret" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""SQS over a network that loses and refuses, and what is the adapter's own: encoding, batches, names in messages."""
+"""SQS over a faulty network, and what the adapter does itself: encoding, batches, names in errors."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -30,8 +30,8 @@ from tests.conformance.queue_receive_clauses import RECEIVING
 
 @pytest.fixture(params=["signed", "sdk"], autouse=True)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let messages go the short way, and the way of profiles and proxies."""
-    monkeypatch.setenv("HOME", "/nonexistent")  # a developer's own profiles would be the SDK's to read
+    """Run each test with our own signed requests, and with the SDK."""
+    monkeypatch.setenv("HOME", "/nonexistent")  # with a developer's own profiles the SDK would be used
     if request.param == "sdk":
         monkeypatch.setattr(sdk, "is_plain", lambda *_: False)
 
@@ -52,7 +52,7 @@ def proxy(aws_emulator: Running) -> Iterator[LossyProxy]:
 def queue(proxy: LossyProxy, back: QueuePair, monkeypatch: pytest.MonkeyPatch) -> SqsQueue:
     monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 0.01)
     made = from_url(f"sqs://{REGION}/t-?endpoint=http://{proxy.host_port}", ["queue"])["queue"]
-    made.depth()  # its address is known from now on: what follows is one request each
+    made.depth()  # requests the queue's URL now, so that each later call is one request
     return made
 
 
@@ -74,7 +74,7 @@ def everything(queue: SqsQueue) -> list[tuple[str, Callable[[], object]]]:
 
 
 @pytest.mark.parametrize("loss", ["request", "upload", "part", "answer"])
-def test_a_send_without_an_answer_is_unknown_and_never_repeated(
+def test_a_send_with_a_lost_answer_is_outcome_unknown_and_not_repeated(
     queue: SqsQueue, proxy: LossyProxy, back: QueuePair, loss: Loss
 ) -> None:
     for send in (lambda: queue.send(b"1"), lambda: queue.send_many([b"1"])):
@@ -86,7 +86,7 @@ def test_a_send_without_an_answer_is_unknown_and_never_repeated(
     assert back.bodies() == ([] if loss in ("request", "upload") else [b"1", b"1"])
 
 
-def test_lost_answers_of_what_may_be_repeated_are_asked_for_again(queue: SqsQueue, proxy: LossyProxy) -> None:
+def test_idempotent_calls_are_repeated_after_lost_answers(queue: SqsQueue, proxy: LossyProxy) -> None:
     queue.send(b"1")
     proxy.lose("request", 2)
     (message,) = queue.receive(1, 30.0)
@@ -99,7 +99,7 @@ def test_lost_answers_of_what_may_be_repeated_are_asked_for_again(queue: SqsQueu
     assert queue.depth() == (0, 0.0)
 
 
-def test_an_ack_that_stays_without_an_answer_is_unknown(queue: SqsQueue, proxy: LossyProxy) -> None:
+def test_an_ack_without_any_answer_is_outcome_unknown(queue: SqsQueue, proxy: LossyProxy) -> None:
     queue.send(b"1")
     (message,) = queue.receive(1, 30.0)
     proxy.lose("answer", 10_000)
@@ -107,7 +107,7 @@ def test_an_ack_that_stays_without_an_answer_is_unknown(queue: SqsQueue, proxy: 
         queue.ack(message.receipt_handle, timeout_s=0.7)
 
 
-def test_ten_throttles_in_a_row_are_borne(queue: SqsQueue, proxy: LossyProxy, back: QueuePair) -> None:
+def test_ten_throttles_in_a_row_are_retried(queue: SqsQueue, proxy: LossyProxy, back: QueuePair) -> None:
     proxy.reply(refusal("400 Bad Request", "RequestThrottled"), 10)
     queue.send(b"1")
     assert proxy.attempts == 11
@@ -116,7 +116,7 @@ def test_ten_throttles_in_a_row_are_borne(queue: SqsQueue, proxy: LossyProxy, ba
     assert sorted(back.bodies()) == [b"1", b"2", b"3"]
 
 
-def test_a_throttle_that_outlasts_the_deadline_is_told(
+def test_a_throttle_past_the_deadline_is_raised(
     queue: SqsQueue, proxy: LossyProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deadlines, "FIRST_PAUSE_S", 1e9)
@@ -130,17 +130,17 @@ def test_a_throttle_that_outlasts_the_deadline_is_told(
             operation()
 
 
-def test_of_a_batch_only_what_failed_is_sent_again(queue: SqsQueue, proxy: LossyProxy, back: QueuePair) -> None:
+def test_only_failed_messages_of_a_batch_are_sent_again(queue: SqsQueue, proxy: LossyProxy, back: QueuePair) -> None:
     failed = {"Id": "1", "Code": "InternalError", "SenderFault": False, "Message": "none"}
     sent = {"Id": "0", "MessageId": "m", "MD5OfMessageBody": "c4ca4238a0b923820dcc509a6f75849b"}
     body = json.dumps({"Successful": [sent], "Failed": [failed]}).encode()
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nContent-Type: application/x-amz-json-1.0\r\n\r\n"
     proxy.reply(head.encode() + body, 1)
     queue.send_many([b"1", b"2"])
-    assert back.bodies() == [b"2"]  # the proxy only claimed to have sent the first
+    assert back.bodies() == [b"2"]  # the proxy answered for the first without sending it
 
 
-def test_a_batch_is_never_larger_than_one_request_may_be(queue: SqsQueue, back: QueuePair) -> None:
+def test_batches_stay_within_the_request_limit(queue: SqsQueue, back: QueuePair) -> None:
     sent = [bytes([65 + number]) * 400_000 for number in range(5)]
     queue.send_many(sent)
     assert sorted(back.bodies()) == sent
@@ -150,7 +150,7 @@ def test_a_batch_is_never_larger_than_one_request_may_be(queue: SqsQueue, back: 
         small.send(b"x" * 200_000)
 
 
-def test_plain_text_goes_as_it_is_and_the_rest_comes_back_as_it_was(queue: SqsQueue, back: QueuePair) -> None:
+def test_plain_text_is_sent_unchanged_and_other_bytes_round_trip(queue: SqsQueue, back: QueuePair) -> None:
     plain = b'{"k": "\xc3\xa9\xf0\x9f\x8c\x8a"}\n\t'
     queue.send(plain)
     assert back.bodies() == [plain]
@@ -161,26 +161,26 @@ def test_plain_text_goes_as_it_is_and_the_rest_comes_back_as_it_was(queue: SqsQu
     assert all(bytes_of(text_of(body)) == body for body in [plain, *odd])
 
 
-def test_what_others_sent_is_read_as_it_is(queue: SqsQueue, back: QueuePair) -> None:
+def test_messages_from_other_senders_are_received_unchanged(queue: SqsQueue, back: QueuePair) -> None:
     for text in ("base64:no!", "base64:é", "plain"):
         back.client.send_message(QueueUrl=back.url, MessageBody=text)
     assert {message.body.decode() for message in queue.receive(10, 30.0)} == {"base64:no!", "base64:é", "plain"}
 
 
-def test_a_missing_queue_is_named_with_the_command_that_makes_it(aws_emulator: Running, back: QueuePair) -> None:
+def test_a_missing_queue_is_named_with_the_command_that_creates_it(aws_emulator: Running, back: QueuePair) -> None:
     queue = from_url(f"sqs://{REGION}/t-?endpoint={aws_emulator.url}", ["missing"])["missing"]
     for _, operation in everything(queue):
         with pytest.raises(NotFound, match=r"'t-missing'.*aws sqs create-queue --queue-name t-missing"):
             operation()
 
 
-def test_a_queue_that_goes_meanwhile_is_missing_too(queue: SqsQueue, back: QueuePair) -> None:
+def test_a_queue_deleted_meanwhile_is_not_found(queue: SqsQueue, back: QueuePair) -> None:
     back.client.delete_queue(QueueUrl=back.url)
     with pytest.raises(NotFound, match="create-queue"):
         queue.send(b"1")
 
 
-def test_refusals_say_what_to_do(queue: SqsQueue, proxy: LossyProxy) -> None:
+def test_refusals_name_the_remedy(queue: SqsQueue, proxy: LossyProxy) -> None:
     for action, operation in everything(queue):
         proxy.reply(refusal("403 Forbidden", "AccessDeniedException"), 1)
         with pytest.raises(PermissionDenied, match=f"sqs:{action} on t-queue"):
@@ -194,7 +194,7 @@ def test_refusals_say_what_to_do(queue: SqsQueue, proxy: LossyProxy) -> None:
         proxy.lose("none", 0)
 
 
-def test_without_credentials_or_region_it_says_so(
+def test_missing_credentials_or_region_are_named(
     aws_emulator: Running, back: QueuePair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nowhere = from_url(f"sqs:///t-?endpoint={aws_emulator.url}", ["queue"])["queue"]
@@ -209,13 +209,13 @@ def test_without_credentials_or_region_it_says_so(
         queue.send(b"1")
 
 
-def test_of_a_wrong_region_the_queue_is_missing(aws_emulator: Running, back: QueuePair) -> None:
+def test_in_the_wrong_region_the_queue_is_not_found(aws_emulator: Running, back: QueuePair) -> None:
     queue = from_url(f"sqs://ap-south-1/t-?endpoint={aws_emulator.url}", ["queue"])["queue"]
     with pytest.raises(NotFound, match="in this account and region"):
         queue.send(b"1")
 
 
-def test_looking_at_dead_letters_gives_all_of_them_back(queue: SqsQueue, back: QueuePair) -> None:
+def test_listing_dead_letters_makes_all_of_them_visible_again(queue: SqsQueue, back: QueuePair) -> None:
     dead = back.client.get_queue_url(QueueName="t-queue-dead")["QueueUrl"]
     for number in range(23):
         back.client.send_message(QueueUrl=dead, MessageBody=str(number))
@@ -228,7 +228,7 @@ def test_looking_at_dead_letters_gives_all_of_them_back(queue: SqsQueue, back: Q
     assert len(list(queue.dead_letters())) == 22
 
 
-def test_a_service_that_lends_to_everybody_is_noticed(aws_emulator: Running) -> None:
+def test_the_suite_rejects_a_service_without_leases(aws_emulator: Running) -> None:
     def without_leases(data: bytes) -> bytes:
         return data.replace(b'"VisibilityTimeout": 2,', b'"VisibilityTimeout": 0,')
 
@@ -243,7 +243,7 @@ def test_a_service_that_lends_to_everybody_is_noticed(aws_emulator: Running) -> 
 @pytest.mark.parametrize(
     "url", ["sqs://a:secret@eu-west-1/t-", "sqs://r/t-?x=secret", "sqs://r/t-?max_message_bytes=0", "sqs://r/#secret"]
 )
-def test_a_url_that_means_nothing_is_refused_without_its_secrets(url: str) -> None:
+def test_invalid_urls_are_rejected_without_showing_secrets(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         from_url(url, ["queue"])
     assert "secret" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Requests that are signed and sent without the SDK: as the SDK signs, to nobody who is not trusted, each once."""
+"""Requests to AWS without the SDK: signatures equal the SDK's, certificates are checked, and each is sent once."""
 
 import socket
 import ssl
@@ -29,9 +29,10 @@ ANSWER = b'HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{"MessageId":"1"}'
 
 
 class Server:
-    """Answers each request with the next of `answers`, the last one for ever; `closing`: and then hangs up, unsaid.
+    """Answers each request with the next of `answers`, and repeats the last one.
 
-    `connections` counts those that were made, `requests` keeps what came.
+    `hangs_up`: closes the connection after each answer. `connections` counts the connections; `requests` has the
+    requests.
     """
 
     def __init__(self, context: ssl.SSLContext | None = None, *, hangs_up: bool = False) -> None:
@@ -105,7 +106,7 @@ def send(client: Signed) -> Any:
     token=st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=40) | st.none(),
     region=st.sampled_from(["eu-west-1", "us-east-1"]),
 )
-def test_a_signature_is_the_sdks(body: bytes, token: str | None, region: str) -> None:
+def test_signatures_equal_those_of_botocore(body: bytes, token: str | None, region: str) -> None:
     headers = {"content-type": "application/x-amz-json-1.0", "x-amz-target": "AmazonSQS.SendMessage"}
     request = AWSRequest("POST", f"https://sqs.{region}.amazonaws.com/", headers=headers, data=body)
     SigV4Auth(Credentials(*KEYS.values(), token=token), "sqs", region).add_auth(request)
@@ -115,25 +116,25 @@ def test_a_signature_is_the_sdks(body: bytes, token: str | None, region: str) ->
     assert authorization(headers, body, (region, "sqs"), *KEYS.values()) == request.headers["Authorization"]
 
 
-def test_a_request_is_what_the_service_documents(server: Server) -> None:
+def test_requests_follow_the_services_documentation(server: Server) -> None:
     assert send(signed(server, environ={**KEYS, "AWS_SESSION_TOKEN": "session"})) == {"MessageId": "1"}
     head, _, body = server.requests[0].partition(b"\r\n\r\n")
     lines = head.decode().split("\r\n")
     assert (lines[0], body) == ("POST / HTTP/1.1", '{"QueueUrl":"u","MessageBody":"é"}'.encode())
-    told = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])}
-    assert told["host"] == server.host_port
-    assert (told["x-amz-target"], told["x-amz-security-token"]) == ("AmazonSQS.SendMessage", "session")
-    assert told["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
+    fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])}
+    assert fields["host"] == server.host_port
+    assert (fields["x-amz-target"], fields["x-amz-security-token"]) == ("AmazonSQS.SendMessage", "session")
+    assert fields["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
     assert "secret" not in head.decode()
 
 
-def test_a_connection_is_used_again(server: Server) -> None:
+def test_an_idle_connection_is_reused(server: Server) -> None:
     client = signed(server)
     assert [send(client), send(client)] == [{"MessageId": "1"}] * 2
     assert (server.connections, len(server.requests)) == (1, 2)
 
 
-def test_a_connection_that_was_closed_while_it_rested_is_not_used_again() -> None:
+def test_an_idle_connection_that_was_closed_is_not_reused() -> None:
     with closing(Server(hangs_up=True)) as server:
         client = signed(server)
         for number in (1, 2, 3):
@@ -143,7 +144,7 @@ def test_a_connection_that_was_closed_while_it_rested_is_not_used_again() -> Non
             assert (server.connections, len(server.requests)) == (number, number)
 
 
-def test_nothing_is_followed_elsewhere(server: Server) -> None:
+def test_redirects_are_not_followed(server: Server) -> None:
     server.answers = [b"HTTP/1.1 307 T\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n"]
     with pytest.raises(ConfigurationError, match="another region"):
         send(signed(server))
@@ -154,7 +155,7 @@ def test_nothing_is_followed_elsewhere(server: Server) -> None:
     [b"HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n{", b"HTTP/1.1 200 OK\r\n\r\n", b"", b"no HTTP\r\n\r\n",
      b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n[1,", b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 2\r\n\r\n<>"],
 )  # fmt: skip
-def test_an_answer_that_is_none_leaves_it_unknown(answer: bytes) -> None:
+def test_an_incomplete_answer_is_outcome_unknown(answer: bytes) -> None:
     with closing(Server(hangs_up=True)) as server:
         server.answers = [answer]
         with pytest.raises(OutcomeUnknown):
@@ -164,7 +165,7 @@ def test_an_answer_that_is_none_leaves_it_unknown(answer: bytes) -> None:
 
 @pytest.fixture
 def certified(tmp_path: Path) -> Callable[[str], tuple[ssl.SSLContext, str]]:
-    """Return a maker of a server's side of TLS for a name, and the file with what vouches for it."""
+    """Return a function that makes a server's TLS context for a name, and the file of its certificate."""
 
     def make(name: str) -> tuple[ssl.SSLContext, str]:
         key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
@@ -191,7 +192,7 @@ def certified(tmp_path: Path) -> Callable[[str], tuple[ssl.SSLContext, str]]:
     return make
 
 
-def test_it_speaks_to_whom_the_machine_trusts_by_name_and_to_nobody_else(
+def test_only_trusted_certificates_with_the_right_name_are_accepted(
     certified: Callable[[str], tuple[ssl.SSLContext, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context, trusted = certified("localhost")
@@ -228,13 +229,13 @@ def test_it_speaks_to_whom_the_machine_trusts_by_name_and_to_nobody_else(
         ("", "http://127.0.0.1:4566", {}, False),
     ],
 )
-def test_only_what_the_sdk_would_do_the_same_way_goes_without_it(
+def test_is_plain_only_where_the_sdk_would_do_the_same(
     region: str, endpoint: str, changes: Mapping[str, str], plain: bool
 ) -> None:
     assert is_plain(region, endpoint, {**KEYS, **changes}) is plain
 
 
-def test_a_configuration_file_is_the_sdks_to_read(tmp_path: Path) -> None:
+def test_is_plain_is_false_with_a_configuration_file(tmp_path: Path) -> None:
     home = {**KEYS, "HOME": str(tmp_path)}
     assert is_plain("eu-west-1", "", home)
     (tmp_path / ".aws").mkdir()
@@ -242,7 +243,7 @@ def test_a_configuration_file_is_the_sdks_to_read(tmp_path: Path) -> None:
     assert not is_plain("eu-west-1", "", home)
 
 
-def test_a_region_is_the_urls_or_the_environments() -> None:
+def test_the_region_comes_from_the_url_or_the_environment() -> None:
     environ = {"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "us-east-1"}
     assert (region_of("sa-east-1", environ), region_of("", environ), region_of("", {})) == (
         "sa-east-1", "eu-west-1", "",

@@ -1,4 +1,4 @@
-"""The S3 store: whose credentials it uses, what it imports, which URLs it takes and which it signs."""
+"""The S3 store: sources of credentials, imports, valid URLs and signed URLs."""
 
 import subprocess
 import sys
@@ -28,14 +28,14 @@ def store(aws_emulator: Running, back: Bucket) -> ObstoreStore:
 
 @pytest.fixture
 def nobody(tmp_path: Path, back: Bucket, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A process without credentials; returns its home."""
+    """Remove all credentials; return the home folder."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     return tmp_path
 
 
-def test_without_credentials_it_says_where_they_are_looked_for(
+def test_missing_credentials_name_their_sources(
     store: ObstoreStore, nobody: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for operation in (lambda: store.get("k"), lambda: store.put_new("k", b"1"), lambda: list(store.list())):
@@ -46,7 +46,7 @@ def test_without_credentials_it_says_where_they_are_looked_for(
         store.get("k")
 
 
-def test_a_machine_that_has_no_role_says_the_same(
+def test_a_machine_without_a_role_names_the_sources_of_credentials(
     store: ObstoreStore, nobody: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
@@ -55,9 +55,7 @@ def test_a_machine_that_has_no_role_says_the_same(
         store.get("k")
 
 
-def test_a_profile_is_used_as_the_command_line_does(
-    store: ObstoreStore, back: Bucket, nobody: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_profiles_are_used(store: ObstoreStore, back: Bucket, nobody: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (nobody / ".aws").mkdir()
     (nobody / ".aws" / "credentials").write_text(
         f"[work]\naws_access_key_id = {back.account}\naws_secret_access_key = test\n"
@@ -67,7 +65,7 @@ def test_a_profile_is_used_as_the_command_line_does(
     assert back.read("team/k") == b"1"
 
 
-def test_whose_credentials_count(tmp_path: Path) -> None:
+def test_precedence_of_credentials(tmp_path: Path) -> None:
     home = {"HOME": str(tmp_path)}
     keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
     task = {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/v2/credentials/1"}
@@ -80,7 +78,9 @@ def test_whose_credentials_count(tmp_path: Path) -> None:
     assert (chain_of(home), chain_of({**home, **task})) == ("boto3", "obstore")
 
 
-def test_a_signed_url_is_for_one_object_one_method_and_a_while(aws_emulator: Running, back: Bucket) -> None:
+def test_a_signed_url_is_valid_for_one_object_one_method_and_a_limited_time(
+    aws_emulator: Running, back: Bucket
+) -> None:
     store = from_url(f"s3://{back.name}/team?region={REGION}&endpoint={aws_emulator.url}")
     key = "a b/c+d%e/é.csv"
     there = store.presign(key, "PUT", 60)
@@ -109,13 +109,13 @@ def test_a_signed_url_is_for_one_object_one_method_and_a_while(aws_emulator: Run
         "s3://bucket#secret",
     ],
 )
-def test_a_url_that_means_nothing_is_refused_without_its_secrets(url: str) -> None:
+def test_invalid_urls_are_rejected_without_showing_secrets(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         from_url(url)
     assert "secret" not in str(caught.value)
 
 
-def test_a_function_that_reads_and_writes_objects_needs_no_boto3(aws_emulator: Running, back: Bucket) -> None:
+def test_reading_and_writing_objects_imports_no_boto3(aws_emulator: Running, back: Bucket) -> None:
     program = (
         "import sys; from adapters.aws.store import from_url\n"
         "assert not {'obstore', 'boto3'} & set(sys.modules)\n"

@@ -1,4 +1,4 @@
-"""S3 over a network that refuses: what only S3 says, and what its errors say to do."""
+"""S3 over a faulty network: error codes that only S3 has, and the remedies in errors."""
 
 from collections.abc import Callable, Iterator
 
@@ -49,9 +49,7 @@ def everything(store: ObstoreStore) -> list[Callable[[], object]]:
     ]
 
 
-def test_a_conflict_with_another_writer_did_nothing_and_is_tried_again(
-    store: ObstoreStore, proxy: LossyProxy, back: Bucket
-) -> None:
+def test_a_conflict_with_another_writer_is_retried(store: ObstoreStore, proxy: LossyProxy, back: Bucket) -> None:
     proxy.reply(xml("409 Conflict", "ConditionalRequestConflict"), 3)
     assert isinstance(store.put_new("k", b"1"), Created)
     assert (proxy.attempts, back.read("team/k")) == (4, b"1")
@@ -68,7 +66,7 @@ def test_a_conflict_with_another_writer_did_nothing_and_is_tried_again(
         ("301 Moved Permanently", "PermanentRedirect", ConfigurationError, "region=REGION"),
     ],
 )
-def test_a_refusal_says_what_to_do(
+def test_a_refusal_names_the_remedy(
     store: ObstoreStore, proxy: LossyProxy, status: str, code: str, kind: type[TidegateError], remedy: str
 ) -> None:
     for operation in everything(store):
@@ -79,7 +77,7 @@ def test_a_refusal_says_what_to_do(
         proxy.lose("none", 0)
 
 
-def test_the_wrong_region_is_told_by_the_service_itself(aws_emulator: Running, back: Bucket) -> None:
+def test_a_wrong_region_is_a_configuration_error(aws_emulator: Running, back: Bucket) -> None:
     store = from_url(f"s3://{back.name}?region=ap-south-1&endpoint={aws_emulator.url}")
     with pytest.raises(ConfigurationError, match=r"not in ap-south-1.*region=REGION"):
         store.put_new("k", b"1")

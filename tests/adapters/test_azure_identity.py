@@ -48,8 +48,14 @@ def azure_with_identities(emulators_folder: Path, certificate: Certificate) -> I
 def token(**claims: Any) -> str:
     """Return a token as Microsoft's issuer gives one to an app, but for the signature."""
     now = int(time.time())
-    told = {"aud": STORAGE, "iss": f"https://sts.windows.net/{TENANT}/", "iat": now, "nbf": now - 60, "exp": now + 3600}
-    return jwt.encode({**told, "oid": TENANT, "tid": TENANT, **claims}, "no key of Microsoft's, but long enough")
+    payload = {
+        "aud": STORAGE,
+        "iss": f"https://sts.windows.net/{TENANT}/",
+        "iat": now,
+        "nbf": now - 60,
+        "exp": now + 3600,
+    }
+    return jwt.encode({**payload, "oid": TENANT, "tid": TENANT, **claims}, "no key of Microsoft's, but long enough")
 
 
 @pytest.fixture
@@ -99,7 +105,7 @@ def test_blobs_are_written_and_read_by_an_identity(
     assert [asked.query["resource"] for asked in identity.requests] == [STORAGE]
 
 
-def test_an_identity_signs_for_one_method_and_one_object(
+def test_urls_signed_by_an_identity_are_valid_for_one_method_and_object(
     azure_with_identities: Running,
     container: str,
     certificate: Certificate,
@@ -155,7 +161,7 @@ def test_messages_are_sent_and_received_by_an_identity(
     ],
     ids=["audience", "issuer", "expired"],
 )
-def test_a_token_that_is_not_for_storage_is_refused(
+def test_a_token_for_another_audience_is_refused(
     azure_with_identities: Running,
     container: str,
     signed_in: Callable[..., ManagedIdentity],

@@ -1,4 +1,4 @@
-"""Container Apps jobs: the requests are those of the vendor's typed client, and faults and refusals say what to do."""
+"""Container Apps jobs: requests equal those of the vendor's typed client, and errors name the remedy."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -42,7 +42,7 @@ SPEC = JobSpec("a", "echo", b"1", cpu=0.5, memory_mb=512, timeout_s=60)
 
 
 class Sent(Exception):
-    """Ends the typed client's call with what it was about to send."""
+    """Ends the typed client's call with the request that it was about to send."""
 
 
 class Catching(HttpTransport[Any, Any]):
@@ -105,7 +105,7 @@ def refusal(status: str, code: str, *headers: str) -> bytes:
     return "\r\n".join([*lines, "Connection: close", "", ""]).encode() + body
 
 
-def test_every_request_is_the_typed_clients(service: ContainerApps) -> None:
+def test_requests_equal_those_of_the_typed_client(service: ContainerApps) -> None:
     jobs = ContainerAppsJobs("s", "g", "train", endpoint=service.url)
     template = JobExecutionTemplate(
         containers=[
@@ -139,7 +139,7 @@ def test_every_request_is_the_typed_clients(service: ContainerApps) -> None:
     assert look[2] == {"api-version": API_VERSION}
 
 
-def test_what_is_read_of_an_answer_is_what_the_typed_client_reads(service: ContainerApps) -> None:
+def test_answers_are_read_as_by_the_typed_client(service: ContainerApps) -> None:
     jobs = ContainerAppsJobs("s", "g", "train", endpoint=service.url)
     job = jobs.submit(JobSpec("a", "fail", b""))
     until(lambda: jobs.status(job).state == "failed")
@@ -151,7 +151,7 @@ def test_what_is_read_of_an_answer_is_what_the_typed_client_reads(service: Conta
     assert status.state == "failed"
 
 
-def test_a_start_that_is_answered_later_is_waited_for(service: ContainerApps) -> None:
+def test_an_asynchronous_start_is_awaited(service: ContainerApps) -> None:
     jobs = ContainerAppsJobs("s", "g", "train", endpoint=service.url)
     service.slow = True
     try:
@@ -162,7 +162,7 @@ def test_a_start_that_is_answered_later_is_waited_for(service: ContainerApps) ->
 
 
 @pytest.mark.parametrize("loss", ["request", "upload", "part", "answer"])
-def test_a_start_without_an_answer_is_unknown_and_never_repeated(
+def test_a_start_with_a_lost_answer_is_outcome_unknown_and_not_repeated(
     jobs: ContainerAppsJobs, proxy: LossyProxy, loss: Loss
 ) -> None:
     proxy.lose(loss, 100)
@@ -171,7 +171,7 @@ def test_a_start_without_an_answer_is_unknown_and_never_repeated(
     assert proxy.attempts == 1
 
 
-def test_lost_answers_of_what_may_be_repeated_are_asked_for_again(jobs: ContainerAppsJobs, proxy: LossyProxy) -> None:
+def test_idempotent_calls_are_repeated_after_lost_answers(jobs: ContainerAppsJobs, proxy: LossyProxy) -> None:
     job = jobs.submit(JobSpec("a", "hold", b""))
     proxy.lose("answer", 2, reads=True)
     assert jobs.status(job).state in ("pending", "running")
@@ -180,7 +180,7 @@ def test_lost_answers_of_what_may_be_repeated_are_asked_for_again(jobs: Containe
     until(lambda: jobs.status(job) == JobStatus("cancelled"))
 
 
-def test_throttles_are_borne_or_told(
+def test_throttles_are_retried_or_raised(
     jobs: ContainerAppsJobs, proxy: LossyProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proxy.reply(refusal("429 Many", "TooManyRequests"), 10, reads=True)
@@ -196,7 +196,7 @@ def test_throttles_are_borne_or_told(
         jobs.submit(SPEC)
 
 
-def test_what_is_missing_or_forbidden_is_named(service: ContainerApps, proxy: LossyProxy) -> None:
+def test_missing_or_forbidden_resources_are_named(service: ContainerApps, proxy: LossyProxy) -> None:
     nowhere = ContainerAppsJobs("s", "g", "other", endpoint=service.url)
     with pytest.raises(NotFound, match=r"'other'.*tidegate up deploys it .az containerapp job show --name other -g g"):
         nowhere.submit(SPEC)
@@ -216,7 +216,7 @@ def test_logs_need_a_workspace(service: ContainerApps) -> None:
         jobs.logs(job)
 
 
-def test_what_no_container_holds_is_refused_before_anything_is_asked(service: ContainerApps) -> None:
+def test_specs_beyond_the_limits_are_rejected_before_any_request(service: ContainerApps) -> None:
     jobs = ContainerAppsJobs("s", "g", "train", endpoint=service.url)
     service.requests.clear()
     with pytest.raises(PayloadTooLarge, match=str(MAX_EVENT_BYTES)):
@@ -230,7 +230,7 @@ def test_what_no_container_holds_is_refused_before_anything_is_asked(service: Co
     assert container["resources"] == {"cpu": 4.0, "memory": "8Gi"}
 
 
-def test_a_runner_that_refuses_nothing_would_be_noticed(service: ContainerApps) -> None:
+def test_the_emulated_service_rejects_invalid_requests(service: ContainerApps) -> None:
     jobs = ContainerAppsJobs("s", "g", "train", endpoint=service.url)
     asked = {"containers": [{"name": "train", "image": "i", "envs": []}]}
     for wrong in (asked, {"containers": []}, {"containers": [{"name": "train"}]}, {"template": asked}):
@@ -252,7 +252,7 @@ def test_a_runner_that_refuses_nothing_would_be_noticed(service: ContainerApps) 
         "containerapps://s/g/j?endpoint=http://arm.example.org",
     ],
 )
-def test_a_url_that_means_nothing_is_refused_without_its_secrets(url: str) -> None:
+def test_invalid_urls_are_rejected_without_showing_secrets(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         from_url(url, ())
     assert "secret" not in str(caught.value)

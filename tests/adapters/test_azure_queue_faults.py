@@ -49,7 +49,7 @@ def queue(proxy: LossyProxy, back: QueuePair, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture
 def at_once(queue: AzureQueue, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nothing be tried twice: every pause would pass the deadline."""
+    """Prevent retries: every pause would pass the deadline."""
     monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 1e9)
     monkeypatch.setattr(deadlines, "FIRST_PAUSE_S", 1e9)
 
@@ -68,7 +68,7 @@ def everything(queue: AzureQueue) -> list[Callable[[], object]]:
 
 
 @pytest.mark.parametrize("loss", ["request", "upload", "part", "answer"])
-def test_a_send_without_an_answer_is_unknown_and_never_repeated(
+def test_a_send_with_a_lost_answer_is_outcome_unknown_and_not_repeated(
     queue: AzureQueue, proxy: LossyProxy, back: QueuePair, loss: Loss
 ) -> None:
     for send in (lambda: queue.send(b"1"), lambda: queue.send_many([b"1"])):
@@ -81,7 +81,7 @@ def test_a_send_without_an_answer_is_unknown_and_never_repeated(
 
 
 @pytest.mark.parametrize("loss", ["request", "answer"])
-def test_lost_answers_of_what_may_be_repeated_are_asked_for_again(
+def test_idempotent_calls_are_repeated_after_lost_answers(
     queue: AzureQueue, proxy: LossyProxy, back: QueuePair, loss: Loss
 ) -> None:
     queue.send(b"1")
@@ -94,7 +94,7 @@ def test_lost_answers_of_what_may_be_repeated_are_asked_for_again(
     assert queue.ack(message.receipt_handle) is False
 
 
-def test_an_extension_without_an_answer_is_unknown(queue: AzureQueue, proxy: LossyProxy) -> None:
+def test_a_change_of_visibility_with_a_lost_answer_is_outcome_unknown(queue: AzureQueue, proxy: LossyProxy) -> None:
     queue.send(b"1")
     message = queue.receive(1, 30.0)[0]
     proxy.lose("answer", 1)
@@ -105,14 +105,14 @@ def test_an_extension_without_an_answer_is_unknown(queue: AzureQueue, proxy: Los
     )  # the receipt handle that was lost has taken its place
 
 
-def test_ten_throttles_in_a_row_are_borne(queue: AzureQueue, proxy: LossyProxy, back: QueuePair) -> None:
+def test_ten_throttles_in_a_row_are_retried(queue: AzureQueue, proxy: LossyProxy, back: QueuePair) -> None:
     proxy.reply(xml("503 Busy", "ServerBusy"), 10)
     queue.send(b"1")
     assert (proxy.attempts, back.bodies()) == (11, [b"1"])
 
 
 @pytest.mark.usefixtures("at_once")
-def test_a_throttle_that_outlasts_the_deadline_is_told(queue: AzureQueue, proxy: LossyProxy) -> None:
+def test_a_throttle_past_the_deadline_is_raised(queue: AzureQueue, proxy: LossyProxy) -> None:
     for operation in everything(queue):
         proxy.reply(xml("429 Many", "TooManyRequests", "none", "Retry-After: 7"), 1, reads=True)
         with pytest.raises(Throttled) as caught:
@@ -121,21 +121,21 @@ def test_a_throttle_that_outlasts_the_deadline_is_told(queue: AzureQueue, proxy:
 
 
 @pytest.mark.usefixtures("at_once")
-def test_nobody_listening_means_that_nothing_was_done(queue: AzureQueue, proxy: LossyProxy) -> None:
+def test_an_unreachable_service_is_unavailable(queue: AzureQueue, proxy: LossyProxy) -> None:
     proxy.close()
     for operation in everything(queue):
         with pytest.raises(Unavailable, match="cannot be reached"):
             operation()
 
 
-def test_a_missing_queue_is_named_with_the_command_that_makes_it(azure_emulator: Running, back: QueuePair) -> None:
+def test_a_missing_queue_is_named_with_the_command_that_creates_it(azure_emulator: Running, back: QueuePair) -> None:
     queue = AzureQueue(AZURE_ACCOUNT, "no-such-one", endpoint=azure_emulator.queue_url)
     for operation in everything(queue):
         with pytest.raises(NotFound, match=r"az storage queue create --name no-such-one\S* --account-name \w+"):
             operation()
 
 
-def test_a_wrong_key_and_a_missing_right_say_what_to_do(
+def test_a_wrong_key_and_a_missing_permission_name_the_remedy(
     azure_emulator: Running, queue: AzureQueue, proxy: LossyProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     actions = ("add", "add", "process", "delete", "write", "queues/read", "messages/read", "process")
@@ -158,14 +158,14 @@ def test_a_poison_message_in_a_batch_of_ten_is_moved_alone(queue: AzureQueue, ba
         (message,) = queue.receive(10, 60.0)
         assert queue.change_visibility(message.receipt_handle, 0.0)
     queue.send_many([b"%d" % number for number in range(9)])
-    lent = queue.receive(10, 60.0)
-    assert sorted(each.body for each in lent) == [b"%d" % number for number in range(9)]
+    received = queue.receive(10, 60.0)
+    assert sorted(each.body for each in received) == [b"%d" % number for number in range(9)]
     assert back.poisoned() == [b"poison"]
-    assert all(queue.ack(each.receipt_handle) for each in lent)
+    assert all(queue.ack(each.receipt_handle) for each in received)
     assert back.bodies() == []
 
 
-def test_a_poison_message_is_never_lost_between_the_queues(
+def test_a_poison_message_is_not_lost_between_the_queues(
     queue: AzureQueue, proxy: LossyProxy, back: QueuePair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue.send(b"poison")
@@ -179,7 +179,7 @@ def test_a_poison_message_is_never_lost_between_the_queues(
     assert (back.bodies(), back.poisoned()) == ([], [b"poison"])
 
 
-def test_a_missing_poison_queue_keeps_nobody_from_the_others(azure_emulator: Running) -> None:
+def test_a_missing_poison_queue_does_not_block_other_messages(azure_emulator: Running) -> None:
     with credentials():
         pair = QueuePair(azure_emulator, poison=False)
         queue = AzureQueue(AZURE_ACCOUNT, pair.name, endpoint=azure_emulator.queue_url, max_receives=1)
@@ -194,11 +194,11 @@ def test_a_missing_poison_queue_keeps_nobody_from_the_others(azure_emulator: Run
                 look()
 
 
-def test_more_dead_letters_than_one_look_shows(queue: AzureQueue, back: QueuePair) -> None:
+def test_more_dead_letters_than_one_peek_are_listed(queue: AzureQueue, back: QueuePair) -> None:
     bodies = {b"%d" % number for number in range(MAX_PEEK + 8)}
     for body in bodies:
         back.poison.send_message(base64.b64encode(body).decode())
-    for _ in range(2):  # what was borrowed to be looked at has been given back
+    for _ in range(2):  # listed letters are visible again
         letters = list(queue.dead_letters())
         assert {letter.body for letter in letters} == bodies
     assert LISTING_LEASE_S > 1
@@ -207,32 +207,32 @@ def test_more_dead_letters_than_one_look_shows(queue: AzureQueue, back: QueuePai
     assert {letter.body for letter in queue.dead_letters()} == bodies - {letters[-1].body}
 
 
-def test_what_another_wrote_as_plain_text_is_received_too(queue: AzureQueue, back: QueuePair) -> None:
+def test_plain_text_from_other_senders_is_received(queue: AzureQueue, back: QueuePair) -> None:
     back.client.send_message("{plain}")
     assert [message.body for message in queue.receive(1, 30.0)] == [b"{plain}"]
 
 
-def test_a_message_never_expires_and_may_be_of_the_largest_size(queue: AzureQueue, back: QueuePair) -> None:
+def test_messages_never_expire_and_can_have_the_largest_size(queue: AzureQueue, back: QueuePair) -> None:
     queue.send(b"\0" * MAX_BODY_BYTES)
     (found,) = back.client.peek_messages(1)
     assert len(found.content) == 65_536
     assert found.expires_on.year == 9999
 
 
-def test_receipts_that_prove_nothing(queue: AzureQueue) -> None:
+def test_malformed_receipt_handles_are_rejected(queue: AzureQueue) -> None:
     for receipt_handle in ("", "no receipt_handle", RECEIPT, f"{uuid.UUID(int=1)} ", f"../{uuid.UUID(int=1)} x"):
         assert queue.ack(receipt_handle) is False
         assert queue.change_visibility(receipt_handle, 1.0) is None
 
 
-def test_queues_that_forget_the_count_are_noticed(azure_emulator: Running) -> None:
+def test_the_suite_rejects_queues_that_lose_the_receive_count(azure_emulator: Running) -> None:
     with contextmanager(azure_rigs.storage_queue)(lambda name: azure_emulator) as rig:
         rig.queue.max_receives = 1_000
         with pytest.raises(REJECTIONS):
             RECEIVING.clauses["a_message_past_max_receives_becomes_a_dead_letter"].check(rig)
 
 
-def test_names_are_the_prefix_and_ours() -> None:
+def test_queue_names_have_the_prefix() -> None:
     made = from_url("azq://lake/stack-", ["validate", "train"])
     assert {name: queue.name for name, queue in made.items()} == {"validate": "stack-validate", "train": "stack-train"}
 
@@ -253,7 +253,7 @@ def test_names_are_the_prefix_and_ours() -> None:
         ("azq://lake/stack-?endpoint=http://lake.example.org", "validate"),
     ],
 )
-def test_a_url_or_a_name_that_azure_does_not_take_is_refused(url: str, name: str) -> None:
+def test_invalid_urls_and_names_are_rejected(url: str, name: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         from_url(url, [name])
     assert "secret" not in str(caught.value)

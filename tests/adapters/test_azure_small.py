@@ -1,4 +1,4 @@
-"""Key Vault by its documented requests, what Azure has no limits for, and what opening an adapter imports."""
+"""Key Vault by its documented requests, the unsupported limits, and what opening an adapter imports."""
 
 import os
 import subprocess
@@ -53,13 +53,13 @@ def test_the_challenge_is_answered_with_a_token_for_the_vault(vault: Vault, secr
     assert second.query["api-version"]
 
 
-def test_ten_throttles_in_a_row_are_borne(vault: Vault, secrets: Secrets) -> None:
+def test_ten_throttles_in_a_row_are_retried(vault: Vault, secrets: Secrets) -> None:
     vault.put("a", b"1")
     vault.refuse(429, "Throttled", times=10)
     assert secrets.get("a") == b"1"
 
 
-def test_refusals_say_what_to_do(vault: Vault, secrets: Secrets, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refusals_name_the_remedy(vault: Vault, secrets: Secrets, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(NotFound, match="az keyvault secret set --vault-name lake --name t-absent --file FILE"):
         secrets.get("absent")
     vault.refuse(403, "Forbidden")
@@ -77,7 +77,7 @@ def test_refusals_say_what_to_do(vault: Vault, secrets: Secrets, monkeypatch: py
         from_url("keyvault://lake?endpoint=https://127.0.0.1:1").get("a")
 
 
-def test_what_says_that_it_is_base64_must_be(vault: Vault, secrets: Secrets) -> None:
+def test_a_secret_with_the_base64_prefix_must_be_base64(vault: Vault, secrets: Secrets) -> None:
     vault.put_text("a", "base64:AAH/")
     assert secrets.get("a") == b"\0\1\xff"
     vault.put_text("a", "base64:?")
@@ -97,12 +97,12 @@ def test_what_says_that_it_is_base64_must_be(vault: Vault, secrets: Secrets) -> 
         "keyvault://lake?endpoint=http://127.0.0.1:1",
     ],
 )
-def test_a_url_that_means_nothing_is_refused(url: str) -> None:
+def test_invalid_urls_are_rejected(url: str) -> None:
     with pytest.raises(ConfigurationError):
         from_url(url)
 
 
-def test_all_clients_share_one_identity_that_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_clients_share_one_identity(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
 
     class Somebody:
@@ -126,7 +126,7 @@ def test_all_clients_share_one_identity_that_is_made_once(monkeypatch: pytest.Mo
     assert len(made) == 1
 
 
-def test_limits_say_what_to_do_instead() -> None:
+def test_limits_are_unsupported_with_a_remedy() -> None:
     limits = limits_from_url("functionapp://lake", {})
     for ask in (lambda: limits.read("infer"), lambda: limits.set("infer", FunctionLimits(512, 1))):
         with pytest.raises(Unsupported, match=r"function app.*shared/topology\.py.*deploy"):

@@ -1,4 +1,4 @@
-"""Azure Blob: what only Azure does, credentials of all kinds, and what its errors say to do."""
+"""Azure Blob: behaviour that only Azure has, all kinds of credentials, and the remedies in errors."""
 
 import os
 import subprocess
@@ -67,7 +67,7 @@ def everything(store: AzureBlobStore) -> dict[str, Callable[[], object]]:
     }
 
 
-def test_a_server_too_busy_that_wrote_all_the_same_is_not_taken_for_another(
+def test_a_write_answered_with_server_busy_is_settled_by_its_write_id(
     store: AzureBlobStore, proxy: LossyProxy, back: Container, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = obstore.put
@@ -83,7 +83,7 @@ def test_a_server_too_busy_that_wrote_all_the_same_is_not_taken_for_another(
     assert back.read("team/k") == b"ours"
 
 
-def test_a_wrong_key_says_where_credentials_come_from(
+def test_a_wrong_key_names_the_sources_of_credentials(
     azure_emulator: Running, back: Container, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", WRONG_KEY)
@@ -97,14 +97,14 @@ def test_a_wrong_key_says_where_credentials_come_from(
         store.get("k")
 
 
-def test_what_is_no_key_is_refused_before_it_is_used(back: Container, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_malformed_key_is_rejected(back: Container, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "%%%")
     with pytest.raises(ConfigurationError, match="AZURE_STORAGE_ACCOUNT_KEY") as caught:
         opened(back.name, "127.0.0.1:1").get("k")
     assert "%%%" not in str(caught.value)
 
 
-def test_without_credentials_the_identity_is_asked(
+def test_without_credentials_the_identity_is_used(
     azure_emulator: Running, back: Container, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Nobody:
@@ -118,7 +118,7 @@ def test_without_credentials_the_identity_is_asked(
             operation()
 
 
-def test_an_identity_endpoint_that_does_not_answer_is_a_passing_trouble(
+def test_an_identity_endpoint_that_does_not_answer_is_unavailable(
     azure_emulator: Running, back: Container, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_KEY")
@@ -128,7 +128,7 @@ def test_an_identity_endpoint_that_does_not_answer_is_a_passing_trouble(
         opened(back.name, azure_emulator.host_port).put("k", b"1", timeout_s=0.2)
 
 
-def test_whose_credentials_count() -> None:
+def test_precedence_of_credentials() -> None:
     with credentials():
         assert sdk._blob_credentials() == {"account_key": AZURE_KEY, "credential_type": "access_key"}
         del os.environ["AZURE_STORAGE_ACCOUNT_KEY"]
@@ -143,7 +143,7 @@ def test_whose_credentials_count() -> None:
         assert sdk._blob_credentials() == {"sas_key": "sv=1&sig=x", "credential_type": "sas_token"}
 
 
-def test_a_sas_that_only_lists_may_not_write_and_cannot_sign(
+def test_a_sas_for_listing_cannot_write_or_sign(
     azure_emulator: Running, back: Container, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_KEY")
@@ -160,7 +160,7 @@ def test_a_sas_that_only_lists_may_not_write_and_cannot_sign(
         store.presign("k", "GET", 60)
 
 
-def test_a_clock_that_is_off_is_said_to_be(store: AzureBlobStore, proxy: LossyProxy) -> None:
+def test_a_wrong_clock_is_named(store: AzureBlobStore, proxy: LossyProxy) -> None:
     said = "Request date header too old: 'Wed, 25 Nov 2026 20:00:00 GMT'"
     for operation in everything(store).values():
         proxy.reply(xml("403 Forbidden", "AuthenticationFailed", said), 2, reads=True)
@@ -168,9 +168,7 @@ def test_a_clock_that_is_off_is_said_to_be(store: AzureBlobStore, proxy: LossyPr
             operation()
 
 
-def test_a_conflict_that_is_no_object_is_not_taken_for_one(
-    store: AzureBlobStore, proxy: LossyProxy, back: Container
-) -> None:
+def test_a_conflict_without_an_object_is_not_exists(store: AzureBlobStore, proxy: LossyProxy, back: Container) -> None:
     proxy.reply(xml("409 Conflict", "ContainerBeingDeleted"), 3)
     assert isinstance(store.put_new("k", b"1"), Created)
     assert (proxy.attempts, back.read("team/k")) == (4, b"1")
@@ -179,7 +177,7 @@ def test_a_conflict_that_is_no_object_is_not_taken_for_one(
         store.put_new("new", b"1")
 
 
-def test_names_that_are_no_keys_do_not_come_up_as_others(
+def test_names_that_are_no_keys_are_not_listed_as_keys(
     azure_emulator: Running, back: Container, store: AzureBlobStore
 ) -> None:
     back.write("team/folder/", b"")  # what portals make for an empty folder
@@ -192,7 +190,7 @@ def test_names_that_are_no_keys_do_not_come_up_as_others(
     assert [info.key for info in store.list("folder/")] == ["folder/k"]
 
 
-def test_a_listing_that_breaks_off_goes_on_where_it_was(
+def test_an_interrupted_listing_continues(
     store: AzureBlobStore, proxy: LossyProxy, back: Container, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(obstore_store, "_PAGE", 2)
@@ -208,14 +206,16 @@ def test_a_listing_that_breaks_off_goes_on_where_it_was(
     assert seen == keys
 
 
-def test_a_key_of_more_segments_than_azure_takes_is_refused(store: AzureBlobStore) -> None:
+def test_a_key_with_too_many_segments_is_rejected(store: AzureBlobStore) -> None:
     most = "/".join("s" * (MAX_SEGMENTS - 1))  # the prefix is one
     assert isinstance(store.put_new(most, b"1"), Created)
     with pytest.raises(InvalidInput, match="segments"):
         store.put_new(f"{most}/s", b"1")
 
 
-def test_a_signed_url_is_for_one_object_one_method_and_a_while(azure_emulator: Running, back: Container) -> None:
+def test_a_signed_url_is_valid_for_one_object_one_method_and_a_limited_time(
+    azure_emulator: Running, back: Container
+) -> None:
     store = opened(back.name, azure_emulator.host_port, "/team")
     key = "a b/c+d%e/é.csv"
     there = store.presign(key, "PUT", 60)
@@ -252,15 +252,13 @@ def test_a_signed_url_is_for_one_object_one_method_and_a_while(azure_emulator: R
         "az://landing?account=lake#secret",
     ],
 )
-def test_a_url_that_means_nothing_is_refused_without_its_secrets(url: str) -> None:
+def test_invalid_urls_are_rejected_without_showing_secrets(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         from_url(url)
     assert "secret" not in str(caught.value)
 
 
-def test_nothing_of_azure_but_obstore_is_imported_for_blobs_with_a_key(
-    azure_emulator: Running, back: Container
-) -> None:
+def test_blobs_with_a_key_import_obstore_only(azure_emulator: Running, back: Container) -> None:
     program = (
         "import sys; from adapters.urls import open_store; store = open_store(sys.argv[1]);"
         "assert 'obstore' not in sys.modules; store.put('k', b'1'); assert store.get('k').body == b'1';"

@@ -1,4 +1,4 @@
-"""The fault plan: each fault does what it says, where it can happen, and a recorded run happens again byte for byte."""
+"""The fault plan: the effect of each fault, where it can happen, and replay of a recorded run byte for byte."""
 
 import copy
 import pickle
@@ -38,7 +38,7 @@ def world_with(fault: Fault, amount: float = 0.0, number: int = 1) -> MemoryWorl
 
 
 def operations(world: MemoryWorld) -> list[Callable[[], object]]:
-    """Return one call of every operation of every port, on what `prepared` left."""
+    """Return one call of every operation of every port, on the world of `prepared`."""
     queue = world.queue("q")
     return [
         lambda: world.system.get("k"),
@@ -88,7 +88,7 @@ def state(world: MemoryWorld) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("index", range(len(operations(MemoryWorld()))))
-def test_a_crash_comes_before_or_after_every_operation(index: int) -> None:
+def test_a_crash_is_possible_before_and_after_every_operation(index: int) -> None:
     calm = prepared()
     try:
         operations(calm)[index]()
@@ -109,7 +109,7 @@ def test_a_crash_comes_before_or_after_every_operation(index: int) -> None:
         assert [decision.fault for decision in world.faults.decisions] == [fault]
 
 
-def test_a_lost_answer_hides_whether_it_was_done() -> None:
+def test_a_lost_answer_is_outcome_unknown_with_or_without_the_effect() -> None:
     done = world_with("lost-done")
     with pytest.raises(OutcomeUnknown):
         done.system.put_new("k", b"1")
@@ -123,7 +123,7 @@ def test_a_lost_answer_hides_whether_it_was_done() -> None:
     assert reading.faults.decisions == []
 
 
-def test_throttled_and_unavailable_do_nothing() -> None:
+def test_throttled_and_unavailable_have_no_effect() -> None:
     throttled = world_with("throttled", 7.0)
     with pytest.raises(Throttled) as caught:
         throttled.system.put("k", b"1")
@@ -135,7 +135,7 @@ def test_throttled_and_unavailable_do_nothing() -> None:
     assert unavailable.queue("q").depth() == (0, 0.0)
 
 
-def test_a_delay_moves_time_and_ends_at_the_deadline() -> None:
+def test_a_delay_advances_the_clock_and_can_exceed_the_deadline() -> None:
     world = world_with("delay", 5.0)
     world.system.put("k", b"1", timeout_s=6.0)
     assert world.clock.monotonic() == 5.0
@@ -145,7 +145,7 @@ def test_a_delay_moves_time_and_ends_at_the_deadline() -> None:
     assert late.system.head("k") is None
 
 
-def test_skew_moves_this_machines_clock_only() -> None:
+def test_skew_changes_only_the_machines_clock() -> None:
     world = world_with("skew", -100.0)
     before = world.clock.now()
     world.queue("q").send(b"1")
@@ -155,7 +155,7 @@ def test_skew_moves_this_machines_clock_only() -> None:
     assert message.sent_at == before
 
 
-def test_a_duplicate_is_the_same_message_again() -> None:
+def test_a_duplicate_message_is_received_twice() -> None:
     world = world_with("duplicate", 10.0)
     queue = world.queue("q")
     queue.send(b"1")
@@ -178,7 +178,7 @@ def test_a_duplicate_job_runs_twice_and_ends_once() -> None:
     assert world.jobs.pending() == []
 
 
-def test_messages_come_in_the_worst_order_or_any() -> None:
+def test_messages_can_be_reversed_or_shuffled() -> None:
     world = world_with("reorder", 0.0, number=4)
     queue = world.queue("q")
     for body in (b"1", b"2", b"3"):
@@ -227,7 +227,7 @@ def test_a_job_that_crashed_is_pending_again() -> None:
 
 @given(seed=st.integers(0, 2**32))
 @settings(max_examples=25)
-def test_a_run_replays_byte_for_byte(seed: int) -> None:
+def test_a_recorded_run_is_replayed_byte_for_byte(seed: int) -> None:
     def world(plan: Callable[[MemoryClock], FaultPlan]) -> MemoryWorld:
         made = MemoryWorld(deployed={"infer": FunctionLimits(512, 1)}, secrets={"key": b"s"})
         made.faults.__dict__.update(plan(made.clock).__dict__)
@@ -249,7 +249,7 @@ def test_a_run_replays_byte_for_byte(seed: int) -> None:
     assert played(world(lambda clock: replay(first[1], clock))) == first
 
 
-def test_chance_reaches_every_fault() -> None:
+def test_random_plans_contain_every_fault() -> None:
     seen = {decision.fault for seed in range(40) for decision in _chances_of(MemoryWorld(seed=seed, rates=ALL_RATES))}
     assert seen == set(get_args(Fault))
 
@@ -272,7 +272,7 @@ def _chances_of(world: MemoryWorld) -> list[Decision]:
 @pytest.mark.parametrize(
     "copied", [copy.deepcopy, lambda world: pickle.loads(pickle.dumps(world))], ids=["copy", "pickle"]
 )
-def test_a_copied_world_goes_its_own_way_from_the_same_state(copied: Callable[[MemoryWorld], MemoryWorld]) -> None:
+def test_a_copied_world_is_independent(copied: Callable[[MemoryWorld], MemoryWorld]) -> None:
     world = prepared()
     world.faults.begin(tracing=True)
     other = copied(world)
@@ -290,7 +290,7 @@ def test_a_copied_world_goes_its_own_way_from_the_same_state(copied: Callable[[M
 
 
 @given(st.dictionaries(st.sampled_from(["a", "a/b", "hints/x", "b"]), st.binary(max_size=3)))
-def test_the_digest_is_of_keys_and_bodies_only(objects: dict[str, bytes]) -> None:
+def test_the_digest_covers_keys_and_bodies_only(objects: dict[str, bytes]) -> None:
     one, other = MemoryWorld(), MemoryWorld()
     other.clock.advance(100.0)
     for key, body in objects.items():

@@ -1,4 +1,4 @@
-"""What the faults' tests of each cloud leave: what IAM refuses, throttles of Pub/Sub, secrets that are missing."""
+"""Faults beside those of the other files: IAM's refusals, throttles of Pub/Sub, missing secrets."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -41,7 +41,7 @@ def aws_with_iam(emulators_folder: Path) -> Iterator[Running]:
         yield running
 
 
-def test_what_iam_refuses_names_action_and_resource(aws_with_iam: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_iam_refusal_names_action_and_resource(aws_with_iam: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     with aws_rigs.account() as environment:
         iam, s3, sqs = (_client(service, aws_with_iam, environment) for service in ("iam", "s3", "sqs"))
         s3.create_bucket(Bucket="lake", CreateBucketConfiguration={"LocationConstraint": REGION})
@@ -73,7 +73,9 @@ def test_what_iam_refuses_names_action_and_resource(aws_with_iam: Running, monke
             open_store(f"s3://lake?region={REGION}&endpoint={aws_with_iam.url}").get("k")
 
 
-def test_ten_throttles_of_pubsub_in_a_row_are_borne(pubsub_emulator: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ten_throttles_of_pubsub_in_a_row_are_retried(
+    pubsub_emulator: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 0.01)
     topics = EmulatedTopics(pubsub_emulator)
     with lossy_proxy(pubsub_emulator.host_port, exchange=GrpcExchange) as proxy:
@@ -103,7 +105,7 @@ def test_ten_throttles_of_pubsub_in_a_row_are_borne(pubsub_emulator: Running, mo
     ],
     ids=["aws", "aws-ssm", "azure", "gcp"],
 )
-def test_a_missing_secret_is_named_with_the_command_that_makes_it(
+def test_a_missing_secret_is_named_with_the_command_that_creates_it(
     request: pytest.FixtureRequest, secrets: Secrets, command: str
 ) -> None:
     with contextmanager(secrets)(request.getfixturevalue) as rig, pytest.raises(NotFound, match=command) as caught:

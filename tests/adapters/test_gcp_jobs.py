@@ -1,4 +1,4 @@
-"""Cloud Run's jobs: what is asked of the API, and what only Cloud Run does. By documentation only."""
+"""Cloud Run's jobs: requests to the API, and behaviour that only Cloud Run has. By documentation only."""
 
 import base64
 import sys
@@ -35,7 +35,7 @@ def opened(running: Running) -> CloudRunJobs:
     return from_url(f"cloudrun://p/europe-west1/train?endpoint={running.url}", ["ignored"])
 
 
-def test_the_request_to_run_is_the_apis(service: Service) -> None:
+def test_run_requests_match_the_api(service: Service) -> None:
     run, running = service
     job = opened(running).submit(JobSpec("a", "train", b'{"n":1}', cpu=64.0, memory_mb=1 << 20, timeout_s=90))
     event = base64.b64encode(b'{"n":1}').decode()
@@ -46,7 +46,7 @@ def test_the_request_to_run_is_the_apis(service: Service) -> None:
     assert run.runner.find(job) is not None
 
 
-def test_what_an_execution_says_goes_before_what_was_deployed(service: Service) -> None:
+def test_an_executions_overrides_take_precedence(service: Service) -> None:
     run, running = service
     run.environment = {"TIDEGATE_FUNCTION": "as deployed", "TIDEGATE_SETTINGS": "{}"}
     job = opened(running).submit(JobSpec("a", "train", b"{}"))
@@ -55,7 +55,7 @@ def test_what_an_execution_says_goes_before_what_was_deployed(service: Service) 
     assert (task.environment["TIDEGATE_FUNCTION"], task.environment["TIDEGATE_SETTINGS"]) == ("train", "{}")
 
 
-def test_logs_are_asked_for_as_cloud_logging_has_it(service: Service) -> None:
+def test_logs_are_read_by_cloud_loggings_query(service: Service) -> None:
     run, running = service
     jobs = opened(running)
     job = jobs.submit(JobSpec("a", "train", b"{}"))
@@ -66,7 +66,7 @@ def test_logs_are_asked_for_as_cloud_logging_has_it(service: Service) -> None:
     assert 'resource.labels.job_name="train"' in body["filter"]
 
 
-def test_an_event_too_large_for_a_variable_is_refused(service: Service) -> None:
+def test_an_event_too_large_for_a_variable_is_rejected(service: Service) -> None:
     run, running = service
     with pytest.raises(PayloadTooLarge, match="store it and send its key"):
         opened(running).submit(JobSpec("a", "train", b"x" * 24_577))
@@ -81,7 +81,7 @@ def test_a_missing_job_is_named(service: Service) -> None:
         jobs.submit(JobSpec("a", "train", b"{}"))
 
 
-def test_a_run_whose_answer_is_lost_is_unknown_and_asked_for_once(service: Service) -> None:
+def test_a_run_with_a_lost_answer_is_outcome_unknown_and_not_repeated(service: Service) -> None:
     run, running = service
     with lossy_proxy(running.host_port) as proxy:
         for loss, asked in (("request", 0), ("answer", 1)):
@@ -91,7 +91,7 @@ def test_a_run_whose_answer_is_lost_is_unknown_and_asked_for_once(service: Servi
             assert (proxy.attempts, len(run.requests)) == (1, asked)
 
 
-def test_a_refused_permission_names_the_one_that_overrides_need(service: Service) -> None:
+def test_a_refused_run_names_the_permission_for_overrides(service: Service) -> None:
     _, running = service
     refusal = b'{"error":{"code":403,"message":"no","status":"PERMISSION_DENIED"}}'
     head = (
@@ -103,7 +103,7 @@ def test_a_refused_permission_names_the_one_that_overrides_need(service: Service
             opened(Running(proxy.host_port)).submit(JobSpec("a", "train", b"{}"))
 
 
-def test_nobody_listening_means_that_nothing_was_started(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_api_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deadlines, "FIRST_PAUSE_S", 1e9)
     monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 1e9)
     with cloudrun([sys.executable], project="p", region="europe-west1", job="train") as (_, running):
@@ -112,7 +112,7 @@ def test_nobody_listening_means_that_nothing_was_started(monkeypatch: pytest.Mon
         opened(running).submit(JobSpec("a", "train", b"{}"))
 
 
-def test_a_platform_that_never_starts_again_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_suite_rejects_a_platform_without_restarts(monkeypatch: pytest.MonkeyPatch) -> None:
     class Once(TaskRunner):
         def __init__(self, command: Any, *, retries: int) -> None:
             super().__init__(command, retries=0)
@@ -123,7 +123,7 @@ def test_a_platform_that_never_starts_again_is_noticed(monkeypatch: pytest.Monke
         JOBS.clauses["a_job_whose_process_died_runs_again"].check(rig)
 
 
-def test_a_job_that_takes_too_long_has_failed(service: Service) -> None:
+def test_a_job_past_its_time_limit_has_failed(service: Service) -> None:
     with cloudrun(
         [sys.executable, "-c", "import time; time.sleep(60)"], project="p", region="europe-west1", job="train"
     ) as (run, running):
@@ -135,12 +135,12 @@ def test_a_job_that_takes_too_long_has_failed(service: Service) -> None:
 
 
 @pytest.mark.parametrize("url", ["cloudrun://", "cloudrun://p/r", "cloudrun://p/r/j/k", "cloudrun://p/r/j?cpu=2"])
-def test_a_url_that_means_nothing_is_refused(url: str) -> None:
+def test_invalid_urls_are_rejected(url: str) -> None:
     with pytest.raises(ConfigurationError):
         from_url(url, [])
 
 
-def test_this_process_has_one_client_for_all(service: Service) -> None:
+def test_all_jobs_share_one_client(service: Service) -> None:
     _, running = service
     assert opened(running)._clients is opened(running)._clients
     assert sdk.session(running.url) is sdk.session("http://127.0.0.1:1")

@@ -1,4 +1,4 @@
-"""Pub/Sub over a network that loses and refuses, and what only Pub/Sub does."""
+"""Pub/Sub over a faulty network, and behaviour that only Pub/Sub has."""
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -40,7 +40,7 @@ def topics(pubsub_emulator: Running) -> EmulatedTopics:
     return EmulatedTopics(pubsub_emulator)
 
 
-def test_a_send_whose_answer_is_lost_is_unknown_and_nothing_is_sent_behind_our_back(topics: EmulatedTopics) -> None:
+def test_a_publish_with_a_lost_answer_is_outcome_unknown_and_not_repeated(topics: EmulatedTopics) -> None:
     for loss, there in (("request", []), ("answer", [b"body of the answer test"])):
         with lossy_proxy(topics.running.host_port, marker=b"body of the answer test") as proxy:
             queue = PubSubQueue(Topics(PROJECT, topics.prefix, f"http://{proxy.host_port}"), "queue")
@@ -50,7 +50,7 @@ def test_a_send_whose_answer_is_lost_is_unknown_and_nothing_is_sent_behind_our_b
             assert (topics.bodies(), proxy.attempts) == (there, 1)
 
 
-def test_nobody_listening_means_that_nothing_was_sent(topics: EmulatedTopics, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_broker_is_unavailable(topics: EmulatedTopics, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deadlines, "FIRST_PAUSE_S", 1e9)
     monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 1e9)
     with lossy_proxy(topics.running.host_port) as proxy:
@@ -60,7 +60,7 @@ def test_nobody_listening_means_that_nothing_was_sent(topics: EmulatedTopics, mo
         queue.send(b"1")
 
 
-def test_a_missing_topic_and_subscription_are_named_with_the_command(pubsub_emulator: Running) -> None:
+def test_missing_topics_and_subscriptions_are_named_with_their_commands(pubsub_emulator: Running) -> None:
     queue = from_url(f"pubsub://{PROJECT}/none-?endpoint={pubsub_emulator.url}", ["events"])["events"]
     for operation, says in (
         (lambda: queue.send(b"1"), "gcloud pubsub topics create none-events --project=conformance"),
@@ -87,7 +87,9 @@ def test_a_missing_topic_and_subscription_are_named_with_the_command(pubsub_emul
         (exceptions.InvalidArgument("bad"), ConfigurationError, ConfigurationError),
     ],
 )
-def test_every_refusal_has_its_error(given: Any, to_publish: type[TidegateError], to_pull: type[TidegateError]) -> None:
+def test_every_refusal_maps_to_its_error(
+    given: Any, to_publish: type[TidegateError], to_pull: type[TidegateError]
+) -> None:
     for act, kind in ((PUBLISH, to_publish), (PULL, to_pull)):
         error = failure(given, act)
         assert type(error) is kind
@@ -95,12 +97,12 @@ def test_every_refusal_has_its_error(given: Any, to_publish: type[TidegateError]
     assert "pubsub.topics.publish on t" in failure(exceptions.Forbidden("no"), PUBLISH).message
 
 
-def test_what_is_no_sdks_error_is_not_translated() -> None:
+def test_other_exceptions_are_not_translated() -> None:
     with pytest.raises(ZeroDivisionError):
         failure(ZeroDivisionError(), PUBLISH)
 
 
-def test_a_lease_of_more_than_ten_minutes_is_refused(topics: EmulatedTopics) -> None:
+def test_a_lease_above_ten_minutes_is_rejected(topics: EmulatedTopics) -> None:
     queue = topics.opened()
     with pytest.raises(InvalidInput, match="extend the lease"):
         queue.receive(1, 601.0)
@@ -108,20 +110,20 @@ def test_a_lease_of_more_than_ten_minutes_is_refused(topics: EmulatedTopics) -> 
         queue.change_visibility("receipt_handle", 601.0)
 
 
-def test_bodies_of_the_largest_size_go_one_in_a_request(topics: EmulatedTopics) -> None:
+def test_bodies_of_the_largest_size_are_sent_in_separate_requests(topics: EmulatedTopics) -> None:
     queue = topics.opened()
     bodies = [bytes([number]) * queue.max_body_bytes for number in range(2)]
     queue.send_many([*bodies, b"small"])
     assert sorted(topics.bodies()) == sorted([*bodies, b"small"])
 
 
-def test_more_messages_than_a_request_takes_go_in_several(topics: EmulatedTopics) -> None:
+def test_many_messages_are_sent_in_several_requests(topics: EmulatedTopics) -> None:
     bodies = [b"%d" % number for number in range(1001)]
     topics.opened().send_many(bodies)
     assert sorted(topics.bodies()) == sorted(bodies)
 
 
-def test_dead_letters_keep_what_is_known_of_them(topics: EmulatedTopics) -> None:
+def test_dead_letters_keep_time_and_receive_count(topics: EmulatedTopics) -> None:
     queue = topics.opened()
     queue.send(b"poison")
     for _ in range(gcp_rigs.MAX_DELIVERIES):
@@ -158,7 +160,7 @@ def test_a_subscription_without_a_dead_letter_policy_is_rejected(pubsub_emulator
             RECEIVING.clauses[clause].check(rig)
 
 
-def test_a_subscription_that_counts_nothing_says_how_to_let_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_subscription_without_delivery_counts_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     from google.pubsub_v1 import PubsubMessage, ReceivedMessage
 
     uncounted = ReceivedMessage(ack_id="a", message=PubsubMessage(data=b"1"))
@@ -169,6 +171,6 @@ def test_a_subscription_that_counts_nothing_says_how_to_let_it(monkeypatch: pyte
 
 
 @pytest.mark.parametrize("url", ["pubsub://", "pubsub://p/a/b", "pubsub://p?endpoint=127.0.0.1:1", "pubsub://p?x=1"])
-def test_a_url_that_means_nothing_is_refused(url: str) -> None:
+def test_invalid_urls_are_rejected(url: str) -> None:
     with pytest.raises(ConfigurationError):
         from_url(url, ["q"])

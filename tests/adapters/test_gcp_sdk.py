@@ -1,4 +1,4 @@
-"""Google's credentials, missing, wrong and good; signed URLs; and that nothing happens before it is asked for."""
+"""Google's credentials (missing, wrong, valid), signed URLs, and imports on first use only."""
 
 import base64
 import hashlib
@@ -52,15 +52,15 @@ def account(key: rsa.RSAPrivateKey, token_uri: str = "https://oauth2.googleapis.
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     ).decode()
-    told = {"type": "service_account", "client_email": ACCOUNT, "private_key": private, "token_uri": token_uri}
-    return service_account.Credentials.from_service_account_info(told, scopes=[sdk.SCOPE])
+    fields = {"type": "service_account", "client_email": ACCOUNT, "private_key": private, "token_uri": token_uri}
+    return service_account.Credentials.from_service_account_info(fields, scopes=[sdk.SCOPE])
 
 
 def test_importing_the_adapters_imports_no_sdk_and_starts_nothing() -> None:
     subprocess.run([sys.executable, "-c", IMPORT_ALL], check=True, timeout=60)
 
 
-def test_missing_credentials_say_where_they_come_from(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_google_credentials_name_their_sources(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sdk, "_made", {})
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
     for operation, name in (
@@ -74,7 +74,7 @@ def test_missing_credentials_say_where_they_come_from(monkeypatch: pytest.Monkey
         assert (caught.value.operation, str(tmp_path) in str(caught.value)) == (name, False)
 
 
-def test_a_key_that_is_refused_speaks_of_the_clock_too(key: rsa.RSAPrivateKey, gcs_emulator: Running) -> None:
+def test_a_refused_key_also_names_the_clock(key: rsa.RSAPrivateKey, gcs_emulator: Running) -> None:
     refusal = json.dumps({"error": "invalid_grant", "error_description": "Invalid JWT: not in a reasonable timeframe"})
     head = f"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: {len(refusal)}\r\n\r\n"
     with lossy_proxy(gcs_emulator.host_port) as proxy:
@@ -86,7 +86,7 @@ def test_a_key_that_is_refused_speaks_of_the_clock_too(key: rsa.RSAPrivateKey, g
         assert "PRIVATE" not in str(caught.value)
 
 
-def test_a_token_service_out_of_reach_may_be_asked_again(key: rsa.RSAPrivateKey, gcs_emulator: Running) -> None:
+def test_an_unreachable_token_service_is_unavailable(key: rsa.RSAPrivateKey, gcs_emulator: Running) -> None:
     with lossy_proxy(gcs_emulator.host_port) as proxy:
         closed = f"http://{proxy.host_port}/token"
     store = GcsStore("b", endpoint=gcs_emulator.url, http=sdk.new_session(account(key, closed), emulator=False))
@@ -94,7 +94,7 @@ def test_a_token_service_out_of_reach_may_be_asked_again(key: rsa.RSAPrivateKey,
         store.put_new("k", b"1", timeout_s=0.01)
 
 
-def test_only_google_gets_the_accounts_token_with_metrics() -> None:
+def test_only_googles_addresses_get_the_accounts_token() -> None:
     for host, has_session in (
         ("telemetry.googleapis.com", True),
         ("telemetry.googleapis.com:443", True),
@@ -109,13 +109,13 @@ def test_only_google_gets_the_accounts_token_with_metrics() -> None:
         metrics_from_url("cloudmonitoring://")
 
 
-def test_an_untrusted_certificate_is_no_lost_answer() -> None:
+def test_an_untrusted_certificate_is_a_configuration_error() -> None:
     untrusted = requests.exceptions.SSLError(ssl.SSLCertVerificationError("self-signed"))
     error = failure(untrusted, Call("put_new", "k", "", "", repeatable=False))
     assert isinstance(error, ConfigurationError)
 
 
-def test_what_is_not_installed_names_the_extra() -> None:
+def test_a_missing_sdk_names_the_extra() -> None:
     def load() -> None:
         raise ModuleNotFoundError("No module named 'grpc'", name="grpc")
 
@@ -123,7 +123,7 @@ def test_what_is_not_installed_names_the_extra() -> None:
         sdk.needs(load)
 
 
-def test_a_signed_url_is_signed_for_one_method_and_one_object(key: rsa.RSAPrivateKey, gcs_emulator: Running) -> None:
+def test_a_signed_url_is_valid_for_one_method_and_object(key: rsa.RSAPrivateKey, gcs_emulator: Running) -> None:
     back = BackDoor(gcs_emulator)
     held = sdk.new_session(account(key), emulator=False)
     store = GcsStore(back.name, "team", gcs_emulator.url, http=held)
@@ -139,21 +139,23 @@ def test_a_signed_url_is_signed_for_one_method_and_one_object(key: rsa.RSAPrivat
 
 
 def check_signature(key: rsa.RSAPrivateKey, method: str, url: str, path: str) -> None:
-    """Hold a URL to the documentation of V4 signatures: the canonical request, the string to sign, RSA over it."""
+    """Verify a URL by the documentation of V4 signatures: canonical request, string to sign, RSA signature."""
     parts = urlsplit(url)
     assert parts.path == path
     query, _, signature = parts.query.rpartition("&X-Goog-Signature=")
-    told = dict(parse_qsl(query))
-    assert told["X-Goog-SignedHeaders"] == "host"
+    fields = dict(parse_qsl(query))
+    assert fields["X-Goog-SignedHeaders"] == "host"
     canonical = "\n".join([method, path, query, f"host:{parts.netloc}\n", "host", "UNSIGNED-PAYLOAD"])
-    scope = told["X-Goog-Credential"].removeprefix(f"{ACCOUNT}/")
+    scope = fields["X-Goog-Credential"].removeprefix(f"{ACCOUNT}/")
     signed = "\n".join(
-        [told["X-Goog-Algorithm"], told["X-Goog-Date"], scope, hashlib.sha256(canonical.encode()).hexdigest()]
+        [fields["X-Goog-Algorithm"], fields["X-Goog-Date"], scope, hashlib.sha256(canonical.encode()).hexdigest()]
     )
     key.public_key().verify(bytes.fromhex(signature), signed.encode(), padding.PKCS1v15(), hashes.SHA256())
 
 
-def test_who_cannot_sign_and_what_cannot_be_signed_is_told(key: rsa.RSAPrivateKey, gcs_emulator: Running) -> None:
+def test_presign_rejects_credentials_without_a_signer_and_long_lives(
+    key: rsa.RSAPrivateKey, gcs_emulator: Running
+) -> None:
     with pytest.raises(Unsupported, match="use a service account"):
         GcsStore("b", endpoint=gcs_emulator.url).presign("k", "GET", 60)
     store = GcsStore("b", endpoint=gcs_emulator.url, http=sdk.new_session(account(key), emulator=False))
@@ -162,7 +164,7 @@ def test_who_cannot_sign_and_what_cannot_be_signed_is_told(key: rsa.RSAPrivateKe
             store.presign("k", "GET", expires_s)
 
 
-def test_an_account_without_a_key_lets_google_sign(gcs_emulator: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_google_signs_for_an_account_without_a_key(gcs_emulator: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     from google.cloud.storage import _signing
     from google.oauth2.credentials import Credentials
 

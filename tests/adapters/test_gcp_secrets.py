@@ -1,4 +1,4 @@
-"""Secret Manager: the request is the API's, and every refusal says what to do. By documentation only."""
+"""Secret Manager: requests match the API, and every refusal names the remedy. By documentation only."""
 
 from collections.abc import Iterator
 
@@ -26,16 +26,14 @@ def secrets(server: SecretManager) -> SecretManagerSecrets:
     return from_url(f"secretmanager://{PROJECT}/team-?endpoint={server.url}")
 
 
-def test_the_path_is_the_one_that_the_clients_own_helper_gives(
-    secrets: SecretManagerSecrets, server: SecretManager
-) -> None:
+def test_the_path_equals_that_of_the_clients_helper(secrets: SecretManagerSecrets, server: SecretManager) -> None:
     server.put("team-key", b"value")
     secrets.get("key")
     path = SecretManagerServiceClient.secret_version_path(PROJECT, "team-key", "latest")
     assert server.asked == [f"/v1/{path}:access"]
 
 
-def test_a_missing_secret_is_named_with_the_command_that_makes_it(secrets: SecretManagerSecrets) -> None:
+def test_a_missing_secret_is_named_with_the_command_that_creates_it(secrets: SecretManagerSecrets) -> None:
     with pytest.raises(NotFound, match="gcloud secrets create team-key --project=conformance") as caught:
         secrets.get("key")
     assert (caught.value.provider, caught.value.operation, caught.value.resource) == ("gcp", "get", "key")
@@ -51,7 +49,7 @@ def test_a_missing_secret_is_named_with_the_command_that_makes_it(secrets: Secre
         (503, Unavailable, "try again"),
     ],
 )
-def test_a_refusal_says_what_to_do(
+def test_a_refusal_names_the_remedy(
     secrets: SecretManagerSecrets, server: SecretManager, status: int, error: type[Exception], says: str
 ) -> None:
     server.put("team-key", b"value")
@@ -61,14 +59,14 @@ def test_a_refusal_says_what_to_do(
     assert "value" not in str(caught.value)
 
 
-def test_a_value_that_arrives_changed_is_no_value(secrets: SecretManagerSecrets, server: SecretManager) -> None:
+def test_a_value_with_a_wrong_checksum_is_unavailable(secrets: SecretManagerSecrets, server: SecretManager) -> None:
     server.put("team-key", b"value")
     server.spoil = True
     with pytest.raises(Unavailable, match="arrived changed"):
         secrets.get("key")
 
 
-def test_an_emulator_gets_no_credentials_and_another_host_none_in_the_clear(secrets: SecretManagerSecrets) -> None:
+def test_credentials_are_sent_neither_to_emulators_nor_unencrypted(secrets: SecretManagerSecrets) -> None:
     assert isinstance(secrets._client.transport._credentials, AnonymousCredentials)
     with pytest.raises(ConfigurationError, match="token"):
         from_url("secretmanager://p?endpoint=http://secrets.example.com")

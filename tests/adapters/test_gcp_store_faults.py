@@ -1,4 +1,4 @@
-"""Cloud Storage over a network that spoils and refuses: what only Google does, and what its errors say to do."""
+"""Cloud Storage over a faulty network: behaviour that only Google has, and the remedies in errors."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -40,12 +40,12 @@ def store(proxy: LossyProxy, back: BackDoor, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def at_once(store: GcsStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nothing be tried twice: every pause would pass the deadline."""
+    """Prevent retries: every pause would pass the deadline."""
     monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 1e9)
     monkeypatch.setattr(deadlines, "FIRST_PAUSE_S", 1e9)
 
 
-def test_a_throttle_that_outlasts_the_deadline_is_told_with_its_advice(store: GcsStore, proxy: LossyProxy) -> None:
+def test_a_throttle_past_the_deadline_is_raised_with_retry_after(store: GcsStore, proxy: LossyProxy) -> None:
     proxy.reply(answer("429 Too Many Requests", b"{}", "Retry-After: 30"), 1)
     with pytest.raises(Throttled) as caught:
         store.put_new("k", b"1", timeout_s=2.0)
@@ -53,13 +53,13 @@ def test_a_throttle_that_outlasts_the_deadline_is_told_with_its_advice(store: Gc
 
 
 @pytest.mark.usefixtures("at_once")
-def test_a_quota_that_is_used_up_is_a_throttle_not_a_missing_permission(store: GcsStore, proxy: LossyProxy) -> None:
+def test_an_exhausted_quota_is_a_throttle(store: GcsStore, proxy: LossyProxy) -> None:
     proxy.reply(google("403 Forbidden", "slow down", "rateLimitExceeded"), 1)
     with pytest.raises(Throttled):
         store.put("k", b"1")
 
 
-def test_a_download_cut_short_or_changed_is_asked_for_again(store: GcsStore, proxy: LossyProxy, back: BackDoor) -> None:
+def test_an_incomplete_or_changed_download_is_repeated(store: GcsStore, proxy: LossyProxy, back: BackDoor) -> None:
     body = b"x" * 3000
     etag = store.put("k", body)
     changed = answer("200 OK", b"y" * 3000, "X-Goog-Generation: 1", "X-Goog-Hash: md5=AAAA")
@@ -72,7 +72,7 @@ def test_a_download_cut_short_or_changed_is_asked_for_again(store: GcsStore, pro
 
 
 @pytest.mark.usefixtures("at_once")
-def test_a_download_that_stays_spoilt_is_no_object(store: GcsStore, proxy: LossyProxy) -> None:
+def test_a_download_that_stays_changed_is_unavailable(store: GcsStore, proxy: LossyProxy) -> None:
     store.put("k", b"x" * 3000)
     changed = answer("200 OK", b"y" * 3000, "X-Goog-Generation: 1", "X-Goog-Hash: md5=AAAA")
     proxy.reply(changed, 1, reads=True)
@@ -96,7 +96,7 @@ def everything(store: GcsStore) -> list[Callable[[], object]]:
     ]
 
 
-def test_a_refused_credential_and_a_refused_request_say_what_to_do(store: GcsStore, proxy: LossyProxy) -> None:
+def test_refused_credentials_and_requests_name_the_remedy(store: GcsStore, proxy: LossyProxy) -> None:
     for operation in everything(store):
         proxy.reply(google("401 Unauthorized", "Invalid Credentials"), 10, reads=True)
         with pytest.raises(Unauthenticated, match="gcloud auth application-default login"):
@@ -107,7 +107,7 @@ def test_a_refused_credential_and_a_refused_request_say_what_to_do(store: GcsSto
         proxy.lose("none", 0)
 
 
-def test_the_condition_is_sent_with_a_body_of_any_size(gcs_emulator: Running, back: BackDoor) -> None:
+def test_conditional_writes_are_one_request_for_any_size(gcs_emulator: Running, back: BackDoor) -> None:
     for size, turn in itertools.product((0, 8 << 20, (8 << 20) + 1), range(2)):
         counted = gcp_rigs.Counted(gcs_emulator.url)
         store = GcsStore(back.name, endpoint=gcs_emulator.url, http=counted)
@@ -128,7 +128,7 @@ def test_the_condition_is_sent_with_a_body_of_any_size(gcs_emulator: Running, ba
         "gs://bucket?endpoint=http://storage.example.com",
     ],
 )
-def test_a_url_that_means_nothing_is_refused_without_its_secrets(url: str) -> None:
+def test_invalid_urls_are_rejected_without_showing_secrets(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         from_url(url)
     assert "secret" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Metrics, limits and secrets where they are files: torn lines, days, caps, forks, rights."""
+"""Metrics, limits and secrets as files: incomplete lines, days, size limits, forks, permissions."""
 
 import os
 from pathlib import Path
@@ -18,7 +18,7 @@ DAY_S = 86_400.0
 EVER = (0.0, 1e12)
 
 
-def test_each_day_and_each_full_file_is_a_new_one(tmp_path: Path) -> None:
+def test_each_day_and_each_full_file_starts_a_new_file(tmp_path: Path) -> None:
     clock = MemoryClock(0.0)
     metrics = LocalMetrics(tmp_path / "metrics", clock, file_bytes=500)
     for _ in range(2):
@@ -35,7 +35,7 @@ def test_each_day_and_each_full_file_is_a_new_one(tmp_path: Path) -> None:
     metrics.close()
 
 
-def test_the_oldest_files_go_when_there_is_too_much(tmp_path: Path) -> None:
+def test_the_oldest_files_are_removed_above_the_limit(tmp_path: Path) -> None:
     clock = MemoryClock(0.0)
     metrics = LocalMetrics(tmp_path, clock, file_bytes=1000, kept_bytes=3000)
     for number in range(200):
@@ -48,7 +48,7 @@ def test_the_oldest_files_go_when_there_is_too_much(tmp_path: Path) -> None:
     metrics.close()
 
 
-def test_a_torn_line_and_strange_files_are_passed_over(tmp_path: Path) -> None:
+def test_incomplete_lines_and_other_files_are_skipped(tmp_path: Path) -> None:
     metrics = LocalMetrics(tmp_path, MemoryClock(0.0))
     metrics.counter("n", 1.0)
     (path,) = tmp_path.iterdir()
@@ -68,7 +68,7 @@ def test_names_are_not_patterns(tmp_path: Path) -> None:
     metrics.close()
 
 
-def test_what_cannot_be_written_is_counted(tmp_path: Path) -> None:
+def test_points_that_cannot_be_written_are_counted(tmp_path: Path) -> None:
     (tmp_path / "metrics").write_bytes(b"no folder")
     metrics = LocalMetrics(tmp_path / "metrics", MemoryClock(0.0))
     metrics.counter("n")
@@ -93,7 +93,7 @@ def test_a_forked_process_writes_to_a_file_of_its_own(tmp_path: Path) -> None:
     metrics.close()
 
 
-def test_limits_that_something_else_wrote_are_refused(tmp_path: Path) -> None:
+def test_an_unreadable_limits_file_is_an_integrity_error(tmp_path: Path) -> None:
     limits = LocalLimits(tmp_path, {"infer": FunctionLimits(512, 1)})
     (tmp_path / "infer.json").write_bytes(b"{}")
     with pytest.raises(IntegrityError, match="set them again"):
@@ -104,7 +104,7 @@ def test_limits_that_something_else_wrote_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o777])
-def test_a_secret_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
+def test_a_secret_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
     secrets = LocalSecrets(tmp_path / "secrets")
     secrets.put("key", b"value")
     assert secrets.get("key") == b"value"
@@ -115,7 +115,7 @@ def test_a_secret_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> 
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o710, 0o707])
-def test_a_folder_of_secrets_that_others_may_enter_is_refused(tmp_path: Path, mode: int) -> None:
+def test_a_folder_of_secrets_that_others_can_enter_is_refused(tmp_path: Path, mode: int) -> None:
     secrets = LocalSecrets(tmp_path / "secrets")
     secrets.put("key", b"value")
     (tmp_path / "secrets").chmod(mode)
@@ -129,7 +129,7 @@ def test_put_makes_a_private_file_in_a_private_folder(tmp_path: Path) -> None:
     assert (folder.stat().st_mode & 0o777, (folder / "key").stat().st_mode & 0o777) == (0o700, 0o600)
 
 
-def test_the_rights_of_a_links_target_count(tmp_path: Path) -> None:
+def test_the_permissions_of_a_links_target_count(tmp_path: Path) -> None:
     secrets = LocalSecrets(tmp_path / "secrets")
     secrets.put("key", b"value")
     target = tmp_path / "target"
@@ -142,7 +142,7 @@ def test_the_rights_of_a_links_target_count(tmp_path: Path) -> None:
         secrets.get("link")
 
 
-def test_no_folder_no_secret(tmp_path: Path) -> None:
+def test_without_a_folder_secrets_are_not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         LocalSecrets(tmp_path / "absent").get("key")
 

@@ -1,4 +1,4 @@
-"""Jobs where they are processes: limits, deaths of each process in the chain, recoverers that race, time, leftovers."""
+"""Jobs as processes: limits, the death of each process, racing recoveries, time limits, leftovers."""
 
 import os
 import signal
@@ -34,7 +34,7 @@ print(len(jobs.recover()))
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Callable[[str], LocalJobs]]:
-    """Give jobs that run a Python program, with the job's folder as sys.argv[1]; end them afterwards."""
+    """Return a maker of jobs that run a Python program, with the job's folder as sys.argv[1]. End them afterwards."""
     made: list[LocalJobs] = []
 
     def jobs_of(program: str) -> LocalJobs:
@@ -66,7 +66,7 @@ def test_memory_is_limited(make: Callable[[str], LocalJobs]) -> None:
     assert ended(jobs, jobs.submit(JobSpec("modest", "train", b"", memory_mb=400))).state == "succeeded"
 
 
-def test_time_is_limited_with_all_that_was_started(make: Callable[[str], LocalJobs]) -> None:
+def test_the_time_limit_stops_the_whole_session(make: Callable[[str], LocalJobs]) -> None:
     jobs = make(
         "import subprocess, sys, time\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(100)'])\n"
@@ -79,7 +79,7 @@ def test_time_is_limited_with_all_that_was_started(make: Callable[[str], LocalJo
     until(lambda: not alive(int(jobs.logs(job))))
 
 
-def test_a_job_that_will_not_stop_is_stopped(
+def test_a_job_that_ignores_sigterm_is_killed(
     make: Callable[[str], LocalJobs], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job_runner, "GRACE_S", 0.1)
@@ -106,14 +106,14 @@ def test_a_signal_is_named(make: Callable[[str], LocalJobs]) -> None:
     assert "SIGSEGV" in status.reason
 
 
-def test_a_command_that_is_not_there_is_a_failure(tmp_path: Path) -> None:
+def test_a_missing_command_fails_the_job(tmp_path: Path) -> None:
     jobs = LocalJobs(tmp_path / "jobs", [str(tmp_path / "absent")])
     status = ended(jobs, jobs.submit(JobSpec("a", "train", b"")))
     assert status.state == "failed"
     assert "could not be started" in status.reason
 
 
-def test_the_job_dies_with_its_runner_and_is_started_again(make: Callable[[str], LocalJobs]) -> None:
+def test_a_job_dies_with_its_runner_and_is_started_again(make: Callable[[str], LocalJobs]) -> None:
     jobs = make(SAY_PID_AND_STAY)
     job = jobs.submit(JobSpec("a", "train", b""))
     pids = []
@@ -134,7 +134,7 @@ def test_the_job_dies_with_its_runner_and_is_started_again(make: Callable[[str],
     assert jobs.recover() == []
 
 
-def test_the_job_lives_on_when_its_submitter_is_killed(tmp_path: Path) -> None:
+def test_a_job_outlives_its_killed_submitter(tmp_path: Path) -> None:
     program = (
         "import sys, time\n"
         "from adapters.local.jobs import LocalJobs\n"
@@ -162,7 +162,7 @@ def test_the_job_lives_on_when_its_submitter_is_killed(tmp_path: Path) -> None:
     assert jobs.logs(job) == "done\n"
 
 
-def test_a_job_written_down_but_never_started_is_started_by_one_of_many(tmp_path: Path) -> None:
+def test_concurrent_recovery_starts_a_pending_job_once(tmp_path: Path) -> None:
     root = tmp_path / "jobs"
     jobs = LocalJobs(root, [sys.executable, "-I", "-S", "-c", "print('once')"])
     ids = []
@@ -195,7 +195,7 @@ def test_a_job_written_down_but_never_started_is_started_by_one_of_many(tmp_path
         assert job_folder.launches(root / job) == 1
 
 
-def test_two_runners_for_one_job_are_one(make: Callable[[str], LocalJobs], tmp_path: Path) -> None:
+def test_only_one_of_two_runners_runs_a_job(make: Callable[[str], LocalJobs], tmp_path: Path) -> None:
     jobs = make(SAY_PID_AND_STAY)
     job = jobs.submit(JobSpec("a", "train", b""))
     until(lambda: jobs.logs(job) != "")
@@ -208,7 +208,7 @@ def test_two_runners_for_one_job_are_one(make: Callable[[str], LocalJobs], tmp_p
     assert len(jobs.logs(job).split()) == 1
 
 
-def test_cancelling_the_dead_needs_no_recovery(make: Callable[[str], LocalJobs]) -> None:
+def test_a_dead_job_can_be_cancelled_without_recovery(make: Callable[[str], LocalJobs]) -> None:
     jobs = make(SAY_PID_AND_STAY)
     job = jobs.submit(JobSpec("a", "train", b""))
     for runner in runners_of(job):
@@ -218,14 +218,14 @@ def test_cancelling_the_dead_needs_no_recovery(make: Callable[[str], LocalJobs])
     assert jobs.status(job) == JobStatus("cancelled")
 
 
-def test_logs_bear_any_bytes(make: Callable[[str], LocalJobs]) -> None:
+def test_logs_replace_bytes_that_are_not_utf8(make: Callable[[str], LocalJobs]) -> None:
     jobs = make("import os; os.write(1, b'\\xff\\xfe ok')")
     job = jobs.submit(JobSpec("a", "train", b""))
     ended(jobs, job)
     assert jobs.logs(job).endswith(" ok")
 
 
-def test_threads_of_libraries_follow_the_cpus(
+def test_thread_counts_of_libraries_follow_the_cpus(
     make: Callable[[str], LocalJobs], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
@@ -235,7 +235,7 @@ def test_threads_of_libraries_follow_the_cpus(
     assert jobs.logs(job) == "2\n"
 
 
-def test_a_submission_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_submission_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = LocalJobs(tmp_path / "jobs", ["true"])
 
     def full(*_: object) -> None:
@@ -248,7 +248,7 @@ def test_a_submission_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pyt
     assert list((tmp_path / "jobs").iterdir()) == []
 
 
-def test_half_made_folders_go_when_they_are_old(tmp_path: Path) -> None:
+def test_old_incomplete_folders_are_removed(tmp_path: Path) -> None:
     jobs = LocalJobs(tmp_path / "jobs", ["true"])
     for name, age_s in ((".new-old", LEFTOVER_S + 60.0), (".new-young", 0.0)):
         (tmp_path / "jobs" / name).mkdir(parents=True)
@@ -257,5 +257,5 @@ def test_half_made_folders_go_when_they_are_old(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "jobs").iterdir()] == [".new-young"]
 
 
-def test_no_root_no_jobs(tmp_path: Path) -> None:
+def test_without_a_root_there_are_no_jobs(tmp_path: Path) -> None:
     assert LocalJobs(tmp_path / "absent", ["true"]).recover() == []

@@ -1,4 +1,4 @@
-"""The queue file where it is a file: processes, kills, a lock that another holds, damage, a newer format, forks."""
+"""The queue file: several processes, kills, locks, damage, a newer format, forks."""
 
 import os
 import shutil
@@ -44,7 +44,7 @@ def file(tmp_path: Path) -> "QueueFile":
     return QueueFile(tmp_path / "state" / "queues.db")
 
 
-def test_queues_of_one_file_are_apart(file: QueueFile) -> None:
+def test_queues_of_one_file_are_separate(file: QueueFile) -> None:
     one, two = LocalQueue(file, "one"), LocalQueue(file, "two")
     one.send(b"1")
     two.send(b"2")
@@ -56,7 +56,7 @@ def test_queues_of_one_file_are_apart(file: QueueFile) -> None:
     file.close()
 
 
-def test_the_file_is_private_and_its_folder_made(tmp_path: Path) -> None:
+def test_the_file_is_private_and_its_folder_is_created(tmp_path: Path) -> None:
     file = QueueFile(tmp_path / "a" / "b" / "queues.db")
     LocalQueue(file, "q").send(b"1")
     for path in (tmp_path / "a" / "b").iterdir():
@@ -65,7 +65,7 @@ def test_the_file_is_private_and_its_folder_made(tmp_path: Path) -> None:
 
 
 def test_every_commit_is_synced(file: QueueFile, tmp_path: Path) -> None:
-    """synchronous belongs to a connection, not to the file: each one that the queue opens must have it."""
+    """`synchronous` is a setting of a connection, not of the file: each connection of the queue must have it."""
     LocalQueue(file, "q").send(b"1")
     others = QueueFile(tmp_path / "state" / "queues.db")
 
@@ -106,7 +106,7 @@ def test_send_returns_after_the_commit(file: QueueFile, tmp_path: Path) -> None:
     file.close()
 
 
-def test_what_was_sent_survives_a_kill(tmp_path: Path) -> None:
+def test_sent_messages_survive_a_kill(tmp_path: Path) -> None:
     path = tmp_path / "queues.db"
     sender = subprocess.Popen([sys.executable, "-c", SEND_FOR_EVER, path], stdout=subprocess.PIPE, text=True)
     assert sender.stdout is not None
@@ -123,7 +123,7 @@ def test_what_was_sent_survives_a_kill(tmp_path: Path) -> None:
     file.close()
 
 
-def test_processes_share_the_messages_out(tmp_path: Path) -> None:
+def test_processes_receive_different_messages(tmp_path: Path) -> None:
     path = tmp_path / "queues.db"
     file = QueueFile(path)
     LocalQueue(file, "q").send_many([b"%d" % number for number in range(200)])
@@ -145,7 +145,7 @@ def test_processes_share_the_messages_out(tmp_path: Path) -> None:
     file.close()
 
 
-def test_a_busy_file_is_waited_for_until_the_deadline(file: QueueFile, tmp_path: Path) -> None:
+def test_a_busy_file_is_retried_until_the_deadline(file: QueueFile, tmp_path: Path) -> None:
     queue = LocalQueue(file, "q")
     queue.send(b"1")
     other = sqlite3.connect(tmp_path / "state" / "queues.db", isolation_level=None, check_same_thread=False)
@@ -162,7 +162,7 @@ def test_a_busy_file_is_waited_for_until_the_deadline(file: QueueFile, tmp_path:
     file.close()
 
 
-def test_many_may_open_a_new_file_at_once(tmp_path: Path) -> None:
+def test_many_processes_can_open_a_new_file_at_once(tmp_path: Path) -> None:
     start = threading.Barrier(8)
     file = QueueFile(tmp_path / "queues.db")
     others = [QueueFile(tmp_path / "queues.db") for _ in range(7)]
@@ -186,14 +186,14 @@ def test_many_may_open_a_new_file_at_once(tmp_path: Path) -> None:
         one.close()
 
 
-def test_a_damaged_file_says_so(tmp_path: Path) -> None:
+def test_a_damaged_file_is_an_integrity_error(tmp_path: Path) -> None:
     path = tmp_path / "queues.db"
     path.write_bytes(b"this is no database, and long enough to be looked at as one" * 50)
     with pytest.raises(IntegrityError, match="damaged"):
         LocalQueue(QueueFile(path), "q").send(b"1")
 
 
-def test_a_newer_format_is_refused(tmp_path: Path) -> None:
+def test_a_newer_format_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "queues.db"
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")
@@ -202,7 +202,7 @@ def test_a_newer_format_is_refused(tmp_path: Path) -> None:
         LocalQueue(QueueFile(path), "q").depth()
 
 
-def test_a_full_disk_is_told_and_nothing_is_sent(file: QueueFile, tmp_path: Path) -> None:
+def test_a_full_disk_is_unavailable_and_nothing_is_sent(file: QueueFile, tmp_path: Path) -> None:
     queue = LocalQueue(file, "q")
     queue.send(b"1")
     with file.reading("test", "q", _deadline()) as connection:
@@ -214,7 +214,7 @@ def test_a_full_disk_is_told_and_nothing_is_sent(file: QueueFile, tmp_path: Path
     file.close()
 
 
-def test_a_file_that_may_not_be_written_is_told(file: QueueFile) -> None:
+def test_a_read_only_file_is_permission_denied(file: QueueFile) -> None:
     queue = LocalQueue(file, "q")
     queue.send(b"1")
     with file.reading("test", "q", _deadline()) as connection:
@@ -240,7 +240,7 @@ def test_a_forked_process_opens_connections_of_its_own(file: QueueFile) -> None:
     file.close()
 
 
-def test_threads_that_ended_leave_no_connection(file: QueueFile) -> None:
+def test_connections_of_ended_threads_are_closed(file: QueueFile) -> None:
     queue = LocalQueue(file, "q")
     for _ in range(5):
         thread = threading.Thread(target=queue.depth)
@@ -251,7 +251,7 @@ def test_threads_that_ended_leave_no_connection(file: QueueFile) -> None:
     file.close()
 
 
-def test_a_queue_goes_on_after_close(file: QueueFile) -> None:
+def test_a_queue_can_be_used_after_close(file: QueueFile) -> None:
     queue = LocalQueue(file, "q")
     queue.send(b"1")
     file.close()

@@ -1,4 +1,4 @@
-"""The store on disk where it is a disk: links, leftovers, hand-made files, full disks, kills, and two processes."""
+"""The store on disk: links, leftovers, files of other programs, full disks and syncs."""
 
 import errno
 import os
@@ -51,7 +51,7 @@ def test_reading_makes_no_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "absent").exists()
 
 
-def test_links_lead_nowhere(store: LocalStore, tmp_path: Path) -> None:
+def test_symbolic_links_are_not_followed(store: LocalStore, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "secret").write_bytes(b"secret")
@@ -76,14 +76,14 @@ def test_links_lead_nowhere(store: LocalStore, tmp_path: Path) -> None:
     assert [info.key for info in store.list()] == ["file", "inside/k"]
 
 
-def test_the_root_itself_may_be_a_link(tmp_path: Path) -> None:
+def test_the_root_can_be_a_link(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "root").symlink_to(tmp_path / "disk")
     LocalStore(tmp_path / "root").put_new("k", b"1")
     assert (tmp_path / "disk" / "k").read_bytes() == b"1"
 
 
-def test_what_is_no_object_is_left_out(store: LocalStore, tmp_path: Path) -> None:
+def test_other_files_are_not_listed(store: LocalStore, tmp_path: Path) -> None:
     store.put_new("k", b"1")
     root = tmp_path / "store"
     for name in (b"back\\slash", b"new\nline", b"latin-\xe9"):
@@ -99,7 +99,7 @@ def test_what_is_no_object_is_left_out(store: LocalStore, tmp_path: Path) -> Non
         store.put_new("pipe", b"1")
 
 
-def test_no_key_reaches_what_is_ours(store: LocalStore) -> None:
+def test_no_key_reaches_temporary_files(store: LocalStore) -> None:
     store.put_new("k", b"1")
     assert not is_key(TEMPORARY)
     for key in (TEMPORARY, TEMPORARY + "/x"):
@@ -108,7 +108,7 @@ def test_no_key_reaches_what_is_ours(store: LocalStore) -> None:
     assert isinstance(store.put_new(".tidegate/tmp", b"1"), Created)
 
 
-def test_leftovers_go_when_they_are_old(store: LocalStore, tmp_path: Path) -> None:
+def test_old_temporary_files_are_removed(store: LocalStore, tmp_path: Path) -> None:
     store.put_new("k", b"1")
     folder = tmp_path / "store" / TEMPORARY
     for name, age_s in (("old", LEFTOVER_S + 60.0), ("young", 60.0)):
@@ -118,7 +118,7 @@ def test_leftovers_go_when_they_are_old(store: LocalStore, tmp_path: Path) -> No
     assert [path.name for path in folder.iterdir()] == ["young"]
 
 
-def test_a_write_leaves_nothing_behind(store: LocalStore, tmp_path: Path) -> None:
+def test_a_write_leaves_no_temporary_file(store: LocalStore, tmp_path: Path) -> None:
     store.put_new("k", b"1")
     store.put_new("k", b"2")
     store.put("k", b"3")
@@ -169,7 +169,7 @@ def failing(code: int) -> Any:
         ("open", errno.EMFILE, Unavailable),
     ],
 )
-def test_what_the_disk_refuses_is_told_and_nothing_is_done(
+def test_disk_errors_are_raised_and_have_no_effect(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch, function: str, code: int, expected: type[TidegateError]
 ) -> None:
     store.put_new("a/k", b"1")
@@ -185,7 +185,7 @@ def test_what_the_disk_refuses_is_told_and_nothing_is_done(
 
 
 @pytest.mark.parametrize("operation", ["put_new", "put", "delete"])
-def test_a_folder_that_cannot_be_synced_leaves_doubt(
+def test_a_failed_folder_sync_is_outcome_unknown(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch, operation: str
 ) -> None:
     store.put_new("a/k", b"1")
@@ -231,7 +231,7 @@ def test_a_file_overwritten_while_it_is_read_is_read_again(
         store.get("drops/x", timeout_s=0.02)
 
 
-def test_hand_made_changes_change_the_etag(store: LocalStore, tmp_path: Path) -> None:
+def test_changes_by_other_programs_change_the_etag(store: LocalStore, tmp_path: Path) -> None:
     store.put_new("x", b"1")
     path = tmp_path / "store" / "x"
     etags = {store.get("x").etag}
@@ -244,7 +244,7 @@ def test_hand_made_changes_change_the_etag(store: LocalStore, tmp_path: Path) ->
     assert len(etags) == 3
 
 
-def test_objects_and_emptied_folders_change_places_under_racing_writers(store: LocalStore) -> None:
+def test_racing_writers_can_replace_empty_folders_by_objects(store: LocalStore) -> None:
     def work(worker: int) -> None:
         for _ in range(60):
             for key in ("a", "a/b", "a/b/c"):
@@ -264,7 +264,7 @@ def test_objects_and_emptied_folders_change_places_under_racing_writers(store: L
 
 
 class Steps:
-    """What a store can be asked, on few keys, so that they meet."""
+    """Random operations on few keys, so that they collide."""
 
     keys = st.sampled_from(["a", "a/b", "a/b/c", "a-b", "b", "é/x", "hints/x"])
     one = st.one_of(
@@ -277,7 +277,7 @@ class Steps:
 
 @given(st.lists(Steps.one, max_size=30))
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
-def test_disk_and_memory_answer_alike(steps: list[tuple[Any, ...]]) -> None:
+def test_disk_and_memory_behave_alike(steps: list[tuple[Any, ...]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         disk, memory = LocalStore(folder), MemoryStore()
         for operation, *arguments in steps:
@@ -289,7 +289,7 @@ def test_disk_and_memory_answer_alike(steps: list[tuple[Any, ...]]) -> None:
 
 
 def _blocked(store: MemoryStore, key: str) -> bool:
-    """Return whether on a disk this key is another's folder, or below another object."""
+    """Return whether on a disk this key is the folder of another, or is below another object."""
     keys = [info.key for info in store.list()]
     return any(other.startswith(key + "/") or key.startswith(other + "/") for other in keys)
 
@@ -308,7 +308,7 @@ def _answer(store: Any, operation: str, arguments: list[Any]) -> object:
     return answer if operation == "get_range" else type(answer)
 
 
-def test_a_deadline_is_asked_about_before_effects() -> None:
+def test_deadlines_are_checked_before_effects() -> None:
     deadline = files.Deadline(60.0, "get", "k")
     deadline.check()
     assert 59.0 < deadline.left_s() <= 60.0

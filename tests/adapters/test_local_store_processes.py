@@ -1,4 +1,4 @@
-"""The store on disk over several processes: races for keys, kills, and files that another one is still writing."""
+"""The store on disk over several processes: races for keys, kills, and files that another process writes."""
 
 import os
 import signal
@@ -48,7 +48,7 @@ def store(tmp_path: Path) -> LocalStore:
     return LocalStore(tmp_path / "store")
 
 
-def test_two_processes_race_for_a_thousand_keys(tmp_path: Path) -> None:
+def test_of_two_racing_processes_one_creates_each_key(tmp_path: Path) -> None:
     keys = 1000
     racers = [
         subprocess.Popen(
@@ -79,7 +79,7 @@ def test_two_processes_race_for_a_thousand_keys(tmp_path: Path) -> None:
     assert list((tmp_path / "store" / TEMPORARY).iterdir()) == []
 
 
-def test_a_killed_writer_leaves_whole_objects(tmp_path: Path) -> None:
+def test_a_killed_writer_leaves_complete_objects(tmp_path: Path) -> None:
     for turn in range(4):
         root = tmp_path / str(turn)
         writer = subprocess.Popen([sys.executable, "-c", WRITE_FOR_EVER, root], stdout=subprocess.PIPE, text=True)
@@ -96,7 +96,7 @@ def test_a_killed_writer_leaves_whole_objects(tmp_path: Path) -> None:
         assert int(hint[: len(hint) // 1000]) >= last
 
 
-def test_a_dropped_file_settles_when_it_rests_and_is_closed(store: LocalStore, tmp_path: Path) -> None:
+def test_a_dropped_file_is_settled_once_unchanged_and_closed(store: LocalStore, tmp_path: Path) -> None:
     folder = tmp_path / "store" / "drops"
     folder.mkdir(parents=True)
     path = folder / "x.csv"

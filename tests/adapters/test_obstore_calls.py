@@ -1,4 +1,4 @@
-"""obstore's clients by timeout, and waiting that a signal ends."""
+"""obstore's clients by timeout, and calls that a signal interrupts."""
 
 import signal
 import socket
@@ -17,7 +17,7 @@ from tests.conformance.aws_rigs import account
 
 @pytest.fixture
 def silent() -> Iterator[int]:
-    """A port where connections are taken and never answered."""
+    """A port that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         taken: list[socket.socket] = []
 
@@ -38,7 +38,7 @@ def silent() -> Iterator[int]:
 
 @pytest.fixture
 def store(silent: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObstoreStore]:
-    monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 1e9)  # nothing is tried twice
+    monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 1e9)  # no retries
     monkeypatch.setattr(deadlines, "FIRST_PAUSE_S", 1e9)
     with account():
         yield from_url(f"s3://b?region=eu-west-1&endpoint=http://127.0.0.1:{silent}")
@@ -63,14 +63,14 @@ def test_one_client_is_created_for_each_timeout() -> None:
         (lambda store: store.put_new("k", b"1", timeout_s=0.3), OutcomeUnknown),
     ],
 )
-def test_where_no_answer_comes_the_call_ends(
+def test_calls_without_an_answer_time_out(
     store: ObstoreStore, operation: Callable[[ObstoreStore], object], kind: type[TransientError]
 ) -> None:
     with pytest.raises((kind, DeadlineExceeded) if kind is Unavailable else kind):
         operation(store)
 
 
-def test_a_signal_ends_the_waiting_of_the_main_thread() -> None:
+def test_a_signal_interrupts_the_main_thread() -> None:
     held, ended = threading.Event(), threading.Event()
 
     def act() -> None:
@@ -79,7 +79,7 @@ def test_a_signal_ends_the_waiting_of_the_main_thread() -> None:
         ended.set()
 
     timer = threading.Timer(0.1, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
-    # Whoever started this process, or ran in it before, may have left another handler.
+    # Another test or the parent process may have left another handler.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
@@ -91,7 +91,7 @@ def test_a_signal_ends_the_waiting_of_the_main_thread() -> None:
     assert ended.wait(60.0)
 
 
-def test_what_was_returned_or_raised_comes_back() -> None:
+def test_interruptible_returns_or_raises_like_the_call() -> None:
     assert interruptible(lambda: 1) == 1
     with pytest.raises(ZeroDivisionError):
         interruptible(lambda: 1 // 0)

@@ -1,4 +1,4 @@
-"""A listing that comes in order of UTF-16 goes out in order of UTF-8, whatever its pages, and wherever it broke off."""
+"""A listing in UTF-16 order is yielded in UTF-8 order, for all page sizes and interruptions."""
 
 import pytest
 from hypothesis import given
@@ -20,7 +20,7 @@ def utf16(key: str) -> bytes:
 
 
 @given(keys=KEYS, after=st.sampled_from(["", "a", "\uffee", "\U00010000", "a\ue000~"]), page=st.integers(1, 4))
-def test_every_key_comes_once_in_order(keys: list[str], after: str, page: int) -> None:
+def test_every_key_is_yielded_once_in_order(keys: list[str], after: str, page: int) -> None:
     for listed in (sorted(keys, key=utf16), sorted(keys)):
         order = InOrder(after)
         start = order.start()
@@ -33,7 +33,7 @@ def test_every_key_comes_once_in_order(keys: list[str], after: str, page: int) -
 
 
 @given(keys=KEYS, breaks=st.integers(0, 20))
-def test_what_broke_off_is_begun_again_without_a_gap_or_a_repetition(keys: list[str], breaks: int) -> None:
+def test_an_interrupted_listing_has_no_gap_and_no_repetition(keys: list[str], breaks: int) -> None:
     listed = sorted(keys, key=utf16)
     order = InOrder("")
     given_out = [each.key for each in order.taken([info(key) for key in listed[:breaks]])]
@@ -44,7 +44,7 @@ def test_what_broke_off_is_begun_again_without_a_gap_or_a_repetition(keys: list[
     assert given_out == sorted(keys)
 
 
-def test_a_store_that_lists_by_folders_is_refused() -> None:
+def test_a_store_that_lists_by_folders_is_unsupported() -> None:
     order = InOrder("")
     with pytest.raises(Unsupported, match="flat namespace"):
         list(order.taken([info("a/b"), info("a-b")]))

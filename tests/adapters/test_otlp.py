@@ -1,4 +1,4 @@
-"""Metrics by OpenTelemetry: what arrives at a collector, what happens where it does not, and what is never imported."""
+"""Metrics over OpenTelemetry: what a collector receives, failures of the collector, and imports on first use only."""
 
 import math
 import subprocess
@@ -28,7 +28,7 @@ def metrics(arrived: Collector) -> Iterator[AzureMetrics]:
     made.close()
 
 
-def test_counts_levels_and_observations_arrive_as_what_they_are(metrics: AzureMetrics, arrived: Collector) -> None:
+def test_counters_gauges_and_histograms_arrive_with_their_kinds(metrics: AzureMetrics, arrived: Collector) -> None:
     for value in (1.0, 2.5):
         metrics.counter("requests", value, {"function": "infer"})
         metrics.gauge("memory", value, {"unit": "mb"})
@@ -42,7 +42,7 @@ def test_counts_levels_and_observations_arrive_as_what_they_are(metrics: AzureMe
     ]
 
 
-def test_one_flush_sends_once_and_without_anything_recorded_nothing(metrics: AzureMetrics, arrived: Collector) -> None:
+def test_a_flush_sends_once_and_nothing_without_points(metrics: AzureMetrics, arrived: Collector) -> None:
     assert metrics.flush()
     assert arrived.points == []
     metrics.counter("n")
@@ -52,7 +52,7 @@ def test_one_flush_sends_once_and_without_anything_recorded_nothing(metrics: Azu
     assert [point.value for point in arrived.points] == [1.0, 2.0]
 
 
-def test_two_processes_are_told_apart(metrics: AzureMetrics, arrived: Collector) -> None:
+def test_processes_have_different_instance_ids(metrics: AzureMetrics, arrived: Collector) -> None:
     other = from_url(f"azuremonitor://?endpoint={arrived.url}")
     for each in (metrics, other):
         each.counter("n")
@@ -61,7 +61,7 @@ def test_two_processes_are_told_apart(metrics: AzureMetrics, arrived: Collector)
     assert len(arrived.latest("n")) == 2
 
 
-def test_closing_sends_what_is_left_and_recording_begins_anew(metrics: AzureMetrics, arrived: Collector) -> None:
+def test_close_sends_pending_points_and_recording_can_restart(metrics: AzureMetrics, arrived: Collector) -> None:
     metrics.counter("n")
     metrics.close()
     assert [point.value for point in arrived.points] == [1.0]
@@ -70,7 +70,7 @@ def test_closing_sends_what_is_left_and_recording_begins_anew(metrics: AzureMetr
     assert arrived.points[-1].value == 5.0
 
 
-def test_what_did_not_arrive_arrives_with_the_next(
+def test_points_of_a_failed_flush_are_sent_with_the_next(
     metrics: AzureMetrics, arrived: Collector, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(otlp, "RETRY_AFTER_S", 0.0)
@@ -84,7 +84,7 @@ def test_what_did_not_arrive_arrives_with_the_next(
     assert [point.value for point in arrived.points] == [2.0]
 
 
-def test_recording_bears_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recording_never_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere = OtlpMetrics("http://127.0.0.1:1/v1/metrics", provider="azure", where_to_look="x", every_s=math.inf)
     monkeypatch.setattr(otlp, "SEND_TIMEOUT_S", 0.2)
     nowhere.counter("n")
@@ -97,7 +97,7 @@ def test_recording_bears_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere.close()
 
 
-def test_a_session_can_carry_the_credential(arrived: Collector) -> None:
+def test_a_session_can_add_credentials(arrived: Collector) -> None:
     def signed_in() -> requests.Session:
         session = requests.Session()
         session.headers["Authorization"] = "Bearer token"
@@ -110,12 +110,12 @@ def test_a_session_can_carry_the_credential(arrived: Collector) -> None:
     metrics.close()
 
 
-def test_there_is_no_reading_back_and_it_says_where_to_look(metrics: AzureMetrics) -> None:
+def test_query_is_unsupported_and_names_where_to_look(metrics: AzureMetrics) -> None:
     with pytest.raises(Unsupported, match=r"customMetrics.*Log Analytics"):
         metrics.query("n", 0.0, 1.0)
 
 
-def test_any_name_is_sent_under_one_that_may_be(metrics: AzureMetrics, arrived: Collector) -> None:
+def test_names_are_converted_to_allowed_characters(metrics: AzureMetrics, arrived: Collector) -> None:
     for name in ("", "5 %", "ä" * 300, "a/b.c-d_e"):
         metrics.counter(name)
     assert (metrics.flush(), metrics.lost) == (True, 0)
@@ -123,14 +123,14 @@ def test_any_name_is_sent_under_one_that_may_be(metrics: AzureMetrics, arrived: 
     assert instrument_name("a/b.c-d_e") == "a/b.c-d_e"
 
 
-def test_the_collector_refuses_what_is_not_the_protocol(arrived: Collector) -> None:
+def test_the_collector_rejects_invalid_requests(arrived: Collector) -> None:
     good = {"Content-Type": "application/x-protobuf"}
     for path, body, headers in ((PATH, b"\xff\xff", good), ("/v1/traces", b"", good), (PATH, b"", {})):
         assert requests.post(arrived.url + path, data=body, headers=headers, timeout=10).status_code == 400
     assert requests.post(arrived.url + PATH, data=b"", headers=good, timeout=10).status_code == 200
 
 
-def test_a_missing_library_is_said_when_it_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_is_reported_on_opening(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(otlp, "find_spec", lambda name: None)
     with pytest.raises(MissingDependency, match=r"pip install 'tidegate\[azure\]'"):
         from_url("azuremonitor://collector")
@@ -139,7 +139,7 @@ def test_a_missing_library_is_said_when_it_is_opened(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     "url", ["azuremonitor://", "azuremonitor://u:secret@h", "azuremonitor://h?key=secret", "azuremonitor://h#secret"]
 )
-def test_a_url_that_means_nothing_is_refused_without_its_secrets(url: str) -> None:
+def test_invalid_urls_are_rejected_without_showing_secrets(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         from_url(url)
     assert "secret" not in str(caught.value)
@@ -155,7 +155,7 @@ def test_opening_imports_nothing_of_the_sdk() -> None:
     assert ran.stdout.strip() == "[]", ran.stderr
 
 
-def test_nobody_waits_for_what_failed_a_moment_ago(
+def test_flush_is_skipped_after_a_recent_failure(
     metrics: AzureMetrics, arrived: Collector, caplog: pytest.LogCaptureFixture
 ) -> None:
     arrived.refuse(400)
@@ -166,7 +166,7 @@ def test_nobody_waits_for_what_failed_a_moment_ago(
     assert arrived.points == []
 
 
-def test_one_sends_and_the_others_go_on(metrics: AzureMetrics, arrived: Collector) -> None:
+def test_concurrent_flushes_do_not_wait(metrics: AzureMetrics, arrived: Collector) -> None:
     metrics.counter("n")
     with metrics._flushing:  # another thread is sending
         assert not metrics.flush()

@@ -46,7 +46,7 @@ def store(proxy: LossyProxy, faulty: FaultyStore, monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture
 def at_once(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nothing be tried twice: every pause would pass the deadline."""
+    """Prevent retries: every pause would pass the deadline."""
     monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 1e9)
     monkeypatch.setattr(deadlines, "FIRST_PAUSE_S", 1e9)
 
@@ -65,7 +65,7 @@ def everything(store: ObjectStore) -> dict[str, Callable[[], object]]:
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_the_validation_is_right_whatever_is_lost(
+def test_put_new_settles_every_kind_of_loss(
     store: ObjectStore, proxy: LossyProxy, faulty: FaultyStore, loss: Loss
 ) -> None:
     for turn in range(TURNS):
@@ -84,7 +84,7 @@ def test_the_validation_is_right_whatever_is_lost(
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_unknown_only_where_the_reading_back_is_lost_too(
+def test_outcome_unknown_only_where_reading_back_is_lost_too(
     store: ObjectStore, proxy: LossyProxy, faulty: FaultyStore, loss: Loss
 ) -> None:
     proxy.lose(loss, 10_000, reads=True)
@@ -94,16 +94,14 @@ def test_unknown_only_where_the_reading_back_is_lost_too(
 
 
 @pytest.mark.usefixtures("at_once")
-def test_nobody_listening_means_that_nothing_was_done(
-    proxy: LossyProxy, store: ObjectStore, faulty: FaultyStore
-) -> None:
+def test_an_unreachable_service_is_unavailable(proxy: LossyProxy, store: ObjectStore, faulty: FaultyStore) -> None:
     proxy.close()
     for operation in everything(store).values():
         with pytest.raises(Unavailable, match=faulty.unreachable):
             operation()
 
 
-def test_ten_throttles_in_a_row_are_borne(store: ObjectStore, proxy: LossyProxy, faulty: FaultyStore) -> None:
+def test_ten_throttles_in_a_row_are_retried(store: ObjectStore, proxy: LossyProxy, faulty: FaultyStore) -> None:
     for throttle in faulty.throttles:
         proxy.reply(throttle, 10)
         assert isinstance(store.put_new("k", b"1"), Created)
@@ -115,15 +113,13 @@ def test_ten_throttles_in_a_row_are_borne(store: ObjectStore, proxy: LossyProxy,
 
 
 @pytest.mark.usefixtures("at_once")
-def test_a_throttle_that_outlasts_the_deadline_is_told(
-    store: ObjectStore, proxy: LossyProxy, faulty: FaultyStore
-) -> None:
+def test_a_throttle_past_the_deadline_is_raised(store: ObjectStore, proxy: LossyProxy, faulty: FaultyStore) -> None:
     proxy.reply(faulty.throttles[0], 1)
     with pytest.raises(Throttled, match=faulty.throttled):
         store.put_new("k", b"1")
 
 
-def test_a_reset_in_mid_upload_leaves_all_or_nothing(
+def test_a_reset_during_upload_writes_all_or_nothing(
     store: ObjectStore, proxy: LossyProxy, faulty: FaultyStore
 ) -> None:
     body = bytes(range(256)) * 50_000  # 12.8 MB: more than what an SDK would send in one piece
@@ -136,7 +132,7 @@ def test_a_reset_in_mid_upload_leaves_all_or_nothing(
     assert faulty.back.read("team/k") == body[1:] == store.get("k").body
 
 
-def test_a_download_cut_short_is_asked_for_again(store: ObjectStore, proxy: LossyProxy) -> None:
+def test_an_incomplete_download_is_repeated(store: ObjectStore, proxy: LossyProxy) -> None:
     body = b"x" * 3000
     etag = store.put("k", body)
     proxy.lose("part", 1, reads=True)
@@ -145,7 +141,9 @@ def test_a_download_cut_short_is_asked_for_again(store: ObjectStore, proxy: Loss
 
 
 @pytest.mark.usefixtures("at_once")
-def test_a_download_that_stays_short_is_no_object(store: ObjectStore, proxy: LossyProxy, faulty: FaultyStore) -> None:
+def test_a_download_that_stays_incomplete_is_unavailable(
+    store: ObjectStore, proxy: LossyProxy, faulty: FaultyStore
+) -> None:
     store.put("k", b"x" * 3000)
     for read in (store.get, lambda key: store.get_range(key, 0, 2000)):
         proxy.lose("part", 1, reads=True)
@@ -153,7 +151,7 @@ def test_a_download_that_stays_short_is_no_object(store: ObjectStore, proxy: Los
             read("k")
 
 
-def test_an_object_overwritten_or_deleted_during_a_read_is_read_whole(faulty: FaultyStore) -> None:
+def test_a_read_is_whole_although_the_object_is_overwritten_or_deleted(faulty: FaultyStore) -> None:
     body = b"a" * 3_000_000
     plain, back = faulty.opened(faulty.host_port), faulty.back
     for spoil in (lambda: back.write("team/k", b"b" * 3_000_000), lambda: back.remove("team/k")):
@@ -165,14 +163,14 @@ def test_an_object_overwritten_or_deleted_during_a_read_is_read_whole(faulty: Fa
         plain.get("k")
 
 
-def test_a_missing_bucket_is_named_with_the_command_that_makes_it(faulty: FaultyStore) -> None:
+def test_a_missing_bucket_is_named_with_the_command_that_creates_it(faulty: FaultyStore) -> None:
     for name, operation in everything(faulty.elsewhere("no-such-one", faulty.host_port)).items():
         with pytest.raises(NotFound, match=faulty.makes) as caught:
             operation()
         assert (caught.value.provider, caught.value.operation) == (faulty.provider, name)
 
 
-def test_a_permission_error_names_action_and_bucket_and_what_was_done_to_what(
+def test_a_permission_error_names_action_bucket_operation_and_key(
     store: ObjectStore, proxy: LossyProxy, faulty: FaultyStore
 ) -> None:
     for (name, operation), action in zip(everything(store).items(), faulty.actions, strict=True):
@@ -185,6 +183,6 @@ def test_a_permission_error_names_action_and_bucket_and_what_was_done_to_what(
 
 
 @pytest.mark.parametrize("clause", ["one_racing_writer_wins", "put_new_on_an_existing_key_changes_nothing"])
-def test_a_service_that_ignores_the_condition_is_noticed(faulty: FaultyStore, clause: str) -> None:
+def test_the_suite_rejects_a_service_that_ignores_the_condition(faulty: FaultyStore, clause: str) -> None:
     with faulty.careless() as rig, pytest.raises(REJECTIONS):
         WRITING.clauses[clause].check(rig)

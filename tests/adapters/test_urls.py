@@ -1,4 +1,4 @@
-"""A URL finds its adapter, imports nothing else, and a wrong one says what there is."""
+"""A URL opens its adapter and imports nothing else; an unknown one lists the known schemes."""
 
 import subprocess
 import sys
@@ -56,7 +56,7 @@ def test_local_urls_open_every_port(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("port", OPENERS)
-def test_an_unknown_scheme_says_what_there_is(port: str) -> None:
+def test_an_unknown_scheme_lists_the_known_ones(port: str) -> None:
     known = {scheme + ":" for schemes in urls.PROVIDERS.values() for scheme in schemes[port]}
     for url in ("ftp://host/path", "", "no url", "memory", "/plain/path", ":"):
         with pytest.raises(ConfigurationError) as caught:
@@ -72,7 +72,7 @@ def test_a_file_url_names_an_absolute_path(url: str) -> None:
         urls.open_store(url)
 
 
-def test_only_the_adapter_that_is_asked_for_is_imported() -> None:
+def test_only_the_requested_adapter_is_imported() -> None:
     program = (
         "import sys; from adapters import urls; before = set(sys.modules); urls.open_store('memory:')\n"
         "assert 'adapters.memory.store' in sys.modules\n"
