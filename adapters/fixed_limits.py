@@ -5,9 +5,9 @@ To change them, a function would need the right to deploy anything. So both oper
 
 from typing import TYPE_CHECKING, NoReturn
 
-from adapters.arguments import check_limits, check_timeout
 from shared.errors import Unsupported
 from shared.ports import DEFAULT_TIMEOUT_S, FunctionLimits
+from tidegate.arguments import check_limits, check_timeout
 
 
 class FixedLimits:

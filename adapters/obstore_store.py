@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from adapters import write_id
-from adapters.arguments import check_expires, check_key, check_range, is_key
 from adapters.deadlines import Deadline, retry, retry_idempotent
 from adapters.obstore_answers import Answer, answer_of, begins_past_the_end
 from adapters.obstore_calls import ClientPool, interruptible
@@ -21,6 +20,7 @@ from shared.errors import (
     TidegateError,
 )
 from shared.ports import DEFAULT_TIMEOUT_S, MAX_KEY_BYTES, Created, Exists, Object, ObjectInfo
+from tidegate.arguments import check_expires, check_key, check_range, is_key
 
 if TYPE_CHECKING:
     from obstore.store import AzureStore, ClientConfig, RetryConfig, S3Store

@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from adapters.arguments import check_measure
 from adapters.measures import Kind, Measures
 from shared.errors import ConfigurationError, MissingDependency, Unsupported
 from shared.ports import MetricPoint
+from tidegate.arguments import check_measure
 
 if TYPE_CHECKING:
     import requests

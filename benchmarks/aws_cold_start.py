@@ -67,7 +67,7 @@ def settings(**changes: Any) -> Settings:
 
 def package(folder: Path) -> None:
     """Put into a folder what a deployment ships of ours, and the handlers to compare with, with bytecode."""
-    for name in ("functions", "shared", "adapters"):
+    for name in ("functions", "shared", "adapters", "tidegate"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "plain.py").write_text("def handler(event, context): pass\n")
     for libraries in (SERVE, DATA):

@@ -19,7 +19,6 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from adapters.arguments import check_job
 from adapters.aws.ecs_task import OVERDUE, TIMEOUT, WAITING, ended, is_overdue
 from adapters.aws.failures import PROVIDER, Call, refusal
 from adapters.aws.fargate import fargate_size
@@ -27,6 +26,7 @@ from adapters.aws.sdk import Caller, Clients, read_place
 from adapters.deadlines import Deadline
 from shared.errors import ConfigurationError, NotFound, PayloadTooLarge, Throttled, Unavailable, Unsupported
 from shared.ports import DEFAULT_TIMEOUT_S, JobSpec, JobStatus
+from tidegate.arguments import check_job
 
 FORM = "ecs://[REGION]/CLUSTER/TASK_DEFINITION?subnets=a,b&security_groups=c&container=NAME&public_ip=&endpoint="
 MAX_OVERRIDES = 8192

@@ -8,12 +8,12 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from adapters.arguments import check_limits
 from adapters.aws.failures import PROVIDER, Call
 from adapters.aws.sdk import Caller, Clients, read_place
 from adapters.deadlines import Deadline
 from shared.errors import DeadlineExceeded, InvalidInput, NotFound, OutcomeUnknown, TidegateError
 from shared.ports import DEFAULT_TIMEOUT_S, FunctionLimits
+from tidegate.arguments import check_limits
 
 FORM = "lambda://[REGION]/PREFIX?endpoint="
 MEMORY_MB = (128, 10_240)

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
 
-from adapters.arguments import check_measure
 from adapters.aws.failures import Call
 from adapters.aws.sdk import Caller, Clients, read_place
 from adapters.clock import SystemClock
 from adapters.measures import Kind, Measures
 from shared.errors import ConfigurationError
 from shared.ports import DEFAULT_TIMEOUT_S, Clock, MetricPoint
+from tidegate.arguments import check_measure
 
 FORM = "cloudwatch://[REGION]/NAMESPACE?log_group=&endpoint="
 RECORD = "tidegate"

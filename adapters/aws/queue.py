@@ -15,13 +15,13 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from adapters.arguments import check_bodies, check_delay, check_receive, check_visibility
 from adapters.aws.failures import PROVIDER, Call, lost, refusal
 from adapters.aws.message_text import bytes_of, fits_bytes, text_of
 from adapters.aws.sdk import Caller, Clients, client_timeout_s, read_place
 from adapters.deadlines import Deadline, retry, retry_idempotent
 from shared.errors import ConfigurationError, NotFound, TransientError
 from shared.ports import DEFAULT_TIMEOUT_S, DeadLetter, Message
+from tidegate.arguments import check_bodies, check_delay, check_receive, check_visibility
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageTypeDef

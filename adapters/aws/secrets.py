@@ -8,11 +8,11 @@ callers cache the value.
 from typing import TYPE_CHECKING, Any
 
 from adapters.addresses import check_encrypted
-from adapters.arguments import check_secret_name
 from adapters.aws.failures import Call
 from adapters.aws.message_text import bytes_of
 from adapters.aws.sdk import Caller, Clients, read_place
 from shared.ports import DEFAULT_TIMEOUT_S
+from tidegate.arguments import check_secret_name
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager.client import SecretsManagerClient

@@ -14,12 +14,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from adapters.addresses import check_encrypted, read_address
-from adapters.arguments import check_job
 from adapters.azure.arm import Answer, log_analytics, management
 from adapters.azure.failures import PROVIDER, Call, error_for
 from adapters.deadlines import Deadline
 from shared.errors import ConfigurationError, InvalidInput, NotFound, OutcomeUnknown, PayloadTooLarge, Unsupported
 from shared.ports import DEFAULT_TIMEOUT_S, JobSpec, JobStatus
+from tidegate.arguments import check_job
 
 FORM = "containerapps://SUBSCRIPTION/RESOURCE_GROUP/JOB[?workspace=ID][&endpoint=http://127.0.0.1:PORT]"
 API_VERSION = "2026-07-01"

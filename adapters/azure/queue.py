@@ -15,13 +15,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from adapters.addresses import check_encrypted, read_address
-from adapters.arguments import check_bodies, check_delay, check_receive, check_visibility
 from adapters.azure.failures import PROVIDER, Call, error_for
 from adapters.azure.queue_client import QueueCalls
 from adapters.azure.sdk import account_url
 from adapters.deadlines import Deadline
 from shared.errors import ConfigurationError, NotFound, TidegateError, TransientError
 from shared.ports import DEFAULT_TIMEOUT_S, DeadLetter, Message
+from tidegate.arguments import check_bodies, check_delay, check_receive, check_visibility
 
 FORM = "azq://ACCOUNT/PREFIX[?endpoint=http://127.0.0.1:PORT]"
 MAX_BODY_BYTES = 49_152

@@ -11,12 +11,12 @@ import re
 from typing import TYPE_CHECKING
 
 from adapters.addresses import is_loopback, read_address
-from adapters.arguments import check_secret_name
 from adapters.azure.failures import PROVIDER, Call
 from adapters.azure.sdk import identity, missing_dependency, once_per_process, timeouts, translating_errors
 from adapters.deadlines import Deadline, retry
 from shared.errors import ConfigurationError, IntegrityError
 from shared.ports import DEFAULT_TIMEOUT_S
+from tidegate.arguments import check_secret_name
 
 if TYPE_CHECKING:
     from azure.keyvault.secrets import SecretClient

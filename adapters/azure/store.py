@@ -9,7 +9,6 @@ import time
 from typing import TYPE_CHECKING, Literal
 
 from adapters.addresses import check_encrypted, read_address
-from adapters.arguments import check_expires
 from adapters.azure.failures import PROVIDER, Call, blob_failure, place_is_missing
 from adapters.azure.sdk import STORAGE_CREDENTIALS, account_key, account_url, blob_store
 from adapters.azure.signing import signed_url
@@ -17,6 +16,7 @@ from adapters.obstore_answers import Answer
 from adapters.obstore_store import ObstoreStore, prefix_of
 from shared.errors import ConfigurationError, InvalidInput, TidegateError, Unsupported
 from shared.ports import DEFAULT_TIMEOUT_S
+from tidegate.arguments import check_expires
 
 MAX_SEGMENTS = 254
 FORM = "az://CONTAINER[/PREFIX]?account=NAME[&endpoint=http://127.0.0.1:PORT]"

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from adapters.arguments import check_job
 from adapters.deadlines import Deadline, retry
 from adapters.gcp.failures import Call, translating_errors
 from adapters.gcp.sdk import PROVIDER, credentials, is_emulator, needs, once, place_of, session
 from shared.errors import ConfigurationError, NotFound, OutcomeUnknown, PayloadTooLarge, Unsupported
 from shared.ports import DEFAULT_TIMEOUT_S, JobSpec, JobStatus
+from tidegate.arguments import check_job
 
 FUNCTION = "TIDEGATE_FUNCTION"
 EVENT = "TIDEGATE_EVENT"

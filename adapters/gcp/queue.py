@@ -12,12 +12,12 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from adapters.arguments import check_bodies, check_delay, check_receive, check_visibility
 from adapters.deadlines import Deadline, retry
 from adapters.gcp.sdk import PROVIDER, place_of
 from adapters.gcp.topics import Topics
 from shared.errors import ConfigurationError, InvalidInput, NotFound, TidegateError, Unsupported
 from shared.ports import DEFAULT_TIMEOUT_S, DeadLetter, Message
+from tidegate.arguments import check_bodies, check_delay, check_receive, check_visibility
 
 MAX_BODY_BYTES = 9_900_000
 """The service's limit is 10 MB for a whole request."""

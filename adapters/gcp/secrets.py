@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
-from adapters.arguments import check_secret_name
 from adapters.deadlines import Deadline, retry
 from adapters.gcp.failures import Call, translating_errors
 from adapters.gcp.sdk import PROVIDER, credentials, is_emulator, needs, once, place_of
 from shared.errors import NotFound, Unavailable
 from shared.ports import DEFAULT_TIMEOUT_S
+from tidegate.arguments import check_secret_name
 
 _HOST = "secretmanager.googleapis.com"
 

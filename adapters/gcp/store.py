@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from adapters.arguments import check_key, check_range, is_key
 from adapters.deadlines import Deadline, retry, retry_idempotent
 from adapters.gcp.failures import Call
 from adapters.gcp.objects import Bucket, Found
@@ -17,6 +16,7 @@ from adapters.write_id import Existing
 from adapters.write_id import put_new as settle
 from shared.errors import ConfigurationError, NotFound
 from shared.ports import DEFAULT_TIMEOUT_S, MAX_KEY_BYTES, Created, Exists, Object, ObjectInfo
+from tidegate.arguments import check_key, check_range, is_key
 
 MAX_NAME_BYTES = 1024
 _WRITE_SHARE = 2 / 3

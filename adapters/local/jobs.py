@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from adapters.arguments import check_job
 from adapters.local import job_folder
 from adapters.local.files import (
     PRIVATE_FILE,
@@ -33,6 +32,7 @@ from adapters.local.store import path_of
 from shared.errors import NotFound, OutcomeUnknown, Unsupported
 from shared.ports import DEFAULT_TIMEOUT_S, JobSpec, JobStatus
 from tidegate import own_process
+from tidegate.arguments import check_job
 
 MAX_LAUNCHES = 3
 LEFTOVER_S = 3600.0

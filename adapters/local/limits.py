@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from adapters.arguments import check_limits
 from adapters.local.files import PROVIDER, Deadline, failure, make_folder, replace_file
 from adapters.local.store import path_of
 from shared.errors import IntegrityError, NotFound
 from shared.ports import DEFAULT_TIMEOUT_S, FunctionLimits
+from tidegate.arguments import check_limits
 
 
 class LocalLimits:

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from adapters.arguments import check_measure
 from adapters.clock import SystemClock
 from adapters.local.files import PRIVATE_FILE, failure, make_folder
 from adapters.local.store import path_of
 from adapters.measures import Kind, Measures
 from shared.ports import Clock, MetricPoint
+from tidegate.arguments import check_measure
 
 FILE_BYTES = 16 << 20
 KEPT_BYTES = 512 << 20

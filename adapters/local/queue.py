@@ -10,13 +10,13 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from adapters.arguments import check_bodies, check_delay, check_receive, check_visibility
 from adapters.clock import SystemClock
 from adapters.local.files import PROVIDER, Deadline
 from adapters.local.queue_file import QueueFile
 from adapters.local.store import path_of
 from shared.errors import NotFound
 from shared.ports import DEFAULT_TIMEOUT_S, Clock, DeadLetter, Message
+from tidegate.arguments import check_bodies, check_delay, check_receive, check_visibility
 
 MAX_BODY_BYTES = 1 << 20
 MAX_RECEIVES = 5

@@ -5,11 +5,11 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adapters.arguments import check_secret_name
 from adapters.local.files import PROVIDER, Deadline, failure, make_folder, replace_file
 from adapters.local.store import path_of
 from shared.errors import NotFound, PermissionDenied
 from shared.ports import DEFAULT_TIMEOUT_S
+from tidegate.arguments import check_secret_name
 
 _OTHERS = 0o077
 

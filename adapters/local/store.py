@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote, urlsplit
 
-from adapters.arguments import check_key, check_range, is_key
 from adapters.local.files import PROVIDER, Deadline, failure, write_synced
 from adapters.local.tree import Tree, key_names, open_file, refused, removed_if_empty, status_of
 from shared.errors import ConfigurationError, NotFound, OutcomeUnknown, Unavailable, Unsupported
 from shared.ports import DEFAULT_TIMEOUT_S, Created, Exists, Object, ObjectInfo
+from tidegate.arguments import check_key, check_range, is_key
 
 MAX_SEGMENT_BYTES = 255
 TEMPORARY = ".tidegate\\tmp"

@@ -10,9 +10,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from adapters.arguments import is_key
 from adapters.local.files import PRIVATE_FOLDER, PROVIDER, Deadline, make_folder
 from shared.errors import InvalidInput
+from tidegate.arguments import is_key
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # non-blocking: opening a named pipe must not block

@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from adapters.arguments import check_job
 from adapters.memory.clock import MemoryClock
 from adapters.memory.faults import Crash, FaultPlan
 from adapters.memory.locked import Locked
 from shared.errors import InvalidTransition, NotFound, Unsupported
 from shared.ports import DEFAULT_TIMEOUT_S, JobSpec, JobStatus
+from tidegate.arguments import check_job
 
 
 @dataclass(slots=True)

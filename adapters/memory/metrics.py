@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from adapters.arguments import check_measure
 from adapters.measures import Kind, Measures
 from adapters.memory.clock import MemoryClock
 from adapters.memory.faults import FaultPlan
 from adapters.memory.locked import Locked
 from shared.errors import TransientError
 from shared.ports import DEFAULT_TIMEOUT_S, Clock, MetricPoint
+from tidegate.arguments import check_measure
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 

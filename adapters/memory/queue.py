@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from adapters.arguments import check_bodies, check_delay, check_receive, check_visibility
 from adapters.memory.clock import MemoryClock
 from adapters.memory.faults import Decision, FaultPlan, arranged
 from adapters.memory.locked import Locked
 from shared.errors import NotFound
 from shared.ports import DEFAULT_TIMEOUT_S, DeadLetter, Message
+from tidegate.arguments import check_bodies, check_delay, check_receive, check_visibility
 
 MAX_BODY_BYTES = 1 << 20
 MAX_RECEIVES = 5

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from adapters.arguments import check_secret_name
 from adapters.memory.clock import MemoryClock
 from adapters.memory.faults import FaultPlan
 from adapters.memory.locked import Locked
 from shared.errors import NotFound
 from shared.ports import DEFAULT_TIMEOUT_S
+from tidegate.arguments import check_secret_name
 
 
 class MemorySecrets(Locked):

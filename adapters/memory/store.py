@@ -7,12 +7,12 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
-from adapters.arguments import check_key, check_range
 from adapters.memory.clock import MemoryClock
 from adapters.memory.faults import HINTS, Decision, FaultPlan
 from adapters.memory.locked import Locked
 from shared.errors import NotFound, Unsupported
 from shared.ports import DEFAULT_TIMEOUT_S, Created, Exists, Object, ObjectInfo
+from tidegate.arguments import check_key, check_range
 
 PAGE = 1000
 _PAST = 8

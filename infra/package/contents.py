@@ -10,7 +10,7 @@ PROVIDERS = ("aws", "azure", "gcp")
 ARCHITECTURES = {"x86_64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28"}
 """Of the functions' processors -> the platform whose wheels fit them."""
 LOCKS = Path(__file__).with_name("locks")
-OURS = ("adapters", "functions", "shared")
+OURS = ("adapters", "functions", "shared", "tidegate")
 BUDGET_MB: dict[Unit, int] = {"serve": 200, "data": 260, "train": 900}
 """Megabytes (10^6 bytes) of a unit's files. Lambda's own limit, 262 MB, is checked where its functions are declared."""
 IMPORTS: dict[Unit, tuple[str, ...]] = {

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.arguments import is_key
 from adapters.local import files
 from adapters.local.store import LEFTOVER_S, TEMPORARY, LocalStore
 from adapters.memory.store import MemoryStore
@@ -26,6 +25,7 @@ from shared.errors import (
     Unavailable,
 )
 from shared.ports import Created, Exists
+from tidegate.arguments import is_key
 
 
 @pytest.fixture

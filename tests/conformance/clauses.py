@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared import ports
+from tidegate import ports
 
 TIMEOUT = (
     "Every operation takes `timeout_s`. Past it, the operation raises DeadlineExceeded, or OutcomeUnknown for a write "
@@ -23,7 +23,7 @@ THREADS = "Adapters are safe to share between threads."
 class Clause:
     """One check, and the sentences that it tests, as (place, quote).
 
-    A place is a name of shared.ports: "ObjectStore.get", "Message", or "" for the module's docstring.
+    A place is a name of tidegate.ports: "ObjectStore.get", "Message", or "" for the module's docstring.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Suite:
 
 
 def docstring(where: str) -> str:
-    """Return a docstring of shared.ports on one line."""
+    """Return a docstring of tidegate.ports on one line."""
     found: Any = ports
     for name in where.split(".") if where else ():
         found = getattr(found, name)

@@ -1,4 +1,4 @@
-"""The wheel, installed beside a user's own packages named `shared` and `cli`: both run, and neither sees the other's."""
+"""The wheel, installed beside a user's own packages named `shared` and `cli`: both run, neither hides the other."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def test_it_has_every_module_of_the_repository_in_one_package(wheel: Path) -> No
 
 def test_a_users_packages_of_the_same_names_are_imported_by_the_user(python: Path) -> None:
     names = ", ".join(FOLDERS)
-    code = f"import {names}, tidegate; print(*{{each.OWNER for each in ({names})}})"
+    code = f"import {names}, tidegate.ports, tidegate.errors, tidegate.arguments; print(*{{each.OWNER for each in ({names})}})"
     assert _run(python, "-c", code, cwd=python.parent) == "the user\n"
 
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from urllib.parse import unquote, urlsplit
 
-from adapters.arguments import check_timeout
-from shared.errors import ConfigurationError, Unavailable
+from tidegate.arguments import check_timeout
+from tidegate.errors import ConfigurationError, Unavailable
 
 PROVIDER = "acme"
 _TABLES = """

@@ -5,9 +5,9 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from adapters.arguments import check_bodies, check_delay, check_receive, check_visibility
-from shared.errors import NotFound
-from shared.ports import DEFAULT_TIMEOUT_S, DeadLetter, Message
+from tidegate.arguments import check_bodies, check_delay, check_receive, check_visibility
+from tidegate.errors import NotFound
+from tidegate.ports import DEFAULT_TIMEOUT_S, DeadLetter, Message
 from tidegate_acme.file import PROVIDER, path_of, transaction
 
 MAX_RECEIVES = 3
@@ -105,7 +105,7 @@ def from_url(url: str, names: Iterable[str]) -> dict[str, AcmeQueue]:
 
 
 if TYPE_CHECKING:
-    from shared.ports import Queue, QueueConsumer
+    from tidegate.ports import Queue, QueueConsumer
 
     _sending: type[Queue] = AcmeQueue
     _receiving: type[QueueConsumer] = AcmeQueue

@@ -6,9 +6,9 @@ import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
-from adapters.arguments import check_expires, check_key, check_range, check_timeout
-from shared.errors import NotFound, Unsupported
-from shared.ports import DEFAULT_TIMEOUT_S, Created, Exists, Object, ObjectInfo
+from tidegate.arguments import check_expires, check_key, check_range, check_timeout
+from tidegate.errors import NotFound, Unsupported
+from tidegate.ports import DEFAULT_TIMEOUT_S, Created, Exists, Object, ObjectInfo
 from tidegate_acme.file import PROVIDER, path_of, transaction
 
 PAGE = 100
@@ -103,6 +103,6 @@ def _info(row: sqlite3.Row) -> ObjectInfo:
 
 
 if TYPE_CHECKING:
-    from shared.ports import ObjectStore
+    from tidegate.ports import ObjectStore
 
     _port: type[ObjectStore] = AcmeStore

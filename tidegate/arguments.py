@@ -1,4 +1,4 @@
-"""Checks of arguments that all adapters share: the rules of shared/ports.py.
+"""Checks of arguments that all adapters share: the rules of tidegate/ports.py.
 
 A provider's own limits are checked in its own folder. A `check_` function returns nothing, or raises InvalidInput (or
 the error that it names) with the field, the kind of value found, and the expected value.
@@ -9,8 +9,8 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from shared.errors import DeadlineExceeded, InvalidInput, PayloadTooLarge
-from shared.ports import MAX_KEY_BYTES, FunctionLimits, JobSpec
+from tidegate.errors import DeadlineExceeded, InvalidInput, PayloadTooLarge
+from tidegate.ports import MAX_KEY_BYTES, FunctionLimits, JobSpec
 
 MAX_DELAY_S = 900.0
 MAX_VISIBILITY_S = 43_200.0
