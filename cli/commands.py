@@ -7,6 +7,7 @@ A command's module is imported when the command is called or listed, and imports
 from collections.abc import Callable
 from difflib import get_close_matches
 from importlib import import_module
+from inspect import cleandoc
 from typing import Any
 
 import typer
@@ -120,7 +121,9 @@ def _group_of(noun: Noun) -> Any:
 
 
 def _add(to: typer.Typer, name: str, function: Callable[..., None], panel: str | None = None) -> None:
-    to.command(name, cls=Command, rich_help_panel=panel, context_settings=HELP)(function)
+    paragraphs = cleandoc(function.__doc__ or "").split("\n\n")
+    text = "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)  # Typer wraps lines by itself
+    to.command(name, cls=Command, help=text, rich_help_panel=panel, context_settings=HELP)(function)
 
 
 def _function(module: str, command: str) -> Callable[..., None]:

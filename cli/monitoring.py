@@ -223,10 +223,10 @@ def _show_status(one: "Status") -> None:
     say(f"  {counted(one.models, 'model')}; {champion}")
     rows: list[tuple[Any, ...]] = [(t.number, t.cause, t.state, t.model or "", t.reason) for t in one.trainings]
     if rows:
-        table("  trainings", ("", "cause", "state", "model", "reason"), rows)
+        table("  trainings", ("number", "cause", "state", "model", "reason"), rows)
     for alert in one.alerts:
         say(f"  alert {alert.alert}: {alert.summary}")
     for action in one.actions:
-        say(f"  next action, {action.who}: {action.what} ({action.why})")
+        say(f"  next action for {action.who}: {action.what} ({action.why})")
     if not one.actions:
         say("  no action needed")

@@ -35,10 +35,10 @@ def list_command(noun: "Noun") -> Callable[..., None]:
 
         def show() -> None:
             if not found:
-                say(f"{chosen} has no {noun.name} yet; `tidegate status` shows the next action")
+                say(f"{chosen} has no {noun.name} yet")
                 return
             columns = list(dict.fromkeys(column for row in rows for column in row))
-            heading = [noun.number if noun.ids is None else "id", *(column.replace("_", " ") for column in columns)]
+            heading = [noun.number if noun.ids is None else "id", *columns]
             table(
                 "", heading, ([_short(name), *_cells(row, columns)] for (name, _), row in zip(found, rows, strict=True))
             )
