@@ -17,7 +17,7 @@ from localstack.emulators import AZURE_ACCOUNT, AZURE_KEY
 from tests.conformance import suites
 from tests.live import clean_up
 from tests.live.account import BEGINS, Cloud, remove
-from tests.live.chosen import LEFT_OUT, NEEDS, cloud_of, read
+from tests.live.selected import EXCLUDED, NEEDS, cloud_of, read
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 300
@@ -99,15 +99,15 @@ def test_a_failed_run_removes_its_resources(live_environment: Environment) -> No
     cloud = cloud_of(found)
     for port in ("store", "queue"):
         with pytest.raises(ZeroDivisionError):
-            _fail(cloud, port, found.run)
-        assert list(cloud.existing(found.run)) == []
+            _fail(cloud, port, found.run_prefix)
+        assert list(cloud.existing(found.run_prefix)) == []
 
 
 def test_clean_up_lists_and_removes_what_a_killed_run_left(
     live_environment: Environment, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = (
-        "import os; from tests.live.chosen import cloud_of, read\n"
+        "import os; from tests.live.selected import cloud_of, read\n"
         "cloud = cloud_of(read(os.environ))\n"
         "made = [cloud.store(), cloud.queue()]\n"  # kept, else they would be cleaned up as garbage
         "store, queue = (each.__enter__() for each in made)\n"
@@ -162,7 +162,7 @@ def test_a_run_without_its_settings_does_not_start() -> None:
 )
 def test_an_invalid_setting_is_named(wrong: Environment) -> None:
     given = {"TIDEGATE_LIVE": "aws", "TIDEGATE_LIVE_NAME": "anna", "AWS_REGION": "eu-west-1"}
-    assert read(given).run.startswith(f"{BEGINS}anna-")
+    assert read(given).run_prefix.startswith(f"{BEGINS}anna-")
     (name,) = wrong
     with pytest.raises(pytest.UsageError, match=name):
         read({**given, **wrong})
@@ -175,9 +175,9 @@ def test_live_tests_are_not_collected_by_default() -> None:
     assert ran.returncode == pytest.ExitCode.NO_TESTS_COLLECTED, ran.stdout + ran.stderr
 
 
-@pytest.mark.parametrize("provider", LEFT_OUT)
+@pytest.mark.parametrize("provider", EXCLUDED)
 def test_every_excluded_clause_exists(provider: str) -> None:
-    assert set(LEFT_OUT[provider]) <= {*suites.STORE, *suites.QUEUE, *suites.SECRETS}
+    assert set(EXCLUDED[provider]) <= {*suites.STORE, *suites.QUEUE, *suites.SECRETS}
 
 
 def _fail(cloud: Cloud, port: str, run: str) -> None:

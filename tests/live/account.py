@@ -1,4 +1,4 @@
-"""What a live run is told by its environment, and what every cloud's part of it can do (docs/live.md)."""
+"""The settings of a live run, and the interface of each cloud's account (docs/live.md)."""
 
 import re
 import secrets
@@ -16,25 +16,29 @@ from tests.waiting import let_time_pass
 
 LIVE = "TIDEGATE_LIVE"
 BEGINS = "tidegate-live-"
-"""Nothing whose name begins otherwise is ever made, changed or removed."""
+"""The prefix of all resources. A live run never creates, changes or removes a resource with another name."""
 PORTS = ("store", "queue", "secrets")
 _NAME = re.compile("[a-z][a-z0-9]{0,11}")
 
 
 @dataclass(frozen=True)
-class Asked:
-    """`prefix`: of everything that this person's runs make; `run`: of this run's; `lease_s`: how long queues lend."""
+class LiveRun:
+    """The settings of a live run.
+
+    `owner_prefix` begins the names of all resources of this person's runs, `run_prefix` those of this run. `lease_s` is
+    the lease of its queues.
+    """
 
     provider: str
-    prefix: str
-    run: str
+    owner_prefix: str
+    run_prefix: str
     lease_s: float
     ports: tuple[str, ...]
     environ: Mapping[str, str]
 
 
 class Cloud(Protocol):
-    """One real account: rigs on things that are made for them and removed after them, and what stands there."""
+    """One real account: rigs whose resources are created before and removed after use, and the existing resources."""
 
     def store(self) -> AbstractContextManager[StoreRig]: ...
 
@@ -43,26 +47,26 @@ class Cloud(Protocol):
     def secrets(self) -> AbstractContextManager[SecretsRig]: ...
 
     def existing(self, beginning: str) -> Iterator[tuple[str, Callable[[], object]]]:
-        """Yield what there is whose name begins so: what it is, and what removes it."""
+        """Yield the resources whose names begin with `beginning`: a description, and a function that removes it."""
         ...
 
 
-def asked(environ: Mapping[str, str], needs: Mapping[str, Mapping[str, Mapping[str, str]]]) -> Asked:
-    """Return what the environment asks for.
+def settings_of(environ: Mapping[str, str], needs: Mapping[str, Mapping[str, Mapping[str, str]]]) -> LiveRun:
+    """Return the settings of the environment.
 
-    Args: needs: provider -> port ("" for all) -> variable -> what it says. Raises: pytest.UsageError: names every
-        variable that is missing, or the one that is wrong.
+    Args: needs: provider -> port ("" for all) -> variable -> its description.
+    Raises: pytest.UsageError: names every missing variable, or the invalid one.
     """
     provider = environ.get(LIVE, "")
     if provider not in needs:
         raise pytest.UsageError(f"{LIVE} is {provider[:20]!r}: set it to one of {', '.join(needs)}")
-    chosen = tuple(environ.get("TIDEGATE_LIVE_PORTS", ",".join(PORTS)).split(","))
-    if unknown := [port for port in chosen if port not in PORTS]:
+    ports = tuple(environ.get("TIDEGATE_LIVE_PORTS", ",".join(PORTS)).split(","))
+    if unknown := [port for port in ports if port not in PORTS]:
         raise pytest.UsageError(f"TIDEGATE_LIVE_PORTS names {unknown[0][:20]!r}: choose of {','.join(PORTS)}")
     wanted = {
-        "TIDEGATE_LIVE_NAME": "whose run it is: up to 12 lower-case letters and digits, in the name of all it makes"
+        "TIDEGATE_LIVE_NAME": "the run's owner: up to 12 lower-case letters and digits, part of all resource names"
     }
-    for port in ("", *chosen):
+    for port in ("", *ports):
         wanted |= needs[provider].get(port, {})
     missing = [f"{name} ({what})" for name, what in wanted.items() if not environ.get(name)]
     if missing:
@@ -74,40 +78,40 @@ def asked(environ: Mapping[str, str], needs: Mapping[str, Mapping[str, Mapping[s
     if not lease.isdecimal() or not 6 <= int(lease) <= 60:
         raise pytest.UsageError("TIDEGATE_LIVE_LEASE_S: use whole seconds, 6 to 60")
     prefix = f"{BEGINS}{name}-"
-    return Asked(provider, prefix, f"{prefix}{secrets.token_hex(3)}", float(lease), chosen, environ)
+    return LiveRun(provider, prefix, f"{prefix}{secrets.token_hex(3)}", float(lease), ports, environ)
 
 
 def remove(cloud: Cloud, beginning: str) -> tuple[list[str], list[str]]:
-    """Remove everything whose name begins so; return what was removed, and what could not be, with the reason."""
+    """Remove all resources whose names begin with `beginning`. Return those removed, and the failures with reasons."""
     assert beginning.startswith(BEGINS)
     removed, left = [], []
-    for what, act in cloud.existing(beginning):
+    for what, remove_it in cloud.existing(beginning):
         try:
-            act()
+            remove_it()
             removed.append(what)
-        except Exception as error:  # go on: the rest is to be removed as well
+        except Exception as error:  # go on with the others
             left.append(f"{what}: {type(error).__name__}: {str(error)[:200]}")
     return removed, left
 
 
 class Leases:
-    """When the last lease of a queue ends, on this machine's clock."""
+    """The time when the last lease of a queue ends, on this machine's clock."""
 
     def __init__(self) -> None:
         self._until = 0.0
 
-    def lent(self, seconds: float) -> None:
+    def received(self, seconds: float) -> None:
         self._until = max(self._until, time.monotonic() + seconds)
 
-    def sit_out(self) -> None:
-        """Return when all of them have ended."""
+    def wait_for_end(self) -> None:
+        """Wait until all leases have ended."""
         let_time_pass(max(0.0, self._until - time.monotonic()))
 
 
-class Patient:
-    """A queue whose `receive` gathers: a service of many servers may give fewer messages than there are, or none.
+class GatheringQueue:
+    """A queue whose `receive` repeats, since a distributed service can return fewer messages than there are.
 
-    It asks until it has as many as were asked for or, for `poll_s`, nothing comes.
+    It receives until it has `max_messages`, or until nothing arrives for `poll_s`.
     """
 
     def __init__(self, queue: Any, leases: Leases, poll_s: float) -> None:
@@ -127,10 +131,10 @@ class Patient:
             more = self._queue.receive(max_messages - len(found), visibility_s, wait_s=self._poll_s, **given)
             found += more
         if found:
-            self._leases.lent(visibility_s * 1.1)
+            self._leases.received(visibility_s * 1.1)
         return found
 
     def change_visibility(self, receipt_handle: str, visibility_s: float, **given: float) -> str | None:
-        self._leases.lent(visibility_s * 1.1)
-        extended: str | None = self._queue.change_visibility(receipt_handle, visibility_s, **given)
-        return extended
+        self._leases.received(visibility_s * 1.1)
+        handle: str | None = self._queue.change_visibility(receipt_handle, visibility_s, **given)
+        return handle

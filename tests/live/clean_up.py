@@ -1,6 +1,7 @@
 """Removes what a killed live run left: `TIDEGATE_LIVE=aws uv run --group test python -m tests.live.clean_up`.
 
-Removes whatever is called tidegate-live-NAME-... in the account, NAME being TIDEGATE_LIVE_NAME; with --list shows it.
+Removes all resources named tidegate-live-NAME-... in the account, where NAME is TIDEGATE_LIVE_NAME. --list only lists
+them.
 """
 
 import os
@@ -9,11 +10,11 @@ import sys
 import pytest
 
 from tests.live.account import remove
-from tests.live.chosen import cloud_of, read
+from tests.live.selected import cloud_of, read
 
 
 def main(arguments: list[str]) -> int:
-    """Return 0 where nothing is left, 1 where something could not be removed, 2 where too little was said."""
+    """Return 0 where nothing is left, 1 where a resource could not be removed, 2 for missing or invalid settings."""
     if arguments not in ([], ["--list"]):
         print((__doc__ or "").strip(), file=sys.stderr)
         return 2
@@ -24,9 +25,9 @@ def main(arguments: list[str]) -> int:
         return 2
     cloud = cloud_of(found)
     if arguments:
-        print(*(what for what, _ in cloud.existing(found.prefix)), sep="\n")
+        print(*(what for what, _ in cloud.existing(found.owner_prefix)), sep="\n")
         return 0
-    removed, left = remove(cloud, found.prefix)
+    removed, left = remove(cloud, found.owner_prefix)
     print(*(f"removed {what}" for what in removed), *(f"LEFT {what}" for what in left), sep="\n")
     return 1 if left else 0
 

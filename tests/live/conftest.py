@@ -1,4 +1,4 @@
-"""Live tests are there only where TIDEGATE_LIVE asks for them, and start only where all is said that they need."""
+"""Live tests are collected only if TIDEGATE_LIVE is set, and start only if all of their settings are valid."""
 
 import os
 from collections.abc import Iterator
@@ -16,20 +16,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Refuse to begin with half of what is needed, where a live test is left to run."""
+    """Stop before the first live test if a setting is missing."""
     if any(item.get_closest_marker("live") for item in items):
-        from tests.live.chosen import read
+        from tests.live.selected import read
 
         read(os.environ)
 
 
 @pytest.fixture(scope="session")
 def cloud() -> Iterator[Cloud]:
-    """Return the cloud, and leave nothing of this run in it."""
-    from tests.live.chosen import cloud_of, read
+    """Return the cloud. Remove all resources of this run at the end."""
+    from tests.live.selected import cloud_of, read
 
     found = read(os.environ)
     cloud = cloud_of(found)
     yield cloud
-    _, left = remove(cloud, found.run)
+    _, left = remove(cloud, found.run_prefix)
     assert left == []

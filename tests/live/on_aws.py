@@ -1,6 +1,6 @@
 """A live run on AWS: S3, SQS and Secrets Manager, with boto3's own credentials.
 
-AWS_ENDPOINT_URL is boto3's own variable; where it is set, all of this runs against what answers there.
+AWS_ENDPOINT_URL is boto3's own variable. With it, the run uses that endpoint instead of AWS.
 """
 
 import json
@@ -15,33 +15,33 @@ import boto3
 
 from adapters.urls import open_queues, open_secrets, open_store
 from tests.conformance.rigs import QueueRig, SecretsRig, StoreRig
-from tests.live.account import Asked, Leases, Patient
+from tests.live.account import GatheringQueue, Leases, LiveRun
 from tests.waiting import let_time_pass
 
-NEEDS = {"": {"AWS_REGION": "where things are made"}}
-LEFT_OUT = {
+NEEDS = {"": {"AWS_REGION": "the region of the resources"}}
+EXCLUDED = {
     "list_fetches_pages_as_needed": "counts requests on the wire, which is encrypted here",
     "ack_of_an_expired_lease_returns_false": "its back door receives messages, which invalidates earlier handles",
 }
 RECEIVES = 4
-"""A look into a queue is a lease, and counts."""
+"""One more than the checks need: the back door receives messages too, which counts."""
 _LAG_S = 60.0
 
 
 class Aws:
     """The account of this environment."""
 
-    def __init__(self, asked: Asked) -> None:
-        self._asked = asked
-        self._region = asked.environ["AWS_REGION"]
+    def __init__(self, live_run: LiveRun) -> None:
+        self._live_run = live_run
+        self._region = live_run.environ["AWS_REGION"]
         self._session = boto3.session.Session(region_name=self._region)
-        endpoint = asked.environ.get("AWS_ENDPOINT_URL", "")
+        endpoint = live_run.environ.get("AWS_ENDPOINT_URL", "")
         self._endpoint = f"endpoint={endpoint}" if endpoint else ""
         self._lag_s = 0.0 if endpoint else _LAG_S
 
     @contextmanager
     def store(self) -> Iterator[StoreRig]:
-        s3, bucket = self._client("s3"), f"{self._asked.run}-{uuid.uuid4().hex[:8]}"
+        s3, bucket = self._client("s3"), f"{self._live_run.run_prefix}-{uuid.uuid4().hex[:8]}"
         where = {} if self._region == "us-east-1" else {"LocationConstraint": self._region}
         s3.create_bucket(Bucket=bucket, **({"CreateBucketConfiguration": where} if where else {}))
 
@@ -72,7 +72,7 @@ class Aws:
 
     @contextmanager
     def queue(self) -> Iterator[QueueRig]:
-        sqs, prefix = self._client("sqs"), f"{self._asked.run}-{uuid.uuid4().hex[:8]}-"
+        sqs, prefix = self._client("sqs"), f"{self._live_run.run_prefix}-{uuid.uuid4().hex[:8]}-"
         leases = Leases()
         with ExitStack() as ending:
             dead = sqs.create_queue(QueueName=f"{prefix}queue-dead")["QueueUrl"]
@@ -81,11 +81,11 @@ class Aws:
             policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": str(RECEIVES)})
             url = sqs.create_queue(QueueName=f"{prefix}queue", Attributes={"RedrivePolicy": policy})["QueueUrl"]
             ending.callback(sqs.delete_queue, QueueUrl=url)
-            let_time_pass(1.0)  # SQS asks for it after CreateQueue
+            let_time_pass(1.0)  # the pause that SQS requires after CreateQueue
 
             def opened() -> Any:
                 found = open_queues(f"sqs://{self._region}/{prefix}?{self._endpoint}".rstrip("?"), ["queue"])["queue"]
-                return Patient(found, leases, poll_s=1.0)
+                return GatheringQueue(found, leases, poll_s=1.0)
 
             def send_later(body: bytes) -> None:
                 given = {"QueueUrl": url, "MessageBody": body.decode()}
@@ -94,17 +94,17 @@ class Aws:
                 timer.start()
 
             def bodies() -> list[bytes]:
-                leases.sit_out()
+                leases.wait_for_end()
                 found: dict[str, tuple[str, bytes]] = {}
                 given = {"QueueUrl": url, "MaxNumberOfMessages": 10, "WaitTimeSeconds": 1}
                 while seen := sqs.receive_message(**given, VisibilityTimeout=60).get("Messages", []):
                     found |= {each["MessageId"]: (each["ReceiptHandle"], each["Body"].encode()) for each in seen}
-                for receipt, _ in found.values():
-                    sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=receipt, VisibilityTimeout=0)
+                for handle, _ in found.values():
+                    sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=handle, VisibilityTimeout=0)
                 return [body for _, body in found.values()]
 
             other = opened()
-            other.depth()  # its client is made now, and not while a lease runs
+            other.depth()  # makes its client now, and not while a lease runs
             yield QueueRig(
                 provider="aws",
                 queue=opened(),
@@ -113,10 +113,10 @@ class Aws:
                 wait=let_time_pass,
                 now=time.time,
                 send_later=send_later,
-                visibility_s=self._asked.lease_s,
+                visibility_s=self._live_run.lease_s,
                 lag_s=self._lag_s,
                 max_receives=RECEIVES,
-                quiet_s=self._asked.lease_s * 1.2,
+                quiet_s=self._live_run.lease_s * 1.2,
                 reports_age=False,
                 dead_letters_keep_id=False,
                 reports_expired_leases=False,
@@ -125,7 +125,7 @@ class Aws:
 
     @contextmanager
     def secrets(self) -> Iterator[SecretsRig]:
-        manager, prefix = self._client("secretsmanager"), f"{self._asked.run}-{uuid.uuid4().hex[:8]}-"
+        manager, prefix = self._client("secretsmanager"), f"{self._live_run.run_prefix}-{uuid.uuid4().hex[:8]}-"
         made: set[str] = set()
 
         def put(name: str, value: bytes) -> None:
@@ -151,7 +151,7 @@ class Aws:
         for page in sqs.get_paginator("list_queues").paginate(QueueNamePrefix=beginning):
             for url in page.get("QueueUrls", []):
                 yield f"queue {url.rpartition('/')[2]}", lambda url=url: sqs.delete_queue(QueueUrl=url)  # type: ignore[misc]
-        if "secrets" not in self._asked.ports:
+        if "secrets" not in self._live_run.ports:
             return
         for page in manager.get_paginator("list_secrets").paginate():
             for secret in page["SecretList"]:

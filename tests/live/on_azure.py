@@ -1,6 +1,6 @@
 """A live run on Azure: Blob and Queue storage of one account, and a Key Vault, with the adapters' own credentials.
 
-TIDEGATE_LIVE_BLOBS and TIDEGATE_LIVE_QUEUES point to other endpoints than Azure's.
+TIDEGATE_LIVE_BLOBS and TIDEGATE_LIVE_QUEUES are endpoints to use instead of Azure's.
 """
 
 import base64
@@ -20,24 +20,24 @@ from adapters.azure.sdk import account_url, identity, queue_credential
 from adapters.azure.store import MAX_SEGMENTS
 from adapters.urls import open_queues, open_secrets, open_store
 from tests.conformance.rigs import QueueRig, SecretsRig, StoreRig
-from tests.live.account import Asked, Leases, Patient
+from tests.live.account import GatheringQueue, Leases, LiveRun
 from tests.waiting import let_time_pass
 
 NEEDS = {
-    "": {"TIDEGATE_LIVE_ACCOUNT": "the storage account in which things are made"},
-    "secrets": {"TIDEGATE_LIVE_VAULT": "the Key Vault in which they are made"},
+    "": {"TIDEGATE_LIVE_ACCOUNT": "the storage account of the resources"},
+    "secrets": {"TIDEGATE_LIVE_VAULT": "the Key Vault of the secrets"},
 }
-LEFT_OUT = {"list_fetches_pages_as_needed": "counts requests on the wire, which is encrypted here"}
+EXCLUDED = {"list_fetches_pages_as_needed": "counts requests on the wire, which is encrypted here"}
 
 
 class Azure:
     """The account and the vault that the environment names."""
 
-    def __init__(self, asked: Asked) -> None:
-        self._asked = asked
-        self._account = asked.environ["TIDEGATE_LIVE_ACCOUNT"]
-        self._vault = asked.environ.get("TIDEGATE_LIVE_VAULT", "")
-        blobs, queues = (asked.environ.get(f"TIDEGATE_LIVE_{kind}", "") for kind in ("BLOBS", "QUEUES"))
+    def __init__(self, live_run: LiveRun) -> None:
+        self._live_run = live_run
+        self._account = live_run.environ["TIDEGATE_LIVE_ACCOUNT"]
+        self._vault = live_run.environ.get("TIDEGATE_LIVE_VAULT", "")
+        blobs, queues = (live_run.environ.get(f"TIDEGATE_LIVE_{kind}", "") for kind in ("BLOBS", "QUEUES"))
         self._at_blobs, self._at_queues = (f"endpoint={each}" if each else "" for each in (blobs, queues))
         credential = queue_credential(self._account)
         self._blobs = BlobServiceClient(account_url("blob", self._account, blobs), credential=credential)
@@ -45,7 +45,7 @@ class Azure:
 
     @contextmanager
     def store(self) -> Iterator[StoreRig]:
-        name = f"{self._asked.run}-{uuid.uuid4().hex[:8]}"
+        name = f"{self._live_run.run_prefix}-{uuid.uuid4().hex[:8]}"
         container: ContainerClient = self._blobs.create_container(name)
 
         def read(key: str) -> bytes | None:
@@ -76,7 +76,7 @@ class Azure:
 
     @contextmanager
     def queue(self) -> Iterator[QueueRig]:
-        prefix, leases = f"{self._asked.run}-{uuid.uuid4().hex[:8]}-", Leases()
+        prefix, leases = f"{self._live_run.run_prefix}-{uuid.uuid4().hex[:8]}-", Leases()
         with ExitStack() as ending:
             for name in ("queue", "queue-poison"):
                 ending.callback(self._queues.create_queue(prefix + name).delete_queue)
@@ -84,7 +84,7 @@ class Azure:
 
             def opened() -> Any:
                 url = f"azq://{self._account}/{prefix}?{self._at_queues}".rstrip("?")
-                return Patient(open_queues(url, ["queue"])["queue"], leases, poll_s=0.0)
+                return GatheringQueue(open_queues(url, ["queue"])["queue"], leases, poll_s=0.0)
 
             def send_later(body: bytes) -> None:
                 timer = threading.Timer(0.3, client.send_message, (base64.b64encode(body).decode(),))
@@ -92,7 +92,7 @@ class Azure:
                 timer.start()
 
             def bodies() -> list[bytes]:
-                leases.sit_out()  # a peek shows none that is lent
+                leases.wait_for_end()  # a peek does not show messages in flight
                 return [base64.b64decode(each.content) for each in client.peek_messages(32)]
 
             yield QueueRig(
@@ -103,16 +103,16 @@ class Azure:
                 wait=let_time_pass,
                 now=time.time,
                 send_later=send_later,
-                visibility_s=self._asked.lease_s,
+                visibility_s=self._live_run.lease_s,
                 max_receives=MAX_RECEIVES,
-                quiet_s=self._asked.lease_s * 1.2,
+                quiet_s=self._live_run.lease_s * 1.2,
                 reports_age=False,
                 dead_letters_keep_id=False,
             )
 
     @contextmanager
     def secrets(self) -> Iterator[SecretsRig]:
-        client, prefix = self._secrets(), f"{self._asked.run}-{uuid.uuid4().hex[:8]}-"
+        client, prefix = self._secrets(), f"{self._live_run.run_prefix}-{uuid.uuid4().hex[:8]}-"
         made: set[str] = set()
 
         def put(name: str, value: bytes) -> None:
@@ -132,7 +132,7 @@ class Azure:
         for queue in self._queues.list_queues(name_starts_with=beginning):
             name = str(queue.name)
             yield f"queue {name}", lambda name=name: self._queues.delete_queue(name)  # type: ignore[misc]
-        if "secrets" not in self._asked.ports:
+        if "secrets" not in self._live_run.ports:
             return
         client = self._secrets()
         for secret in client.list_properties_of_secrets():

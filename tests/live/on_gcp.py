@@ -1,7 +1,7 @@
 """A live run on Google Cloud: Cloud Storage, Pub/Sub and Secret Manager, with the default chain's credentials.
 
-Back doors and what makes things speak plain REST. STORAGE_EMULATOR_HOST (an http:// address), PUBSUB_EMULATOR_HOST
-(host:port, gRPC) and TIDEGATE_LIVE_PUBSUB_REST point to other endpoints than Google's.
+Resources are created and inspected over plain REST. STORAGE_EMULATOR_HOST (an http:// address), PUBSUB_EMULATOR_HOST
+(host:port, gRPC) and TIDEGATE_LIVE_PUBSUB_REST are endpoints to use instead of Google's.
 """
 
 import base64
@@ -16,22 +16,22 @@ from urllib.parse import quote
 from adapters.gcp import sdk
 from adapters.urls import open_queues, open_secrets, open_store
 from tests.conformance.rigs import QueueRig, SecretsRig, StoreRig
-from tests.live.account import Asked, Leases, Patient
+from tests.live.account import GatheringQueue, Leases, LiveRun
 from tests.waiting import let_time_pass
 
 NEEDS = {
-    "": {"GOOGLE_CLOUD_PROJECT": "the project in which things are made"},
-    "store": {"TIDEGATE_LIVE_LOCATION": "where buckets are made, europe-west1 or EU"},
+    "": {"GOOGLE_CLOUD_PROJECT": "the project of the resources"},
+    "store": {"TIDEGATE_LIVE_LOCATION": "the location of buckets, europe-west1 or EU"},
     "queue": {"TIDEGATE_LIVE_PROJECT_NUMBER": "the project's number, whose Pub/Sub service account moves dead letters"},
 }
-LEFT_OUT = {
+EXCLUDED = {
     "list_fetches_pages_as_needed": "counts requests on the wire, which is encrypted here",
     "threads_can_share_the_adapter": "writes one name 160 times at once; Cloud Storage takes about one write a second",
-    "presign_returns_a_url_or_is_unsupported": "whether it can depends on whose credentials run it",
+    "presign_returns_a_url_or_is_unsupported": "not all kinds of credentials can sign",
     "ack_of_an_expired_lease_returns_false": "its back door receives messages, which invalidates earlier handles",
 }
 DELIVERIES = 5
-"""The fewest that the service allows."""
+"""The least that the service allows."""
 WAIT_S = 60.0
 _DEAD_LETTER_ROLES = (
     ("topics", "queue-dead", "roles/pubsub.publisher"),
@@ -42,21 +42,21 @@ _DEAD_LETTER_ROLES = (
 class Gcp:
     """The project that the environment names."""
 
-    def __init__(self, asked: Asked) -> None:
-        self._asked = asked
-        self._project = asked.environ["GOOGLE_CLOUD_PROJECT"]
-        storage = asked.environ.get("STORAGE_EMULATOR_HOST", "")
-        grpc = asked.environ.get("PUBSUB_EMULATOR_HOST", "")
+    def __init__(self, live_run: LiveRun) -> None:
+        self._live_run = live_run
+        self._project = live_run.environ["GOOGLE_CLOUD_PROJECT"]
+        storage = live_run.environ.get("STORAGE_EMULATOR_HOST", "")
+        grpc = live_run.environ.get("PUBSUB_EMULATOR_HOST", "")
         self._at_storage = f"?endpoint={storage}" if storage else ""
         self._at_pubsub = f"?endpoint=http://{grpc}" if grpc else ""
         self._storage = storage or "https://storage.googleapis.com"
-        self._pubsub = asked.environ.get("TIDEGATE_LIVE_PUBSUB_REST", "") or "https://pubsub.googleapis.com"
+        self._pubsub = live_run.environ.get("TIDEGATE_LIVE_PUBSUB_REST", "") or "https://pubsub.googleapis.com"
         self._http = sdk.new_session(sdk.credentials(storage), bool(storage))
 
     @contextmanager
     def store(self) -> Iterator[StoreRig]:
-        bucket = f"{self._asked.run}-{uuid.uuid4().hex[:8]}"
-        made = {"name": bucket, "location": self._asked.environ["TIDEGATE_LIVE_LOCATION"]}
+        bucket = f"{self._live_run.run_prefix}-{uuid.uuid4().hex[:8]}"
+        made = {"name": bucket, "location": self._live_run.environ["TIDEGATE_LIVE_LOCATION"]}
         self._ask("POST", f"{self._storage}/storage/v1/b", json=made, params={"project": self._project})
         objects = f"{self._storage}/storage/v1/b/{bucket}/o"
 
@@ -86,7 +86,7 @@ class Gcp:
 
     @contextmanager
     def queue(self) -> Iterator[QueueRig]:
-        prefix, leases = f"{self._asked.run}-{uuid.uuid4().hex[:8]}-", Leases()
+        prefix, leases = f"{self._live_run.run_prefix}-{uuid.uuid4().hex[:8]}-", Leases()
         with ExitStack() as ending:
             for name in ("queue-dead", "queue"):
                 self._make(ending, "topics", prefix + name, {})
@@ -95,12 +95,12 @@ class Gcp:
                 given = {"topic": self._path("topics", prefix + name), "ackDeadlineSeconds": 10, **policy}
                 self._make(ending, "subscriptions", prefix + name, given)
             if not self._at_pubsub:
-                self._let_dead_letters_move(prefix)
+                self._grant_dead_lettering(prefix)
             subscription = f"{self._pubsub}/v1/{self._path('subscriptions', f'{prefix}queue')}"
 
             def opened() -> Any:
                 queues = open_queues(f"pubsub://{self._project}/{prefix}{self._at_pubsub}", ["queue"])
-                return Patient(queues["queue"], leases, poll_s=1.0)
+                return GatheringQueue(queues["queue"], leases, poll_s=1.0)
 
             def send_later(body: bytes) -> None:
                 timer = threading.Timer(0.3, opened().send, (body,))
@@ -108,16 +108,16 @@ class Gcp:
                 timer.start()
 
             def bodies() -> list[bytes]:
-                leases.sit_out()
+                leases.wait_for_end()
                 found: dict[str, tuple[str, bytes]] = {}
-                asked = {"maxMessages": 100, "returnImmediately": True}
+                pull = {"maxMessages": 100, "returnImmediately": True}
                 for _ in range(3):
-                    while seen := self._ask("POST", f"{subscription}:pull", json=asked).get("receivedMessages", []):
+                    while seen := self._ask("POST", f"{subscription}:pull", json=pull).get("receivedMessages", []):
                         for each in seen:
                             body = base64.b64decode(each["message"]["data"])
                             found[each["message"]["messageId"]] = (each["ackId"], body)
                 if found:
-                    given = {"ackIds": [receipt for receipt, _ in found.values()], "ackDeadlineSeconds": 0}
+                    given = {"ackIds": [ack_id for ack_id, _ in found.values()], "ackDeadlineSeconds": 0}
                     self._ask("POST", f"{subscription}:modifyAckDeadline", json=given)
                 return [body for _, body in found.values()]
 
@@ -129,9 +129,9 @@ class Gcp:
                 wait=let_time_pass,
                 now=time.time,
                 send_later=send_later,
-                visibility_s=max(10.0, self._asked.lease_s),
+                visibility_s=max(10.0, self._live_run.lease_s),
                 max_receives=DELIVERIES,
-                quiet_s=max(10.0, self._asked.lease_s) * 1.2,
+                quiet_s=max(10.0, self._live_run.lease_s) * 1.2,
                 delays=False,
                 reports_expired_leases=False,
                 counts=False,
@@ -142,7 +142,7 @@ class Gcp:
 
     @contextmanager
     def secrets(self) -> Iterator[SecretsRig]:
-        prefix = f"{self._asked.run}-{uuid.uuid4().hex[:8]}-"
+        prefix = f"{self._live_run.run_prefix}-{uuid.uuid4().hex[:8]}-"
         made: set[str] = set()
 
         def put(name: str, value: bytes) -> None:
@@ -160,9 +160,9 @@ class Gcp:
                 self._ask("DELETE", f"{self._secrets()}/{prefix}{name}")
 
     def existing(self, beginning: str) -> Iterator[tuple[str, Callable[[], object]]]:
-        if "store" in self._asked.ports:
-            asked = {"project": self._project, "prefix": beginning}
-            for each in self._pages(f"{self._storage}/storage/v1/b", "items", asked):
+        if "store" in self._live_run.ports:
+            query = {"project": self._project, "prefix": beginning}
+            for each in self._pages(f"{self._storage}/storage/v1/b", "items", query):
                 if each["name"].startswith(beginning):
                     yield f"bucket {each['name']}", lambda name=each["name"]: self._remove_bucket(name)  # type: ignore[misc]
         for port, kind, where in (
@@ -170,13 +170,13 @@ class Gcp:
             ("queue", "topics", f"{self._pubsub}/v1/projects/{self._project}/topics"),
             ("secrets", "secrets", self._secrets()),
         ):
-            for each in self._pages(where, kind) if port in self._asked.ports else ():
+            for each in self._pages(where, kind) if port in self._live_run.ports else ():
                 name = each["name"].rpartition("/")[2]
                 if name.startswith(beginning):
                     yield f"{kind} {name}", lambda url=f"{where}/{name}": self._ask("DELETE", url)  # type: ignore[misc]
 
-    def _let_dead_letters_move(self, prefix: str) -> None:
-        number = self._asked.environ["TIDEGATE_LIVE_PROJECT_NUMBER"]
+    def _grant_dead_lettering(self, prefix: str) -> None:
+        number = self._live_run.environ["TIDEGATE_LIVE_PROJECT_NUMBER"]
         member = f"serviceAccount:service-{number}@gcp-sa-pubsub.iam.gserviceaccount.com"
         for kind, name, role in _DEAD_LETTER_ROLES:
             policy = {"policy": {"bindings": [{"role": role, "members": [member]}]}}

@@ -7,7 +7,7 @@ import pytest
 
 from tests.conformance import suites
 from tests.live.account import LIVE, PORTS, Cloud
-from tests.live.chosen import LEFT_OUT
+from tests.live.selected import EXCLUDED
 
 pytestmark = pytest.mark.live
 SUITES = {"store": suites.STORE, "queue": suites.QUEUE, "secrets": suites.SECRETS}
@@ -16,7 +16,7 @@ RUN = [
     for port in PORTS
     if port in os.environ.get("TIDEGATE_LIVE_PORTS", ",".join(PORTS)).split(",")
     for clause in SUITES[port]
-    if clause not in LEFT_OUT.get(os.environ.get(LIVE, ""), {})
+    if clause not in EXCLUDED.get(os.environ.get(LIVE, ""), {})
 ]
 
 

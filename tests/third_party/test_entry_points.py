@@ -1,4 +1,4 @@
-"""A provider of another distribution: built, installed and opened by its scheme, and what goes wrong said clearly."""
+"""A provider of another distribution: built, installed and opened by its scheme, with clear errors."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ EMPTY_STORE = "def from_url(url): return url\n"
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder into which Acme's wheel was installed; no registry is asked."""
+    """Return a folder with Acme's wheel installed, without access to a registry."""
     folder = tmp_path_factory.mktemp("acme")
     source = shutil.copytree(ACME, folder / "source", ignore=shutil.ignore_patterns("__pycache__"))
     _uv("build", "--wheel", "--offline", "--out-dir", str(folder / "wheels"), str(source))
@@ -32,14 +32,14 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-def test_its_adapters_pass_the_suites_in_a_process_of_their_own(installed: Path) -> None:
+def test_its_adapters_pass_the_conformance_suites(installed: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-c", "pyproject.toml", "-p", "no:cacheprovider", "-q"]
     ran = _in_a_process([*command, str(ACME / "check_acme.py")], installed)
     assert ran.returncode == 0, ran.stdout[-4000:] + ran.stderr[-1000:]
     assert f"{len(suites.STORE) + len(suites.QUEUE) + 1} passed" in ran.stdout
 
 
-def test_it_is_named_among_what_there_is_and_imported_only_when_it_is_asked_for(installed: Path) -> None:
+def test_its_scheme_is_listed_and_its_package_imported_on_use_only(installed: Path) -> None:
     ran = _open("nobody://x", installed)
     assert "ConfigurationError" in ran
     assert "acme:, az:" in ran
@@ -49,10 +49,11 @@ def test_it_is_named_among_what_there_is_and_imported_only_when_it_is_asked_for(
     assert _in_a_process([sys.executable, "-c", code], installed).stdout.strip() == "False"
 
 
-def test_one_that_is_made_for_other_ports_is_refused(tmp_path: Path) -> None:
+def test_a_provider_for_another_version_of_the_ports_is_rejected(tmp_path: Path) -> None:
     _distribution(tmp_path, "odd", {"__init__": 'PORTS_VERSION = 99\nSCHEMES = {"store": ("odd",)}\n'})
-    said = _open("odd:x", tmp_path)
-    assert f"the provider odd is made for version 99 of the ports, this is {PORTS_VERSION}: install the release" in said
+    error = _open("odd:x", tmp_path)
+    expected = f"the provider odd is made for version 99 of the ports, this is {PORTS_VERSION}: install the release"
+    assert expected in error
     _distribution(tmp_path, "odd", {"__init__": 'SCHEMES = {"store": ("odd",)}\n'})
     assert "made for version None" in _open("odd:x", tmp_path)
 
@@ -69,7 +70,7 @@ def test_one_that_is_made_for_other_ports_is_refused(tmp_path: Path) -> None:
         ("def from_url(", "ConfigurationError: the provider odd has a broken store: SyntaxError"),
     ],
 )
-def test_a_broken_module_is_told(tmp_path: Path, store: str | None, said: str) -> None:
+def test_a_broken_module_is_reported(tmp_path: Path, store: str | None, said: str) -> None:
     _distribution(tmp_path, "odd", {"__init__": GOOD} | ({} if store is None else {"store": store}))
     assert said in _open("odd:x", tmp_path)
 
@@ -83,30 +84,30 @@ def test_a_broken_module_is_told(tmp_path: Path, store: str | None, said: str) -
         (None, "odd is not installed"),
     ],
 )
-def test_a_broken_package_is_told_and_keeps_nobody_from_the_others(
+def test_a_broken_package_is_reported_and_does_not_affect_others(
     tmp_path: Path, package: str | None, said: str
 ) -> None:
     _distribution(tmp_path, "odd", {} if package is None else {"__init__": package})
     _distribution(tmp_path, "even", {"__init__": GOOD.replace("odd", "even"), "store": EMPTY_STORE})
-    told = _open("odd:x", tmp_path)
-    assert f"even:, file:, gs:, memory:, s3:; the provider odd cannot be used: {said}" in told
-    assert str(tmp_path) not in told.splitlines()[-1]
+    error = _open("odd:x", tmp_path)
+    assert f"even:, file:, gs:, memory:, s3:; the provider odd cannot be used: {said}" in error
+    assert str(tmp_path) not in error.splitlines()[-1]
     assert _open("even:x", tmp_path) == _open("memory:", tmp_path) == ""
 
 
-def test_a_scheme_of_two_providers_is_neithers(tmp_path: Path) -> None:
+def test_a_scheme_that_two_providers_claim_is_an_error(tmp_path: Path) -> None:
     for name in ("odd", "even"):
         _distribution(tmp_path, name, {"__init__": GOOD, "store": EMPTY_STORE})
     assert "odd: is claimed by the providers even, odd: uninstall all but one" in _open("odd:x", tmp_path)
 
 
-def test_our_own_schemes_stay_ours(tmp_path: Path) -> None:
+def test_other_providers_cannot_replace_our_schemes(tmp_path: Path) -> None:
     _distribution(tmp_path, "odd", {"__init__": GOOD.replace('"odd"', '"memory"'), "store": "1 / 0"})
     assert _open("memory:", tmp_path) == ""
 
 
 def _distribution(folder: Path, name: str, modules: dict[str, str]) -> None:
-    """Install a distribution of one package by hand, as an installer leaves it."""
+    """Write the files of an installed distribution with one package."""
     package = folder / name
     shutil.rmtree(package, ignore_errors=True)
     if modules:
@@ -120,7 +121,7 @@ def _distribution(folder: Path, name: str, modules: dict[str, str]) -> None:
 
 
 def _open(url: str, site: Path) -> str:
-    """Return what a fresh process says that opens a store."""
+    """Return the error output of a process that opens a store."""
     return _in_a_process([sys.executable, "-c", OPEN.format(url=url)], site).stderr.strip()
 
 

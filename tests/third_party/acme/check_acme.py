@@ -98,7 +98,7 @@ def test_queue(queue_rig: QueueRig, clause: str) -> None:
     suites.QUEUE[clause].check(queue_rig)
 
 
-def test_a_store_that_lets_two_writers_win_would_be_refused(store_rig: StoreRig) -> None:
+def test_the_suite_rejects_a_store_where_two_writers_win(store_rig: StoreRig) -> None:
     class Careless(tidegate_acme.store.AcmeStore):
         def put_new(self, key: str, body: bytes, **given: float) -> Created:
             return Created(self.put(key, body, **given))

@@ -13,7 +13,7 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS objects (key BLOB PRIMARY KEY, body BLOB, etag TEXT, modified REAL);
 CREATE TABLE IF NOT EXISTS messages (
     id TEXT PRIMARY KEY, queue TEXT, body BLOB, sent_at REAL, visible_at REAL, receives INTEGER DEFAULT 0,
-    receipt TEXT, dead INTEGER DEFAULT 0
+    receipt_handle TEXT, dead INTEGER DEFAULT 0
 );
 """
 
@@ -28,9 +28,9 @@ def path_of(url: str) -> str:
 
 @contextmanager
 def transaction(path: str, operation: str, resource: str, timeout_s: float) -> Iterator[sqlite3.Connection]:
-    """Give a connection whose changes are durable when the block ends, and undone where it fails.
+    """Yield a connection whose changes are durable after the block, and rolled back where the block fails.
 
-    Raises: DeadlineExceeded: no time. Unavailable: the file cannot be had; nothing was done.
+    Raises: DeadlineExceeded: no time is left. Unavailable: the file cannot be used; nothing was done.
     """
     check_timeout(timeout_s, operation, resource, PROVIDER)
     try:

@@ -35,14 +35,14 @@ class AcmeStore:
         return self.get(key, timeout_s=timeout_s).body[start : start + length]
 
     def head(self, key: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> ObjectInfo | None:
-        """Return what is known of the object, None where there is none."""
+        """Return the object's metadata, or None."""
         check_key(key)
         with transaction(self._path, "head", key, timeout_s) as connection:
             row = connection.execute(f"SELECT {_INFO} FROM objects WHERE key = ?", (key.encode(),)).fetchone()
         return _info(row) if row else None
 
     def put_new(self, key: str, body: bytes, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Created | Exists:
-        """Create the object if there is none."""
+        """Create the object if it is absent."""
         check_key(key)
         with transaction(self._path, "put_new", key, timeout_s) as connection:
             etag = uuid.uuid4().hex
@@ -72,11 +72,11 @@ class AcmeStore:
     def presign(
         self, key: str, method: Literal["GET", "PUT"], expires_s: int, *, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> str:
-        """Refuse. Raises: Unsupported."""
+        """Raises: Unsupported, always."""
         check_key(key)
         check_expires(expires_s)
         check_timeout(timeout_s, "presign", key, PROVIDER)
-        raise Unsupported("a file has no addresses for its parts", provider=PROVIDER, operation="presign")
+        raise Unsupported("a file has no URLs for its objects", provider=PROVIDER, operation="presign")
 
     def _list(self, prefix: bytes, after: bytes, timeout_s: float) -> Iterator[ObjectInfo]:
         query = f"SELECT {_INFO} FROM objects WHERE key > ? AND substr(key, 1, ?) = ? ORDER BY key LIMIT {PAGE}"
