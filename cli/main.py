@@ -36,8 +36,8 @@ app = typer.Typer(
 )
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(given: bool) -> None:
+    if given:
         write(f"{PROGRAM} {version(PROGRAM)}")
         raise typer.Exit
 

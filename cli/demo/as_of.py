@@ -70,24 +70,24 @@ def state_as_of(group: npt.NDArray[Any], scheduled: Ints, delay: Floats, cut: In
 
 
 def latest_as_of(
-    group: npt.NDArray[Any], known_at: Ints, asked_group: npt.NDArray[Any], cut: Ints, tolerance_min: int
+    group: npt.NDArray[Any], known_at: Ints, request_group: npt.NDArray[Any], cut: Ints, tolerance_min: int
 ) -> Ints:
     """Return for every cut the row of the latest record of its group that was known then, shape (cuts,); -1: none.
 
-    Args: group, known_at: of the records, shape (records,). asked_group, cut: of the requests, shape (cuts,).
+    Args: group, known_at: of the records, shape (records,). request_group, cut: of the requests, shape (cuts,).
         tolerance_min: a record that is older at the cut does not count.
 
-    >>> stations, asked = np.array(["a", "a", "b"]), np.array(["a", "a", "b"])
-    >>> latest_as_of(stations, np.array([10, 70, 0]), asked, np.array([69, 70, 5]), tolerance_min=3)
+    >>> stations, requests = np.array(["a", "a", "b"]), np.array(["a", "a", "b"])
+    >>> latest_as_of(stations, np.array([10, 70, 0]), requests, np.array([69, 70, 5]), tolerance_min=3)
     array([-1,  1, -1])
     """
     found = np.full(len(cut), -1, dtype=np.int64)
     for name in np.unique(group):
         rows = np.flatnonzero(group == name)
         rows = rows[np.argsort(known_at[rows], kind="stable")]
-        asked = np.flatnonzero(asked_group == name)
-        position = np.searchsorted(known_at[rows], cut[asked], side="right") - 1
+        requests = np.flatnonzero(request_group == name)
+        position = np.searchsorted(known_at[rows], cut[requests], side="right") - 1
         row = rows[np.maximum(position, 0)]
-        fresh = (position >= 0) & (cut[asked] - known_at[row] <= tolerance_min)
-        found[asked[fresh]] = row[fresh]
+        fresh = (position >= 0) & (cut[requests] - known_at[row] <= tolerance_min)
+        found[requests[fresh]] = row[fresh]
     return found

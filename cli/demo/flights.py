@@ -28,7 +28,7 @@ from shared.errors import InvalidInput, MissingDependency
 
 Texts = npt.NDArray[np.str_]
 
-ASKED_BEFORE_MIN = 60
+CUT_BEFORE_MIN = 60
 """The prediction is requested so long before the scheduled departure; that time is the cut."""
 WEATHER_KNOWN_AFTER_MIN = 60
 """The observation of an hour is made within that hour, so it is known when the hour is over."""
@@ -152,7 +152,7 @@ def features(sources: Sources) -> pa.Table:
     origin, carrier, dest = (_text(flights[name]) for name in ("origin", "carrier", "dest"))
     hour_start = _epoch_minutes(flights["time_hour"])
     scheduled = hour_start + _int(flights["minute"])
-    cut = scheduled - ASKED_BEFORE_MIN
+    cut = scheduled - CUT_BEFORE_MIN
     dep_delay, arr_delay = _float(flights["dep_delay"]), _float(flights["arr_delay"])
 
     plane = pc.index_in(flights["tailnum"], value_set=sources.planes["tailnum"].combine_chunks(), skip_nulls=True)

@@ -14,7 +14,7 @@ from shared.usecase.reading import parse_charter
 FILLED = {
     "<name>": "boats",
     "<outcome>": "late",
-    "<asked_at>": "due_at",
+    "<requested_at>": "due_at",
     "<row_id>": "trip",
     "<number>": "wind",
     "<text>": "captain",

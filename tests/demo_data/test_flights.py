@@ -94,22 +94,22 @@ def changed_columns(before: pa.Table, after: pa.Table, rows: np.ndarray) -> set[
 @pytest.mark.parametrize("seed", range(5))
 def test_what_happens_after_the_cut_changes_no_feature(winter: flights.Sources, seed: int) -> None:
     before = flights.features(winter)
-    asked = epoch_minutes(before, "scheduled_at") - 60
-    moment = int(np.random.default_rng(seed).choice(asked[2000:-2000]))
+    requested = epoch_minutes(before, "scheduled_at") - 60
+    moment = int(np.random.default_rng(seed).choice(requested[2000:-2000]))
 
     after = flights.features(scrambled_after(winter, moment, seed))
 
-    assert changed_columns(before, after, asked <= moment) == {"late"}
+    assert changed_columns(before, after, requested <= moment) == {"late"}
     # Later rows see the changes in every column that depends on them, so the test is able to fail.
     dependent = {*flights.WEATHER.values(), *(name for name in flights.NUMERIC if name.startswith(flights.STATE_OF))}
-    assert changed_columns(before, after, asked > moment) == dependent | {"late"}
+    assert changed_columns(before, after, requested > moment) == dependent | {"late"}
 
 
 @pytest.mark.parametrize(
     ("constant", "value", "leaking"),
     [
-        ("ASKED_BEFORE_MIN", 59, "city_left"),
-        ("ASKED_BEFORE_MIN", 0, "origin_delay_min"),
+        ("CUT_BEFORE_MIN", 59, "city_left"),
+        ("CUT_BEFORE_MIN", 0, "origin_delay_min"),
         ("WEATHER_KNOWN_AFTER_MIN", 0, "humidity_pct"),
     ],
 )
@@ -118,11 +118,12 @@ def test_a_join_with_a_later_cut_is_detected(
 ) -> None:
     monkeypatch.setattr(flights, constant, value)
     before = flights.features(winter)
-    asked = epoch_minutes(before, "scheduled_at") - 60
+    requested = epoch_minutes(before, "scheduled_at") - 60
     noon = int(np.datetime64("2013-02-04T17:00", "m").astype(np.int64))
 
     assert any(
-        leaking in changed_columns(before, flights.features(scrambled_after(winter, moment, seed=1)), asked <= moment)
+        leaking
+        in changed_columns(before, flights.features(scrambled_after(winter, moment, seed=1)), requested <= moment)
         for moment in range(noon, noon + 120, 5)
     )
 
@@ -131,8 +132,8 @@ def test_a_flights_own_outcome_is_in_no_feature(winter: flights.Sources) -> None
     before = flights.features(winter)
     flight = before.slice(4000, 1)
     table = winter.flights
-    asked = epoch_minutes(flight, "scheduled_at")[0]
-    own = (epoch_minutes(table, "time_hour") + table["minute"].to_numpy() == asked) & (
+    requested = epoch_minutes(flight, "scheduled_at")[0]
+    own = (epoch_minutes(table, "time_hour") + table["minute"].to_numpy() == requested) & (
         np.char.add(table["carrier"].to_numpy().astype(str), table["flight"].to_numpy().astype(str))
         == flight["flight_id"][0].as_py().split("-")[3]
     )
@@ -180,18 +181,18 @@ def test_state_agrees_with_its_definition(rows: list[tuple[int, int, int | None]
 @settings(max_examples=200)
 @given(
     records=st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 50)), min_size=1, max_size=12, unique=True),
-    asked=st.lists(st.tuples(st.sampled_from("abc"), st.integers(-5, 60)), min_size=1, max_size=12),
+    requested=st.lists(st.tuples(st.sampled_from("abc"), st.integers(-5, 60)), min_size=1, max_size=12),
     tolerance=st.integers(0, 30),
 )
 def test_latest_is_the_newest_known_record_within_the_tolerance(
-    records: list[tuple[str, int]], asked: list[tuple[str, int]], tolerance: int
+    records: list[tuple[str, int]], requested: list[tuple[str, int]], tolerance: int
 ) -> None:
     names, times = (np.array(part) for part in zip(*records, strict=True))
-    groups, cuts = (np.array(part) for part in zip(*asked, strict=True))
+    groups, cuts = (np.array(part) for part in zip(*requested, strict=True))
 
     found = as_of.latest_as_of(names, times, groups, cuts, tolerance)
 
-    for row, (group, cut) in zip(found, asked, strict=True):
+    for row, (group, cut) in zip(found, requested, strict=True):
         known = [time for name, time in records if name == group and cut - tolerance <= time <= cut]
         assert (records[row] if row >= 0 else None) == ((group, max(known)) if known else None)
 
