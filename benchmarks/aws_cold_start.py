@@ -2,11 +2,11 @@
 
     uv run python -m benchmarks.aws_cold_start [ROUNDS]
 
-Each round starts every case afresh, one after another, so that what else the machine does falls on all of them alike.
-`wall` is from the call to its answer, `cpu` what the function's process used until then; of each the least of all
-rounds. Ratios are to the import of the libraries that a function's work needs: the median of the rounds' own ratios,
-since a machine is not equally fast in all of them. infer answers whether it lives, the others take an empty batch: no
-port is used, so that no emulator's latency is in it. benchmarks.aws_first_calls has the first calls that do something.
+Each round starts every case once, one after another, so that other load affects all of them. `wall` is the time from the
+call to its answer, `cpu` the processor time of the function's process until then; of each the least of all rounds.
+Ratios are to the import of the libraries that a function's work needs: the median of the rounds' own ratios. infer
+answers a health check, and the others handle an empty batch. No port is used, so that no emulator's latency is included.
+benchmarks.aws_first_calls has the first calls that do their work.
 """
 
 import os
@@ -48,7 +48,7 @@ def handler(event, context):
 
 
 def settings(**changes: Any) -> Settings:
-    """Return a stack's settings, all on AWS; `changes` instead of them."""
+    """Return the settings of a stack on AWS, with `changes`."""
     given: dict[str, Any] = {
         "stack": "measured",
         "stores": Stores(**{name: f"s3://{name}?region={REGION}" for name in STORES}),
@@ -66,7 +66,7 @@ def settings(**changes: Any) -> Settings:
 
 
 def package(folder: Path) -> None:
-    """Put into a folder what a deployment ships of ours, and the handlers to compare with, with bytecode."""
+    """Write our shipped packages and the handlers to compare with into a folder, with bytecode."""
     for name in ("functions", "shared", "adapters", "tidegate"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "plain.py").write_text("def handler(event, context): pass\n")
@@ -81,7 +81,7 @@ def package(folder: Path) -> None:
 class Case(NamedTuple):
     """One process and its first call: the handler's module, the process's environment, the event.
 
-    `good` tells of the answer whether the call did what it was meant to. `base`: the case that it is compared with.
+    `good` returns whether an answer is the expected one. `base`: the case that it is compared with.
     """
 
     module: str
@@ -92,7 +92,7 @@ class Case(NamedTuple):
 
 
 def bases() -> dict[str, Case]:
-    """Return what functions are compared with: a handler that does nothing, alone and after importing libraries."""
+    """Return the base cases: a handler that does nothing, alone and after importing libraries."""
     libraries = {each: Case(_named(each), {}, EMPTY) for each in (SERVE, DATA)}
     return {"nothing": Case("plain", {}, EMPTY), **libraries}
 
@@ -110,7 +110,7 @@ def cold(emulators: Path, packaged: Path, case: Case) -> tuple[float, float]:
 
 
 def measure(rounds: Iterable[Mapping[str, Case]]) -> None:
-    """Measure the cases of each round, and print a table. Args: rounds: of each the same names."""
+    """Measure the cases of each round, and print a table. Args: rounds: cases by name, with the same names in each."""
     measured: dict[str, list[tuple[float, float]]] = {}
     compared: dict[str, str] = {}
     emulators = installed(names=("lambda",))
@@ -142,7 +142,7 @@ def main(rounds: int) -> None:
 
 
 def answered(answer: Any) -> bool:
-    """Return whether a request was answered with success, or no message of a batch has to come again."""
+    """Return whether a request succeeded, or no message of a batch failed."""
     return bool(200 <= answer["statusCode"] < 300 if "statusCode" in answer else answer == {"batchItemFailures": []})
 
 

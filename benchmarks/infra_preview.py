@@ -1,4 +1,4 @@
-"""How long a preview of each program takes, import of the SDK included, against the engine on an empty program.
+"""The time of a preview of each program, import of the SDK included, against the engine on an empty program.
 
     uv run --group test python -m benchmarks.infra_preview [ROUNDS]
 

@@ -136,11 +136,11 @@ def test_status_stops_an_overdue_job() -> None:
         "startedAt": datetime.fromtimestamp(time.time() - 3600 - 61, UTC),
         "overrides": {"containerOverrides": [{"name": "job", "environment": variables}]},
     }
-    asked = {"cluster": "t", "tasks": ["0" * 32]}
-    stub.add_response("describe_tasks", {"tasks": [overdue]}, asked)
+    request = {"cluster": "t", "tasks": ["0" * 32]}
+    stub.add_response("describe_tasks", {"tasks": [overdue]}, request)
     stub.add_response("stop_task", {}, {"cluster": "t", "task": "0" * 32, "reason": "over its time limit"})
     stopped = {"lastStatus": "STOPPED", "stopCode": "UserInitiated", "stoppedReason": "over its time limit"}
-    stub.add_response("describe_tasks", {"tasks": [stopped]}, asked)
+    stub.add_response("describe_tasks", {"tasks": [stopped]}, request)
     with stub:
         assert jobs.status("0" * 32) == JobStatus("running")
         assert jobs.status("0" * 32) == JobStatus("failed", None, "it was stopped: it was over its time limit")

@@ -64,7 +64,7 @@ def refusal(code: str) -> bytes:
     return head.encode() + b"Connection: close\r\n\r\n" + body
 
 
-def asking(url: str) -> dict[str, Callable[[], object]]:
+def calls(url: str) -> dict[str, Callable[[], object]]:
     """Return a call of each port by the permission that it needs."""
     where = f"?endpoint={url}"
     return {
@@ -85,14 +85,14 @@ def test_missing_resources_are_named_with_their_remedy(aws_emulator: Running) ->
         "'t-f'.*tidegate up",
         f"'{GROUP}'.*aws logs create-log-group --log-group-name {GROUP}",
     )
-    for ask, remedy in zip(asking(aws_emulator.url).values(), remedies, strict=True):
+    for ask, remedy in zip(calls(aws_emulator.url).values(), remedies, strict=True):
         with pytest.raises(NotFound, match=remedy):
             ask()
 
 
 @pytest.mark.usefixtures("environment")
 def test_refused_requests_name_the_remedy(proxy: LossyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    for action, ask in asking(f"http://{proxy.host_port}").items():
+    for action, ask in calls(f"http://{proxy.host_port}").items():
         proxy.reply(refusal("AccessDeniedException"), 1, reads=True)
         with pytest.raises(PermissionDenied, match=action):
             ask()
@@ -108,7 +108,7 @@ def test_refused_requests_name_the_remedy(proxy: LossyProxy, monkeypatch: pytest
             ask()
     monkeypatch.setattr(deadlines, "FIRST_PAUSE_S", 1e9)
     monkeypatch.setattr(deadlines, "LONGEST_PAUSE_S", 1e9)
-    for ask in asking(f"http://{proxy.host_port}").values():
+    for ask in calls(f"http://{proxy.host_port}").values():
         proxy.reply(refusal("ThrottlingException"), 1, reads=True)
         with pytest.raises(Throttled):
             ask()
@@ -162,8 +162,8 @@ def test_printed_points_are_returned_by_query_and_become_metrics(
     bridge += ["--region", REGION, "--log-group", GROUP, "--", sys.executable, "-c", RECORDS]
     ran = subprocess.run(bridge, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (ran.returncode, ran.stdout.count("\n")) == (7, 5), ran.stderr
-    asked = metrics.from_url(f"cloudwatch://{REGION}/Tidegate?log_group={GROUP}&endpoint={aws_emulator.url}")
-    found = asked.query("requests", 0.0, 1e12, {"function": "infer"})
+    reader = metrics.from_url(f"cloudwatch://{REGION}/Tidegate?log_group={GROUP}&endpoint={aws_emulator.url}")
+    found = reader.query("requests", 0.0, 1e12, {"function": "infer"})
     assert sorted((point.kind, point.value, point.labels["turn"]) for point in found) == [
         ("counter", 2.0, str(number)) for number in range(3)
     ]

@@ -66,21 +66,21 @@ class Server:
 
     def _answer(self, taken: socket.socket) -> None:
         try:
-            speaks = self._context.wrap_socket(taken, server_side=True) if self._context else taken
+            stream = self._context.wrap_socket(taken, server_side=True) if self._context else taken
         except OSError:
             return
-        with closing(speaks):
-            speaks.settimeout(5.0)
+        with closing(stream):
+            stream.settimeout(5.0)
             while True:
                 try:
                     request = b""
                     while not request.endswith(b"}"):
-                        part = speaks.recv(65536)
+                        part = stream.recv(65536)
                         if not part:
                             return
                         request += part
                     self.requests.append(request)
-                    speaks.sendall(self.answers.pop(0) if len(self.answers) > 1 else self.answers[0])
+                    stream.sendall(self.answers.pop(0) if len(self.answers) > 1 else self.answers[0])
                 except OSError:
                     return
                 if self._hangs_up:

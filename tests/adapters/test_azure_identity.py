@@ -102,7 +102,7 @@ def test_blobs_are_written_and_read_by_an_identity(
     assert (store.get("a").body, [info.key for info in store.list()]) == (b"2", ["a"])
     store.delete("a")
     assert store.head("a") is None
-    assert [asked.query["resource"] for asked in identity.requests] == [STORAGE]
+    assert [request.query["resource"] for request in identity.requests] == [STORAGE]
 
 
 def test_urls_signed_by_an_identity_are_valid_for_one_method_and_object(
@@ -113,9 +113,9 @@ def test_urls_signed_by_an_identity_are_valid_for_one_method_and_object(
 ) -> None:
     signed_in()
     store = store_of(azure_with_identities, container)
-    store.put("a/k", b"stands")
+    store.put("a/k", b"old")
 
-    def asked(method: str, url: str, body: bytes | None = None) -> bytes:
+    def send(method: str, url: str, body: bytes | None = None) -> bytes:
         request = urllib.request.Request(url, data=body, method=method, headers={"x-ms-blob-type": "BlockBlob"})
         trusting = ssl.create_default_context(cafile=certificate.authority)
         with urllib.request.urlopen(request, context=trusting, timeout=30) as answer:
@@ -123,12 +123,12 @@ def test_urls_signed_by_an_identity_are_valid_for_one_method_and_object(
             return read
 
     url = store.presign("a/k", "GET", 60)
-    assert asked("GET", url) == b"stands"
-    asked("PUT", store.presign("a/k", "PUT", 60), b"new")
+    assert send("GET", url) == b"old"
+    send("PUT", store.presign("a/k", "PUT", 60), b"new")
     assert store.get("a/k").body == b"new"
     for method, refused in (("PUT", url), ("GET", url.replace("a/k", "a/j")), ("GET", url.replace("sp=r", "sp=rw"))):
         with pytest.raises(urllib.error.HTTPError) as caught:
-            asked(method, refused, b"x" if method == "PUT" else None)
+            send(method, refused, b"x" if method == "PUT" else None)
         caught.value.close()
         assert caught.value.code == 403
     with pytest.raises(Unsupported, match="rename the object"):

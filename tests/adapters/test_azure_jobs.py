@@ -232,8 +232,8 @@ def test_specs_beyond_the_limits_are_rejected_before_any_request(service: Contai
 
 def test_the_emulated_service_rejects_invalid_requests(service: ContainerApps) -> None:
     jobs = ContainerAppsJobs("s", "g", "train", endpoint=service.url)
-    asked = {"containers": [{"name": "train", "image": "i", "envs": []}]}
-    for wrong in (asked, {"containers": []}, {"containers": [{"name": "train"}]}, {"template": asked}):
+    template = {"containers": [{"name": "train", "image": "i", "envs": []}]}
+    for wrong in (template, {"containers": []}, {"containers": [{"name": "train"}]}, {"template": template}):
         with pytest.raises(InvalidInput, match="InvalidRequestContent"):
             jobs._service.send("POST", jobs._url("/start"), Call("submit", "a"), _soon(), body=wrong)
 

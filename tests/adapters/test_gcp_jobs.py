@@ -84,11 +84,11 @@ def test_a_missing_job_is_named(service: Service) -> None:
 def test_a_run_with_a_lost_answer_is_outcome_unknown_and_not_repeated(service: Service) -> None:
     run, running = service
     with lossy_proxy(running.host_port) as proxy:
-        for loss, asked in (("request", 0), ("answer", 1)):
+        for loss, received in (("request", 0), ("answer", 1)):
             proxy.lose(loss, 1)  # type: ignore[arg-type]
             with pytest.raises(OutcomeUnknown):
                 opened(Running(proxy.host_port)).submit(JobSpec("a", "train", b"{}"))
-            assert (proxy.attempts, len(run.requests)) == (1, asked)
+            assert (proxy.attempts, len(run.requests)) == (1, received)
 
 
 def test_a_refused_run_names_the_permission_for_overrides(service: Service) -> None:

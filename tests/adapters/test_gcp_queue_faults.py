@@ -165,7 +165,7 @@ def test_a_subscription_without_delivery_counts_names_the_remedy(monkeypatch: py
 
     uncounted = ReceivedMessage(ack_id="a", message=PubsubMessage(data=b"1"))
     monkeypatch.setattr(Topics, "pull", lambda *given: [uncounted])
-    monkeypatch.setattr(Topics, "lend", lambda *given: True)
+    monkeypatch.setattr(Topics, "set_ack_deadline", lambda *given: True)
     with pytest.raises(ConfigurationError, match="--dead-letter-topic=team-q-dead --max-delivery-attempts=5"):
         PubSubQueue(Topics(PROJECT, "team-"), "q").receive(1, 10.0)
 

@@ -127,13 +127,13 @@ def test_a_signed_url_is_valid_for_one_method_and_object(key: rsa.RSAPrivateKey,
     back = BackDoor(gcs_emulator)
     held = sdk.new_session(account(key), emulator=False)
     store = GcsStore(back.name, "team", gcs_emulator.url, http=held)
-    back.write("team/a b+c/é", b"stands")
+    back.write("team/a b+c/é", b"old")
     for method in ("GET", "PUT"):
         url = store.presign("a b+c/é", method, 900)  # type: ignore[arg-type]
         assert "PRIVATE" not in url
         check_signature(key, method, url, f"/{back.name}/team/{quote('a b+c/é')}")
         assert dict(parse_qsl(urlsplit(url).query))["X-Goog-Expires"] == "900"
-    assert requests.get(store.presign("a b+c/é", "GET", 60), timeout=30).content == b"stands"
+    assert requests.get(store.presign("a b+c/é", "GET", 60), timeout=30).content == b"old"
     requests.put(store.presign("a b+c/é", "PUT", 60), data=b"new", timeout=30).raise_for_status()
     assert back.read("team/a b+c/é") == b"new"
 
@@ -168,10 +168,10 @@ def test_google_signs_for_an_account_without_a_key(gcs_emulator: Running, monkey
     from google.cloud.storage import _signing
     from google.oauth2.credentials import Credentials
 
-    asked: list[tuple[str, str]] = []
+    requested: list[tuple[str, str]] = []
 
     def sign(message: str, token: str, email: str, *more: object) -> str:
-        asked.append((token, email))
+        requested.append((token, email))
         return base64.b64encode(b"signed").decode()
 
     class OfTheMachine(Credentials):
@@ -181,5 +181,5 @@ def test_google_signs_for_an_account_without_a_key(gcs_emulator: Running, monkey
     later = (datetime.now(UTC) + timedelta(hours=1)).replace(tzinfo=None)
     held = sdk.new_session(OfTheMachine("token", expiry=later), emulator=False)
     url = GcsStore("b", endpoint=gcs_emulator.url, http=held).presign("k", "GET", 60)
-    assert asked == [("token", ACCOUNT)]
+    assert requested == [("token", ACCOUNT)]
     assert url.endswith(f"X-Goog-Signature={b'signed'.hex()}")

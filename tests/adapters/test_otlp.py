@@ -162,7 +162,7 @@ def test_flush_is_skipped_after_a_recent_failure(
     metrics.counter("n")
     assert not metrics.flush()
     arrived.refuse(200)
-    assert not metrics.flush()  # it rests
+    assert not metrics.flush()  # no retry so soon
     assert arrived.points == []
 
 

@@ -174,7 +174,7 @@ def test_a_permission_error_names_action_bucket_operation_and_key(
     store: ObjectStore, proxy: LossyProxy, faulty: FaultyStore
 ) -> None:
     for (name, operation), action in zip(everything(store).items(), faulty.actions, strict=True):
-        proxy.reply(faulty.denied, 2, reads=True)  # a HEAD is asked again by GET, which says why
+        proxy.reply(faulty.denied, 2, reads=True)  # after HEAD, GET is sent for the reason
         with pytest.raises(PermissionDenied, match=f"{action}.*{faulty.back.name}") as caught:
             operation()
         proxy.lose("none", 0)

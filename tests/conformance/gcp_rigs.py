@@ -67,8 +67,8 @@ class BackDoor:
 
     def write(self, key: str, body: bytes) -> None:
         url = self.url.replace("/storage/", "/upload/storage/")
-        asked = {"uploadType": "media", "name": key}
-        requests.post(url, params=asked, data=body, timeout=TIMEOUT_S).raise_for_status()
+        query = {"uploadType": "media", "name": key}
+        requests.post(url, params=query, data=body, timeout=TIMEOUT_S).raise_for_status()
 
     def remove(self, key: str) -> None:
         requests.delete(f"{self.url}/{quote(key, safe='')}", timeout=TIMEOUT_S).raise_for_status()

@@ -64,7 +64,7 @@ class Azure:
 
     def dead(self, name: str) -> list[str]:
         """Return ids by a peek into the poison queue."""
-        return [str(each.id) for each in self._queues[name + queue.POISON].peek_messages(queue.PEEKED)]
+        return [str(each.id) for each in self._queues[name + queue.POISON].peek_messages(queue.MAX_PEEK)]
 
     def wait(self) -> None:
         """Let the time pass that the emulator measures."""
@@ -75,5 +75,5 @@ class Azure:
 def azure(running: Running) -> Iterator[Fresh]:
     """Give what makes a cloud for each world."""
     before = ((running.host_port, STORAGE, Exchange), (running.queue_host_port, STORAGE, Exchange))
-    with credentials(), proxies(*before) as refused, patch.object(queue, "LOOK_S", 1):
+    with credentials(), proxies(*before) as refused, patch.object(queue, "LISTING_LEASE_S", 1):
         yield lambda: Azure(running, refused)

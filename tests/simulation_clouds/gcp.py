@@ -37,7 +37,7 @@ STORAGE: Refusals = {
 PUBSUB: Refusals = {"throttled": grpc_refusal(8, "too many"), "busy": grpc_refusal(14, "not now")}
 LEASE_S = 10
 """What a pull lends for, until the adapter says otherwise: the service's least."""
-_LEAST_WAIT_S = 0.1
+_MIN_WAIT_S = 0.1
 
 
 class Gcp:
@@ -85,7 +85,7 @@ class Gcp:
     def wait(self) -> None:
         """Move the emulator's clock past every lease."""
         url = f"{self._pubsub.queue_url}/emulator/advance"
-        requests.post(url, params={"seconds": str(queue.LOOK_S + LEASE_S)}, timeout=TIMEOUT_S).raise_for_status()
+        requests.post(url, params={"seconds": str(queue.LISTING_LEASE_S + LEASE_S)}, timeout=TIMEOUT_S).raise_for_status()
 
     def _name(self, kind: str, name: str) -> str:
         return f"projects/{PROJECT}/{kind}/{self._prefix}{name}"
@@ -102,5 +102,5 @@ class Gcp:
 def gcp(storage: Running, pubsub: Running) -> Iterator[Fresh]:
     """Give what makes a cloud for each world."""
     before = ((storage.host_port, STORAGE, Exchange), (pubsub.host_port, PUBSUB, GrpcExchange))
-    with proxies(*before) as refused, patch.object(queue, "LEAST_WAIT_S", _LEAST_WAIT_S):
+    with proxies(*before) as refused, patch.object(queue, "MIN_WAIT_S", _MIN_WAIT_S):
         yield lambda: Gcp(storage, pubsub, refused)
