@@ -51,7 +51,8 @@ def test_it_has_every_module_of_the_repository_in_one_package(wheel: Path) -> No
 
 def test_a_users_packages_of_the_same_names_are_imported_by_the_user(python: Path) -> None:
     names = ", ".join(FOLDERS)
-    code = f"import {names}, tidegate.ports, tidegate.errors, tidegate.arguments; print(*{{each.OWNER for each in ({names})}})"
+    public = "tidegate.ports, tidegate.errors, tidegate.arguments"
+    code = f"import {names}, {public}; print(*{{each.OWNER for each in ({names})}})"
     assert _run(python, "-c", code, cwd=python.parent) == "the user\n"
 
 
