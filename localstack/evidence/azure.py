@@ -63,7 +63,7 @@ ROWS = [
     _row("runtime", "schedule", "Azure Functions", "host", f"{_WORKER}_a_timer_that_is_told_twice_is_the_same_event"),
     _row("runtime", "job", "Container Apps jobs", "documentation",
          f"{_ADAPTERS}_jobs.py::test_requests_equal_those_of_the_typed_client",
-         "tests/runtimes/test_job.py::test_a_clouds_job_is_told_by_its_environment"),
+         "tests/runtimes/test_job.py::test_a_clouds_job_reads_its_environment"),
     _row("events", "an object was written", "Event Grid", "documentation",
          "tests/localstack/test_object_events.py::test_a_written_blob_gives_one_event",
          "tests/localstack/test_object_events.py::test_both_schemas_say_the_same",

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 _A, _R, _L = "tests/adapters/test_", "tests/runtimes/", "tests/localstack/test_"
 _ON_CLOUDS = f"{_R}test_faults_on_clouds.py::test"
-_KILLED = f"{_ON_CLOUDS}_a_function_killed_between_effect_and_acknowledgement_is_told_again_to_no_other_end"
-_TWICE = f"{_ON_CLOUDS}_messages_that_come_twice_and_in_any_order_end_as_they_would_otherwise"
-_CLOCK = f"{_ON_CLOUDS}_a_function_whose_clock_is_an_hour_off_judges_the_same"
+_KILLED = f"{_ON_CLOUDS}_a_function_killed_before_the_acknowledgement_ends_in_the_same_state"
+_TWICE = f"{_ON_CLOUDS}_repeated_and_reordered_messages_end_in_the_same_state"
+_CLOCK = f"{_ON_CLOUDS}_a_function_whose_clock_is_an_hour_off_decides_the_same"
 _STORE = f"{_A}store_faults.py::test"
 _SECRET = f"{_A}faults_of_each_cloud.py::test_a_missing_secret_is_named_with_the_command_that_creates_it"
 

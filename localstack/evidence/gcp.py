@@ -84,7 +84,7 @@ ROWS = [
          remedy="Cloud Run authenticates callers of event services by IAM; nothing does so here."),
     _row("runtime", "job", "Cloud Run jobs", "documentation",
          f"{_ADAPTERS}_jobs.py::test_run_requests_match_the_api",
-         "tests/runtimes/test_job.py::test_a_clouds_job_is_told_by_its_environment"),
+         "tests/runtimes/test_job.py::test_a_clouds_job_reads_its_environment"),
     _row("events", "an object was written", "Cloud Storage", "emulator",
          "tests/localstack/test_object_events.py::test_cloud_storage_publishes_its_events_to_pubsub",
          f"{_EMULATED}_what_storage_says_on_the_wire_is_understood",

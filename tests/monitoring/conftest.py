@@ -1,4 +1,4 @@
-"""A charter with two KPIs, for the room's tests."""
+"""A charter with two KPIs, for the tests of this folder."""
 
 import pytest
 

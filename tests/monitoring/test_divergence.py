@@ -114,7 +114,7 @@ def test_the_p_value_is_the_larger_of_scipys_two() -> None:
         assert homogeneity_p_value(*table) == pytest.approx(max(pearson, ratio), rel=1e-9)
 
 
-def test_sparse_bins_are_pooled_and_one_bin_tells_nothing() -> None:
+def test_sparse_bins_are_pooled_and_one_bin_gives_no_p_value() -> None:
     # Expected in the current window: 40, 6, 1, 1, 2 of 50 rows. The last three make a bin of 4, and take in the 6.
     reference, current = [8000, 1200, 200, 200, 400], [38, 6, 2, 2, 2]
     assert homogeneity_p_value(reference, current) == homogeneity_p_value([8000, 2000], [38, 12])

@@ -1,4 +1,4 @@
-"""Drift is found where there is some, and not where there is none: the budget of false alarms, by simulation."""
+"""Drift is found where there is some, and false alarms stay within the budget, by simulation."""
 
 from typing import Any
 

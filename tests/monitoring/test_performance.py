@@ -68,7 +68,7 @@ def test_the_latest_label_received_corrects_the_earlier_ones() -> None:
     assert join_labels(predictions, [third, second, first], ID_COLUMNS).outcomes == (0,)
 
 
-def test_what_has_no_counterpart_is_left_out() -> None:
+def test_labels_and_predictions_without_a_counterpart_are_ignored() -> None:
     predictions = [prediction("a"), prediction("b", flight="UA 1")]  # b lacks its day
     labels = batch(1.0, Label(value=1, prediction="z"), Label(value=1, ids={"flight": "UA 1"}))
     assert join_labels(predictions, [labels], ID_COLUMNS).ids == ()
@@ -81,16 +81,16 @@ def test_what_has_no_counterpart_is_left_out() -> None:
     st.randoms(use_true_random=False),
 )
 def test_the_join_does_not_depend_on_the_order_of_files(
-    heard: list[tuple[str, int, int]], asked: list[tuple[str, int]], random: Any
+    labelled_rows: list[tuple[str, int, int]], asked: list[tuple[str, int]], random: Any
 ) -> None:
-    labels = [batch(float(at), Label(value=value, prediction=name)) for name, at, value in heard]
+    labels = [batch(float(at), Label(value=value, prediction=name)) for name, at, value in labelled_rows]
     predictions = [prediction(name, 0.1 * revision, revision=revision) for name, revision in asked]
     labelled = join_labels(predictions, labels, ID_COLUMNS)
     random.shuffle(labels)
     random.shuffle(predictions)
     assert join_labels(predictions, labels, ID_COLUMNS) == labelled
     assert len(set(labelled.ids)) == len(labelled.ids)
-    assert set(labelled.ids) == {name for name, _, _ in heard} & {name for name, _ in asked}
+    assert set(labelled.ids) == {name for name, _, _ in labelled_rows} & {name for name, _ in asked}
 
 
 def small(charter: Charter) -> Charter:
@@ -106,7 +106,7 @@ def test_monitored_kpis_are_measured_in_the_charters_order(charter: Charter) -> 
     assert (auc.value, auc.met, loss.met) == (0.25, False, False)
 
 
-def test_too_few_labels_or_one_outcome_say_nothing(charter: Charter) -> None:
+def test_too_few_labels_or_one_outcome_give_no_figure(charter: Charter) -> None:
     few = monitored_kpis([0, 1, 1], [0.1, 0.4, 0.8], 0.5, small(charter))
     assert [(one.value, one.met, one.labelled_rows) for one in few] == [(None, None, 3)] * 2
     auc, loss = monitored_kpis([1, 1, 1, 1], [0.6, 0.7, 0.8, 0.9], 0.5, small(charter))

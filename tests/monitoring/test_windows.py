@@ -75,7 +75,7 @@ def test_a_span_that_ends_before_it_begins_has_no_window() -> None:
     "window",
     ["", "2013", "2013-13", "2013-00", "2013-02-29", "2013-4", "13-04", "2013-04-31", "2013-04-", "٢٠١٣-٠٤", "0000-01"],
 )
-def test_what_no_calendar_has_is_refused(window: str) -> None:
+def test_an_invalid_window_is_refused(window: str) -> None:
     with pytest.raises(InvalidInput, match="is not a window"):
         bounds(window)
 

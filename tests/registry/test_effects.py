@@ -1,4 +1,4 @@
-"""Acts: done under a lease by one holder at a time, again where nobody can know, and not without end."""
+"""Effects: done under a lease by one holder at a time, and repeated by the holder, which cannot know if it was done."""
 
 from adapters.memory.world import MemoryWorld
 from shared.registry.effects import perform
@@ -28,15 +28,15 @@ class Doer:
         self.done += 1
 
 
-def test_who_holds_the_lease_may_act_again_and_nobody_else() -> None:
+def test_only_the_holder_of_a_lease_repeats_the_effect() -> None:
     doer = Doer()
     assert doer.perform("first")
-    assert doer.perform("first")  # told again: nobody can know whether it was done
+    assert doer.perform("first")  # a redelivery cannot know whether it was done
     assert not doer.perform("second")
     assert doer.done == 2
 
 
-def test_once_the_lease_has_lapsed_another_takes_the_next_attempt_and_the_first_stands_back() -> None:
+def test_after_the_lease_expired_another_holder_takes_the_next_attempt() -> None:
     doer = Doer()
     doer.perform("first")
     doer.world.clock.advance(LEASE_S)  # it ends at this very moment
@@ -45,7 +45,7 @@ def test_once_the_lease_has_lapsed_another_takes_the_next_attempt_and_the_first_
     assert doer.done == 2
 
 
-def test_the_same_holder_takes_a_new_lease_where_its_own_has_lapsed() -> None:
+def test_the_same_holder_takes_a_new_lease_after_its_own_expired() -> None:
     doer = Doer()
     for number in range(10):  # half a lease apart, of which each is longer than the one before
         doer.perform("same")

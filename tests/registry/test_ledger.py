@@ -1,4 +1,4 @@
-"""Ledgers: dense and linear whoever races, idempotent by intent, found from a stale hint."""
+"""Ledgers: dense and linear under races, idempotent by intent, and found from a stale hint."""
 
 import subprocess
 import sys
@@ -87,7 +87,7 @@ def test_make_decides_against_the_tail_that_it_follows() -> None:
 
     def make(tail: object) -> Note:
         seen.append(tail.document.text if tail else "nothing")  # type: ignore[attr-defined]
-        if len(seen) == 1:  # somebody else is faster
+        if len(seen) == 1:  # another writer is faster
             notes(ledger.store).append(lambda _: Note(text="faster"))
         return Note(text="slower")
 

@@ -80,7 +80,7 @@ def test_only_the_canonical_spelling_of_a_signature_counts(change: object) -> No
         verify(b"body", change(sign(b"body", PRIVATE)), key_id(PUBLIC), ROOTS)
 
 
-def test_what_is_no_key_is_refused() -> None:
+def test_an_invalid_key_is_refused() -> None:
     for wrong in (b"", b"not a key", public_pem(PUBLIC)):
         with pytest.raises(ConfigurationError):
             sign(b"body", wrong)

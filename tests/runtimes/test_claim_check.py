@@ -1,4 +1,4 @@
-"""Large events go by claim check: stored first, fetched by digest, and nobody can pass off something else."""
+"""Large events are sent as claim checks: stored first, read by digest, and refused if they do not match it."""
 
 import msgspec
 import pytest
@@ -38,7 +38,7 @@ def test_a_small_event_is_its_own_message(world: World) -> None:
     assert list(world.capture.list()) == []
 
 
-def test_a_large_event_is_stored_and_comes_back_as_it_was(world: World) -> None:
+def test_a_large_event_is_stored_and_read_back_unchanged(world: World) -> None:
     large = event(5000)
     for _ in range(2):  # a repetition stores the same
         send(large, world.platform("infer"))
@@ -58,13 +58,13 @@ def test_the_limit_itself_still_fits(world: World) -> None:
     assert to_message(over, queue, platform) != encode(over)
 
 
-def test_only_who_was_granted_it_may_store_or_fetch(world: World) -> None:
+def test_only_a_function_with_the_grant_stores_or_reads_a_large_event(world: World) -> None:
     message = to_message(event(5000), world.queues["collect"], world.platform("infer"))
     with pytest.raises(PermissionDenied):
         opened("register", message, world.platform("register"))
 
 
-def test_a_cut_or_changed_payload_is_not_taken_for_the_event(world: World) -> None:
+def test_a_truncated_or_changed_payload_is_refused(world: World) -> None:
     message = to_message(event(5000), world.queues["collect"], world.platform("infer"))
     (stored,) = world.capture.list()
     whole = world.capture.get(stored.key).body
@@ -83,12 +83,12 @@ def test_a_claim_on_no_digest_is_refused(world: World, digest: str) -> None:
         to_event(encode(ClaimCheck(usecase="flights", digest=digest)), world.platform("collect"))
 
 
-def test_what_a_caller_sends_is_never_taken_for_a_claim(world: World) -> None:
+def test_an_event_that_looks_like_a_claim_check_is_an_event(world: World) -> None:
     tricky = event(10, format="claim-check/1", digest="sha256:" + "0" * 64)
     assert to_event(encode(tricky), world.platform("collect")) == tricky
 
 
-def test_what_is_neither_is_refused(world: World) -> None:
+def test_a_message_that_is_neither_event_nor_claim_check_is_refused(world: World) -> None:
     for message in (b"", b"{}", b"[1]", b'{"format":3}', b"\xff", b'{"format":"claim-check/1"}', b"[" * 100_000):
         with pytest.raises(IntegrityError):
             to_event(message, world.platform("collect"))

@@ -13,7 +13,7 @@ from shared.events import NO_USECASE, ScheduleFired, first_event
 from shared.settings import read_settings
 
 
-def test_a_file_that_is_still_written_is_left_alone(tmp_path: Path) -> None:
+def test_a_file_that_is_still_being_written_is_not_read(tmp_path: Path) -> None:
     home = create_home(tmp_path / "home", port=0)
     settings = read_settings((home.path / SETTINGS).read_bytes())
     (home.path / SETTINGS).write_bytes(encode(msgspec.structs.replace(settings, settle_s=0.0)))

@@ -1,4 +1,4 @@
-"""A function on each cloud's store and queue: killed between effect and acknowledgement, told twice, out of order,
+"""A function on each cloud's store and queue: killed before the acknowledgement, with repeated and reordered messages,
 under a clock that is an hour off. fsck finds nothing each time.
 """
 
@@ -27,7 +27,7 @@ from tests.simulation.material import DAMAGED, MONTHS, TRUST_ROOTS, USECASE
 
 LEASE_S = 10.0
 SHORT_S = 2.0
-"""Of the message whose function is killed: its end is waited for, and nobody else is there to borrow it."""
+"""The lease of the killed function's message. The test waits for its end; no other worker receives the message."""
 WAIT_S = 60.0
 KILLED = """
 import os, signal
@@ -50,7 +50,7 @@ def stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
         yield settings
 
 
-def test_a_function_killed_between_effect_and_acknowledgement_is_told_again_to_no_other_end(stack: Settings) -> None:
+def test_a_function_killed_before_the_acknowledgement_ends_in_the_same_state(stack: Settings) -> None:
     queue = validate_queue(stack)
     queue.send(uploaded(stack, "first.csv"))
     killed = subprocess.run(
@@ -71,7 +71,7 @@ def test_a_function_killed_between_effect_and_acknowledgement_is_told_again_to_n
     check(stack)
 
 
-def test_messages_that_come_twice_and_in_any_order_end_as_they_would_otherwise(stack: Settings) -> None:
+def test_repeated_and_reordered_messages_end_in_the_same_state(stack: Settings) -> None:
     queue = validate_queue(stack)
     first, second, damaged = (uploaded(stack, name) for name in FILES)
     host = Host(environ("validate", stack))
@@ -87,7 +87,7 @@ def test_messages_that_come_twice_and_in_any_order_end_as_they_would_otherwise(s
 
 
 @pytest.mark.parametrize("off_s", [3600.0, -3600.0])
-def test_a_function_whose_clock_is_an_hour_off_judges_the_same(stack: Settings, off_s: float) -> None:
+def test_a_function_whose_clock_is_an_hour_off_decides_the_same(stack: Settings, off_s: float) -> None:
     """The clock that the function sees; one that requests are signed by is refused (tests/adapters)."""
     queue = validate_queue(stack)
     queue.send(uploaded(stack, "second.csv"))
@@ -103,7 +103,7 @@ def test_a_function_whose_clock_is_an_hour_off_judges_the_same(stack: Settings, 
 
 
 def uploaded(stack: Settings, name: str) -> bytes:
-    """Put a file into the landing store, and return the message that tells of it."""
+    """Put a file into the landing store, and return the message about it."""
     landing, key = open_store(stack.stores.landing), f"uploads/{USECASE}/u-{name.removesuffix('.csv')}/{name}"
     landing.put_new(key, FILES[name])
     info = landing.head(key)
@@ -117,7 +117,7 @@ def validate_queue(stack: Settings) -> QueueEnds:
 
 
 def everything(stack: Settings) -> dict[str, bytes]:
-    """Return all that stands in the system store, by key."""
+    """Return all objects of the system store, by key."""
     system = open_store(stack.stores.system)
     return {info.key: system.get(info.key).body for info in system.list()}
 

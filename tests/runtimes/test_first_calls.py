@@ -1,4 +1,4 @@
-"""What a first call that does its work has imported at its end, seen in a fresh process, whatever its provider."""
+"""What a fresh process has imported at the end of its first call."""
 
 import base64
 
@@ -56,16 +56,16 @@ def after(code: str, function: str, body: bytes = GOOD) -> dict[str, str]:
     return places(STACK + code, environ(function, given, USECASE=USECASE, KEY=KEY, **texts))
 
 
-def test_a_file_that_is_validated_needs_what_reads_its_format_and_no_more() -> None:
+def test_validating_a_file_imports_only_the_readers_of_its_format() -> None:
     found = after(VALIDATED, "validate")
     assert libraries(found) == {"msgspec", "numpy", "pyarrow"}
     assert found.keys() >= {"pyarrow.compute", "pyarrow.csv"}
     assert found.keys() & {"pyarrow.parquet", "pyarrow.fs", "pyarrow.dataset", "asyncio", "ssl", "jwt"} == set()
 
 
-def test_an_upload_that_is_heard_of_again_needs_nothing_that_reads() -> None:
+def test_a_repeated_upload_event_imports_no_readers() -> None:
     assert libraries(after(HEARD_AGAIN, "validate")) == {"msgspec"}
 
 
-def test_a_schedule_with_nothing_due_needs_nothing_that_reads() -> None:
+def test_a_tick_with_nothing_due_imports_no_readers() -> None:
     assert libraries(after(TICKED, "monitor")) == {"msgspec"}

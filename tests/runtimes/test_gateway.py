@@ -61,7 +61,7 @@ def test_a_caller_without_a_token_is_refused_before_the_body(serve: Callable[...
     assert client.answer()[0] == 401
 
 
-def test_a_body_that_says_it_is_too_large_is_refused_before_it_is_sent(serve: Callable[..., Served]) -> None:
+def test_a_body_with_a_content_length_over_the_limit_is_refused_before_it_is_sent(serve: Callable[..., Served]) -> None:
     served = serve(max_request_bytes=1000)
     client = served.connect()
     client.send(request("POST", INFER, served.stack.token("flights:infer"), 1001, "Expect: 100-continue"))
@@ -70,7 +70,7 @@ def test_a_body_that_says_it_is_too_large_is_refused_before_it_is_sent(serve: Ca
     assert json.loads(body)["expected"] == "at most 1000 bytes"
 
 
-def test_a_body_that_grows_too_large_is_refused_while_it_comes(serve: Callable[..., Served]) -> None:
+def test_a_body_over_the_limit_is_refused_while_it_is_received(serve: Callable[..., Served]) -> None:
     served = serve(max_request_bytes=1000)
     client = served.connect()
     client.send(request("POST", INFER, served.stack.token("flights:infer"), None, "Transfer-Encoding: chunked"))
@@ -78,7 +78,7 @@ def test_a_body_that_grows_too_large_is_refused_while_it_comes(serve: Callable[.
     assert client.answer()[0] == 413
 
 
-def test_a_client_that_sends_all_of_a_refused_body_still_gets_the_answer(serve: Callable[..., Served]) -> None:
+def test_a_client_that_sends_a_refused_body_to_its_end_gets_the_answer(serve: Callable[..., Served]) -> None:
     served = serve(max_request_bytes=1000)
     client = served.connect()
     client.send(request("POST", INFER, served.stack.token("flights:infer"), 3_000_000, "Connection: close"))
@@ -87,7 +87,7 @@ def test_a_client_that_sends_all_of_a_refused_body_still_gets_the_answer(serve: 
     assert client.closed()
 
 
-def test_more_than_there_is_room_for_is_refused(serve: Callable[..., Served]) -> None:
+def test_bodies_over_the_memory_limit_are_refused(serve: Callable[..., Served]) -> None:
     served = serve(max_upload_bytes=10_000)
     served.gateway._free_bytes = 5_000
     token = served.stack.token("flights:upload")
@@ -97,7 +97,7 @@ def test_more_than_there_is_room_for_is_refused(serve: Callable[..., Served]) ->
 
 
 @pytest.mark.parametrize("start", ["", "GET /v2", request("GET", "/v2/health/live")[:-4] + "\r\nX: y"])
-def test_a_head_that_does_not_come_is_cut(serve: Callable[..., Served], start: str) -> None:
+def test_a_connection_without_headers_is_closed(serve: Callable[..., Served], start: str) -> None:
     served = serve(header_timeout_s=0.2)
     client = served.connect()
     client.send(start)
@@ -106,7 +106,9 @@ def test_a_head_that_does_not_come_is_cut(serve: Callable[..., Served], start: s
 
 
 @pytest.mark.parametrize("start", [b"", b"\x16\x03\x01"], ids=["silence", "half a hello"])
-def test_a_tls_handshake_that_does_not_come_is_cut(serve: Callable[..., Served], tmp_path: Path, start: bytes) -> None:
+def test_a_connection_without_a_tls_handshake_is_closed(
+    serve: Callable[..., Served], tmp_path: Path, start: bytes
+) -> None:
     pair = tmp_path / "tls.pem", tmp_path / "tls.key"
     for file, body in zip(pair, self_signed(["127.0.0.1"], datetime.now(UTC)), strict=True):
         file.write_bytes(body)
@@ -130,7 +132,7 @@ def dripped(client: Client, drop: bytes) -> None:
 
 
 @pytest.mark.parametrize("drop", [b"X-A: b\r\n", b"\r\n"])
-def test_a_head_that_drips_is_cut(serve: Callable[..., Served], drop: bytes) -> None:
+def test_a_connection_with_slow_headers_is_closed(serve: Callable[..., Served], drop: bytes) -> None:
     client = serve(header_timeout_s=0.3).connect()
     if drop != b"\r\n":
         client.send("GET /v2/health/live HTTP/1.1\r\n")
@@ -142,7 +144,7 @@ def test_a_head_that_drips_is_cut(serve: Callable[..., Served], drop: bytes) -> 
 
 
 @pytest.mark.parametrize("drop", [b"", b"x"])
-def test_a_body_that_drips_or_stops_is_cut(serve: Callable[..., Served], drop: bytes) -> None:
+def test_a_connection_with_a_slow_body_is_closed(serve: Callable[..., Served], drop: bytes) -> None:
     served = serve(header_timeout_s=0.3)
     room = served.gateway._free_bytes
     client = served.connect()
@@ -154,7 +156,7 @@ def test_a_body_that_drips_or_stops_is_cut(serve: Callable[..., Served], drop: b
     until(lambda: served.gateway._free_bytes == room)
 
 
-def test_a_second_request_is_not_cut_while_the_first_is_answered(
+def test_a_second_request_is_not_closed_while_the_first_is_answered(
     serve: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go = threading.Event()
@@ -169,7 +171,7 @@ def test_a_second_request_is_not_cut_while_the_first_is_answered(
     assert [client.answer()[0], client.answer()[0]] == [200, 200]
 
 
-def test_a_head_without_end_is_cut(serve: Callable[..., Served]) -> None:
+def test_headers_over_the_limit_are_refused(serve: Callable[..., Served]) -> None:
     client = serve().connect()
     client.send("GET /v2/health/live HTTP/1.1\r\nX: ")
     client.send(b"a" * (MAX_HEAD_BYTES + 1))
@@ -178,7 +180,7 @@ def test_a_head_without_end_is_cut(serve: Callable[..., Served]) -> None:
 
 
 @pytest.mark.parametrize("line", ["rubbish", "GET /\xff HTTP/1.1", "GET http:// HTTP/1.1"])
-def test_what_is_no_http_gets_a_problem_document(serve: Callable[..., Served], line: str) -> None:
+def test_malformed_http_gets_a_problem_document(serve: Callable[..., Served], line: str) -> None:
     client = serve().connect()
     client.send(line.encode("latin-1") + b"\r\nHost: x\r\n\r\n")
     status, headers, body = client.answer()
@@ -197,7 +199,7 @@ def test_a_token_sent_twice_and_an_endless_query_are_refused(serve: Callable[...
     assert (status, json.loads(body)["field"]) == (400, "query")
 
 
-def test_too_many_connections_are_sent_away(serve: Callable[..., Served], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connections_over_the_limit_are_refused(serve: Callable[..., Served], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "connection_limit", lambda: 2)
     served = serve()
     kept = [served.connect() for _ in range(2)]
@@ -210,7 +212,7 @@ def test_too_many_connections_are_sent_away(serve: Callable[..., Served], monkey
     assert kept[0].answer()[0] == 200
 
 
-def test_overload_is_answered_at_once_and_health_all_the_while(
+def test_overload_is_answered_at_once_and_health_still_answers(
     serve: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go = threading.Event()
@@ -237,7 +239,7 @@ def test_overload_is_answered_at_once_and_health_all_the_while(
     assert served.ask("POST", INFER, token)[0] == 200
 
 
-def test_what_takes_too_long_is_given_up_and_its_place_is_free_when_it_ends() -> None:
+def test_a_timed_out_request_frees_its_place_when_it_ends() -> None:
     go = threading.Event()
     lane = Lane("test", 1, timeout_s=0.05)
 
@@ -286,7 +288,9 @@ def test_a_graceful_stop_finishes_what_is_in_flight(
     assert not served.thread.is_alive()
 
 
-def test_a_client_that_leaves_costs_nothing(serve: Callable[..., Served], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_disconnects_frees_its_memory(
+    serve: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
     handled_by(monkeypatch, echo)
     served = serve()
     room = served.gateway._free_bytes
@@ -298,7 +302,7 @@ def test_a_client_that_leaves_costs_nothing(serve: Callable[..., Served], monkey
     until(lambda: served.gateway._free_bytes == room)
 
 
-def test_a_port_that_is_taken_is_said_so() -> None:
+def test_a_port_in_use_is_an_error_with_its_remedy() -> None:
     with bound_socket("127.0.0.1", 0) as taken:
         taken.listen()
         port = taken.getsockname()[1]
@@ -307,6 +311,6 @@ def test_a_port_that_is_taken_is_said_so() -> None:
             bound_socket("127.0.0.1", port)
 
 
-def test_an_address_to_everywhere_is_reached_here() -> None:
+def test_the_url_of_an_unspecified_address_is_loopback() -> None:
     with bound_socket("0.0.0.0", 0) as everywhere:
         assert address_of(everywhere).startswith("http://127.0.0.1:")

@@ -89,11 +89,11 @@ def is_as_granted(platform: Any, function: Function, family: Family) -> None:
 @pytest.mark.parametrize("function", FUNCTIONS, ids=[function.name for function in FUNCTIONS])
 def test_queues_jobs_and_secrets_are_as_granted(stack: Any, function: Function) -> None:
     platform = narrowed(stack.platform, function)
-    heard = {name for event_type in function.sends for name in subscribers(event_type)}
+    receivers = {name for event_type in function.sends for name in subscribers(event_type)}
     for name in queue_names():
-        assert allowed(lambda name=name: platform.queues[name].send(b"x")) == (name in heard)
-    assert set(platform.queues) == heard
-    assert len(platform.queues) == len(heard)
+        assert allowed(lambda name=name: platform.queues[name].send(b"x")) == (name in receivers)
+    assert set(platform.queues) == receivers
+    assert len(platform.queues) == len(receivers)
     for other in BY_NAME:
         spec = JobSpec(name="a", function=other, event=b"{}")
         assert allowed(lambda spec=spec: platform.jobs.submit(spec)) == (other in function.submits)
@@ -150,7 +150,7 @@ def test_create_is_create_if_absent_with_reading_back_but_not_listing(stack: Any
     assert store.get(key).body == b"one"
 
 
-def test_a_key_of_no_family_belongs_to_nobody(stack: Any) -> None:
+def test_a_key_of_no_family_is_refused(stack: Any) -> None:
     store = store_with(stack, *(Grant("create", family) for family in FAMILIES if family.store == "system"))
     for key in ("elsewhere/a", "models/Flights/00000001.json", "models/flights/1.json", "models/../models/x.json"):
         with pytest.raises(PermissionDenied, match="no family"):
@@ -170,7 +170,7 @@ def test_every_grant_names_a_family_of_the_layout() -> None:
         assert all(grant.family in FAMILIES for grant in function.grants)
 
 
-def test_every_event_that_is_sent_is_heard() -> None:
+def test_every_event_that_is_sent_has_a_subscriber() -> None:
     sent = {event_type for function in FUNCTIONS for event_type in function.sends}
     for event_type in sent:
         assert subscribers(event_type), event_type
@@ -233,7 +233,7 @@ def test_no_operation_takes_longer_than_the_call_has_left(stack: Any, name: str)
     assert port.timeouts == [1.5, DEFAULT_TIMEOUT_S]
 
 
-def test_only_who_was_granted_it_asks_for_measurements(stack: Any) -> None:
+def test_only_functions_with_the_grant_query_metrics(stack: Any) -> None:
     assert [each.name for each in FUNCTIONS if each.measures] == ["monitor"]
     assert narrowed(stack.platform, BY_NAME["monitor"]).metrics.query("n", 0.0, 1.0) == []
     with pytest.raises(PermissionDenied, match="measurements"):

@@ -1,4 +1,4 @@
-"""The home folder: made once whatever happens in between, opened or clearly refused."""
+"""The home folder: created once even if the process is killed in between; opened, or refused with a remedy."""
 
 import itertools
 import json
@@ -68,7 +68,7 @@ def test_the_issuer_is_a_url_that_stays(tmp_path: Path, port: int, issuer: str) 
     assert create_home(tmp_path / "home", port=port).settings.issuer == issuer
 
 
-def test_no_home_is_said_with_its_remedy(tmp_path: Path) -> None:
+def test_a_missing_home_is_an_error_with_its_remedy(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     for place in (tmp_path, tmp_path / "absent", tmp_path / "file"):
         with pytest.raises(ConfigurationError, match=r"no Tidegate home at .*: run `tidegate init`"):
@@ -114,7 +114,7 @@ def test_settings_of_another_format_are_refused(
 
 
 @pytest.mark.parametrize("name", [SIGNING_KEY, TOKEN_KEY])
-def test_a_lost_key_is_said_and_may_be_replaced_as_the_message_says(tmp_path: Path, name: str) -> None:
+def test_a_lost_key_is_an_error_whose_remedy_works(tmp_path: Path, name: str) -> None:
     home = create_home(tmp_path / "home")
     (home.path / "secrets" / name).unlink()
     for refused in (check_secrets, lambda home: create_home(home.path), lambda home: home.secret(name)):
@@ -131,7 +131,7 @@ def test_a_lost_key_is_said_and_may_be_replaced_as_the_message_says(tmp_path: Pa
     check_secrets(create_home(home.path))
 
 
-def test_a_key_that_cannot_be_read_is_the_environments_doing(tmp_path: Path) -> None:
+def test_a_key_that_cannot_be_read_is_an_environment_error(tmp_path: Path) -> None:
     home = create_home(tmp_path / "home")
     (home.path / "secrets" / TOKEN_KEY).unlink()
     (home.path / "secrets" / TOKEN_KEY).mkdir()
@@ -140,7 +140,7 @@ def test_a_key_that_cannot_be_read_is_the_environments_doing(tmp_path: Path) -> 
 
 
 class Killed(BaseException):
-    """Stands for the end of the process."""
+    """The process is killed here."""
 
 
 def test_a_home_that_was_killed_while_it_was_made_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +175,7 @@ def test_a_home_that_was_killed_while_it_was_made_is_completed(tmp_path: Path, m
                 home = create_home(place)
                 limit = held + 1
                 whole = tree(home.path)
-                assert keys.items() <= whole.items()  # a key that was written once is never written anew
+                assert keys.items() <= whole.items()  # a key that was written is never replaced
                 assert public_keys(home.settings.token_keys) == {
                     key_id_of(home.secret(TOKEN_KEY)): public_of(home.secret(TOKEN_KEY))
                 }
@@ -195,12 +195,12 @@ def test_a_home_that_was_moved_or_copied_uses_its_own_stores(tmp_path: Path) -> 
     assert (tmp_path / "first 100% home" / "system" / "a").read_bytes() == b"first"
 
 
-def test_addresses_elsewhere_are_left_alone(tmp_path: Path) -> None:
+def test_urls_of_other_places_do_not_change(tmp_path: Path) -> None:
     for url in ("s3://bucket/prefix", "file:///srv/system", "memory:"):
         assert absolute(url, tmp_path) == url
 
 
-def test_the_platform_knows_what_trains_only_where_it_is_asked(tmp_path: Path) -> None:
+def test_training_digests_are_computed_only_on_request(tmp_path: Path) -> None:
     home = create_home(tmp_path / "home")
     assert compose(home, "a").settings.train_code_digest == ""
     settings = compose(home, "a", trains=True).settings
@@ -209,7 +209,7 @@ def test_the_platform_knows_what_trains_only_where_it_is_asked(tmp_path: Path) -
     assert compose(home, "b", trains=True).settings == settings
 
 
-def test_files_are_written_once_or_whole(tmp_path: Path) -> None:
+def test_files_are_written_atomically(tmp_path: Path) -> None:
     path = tmp_path / "file"
     assert files.write_once(path, b"one") == b"one"
     assert files.write_once(path, b"two") == b"one"

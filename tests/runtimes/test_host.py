@@ -49,7 +49,7 @@ def quiet(host: Host) -> list[dict[str, Any]]:
     return lines
 
 
-def test_an_object_is_validated_once_however_often_it_is_told(environ: Callable[[str], dict[str, str]]) -> None:
+def test_repeated_object_events_validate_an_object_once(environ: Callable[[str], dict[str, str]]) -> None:
     host = Host(environ("validate"))
     lines = quiet(host)
     host.platform.landing.put_new(KEY, b"a,b\n1,2\n")
@@ -64,7 +64,7 @@ def test_an_object_is_validated_once_however_often_it_is_told(environ: Callable[
 
 
 @pytest.mark.parametrize("key", ["drops/flights/gone.csv", "elsewhere/a.csv", "drops/../a.csv", "", "batch/x/y"])
-def test_an_object_that_is_none_of_ours_is_passed_over(environ: Callable[[str], dict[str, str]], key: str) -> None:
+def test_an_object_outside_uploads_and_drops_is_ignored(environ: Callable[[str], dict[str, str]], key: str) -> None:
     host = Host(environ("validate"))
     lines = quiet(host)
     host.object_written("validate", key)
@@ -72,7 +72,7 @@ def test_an_object_that_is_none_of_ours_is_passed_over(environ: Callable[[str], 
     assert list(host.platform.system.list()) == []
 
 
-def test_an_object_that_exists_and_is_no_upload_is_passed_over(environ: Callable[[str], dict[str, str]]) -> None:
+def test_an_existing_object_that_is_no_upload_is_ignored(environ: Callable[[str], dict[str, str]]) -> None:
     host = Host(environ("validate"))
     lines = quiet(host)
     host.platform.landing.put_new("elsewhere/a.csv", b"a,b\n1,2\n")
@@ -81,7 +81,7 @@ def test_an_object_that_exists_and_is_no_upload_is_passed_over(environ: Callable
     assert list(host.platform.system.list()) == []
 
 
-def test_a_tick_that_is_told_twice_is_the_same_event(environ: Callable[[str], dict[str, str]]) -> None:
+def test_a_repeated_tick_is_the_same_event(environ: Callable[[str], dict[str, str]]) -> None:
     host = Host(environ("reconcile"))
     lines = quiet(host)
     for _ in range(2):
@@ -89,7 +89,7 @@ def test_a_tick_that_is_told_twice_is_the_same_event(environ: Callable[[str], di
     assert lines[0]["event"] == lines[1]["event"]
 
 
-def test_a_message_is_handled_or_comes_again(environ: Callable[[str], dict[str, str]]) -> None:
+def test_a_message_that_fails_raises(environ: Callable[[str], dict[str, str]]) -> None:
     host = Host(environ("collect"))
     lines = quiet(host)
     batch = msgspec.Raw(encode_predictions([]))
@@ -110,7 +110,7 @@ def test_no_port_operation_outlasts_the_call(environ: Callable[[str], dict[str, 
     host.tick("reconcile", "t", 0.0, left_s=60.0)
 
 
-def test_only_the_deployed_functions_and_what_is_open_are_answered(environ: Callable[[str], dict[str, str]]) -> None:
+def test_only_deployed_functions_and_open_routes_are_answered(environ: Callable[[str], dict[str, str]]) -> None:
     def status(functions: str, path: str) -> int:
         return Host(environ(functions)).answer(Request(method="GET", path=path, received_at=0.0, id="r")).status
 
@@ -121,7 +121,7 @@ def test_only_the_deployed_functions_and_what_is_open_are_answered(environ: Call
     assert status("infer", "/v2/models/flights") == 401
 
 
-def test_an_environment_that_is_wrong_says_which_variable(environ: Callable[[str], dict[str, str]]) -> None:
+def test_an_invalid_environment_names_the_variable(environ: Callable[[str], dict[str, str]]) -> None:
     good = environ("infer")
     for name in (SETTINGS, FUNCTION):
         with pytest.raises(ConfigurationError, match=name):
@@ -137,7 +137,7 @@ def test_an_environment_that_is_wrong_says_which_variable(environ: Callable[[str
         Host(environ("infer,labels")).only_function()
 
 
-def test_the_log_bears_a_closed_stream() -> None:
+def test_a_closed_stream_does_not_raise() -> None:
     stream = io.StringIO()
     log = StreamLog("infer", lambda: 0.0, stream)
     log("handled", event="e")
@@ -165,7 +165,7 @@ class Collected:
         return True
 
 
-def test_what_a_call_measured_is_sent_before_the_process_may_be_frozen(
+def test_metrics_are_sent_at_the_end_of_a_call(
     environ: Callable[[str], dict[str, str]],
 ) -> None:
     host = Host(environ("infer"))
@@ -177,7 +177,7 @@ def test_what_a_call_measured_is_sent_before_the_process_may_be_frozen(
 
 
 @pytest.mark.parametrize(("left_s", "sent"), [(hosts.FLUSH_S + hosts.MARGIN_S + 5.0, True), (hosts.FLUSH_S, False)])
-def test_measurements_are_sent_only_while_the_call_has_time_for_it(
+def test_metrics_are_sent_only_if_the_call_has_time_left(
     environ: Callable[[str], dict[str, str]], left_s: float, sent: bool
 ) -> None:
     host = Host(environ("infer"))

@@ -1,4 +1,4 @@
-"""Requests through routing, access control, functions and problem documents, as every runtime lets them."""
+"""Requests through routing, access control, functions and problem documents, as in every runtime."""
 
 import base64
 import json
@@ -73,7 +73,7 @@ def test_every_other_route_refuses_a_caller_without_a_token(stack: Any) -> None:
             assert f"{allowed}`" in problem_of(response)["detail"]
 
 
-def test_a_token_with_the_scope_is_let_in(stack: Any) -> None:
+def test_a_token_with_the_scope_is_accepted(stack: Any) -> None:
     response = ask(stack, "GET", f"/v1/usecases/flights/uploads/{'0' * 64}", stack.token("flights:read"))
     assert response.status == 404
     assert "receipt" in problem_of(response)["detail"]
@@ -178,7 +178,7 @@ def failing(error: Exception) -> Callable[[Call, Platform], Outcome]:
         (MemoryError(), 500),
     ],
 )
-def test_what_fails_inside_stays_inside(
+def test_an_internal_error_shows_no_details(
     stack: Any, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
 ) -> None:
     monkeypatch.setattr("functions.runtimes.dispatch.handler_of", lambda function: failing(error))
@@ -227,7 +227,7 @@ def test_discovery_names_the_issuer_and_where_the_keys_are_now(stack: Any) -> No
     assert all("d" not in key for key in keys)
 
 
-def test_a_key_that_is_none_stops_the_service(make_stack: Callable[..., Any]) -> None:
+def test_an_invalid_token_key_stops_the_service(make_stack: Callable[..., Any]) -> None:
     with pytest.raises(ConfigurationError):
         make_stack(token_keys={"k": "not base64!"})
 
@@ -246,7 +246,7 @@ def call_with(**headers: str) -> Call:
     return Call(request=request, operation="upload", names={"usecase": "flights"}, subject="tester")
 
 
-def test_the_events_of_a_request_hang_on_its_id_and_trace() -> None:
+def test_the_events_of_a_request_have_its_id_and_trace() -> None:
     trace = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
     cause = cause_of(call_with(traceparent=trace))
     assert cause == cause_of(call_with(traceparent=trace))
@@ -264,6 +264,6 @@ def http_payload() -> Any:
 
 
 @pytest.mark.parametrize("given", ["", "00-zz", "00-" + "a" * 32 + "-" + "b" * 16 + "-01\r\nx: y"])
-def test_a_trace_that_is_none_is_replaced(given: str) -> None:
+def test_an_invalid_trace_is_replaced(given: str) -> None:
     traceparent = cause_of(call_with(traceparent=given)).traceparent
     assert re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-01", traceparent)

@@ -1,4 +1,4 @@
-"""What the clouds' runtimes share on the way in."""
+"""What the clouds' entry points share."""
 
 import threading
 
@@ -8,7 +8,7 @@ from functions.runtimes.incoming import Lazy, path_of
 from functions.runtimes.landing import Landing, landing_of
 
 
-def test_a_thing_is_made_once_whichever_thread_asks() -> None:
+def test_a_lazy_object_is_made_once_over_threads() -> None:
     made: list[object] = []
     gate = threading.Barrier(8)
 
@@ -32,7 +32,7 @@ def test_a_thing_is_made_once_whichever_thread_asks() -> None:
     assert {id(each) for each in given} == {id(made[0])}
 
 
-def test_what_could_not_be_made_is_tried_again() -> None:
+def test_a_lazy_object_that_failed_is_made_again() -> None:
     tries = iter([ValueError("not yet"), None])
 
     def make() -> str:
@@ -78,7 +78,7 @@ def test_a_stores_url_says_where_its_events_come_from(url: str, landing: Landing
     assert landing_of(url) == landing
 
 
-def test_only_what_outsiders_write_is_to_be_heard() -> None:
+def test_events_are_needed_of_uploads_and_drops_only() -> None:
     assert Landing("lake", "in/").event_prefixes() == ("in/uploads/", "in/drops/")
 
 

@@ -1,4 +1,4 @@
-"""A job's process: its exit codes, its retries, and the whole of it below the local jobs adapter."""
+"""A job's process: its exit codes, its retries, and a whole run by the local jobs adapter."""
 
 import base64
 import json
@@ -50,13 +50,13 @@ def test_done_is_zero(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [line["message"] for line in lines] == ["done"]
 
 
-def test_what_fails_for_a_while_is_tried_again_in_the_same_job(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_transient_error_is_retried_in_the_same_job(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     code, pauses, lines = ended(stack, monkeypatch, iter([Unavailable("no"), Unavailable("no"), None]))
     assert (code, pauses) == (0, list(PAUSES_S[:2]))
     assert [line["message"] for line in lines] == ["attempt failed", "attempt failed", "done"]
 
 
-def test_what_goes_on_failing_ends_with_three(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_whose_retries_fail_ends_with_exit_code_3(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     code, pauses, _ = ended(stack, monkeypatch, iter([Unavailable("no")] * 9))
     assert (code, pauses) == (3, list(PAUSES_S))
 
@@ -64,7 +64,7 @@ def test_what_goes_on_failing_ends_with_three(stack: Any, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("error", "code"), [(DataRefused("bad"), 1), (InvalidInput("bad"), 2), (TidegateError("x"), 3), (ValueError(), 3)]
 )
-def test_what_cannot_be_helped_ends_at_once(
+def test_a_terminal_error_ends_the_job_at_once(
     stack: Any, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
 ) -> None:
     found, pauses, lines = ended(stack, monkeypatch, iter([error]))
@@ -72,7 +72,7 @@ def test_what_cannot_be_helped_ends_at_once(
     assert lines[-1]["error"] == type(error).__name__
 
 
-def test_what_cannot_start_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_job_that_cannot_start_logs_the_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     home = str(create_home(tmp_path / "home").path)
     event = tmp_path / "event.json"
     event.write_bytes(encode(EVENT))
@@ -149,9 +149,7 @@ sys.exit(job.main([], os.environ))
         ({"TIDEGATE_SETTINGS": "{"}, "0", 2),
     ],
 )
-def test_a_clouds_job_is_told_by_its_environment(
-    tmp_path: Path, changes: dict[str, str], seconds: str, code: int
-) -> None:
+def test_a_clouds_job_reads_its_environment(tmp_path: Path, changes: dict[str, str], seconds: str, code: int) -> None:
     home = create_home(tmp_path / "home", port=0)
     environment = {
         "PYTHONPATH": str(Path(__file__).parents[2]),

@@ -1,4 +1,4 @@
-"""Labels over HTTP: judged as the same cells in a file are, and refused by place where they can be no outcome."""
+"""Labels over HTTP: converted like the cells of a file, and refused by place if they are no outcome."""
 
 import json
 from typing import Any
@@ -82,7 +82,7 @@ def refusal(response: Response) -> dict[str, Any]:
         *(("yes", value, 0) for value in ("no", False)),
     ],
 )
-def test_a_value_counts_as_the_same_cell_would(stack: Any, positive: str, value: object, kept: int) -> None:
+def test_a_value_is_converted_like_a_files_cell(stack: Any, positive: str, value: object, kept: int) -> None:
     agree(stack, positive)
     assert send(stack, {"prediction": PREDICTION, "value": value}).status == 202
     assert stored(stack) == [kept]
@@ -92,7 +92,7 @@ def test_a_value_counts_as_the_same_cell_would(stack: Any, positive: str, value:
     ("positive", "value"),
     [("1", "maybe"), ("1", ""), ("true", "maybe"), ("yes", ""), ("yes", None), ("1", [1]), ("1", {})],
 )
-def test_what_is_no_outcome_is_refused_by_its_place(stack: Any, positive: str, value: object) -> None:
+def test_a_value_that_is_no_outcome_is_refused_by_its_place(stack: Any, positive: str, value: object) -> None:
     agree(stack, positive)
     right = {"prediction": PREDICTION, "value": positive}
     document = refusal(send(stack, right, right, right, {"prediction": PREDICTION, "value": value}))
@@ -101,20 +101,20 @@ def test_what_is_no_outcome_is_refused_by_its_place(stack: Any, positive: str, v
     assert stored(stack) == []
 
 
-def test_the_contract_knows_the_other_value(stack: Any) -> None:
+def test_the_contract_gives_the_other_value(stack: Any) -> None:
     agree(stack, "yes", ColumnRule(name="late", kind="text", domain=("no", "yes")))
     assert send(stack, {"prediction": PREDICTION, "value": "no"}).status == 202
     document = refusal(send(stack, {"prediction": PREDICTION, "value": "perhaps"}))
     assert document["expected"] == "'yes' or 'no'"
 
 
-def test_the_contract_says_of_which_kind_a_value_is(stack: Any) -> None:
+def test_the_contract_gives_the_kind_of_a_value(stack: Any) -> None:
     agree(stack, "1", ColumnRule(name="late", kind="boolean"))
     assert send(stack, {"prediction": PREDICTION, "value": "TRUE"}).status == 202
     assert stored(stack) == [1]
 
 
-def test_true_is_not_guessed_at_where_the_positive_value_is_false(stack: Any) -> None:
+def test_true_is_ambiguous_where_the_positive_value_is_false(stack: Any) -> None:
     agree(stack, "0")
     assert "ambiguous" in refusal(send(stack, {"prediction": PREDICTION, "value": False}))["detail"]
     assert send(stack, {"prediction": PREDICTION, "value": "0"}).status == 202

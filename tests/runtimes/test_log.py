@@ -1,4 +1,4 @@
-"""Logs: lines of JSON, and no trouble for who writes them when the disk makes some."""
+"""Logs: lines of JSON, and no errors for the caller when the disk is full."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ def test_a_line_is_a_json_object(tmp_path: Path) -> None:
     }
 
 
-def test_a_full_disk_costs_the_line_and_nothing_else(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_full_disk_loses_the_line_only(capfd: pytest.CaptureFixture[str]) -> None:
     log = FileLog(Path("/dev/full"), "worker", lambda: 0.0)
     for _ in range(3):
         log("handled")

@@ -114,8 +114,8 @@ class Landing:
         return (self.objects[key] for key in sorted(self.objects) if key.startswith(prefix))
 
 
-class Told:
-    """A queue that keeps what it was sent, and fails when it is told to."""
+class SentKeys:
+    """A queue that keeps the keys that it was sent, and fails while it is `broken`."""
 
     max_body_bytes = 1 << 20
 
@@ -129,13 +129,13 @@ class Told:
         self.keys.append(payload(Event.decode(body), UploadReceived).key)
 
 
-def poller(landing: Landing, told: Told, place: Path, url: str = "s3://landing") -> Poller:
-    return Poller(landing, url, told, place)  # type: ignore[arg-type]
+def poller(landing: Landing, sent: SentKeys, place: Path, url: str = "s3://landing") -> Poller:
+    return Poller(landing, url, sent, place)  # type: ignore[arg-type]
 
 
-def test_what_is_new_is_told_once_and_what_is_late_is_not_lost(tmp_path: Path) -> None:
-    landing, told, place = Landing(), Told(), tmp_path / "watermark.json"
-    looks = poller(landing, told, place)
+def test_new_objects_are_sent_once_and_late_ones_too(tmp_path: Path) -> None:
+    landing, sent, place = Landing(), SentKeys(), tmp_path / "watermark.json"
+    looks = poller(landing, sent, place)
     landing.put("drops/flights/a.csv", "1", 1000.0)
     assert (looks.poll(), looks.poll()) == (1, 0)
     landing.put("drops/flights/late.csv", "1", 1000.0 - MARGIN_S / 2)  # written by a slow clock
@@ -143,27 +143,27 @@ def test_what_is_new_is_told_once_and_what_is_late_is_not_lost(tmp_path: Path) -
     landing.put("drops/../x", "1", 2000.0)
     landing.put("batch/flights/x", "1", 2000.0)
     assert looks.poll() == 2
-    again = poller(landing, told, place)  # another process goes on from there
+    again = poller(landing, sent, place)  # another process goes on from there
     assert again.poll() == 0
     landing.put("drops/flights/b.csv", "1", 5000.0)
     assert (again.poll(), again.poll()) == (1, 0)
     assert len(msgspec.json.decode(place.read_bytes(), type=Watermark).sent) == 1
-    assert told.keys == ["drops/flights/a.csv", "drops/flights/a.csv", "drops/flights/late.csv", "drops/flights/b.csv"]
+    assert sent.keys == ["drops/flights/a.csv", "drops/flights/a.csv", "drops/flights/late.csv", "drops/flights/b.csv"]
 
 
-def test_the_watermark_stays_until_all_was_told(tmp_path: Path) -> None:
-    landing, told, place = Landing(), Told(), tmp_path / "watermark.json"
-    looks = poller(landing, told, place)
+def test_the_watermark_is_written_after_all_were_sent(tmp_path: Path) -> None:
+    landing, sent, place = Landing(), SentKeys(), tmp_path / "watermark.json"
+    looks = poller(landing, sent, place)
     landing.put("drops/flights/a.csv", "1", 1000.0)
-    told.broken = True
+    sent.broken = True
     with pytest.raises(OSError, match="broken"):
         looks.poll()
-    told.broken = False
+    sent.broken = False
     assert looks.poll() == 1
-    assert poller(landing, told, place).poll() == 0
-    assert poller(landing, told, place, "s3://another").poll() == 1  # its mark would say nothing of this one
+    assert poller(landing, sent, place).poll() == 0
+    assert poller(landing, sent, place, "s3://another").poll() == 1  # the watermark of another store is not used
     place.write_bytes(b"torn")
-    assert poller(landing, told, place).poll() == 1  # told again: validate knows it by its receipt
+    assert poller(landing, sent, place).poll() == 1  # sent again: it has a receipt
 
 
 def settings(**changes: Any) -> Settings:

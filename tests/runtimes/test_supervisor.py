@@ -95,7 +95,7 @@ def log_of(home: Home, role: Role) -> list[dict[str, Any]]:
 
 
 def gone(pid: int) -> bool:
-    """Whether the process has ended; one that nobody has waited for yet has."""
+    """Return whether the process has ended; a zombie has."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
     except FileNotFoundError:
@@ -131,18 +131,18 @@ def test_a_home_is_served_once(served: Stack, home: Home) -> None:
     assert get(served.url + "/v2/health/live")[0] == 200
 
 
-def test_a_killed_gateway_is_back_at_the_same_address(served: Stack, home: Home) -> None:
+def test_a_killed_gateway_restarts_at_the_same_address(served: Stack, home: Home) -> None:
     for _ in range(2):
         before = pid_of(home, "gateway")
         os.kill(before, signal.SIGKILL)
-        # Nobody is refused meanwhile: the supervisor holds the socket, and the connection waits in it.
+        # No client is refused meanwhile: the supervisor holds the socket, and the connection waits in it.
         assert get(served.url + "/v2/health/live") == (200, {"live": True})
         assert another(home, "gateway", before) != before
     said = until(lambda: (found := announced(home, "supervisor")) and found.restarts.get("gateway") == 2 and found)
     assert said.url == served.url
 
 
-def test_a_killed_worker_is_back_and_works(served: Stack, home: Home) -> None:
+def test_a_killed_worker_restarts(served: Stack, home: Home) -> None:
     before = pid_of(home, "worker")
     drop(home, "a.csv")
     os.kill(before, signal.SIGKILL)
@@ -164,7 +164,7 @@ worker.main(["--home", sys.argv[1]])
 """
 
 
-def test_what_a_killed_worker_had_in_hand_is_delivered_again(home: Home, tmp_path: Path) -> None:
+def test_a_killed_workers_message_is_delivered_again(home: Home, tmp_path: Path) -> None:
     platform = compose(home, "test")
     key = "uploads/flights/u1/a.csv"
     platform.landing.put_new(key, b"a,b\n1,2\n")
@@ -173,11 +173,11 @@ def test_what_a_killed_worker_had_in_hand_is_delivered_again(home: Home, tmp_pat
     data = UploadReceived(key=key, etag=info.etag)
     event = first_event(data, usecase="flights", source="/test", origin="test", at=0.0)
     platform.queues["validate"].send(encode(event))
-    marker = tmp_path / "in hand"
+    marker = tmp_path / "handled message"
     # SIGKILL takes the holder at the worst moment: in the middle of the handler.
     with subprocess.Popen([sys.executable, "-c", HOLDER, str(home.path), str(marker)]) as holder:
         until(marker.exists)
-        let_time_pass(1.5)  # longer than a lease: it is the holder's only because it borrows on
+        let_time_pass(1.5)  # longer than a lease: the holder keeps the message only by renewing it
         holder.kill()
     assert receipts(home) == 0
     assert marker.read_text() == event.id
@@ -188,7 +188,7 @@ def test_what_a_killed_worker_had_in_hand_is_delivered_again(home: Home, tmp_pat
         assert receipts(home) == 1
 
 
-def test_what_a_killed_supervisor_leaves_ends_by_itself(home: Home) -> None:
+def test_the_children_of_a_killed_supervisor_end(home: Home) -> None:
     stack = start(home)
     pids = [pid_of(home, role) for role in ("gateway", "worker")]
     stack.process.kill()
@@ -217,7 +217,7 @@ def test_the_stack_ends_with_the_program_that_started_it(home: Home) -> None:
     until(lambda: not list(home.run.glob("*.json")))
 
 
-def test_a_taken_port_is_said_with_its_remedy(home: Home) -> None:
+def test_a_port_in_use_stops_the_start_with_its_remedy(home: Home) -> None:
     with bound_socket("127.0.0.1", 0) as taken:
         taken.listen()
         port = taken.getsockname()[1]
@@ -225,7 +225,7 @@ def test_a_taken_port_is_said_with_its_remedy(home: Home) -> None:
             start(home, port)
 
 
-def test_wrong_settings_are_said_and_nothing_is_left_running(tmp_path: Path) -> None:
+def test_invalid_settings_stop_the_start_and_leave_nothing_running(tmp_path: Path) -> None:
     made = create_home(tmp_path / "home", port=0)
     home = home_with(made.path, token_keys={key_id_of(made.secret(TOKEN_KEY)): "no key"})
     with pytest.raises(ConfigurationError, match=r"the gateway cannot start: .*token_keys"):
@@ -240,7 +240,7 @@ def test_a_home_without_its_key_is_not_served(home: Home) -> None:
     assert not list(home.run.glob("*.json"))
 
 
-def test_a_home_that_cannot_be_written_is_the_environments_doing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_home_that_cannot_be_written_is_an_environment_error(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -259,7 +259,7 @@ def test_a_home_that_cannot_be_written_is_the_environments_doing(home: Home, mon
         assert refused.value.exit_code == 3
 
 
-def test_what_is_never_ready_is_the_environments_doing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stack_that_is_never_ready_is_an_environment_error(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     write_failure(home, "worker", Unavailable("the disk is slow"))
     assert not_ready(home).exit_code == 3
     assert "not ready after 60 s: the disk is slow; see " in not_ready(home).message
@@ -269,8 +269,8 @@ def test_what_is_never_ready_is_the_environments_doing(home: Home, monkeypatch: 
 
 
 @pytest.mark.parametrize("error", [MissingDependency("install it"), IntegrityError("x", provider="local")])
-def test_a_failure_is_told_from_process_to_process_as_it_was(home: Home, error: TidegateError) -> None:
+def test_a_failure_is_read_back_as_it_was_written(home: Home, error: TidegateError) -> None:
     write_failure(home, "gateway", error)
-    told = read_failure(home, "gateway")
-    assert (type(told), str(told), told and told.exit_code) == (type(error), str(error), error.exit_code)
+    read = read_failure(home, "gateway")
+    assert (type(read), str(read), read and read.exit_code) == (type(error), str(error), error.exit_code)
     assert read_failure(home, "worker") is None

@@ -18,7 +18,7 @@ def points(stack: Any, name: str) -> list[float]:
     return [point.value for point in stack.platform.metrics.query(name, now - 60, now + 60)]
 
 
-def test_however_many_requests_all_are_counted_and_some_are_sampled(stack: Any) -> None:
+def test_all_requests_are_counted_and_some_are_sampled(stack: Any) -> None:
     requests = 20_000
     for number in range(requests):
         stack.telemetry.observe("infer", "flights", 200, float(number))
@@ -32,7 +32,7 @@ def test_however_many_requests_all_are_counted_and_some_are_sampled(stack: Any) 
     assert points(stack, REQUESTS) == [float(requests)]
 
 
-def test_without_batches_each_request_goes_at_once(stack: Any) -> None:
+def test_without_batches_each_request_is_flushed(stack: Any) -> None:
     telemetry = Telemetry(stack.platform.metrics, "function", batched=False)
     telemetry.observe("infer", "flights", 503, 1.0)
     assert points(stack, "http_errors") == [1.0]

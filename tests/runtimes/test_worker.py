@@ -1,4 +1,4 @@
-"""The worker over the local queue: acknowledged after, given back on errors, borrowed on, ticked, stopped."""
+"""The worker over the local queue: acknowledgement, retries, renewed leases, ticks, and a graceful stop."""
 
 import json
 import threading
@@ -110,7 +110,7 @@ def test_a_handler_that_takes_longer_than_its_lease_is_not_run_twice(rig: Callab
     assert not made.lines("lease lost")
 
 
-def test_what_fails_for_a_while_is_tried_again(rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_transient_error_is_retried(rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("functions.runtimes.local.worker.FIRST_RETRY_S", 0.01)
     errors: Iterator[Exception | None] = iter([Unavailable("no"), Throttled("slowly", retry_after_s=0.02), None])
 
@@ -129,7 +129,7 @@ def test_what_fails_for_a_while_is_tried_again(rig: Callable[..., Rig], monkeypa
 
 
 @pytest.mark.parametrize("body", [b"no event", encode(upload())])
-def test_what_always_fails_becomes_a_dead_letter(
+def test_a_message_that_always_fails_becomes_a_dead_letter(
     rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch, body: bytes
 ) -> None:
     monkeypatch.setattr("functions.runtimes.local.worker.FIRST_RETRY_S", 0.01)
@@ -187,7 +187,7 @@ def test_a_handler_past_its_time_limit_ends_the_worker(rig: Callable[..., Rig]) 
     go.set()
 
 
-def test_a_worker_that_stops_finishes_what_it_has_and_takes_no_more(rig: Callable[..., Rig]) -> None:
+def test_a_stopping_worker_finishes_its_message_and_receives_no_more(rig: Callable[..., Rig]) -> None:
     begun, go = threading.Event(), threading.Event()
 
     def handle(event: Event, platform: Platform) -> Outcome:
@@ -201,32 +201,32 @@ def test_a_worker_that_stops_finishes_what_it_has_and_takes_no_more(rig: Callabl
     assert begun.wait(WAIT_S)
     made.queues["validate"].send(encode(upload(2)))
     made.worker.stop()
-    assert not made.worker.join(2 * LEASE_S)  # longer than a lease: it is borrowed on all the same
+    assert not made.worker.join(2 * LEASE_S)  # longer than a lease, which is renewed all the same
     go.set()
     assert made.worker.join(WAIT_S)
     assert len(made.lines("handled")) == 1
     assert made.queues["validate"].depth()[0] == 1
 
 
-def test_what_a_handler_returns_is_recorded_and_sent(rig: Callable[..., Rig]) -> None:
+def test_a_handlers_events_are_recorded_and_sent(rig: Callable[..., Rig]) -> None:
     def handle(event: Event, platform: Platform) -> Outcome:
         if event.type == ScheduleFired.TYPE:
             found = UploadReceived(key="uploads/flights/u/a.csv", etag="e")
             return Outcome([Emit(found, "flights", "upload x", 0.0)])
-        heard.append(payload(event, UploadReceived).key)
+        received.append(payload(event, UploadReceived).key)
         return Outcome()
 
-    heard: list[str] = []
+    received: list[str] = []
     made = rig(handle, BY_NAME["reconcile"], BY_NAME["validate"], reconcile_every_s=0.05)
-    until(lambda: bool(heard))
-    assert heard[0] == "uploads/flights/u/a.csv"
+    until(lambda: bool(received))
+    assert received[0] == "uploads/flights/u/a.csv"
     recorded = [info.key for info in made.platform.system.list("events/flights/")]
     assert len(recorded) == 1  # however often reconcile found it
 
 
 def test_a_function_that_is_behind_is_not_ticked_again(rig: Callable[..., Rig]) -> None:
     made = rig(lambda event, platform: Outcome())
-    queue = made.queues["reconcile"]  # nobody works on it here
+    queue = made.queues["reconcile"]  # no worker receives from it here
     assert tick("reconcile", queue, queue, 1000.0)
     assert not tick("reconcile", queue, queue, 1005.0)
     (message,) = queue.receive(1, 30.0)
@@ -238,7 +238,7 @@ def test_a_function_that_is_behind_is_not_ticked_again(rig: Callable[..., Rig]) 
     assert tick("reconcile", queue, queue, 1015.0)
 
 
-def test_pauses_grow_are_spread_and_heed_advice() -> None:
+def test_retry_pauses_grow_are_spread_and_follow_the_provider() -> None:
     busy = Unavailable("busy")
     assert [retry_after_s(busy, count, 1.0) for count in range(1, 6)] == [1.0, 4.0, 16.0, 64.0, 256.0]
     assert retry_after_s(busy, 50, 1.0) == LONGEST_RETRY_S
