@@ -8,7 +8,7 @@ import pytest
 from functions.runtimes import dispatch
 from shared.documents import decode
 from shared.errors import ConfigurationError, OutcomeUnknown
-from shared.events import Event, ScheduleTicked, TrainingRequested, UploadReceived, first_event
+from shared.events import Event, ScheduleFired, TrainingRequested, UploadReceived, first_event
 from shared.platform import Emit, Outcome
 from shared.topology import BY_NAME
 
@@ -54,8 +54,8 @@ def test_all_events_are_recorded_before_any_is_sent(stack: Any) -> None:
 
 
 def test_a_schedules_event_is_sent_and_not_recorded(stack: Any) -> None:
-    function = msgspec.structs.replace(BY_NAME["reconcile"], sends=(ScheduleTicked.TYPE,))
-    dispatch.send_all(function, Outcome([Emit(ScheduleTicked(function="reconcile"))]), CAUSE, stack.platform)
+    function = msgspec.structs.replace(BY_NAME["reconcile"], sends=(ScheduleFired.TYPE,))
+    dispatch.send_all(function, Outcome([Emit(ScheduleFired(function="reconcile"))]), CAUSE, stack.platform)
     assert recorded(stack) == []
     assert len(sent(stack, "reconcile")) == 1
 
