@@ -141,7 +141,7 @@ def _explained(error: Exception) -> TidegateError:
     )
 
 
-_OURS = frozenset({"cli", "functions", "shared", "adapters", "infra", "localstack"})
+_OURS = frozenset({"tidegate", "cli", "functions", "shared", "adapters", "infra", "localstack"})
 
 
 def _parameter(error: TyperException) -> str:
