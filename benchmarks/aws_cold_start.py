@@ -2,11 +2,11 @@
 
     uv run python -m benchmarks.aws_cold_start [ROUNDS]
 
-Each round starts every case once, one after another, so that other load affects all of them. `wall` is the time from the
-call to its answer, `cpu` the processor time of the function's process until then; of each the least of all rounds.
+Each round starts every case once, one after another, so that other load affects all of them. `wall` is the time from
+the call to its answer, `cpu` the processor time of the function's process until then; of each the least of all rounds.
 Ratios are to the import of the libraries that a function's work needs: the median of the rounds' own ratios. infer
-answers a health check, and the others handle an empty batch. No port is used, so that no emulator's latency is included.
-benchmarks.aws_first_calls has the first calls that do their work.
+answers a health check, and the others handle an empty batch. No port is used, so that no emulator's latency is
+included. benchmarks.aws_first_calls has the first calls that do their work.
 """
 
 import os

@@ -85,7 +85,8 @@ class Gcp:
     def wait(self) -> None:
         """Move the emulator's clock past every lease."""
         url = f"{self._pubsub.queue_url}/emulator/advance"
-        requests.post(url, params={"seconds": str(queue.LISTING_LEASE_S + LEASE_S)}, timeout=TIMEOUT_S).raise_for_status()
+        seconds = str(queue.LISTING_LEASE_S + LEASE_S)
+        requests.post(url, params={"seconds": seconds}, timeout=TIMEOUT_S).raise_for_status()
 
     def _name(self, kind: str, name: str) -> str:
         return f"projects/{PROJECT}/{kind}/{self._prefix}{name}"
