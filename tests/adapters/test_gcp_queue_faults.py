@@ -104,7 +104,7 @@ def test_other_exceptions_are_not_translated() -> None:
 
 def test_a_lease_above_ten_minutes_is_rejected(topics: EmulatedTopics) -> None:
     queue = topics.opened()
-    with pytest.raises(InvalidInput, match="extend the lease"):
+    with pytest.raises(InvalidInput, match="change the visibility"):
         queue.receive(1, 601.0)
     with pytest.raises(InvalidInput, match="600"):
         queue.change_visibility("receipt_handle", 601.0)
