@@ -1,8 +1,8 @@
 """trigger: grant or refuse a request to train, and submit the job of a granted training.
 
-Two events come here. TrainingRequested: the decision is appended to the trainings ledger, once per cause, and a grant
-sends TrainingGranted. TrainingGranted: the job is submitted, under a lease, so that a redelivered event does not
-submit it twice.
+It handles two events. TrainingRequested: the decision is appended to the trainings ledger, once per cause, and a grant
+sends TrainingGranted. TrainingGranted: the job is submitted under a lease, so other events for the same key do not
+submit it meanwhile. A redelivery of the same event may submit a copy, which finds the first job's claim and ends.
 """
 
 from collections.abc import Sequence

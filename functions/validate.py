@@ -1,7 +1,10 @@
 """validate: turn an upload into a dataset version, or quarantine its file; either way write its receipt.
 
-Every step that writes can be repeated: a redelivered message writes the same bytes to the same keys. The receipt is
-written last. Once it exists, everything that it refers to exists, and a redelivered message only sends its event again.
+`_validate` reads the object, finds the charter, examines the file, and writes the profile and the validation report.
+Then it writes either the file in quarantine, or the file's blob, the dataset version and its lineage edge.
+
+`handle` writes the receipt last. Every write can be repeated: a redelivered message writes the same bytes to the same
+keys. Once the receipt exists, everything that it refers to exists, and a redelivery only sends the event again.
 """
 
 import io
@@ -47,7 +50,7 @@ SLOWEST_BYTES_PER_S = 4_000_000
 
 
 class Upload(msgspec.Struct, frozen=True):
-    """The upload that an event names. `receipt_id` is its identity: the same content under the same key is the same."""
+    """The upload that an event names. `receipt_id` is its identity (`receipt_id_of`)."""
 
     usecase: str
     receipt_id: str
@@ -125,7 +128,7 @@ def _validate(upload: Upload, size_bytes: int, platform: Platform) -> Receipt:
     store = platform.system
     charter = effective_charter(store, upload.usecase)
     if charter is None:
-        _quarantine(file, store)
+        _quarantine(file, store)  # writes: the file, in quarantine
         return _receipt(upload, "quarantined", file=file, anomalies=(_no_charter(upload.usecase),))
 
     examined = _examine(file, charter.document, store)  # writes: the contract, if the charter has none yet
@@ -147,7 +150,7 @@ def _validate(upload: Upload, size_bytes: int, platform: Platform) -> Receipt:
 
 
 def receipt_id_of(key: str, etag: str) -> str:
-    """Return the upload's id: the same object content at the same key is the same upload."""
+    """Return the upload's id: the same content under the same key is the same upload."""
     return digest_of_parts(key, etag)
 
 
@@ -278,7 +281,7 @@ def _accept(file: ReadFile, examined: Examined, reported: Reported, store: Objec
             DataFile(
                 name=upload.name,
                 digest=file.digest,
-                media_type=_media_type(examination),
+                media_type=_media_type(examination.media_type),
                 size_bytes=len(file.body),
                 rows=examination.rows,
             ),
@@ -301,11 +304,11 @@ def _accept(file: ReadFile, examined: Examined, reported: Reported, store: Objec
     return entry
 
 
-def _media_type(examination: "Examination") -> MediaType:
+def _media_type(media_type: str) -> MediaType:
     for known in MEDIA_TYPES:
-        if examination.media_type == known:
+        if media_type == known:
             return known
-    raise IntegrityError(f"an accepted file has the media type {examination.media_type!r}")
+    raise IntegrityError(f"an accepted file has the media type {media_type!r}")
 
 
 def _receipt(
