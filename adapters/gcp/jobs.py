@@ -13,7 +13,7 @@ import msgspec
 
 from adapters.deadlines import Deadline, retry
 from adapters.gcp.failures import Call, translating_errors
-from adapters.gcp.sdk import PROVIDER, credentials, is_emulator, needs, once, place_of, session
+from adapters.gcp.sdk import PROVIDER, credentials, is_emulator, once_per_process, place_of, session, with_sdk
 from shared.errors import ConfigurationError, NotFound, OutcomeUnknown, PayloadTooLarge, Unsupported
 from shared.ports import DEFAULT_TIMEOUT_S, JobSpec, JobStatus
 from tidegate.arguments import check_job
@@ -174,7 +174,7 @@ class CloudRunJobs:
     @property
     def _clients(self) -> "_Clients":
         held = credentials(self._endpoint)
-        return once(lambda: needs(lambda: _made(self._endpoint, held)), "run", self._endpoint)
+        return once_per_process(lambda: with_sdk(lambda: _made(self._endpoint, held)), "run", self._endpoint)
 
 
 class _Clients(NamedTuple):

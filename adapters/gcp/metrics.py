@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from adapters.addresses import read_address
-from adapters.gcp.sdk import PROVIDER, credentials, is_emulator, needs, new_session
+from adapters.gcp.sdk import PROVIDER, credentials, is_emulator, new_session, with_sdk
 from adapters.otlp import OtlpMetrics, check_installed, metrics_address
 from shared.ports import Clock
 
@@ -21,7 +21,7 @@ class CloudMonitoringMetrics(OtlpMetrics):
     def __init__(self, address: str, host: str) -> None:
         def session() -> Any:
             held = credentials("")
-            return needs(lambda: new_session(held, emulator=False))
+            return with_sdk(lambda: new_session(held, emulator=False))
 
         google = host.partition(":")[0].endswith(_GOOGLE)
         super().__init__(address, provider=PROVIDER, where_to_look=WHERE_TO_LOOK, session=session if google else None)

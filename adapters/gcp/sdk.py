@@ -72,7 +72,7 @@ def is_emulator(endpoint: str) -> bool:
     return False
 
 
-def needs(load: Callable[[], T]) -> T:
+def with_sdk(load: Callable[[], T]) -> T:
     """Return what `load`, which imports a part of the SDK, returns. Raises: MissingDependency: it is not installed."""
     try:
         return load()
@@ -82,7 +82,7 @@ def needs(load: Callable[[], T]) -> T:
         ) from error
 
 
-def once(make: Callable[[], T], *key: object) -> T:
+def once_per_process(make: Callable[[], T], *key: object) -> T:
     """Return this process's one object called `key`, created by `make` on first use. A forked process makes its own."""
     own = (os.getpid(), *key)
     with _lock:
@@ -114,13 +114,13 @@ def credentials(endpoint: str) -> Any:
                 provider=PROVIDER,
             ) from error
 
-    return once(lambda: needs(make), "credentials", is_emulator(endpoint))
+    return once_per_process(lambda: with_sdk(make), "credentials", is_emulator(endpoint))
 
 
 def session(endpoint: str) -> Any:
     """Return this process's HTTP session, which sends each request once. Raises: as `credentials`."""
     held = credentials(endpoint)
-    return once(lambda: new_session(held, is_emulator(endpoint)), "session", is_emulator(endpoint))
+    return once_per_process(lambda: new_session(held, is_emulator(endpoint)), "session", is_emulator(endpoint))
 
 
 def new_session(held: Any, emulator: bool) -> Any:

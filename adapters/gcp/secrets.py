@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.deadlines import Deadline, retry
 from adapters.gcp.failures import Call, translating_errors
-from adapters.gcp.sdk import PROVIDER, credentials, is_emulator, needs, once, place_of
+from adapters.gcp.sdk import PROVIDER, credentials, is_emulator, once_per_process, place_of, with_sdk
 from shared.errors import NotFound, Unavailable
 from shared.ports import DEFAULT_TIMEOUT_S
 from tidegate.arguments import check_secret_name
@@ -57,7 +57,7 @@ class SecretManagerSecrets:
     @property
     def _client(self) -> Any:
         held = credentials(self._endpoint)
-        return once(lambda: needs(lambda: _made(self._endpoint, held)), "secrets", self._endpoint)
+        return once_per_process(lambda: with_sdk(lambda: _made(self._endpoint, held)), "secrets", self._endpoint)
 
 
 def from_url(url: str) -> SecretManagerSecrets:

@@ -5,7 +5,7 @@ from typing import Any
 
 from adapters.gcp.failures import Call, translating_errors
 from adapters.gcp.objects import Bucket
-from adapters.gcp.sdk import needs
+from adapters.gcp.sdk import with_sdk
 from shared.errors import InvalidInput, Unsupported
 
 LONGEST_S = 7 * 86_400
@@ -43,7 +43,7 @@ def signed_url(bucket: Bucket, name: str, method: str, expires_s: int, call: Cal
 
 def _blob(bucket: Bucket, name: str, held: Any) -> Any:
     """Return the SDK's record of the object, which is used for signing only."""
-    storage = needs(lambda: __import__("google.cloud.storage", fromlist=["Client"]))
+    storage = with_sdk(lambda: __import__("google.cloud.storage", fromlist=["Client"]))
     return storage.Client(project="none", credentials=held).bucket(bucket.name).blob(name)
 
 

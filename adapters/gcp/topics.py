@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from adapters.gcp.failures import Call, translating_errors
-from adapters.gcp.sdk import credentials, is_emulator, needs, once
+from adapters.gcp.sdk import credentials, is_emulator, once_per_process, with_sdk
 
 _OPTIONS = [
     ("grpc.max_send_message_length", -1),
@@ -84,7 +84,7 @@ class Topics(msgspec.Struct, frozen=True):
 
     def _clients(self) -> tuple[Any, Any]:
         held = credentials(self.endpoint)
-        return once(lambda: needs(lambda: _made(self.endpoint, held)), "pubsub", self.endpoint)
+        return once_per_process(lambda: with_sdk(lambda: _made(self.endpoint, held)), "pubsub", self.endpoint)
 
 
 def _made(endpoint: str, held: Any) -> tuple[Any, Any]:

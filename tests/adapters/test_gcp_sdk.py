@@ -120,7 +120,7 @@ def test_a_missing_sdk_names_the_extra() -> None:
         raise ModuleNotFoundError("No module named 'grpc'", name="grpc")
 
     with pytest.raises(MissingDependency, match=r"pip install 'tidegate\[gcp\]'"):
-        sdk.needs(load)
+        sdk.with_sdk(load)
 
 
 def test_a_signed_url_is_valid_for_one_method_and_object(key: rsa.RSAPrivateKey, gcs_emulator: Running) -> None:
