@@ -115,8 +115,8 @@ def _validate(upload: Upload, size_bytes: int, platform: Platform) -> Receipt:
     Args: size_bytes: of the object that the event names, 0 if that object is gone or was overwritten.
     """
     if size_bytes > platform.settings.max_file_bytes:
-        limit = f"and the limit is {platform.settings.max_file_bytes:,}"
-        return _receipt(upload, "refused", anomalies=(_too_large(size_bytes, limit),))
+        anomaly = _too_large(size_bytes, f"and the limit is {platform.settings.max_file_bytes:,}")
+        return _receipt(upload, "refused", anomalies=(anomaly,))
 
     found = _read(upload, size_bytes, platform.landing)
     if found is None:
@@ -175,8 +175,8 @@ def _size_bytes(upload: Upload, landing: ObjectStore) -> int:
 
 
 def _needs_a_job(size_bytes: int, platform: Platform) -> bool:
-    settings = platform.settings
-    return settings.max_inline_bytes < size_bytes <= settings.max_file_bytes and not platform.in_job
+    limits = platform.settings
+    return limits.max_inline_bytes < size_bytes <= limits.max_file_bytes and not platform.in_job
 
 
 def _submit_job(event: Event, upload: Upload, size_bytes: int, platform: Platform) -> Anomaly | None:
@@ -241,9 +241,8 @@ def _examination(file: ReadFile, charter: CharterVersion, contract: Contract | N
 
 def _report(file: ReadFile, examined: Examined, store: ObjectStore) -> Reported:
     """Write the profile's blob, then the validation report that names it."""
-    examination = examined.examination
+    usecase, examination = file.upload.usecase, examined.examination
     contract = examined.contract.number if examined.contract else 0
-    usecase = file.upload.usecase
     validation_key = layout.VALIDATIONS.key(
         usecase=usecase, digest=hex_of(file.digest), checker=f"{number_name(contract)}-{VALIDATOR_VERSION}"
     )
