@@ -114,7 +114,7 @@ def test_a_job_runs_from_the_unpacked_root_as_nonroot(image: Image, tmp_path: Pa
 
 def test_an_invalid_damaged_or_foreign_base_is_refused(tmp_path: Path) -> None:
     made = package(tmp_path)
-    with pytest.raises(ConfigurationError, match=r"no OCI layout of one image.*skopeo"):
+    with pytest.raises(ConfigurationError, match=r"not an OCI layout of one image.*skopeo"):
         assemble(made, tmp_path / "nothing", tmp_path / "to")
     with pytest.raises(ConfigurationError, match="is for arm64, and the unit for amd64"):
         assemble(made, base(tmp_path / "arm", "arm64"), tmp_path / "to")

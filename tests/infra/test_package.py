@@ -184,8 +184,8 @@ def test_the_command_says_what_it_made(dist: Path, serve: Built, tidegate_packag
     assert msgspec.json.decode((dist / f"{NAME}.json").read_bytes())["digest"] == told["digest"]
     assert "running its functions from the package alone" in ended.stderr
     for arguments, message in (
-        (("--unit", "server"), "there are serve, data, train"),
-        (("--unit", "serve", "--base", "x"), "--unit leaves that out"),
+        (("--unit", "server"), "choose from serve, data, train"),
+        (("--unit", "serve", "--base", "x"), "--unit leaves that unit out"),
     ):
         refused = tidegate_package(*arguments)
         assert (refused.returncode, message in refused.stderr) == (2, True)
