@@ -162,6 +162,7 @@ def test_alerts_that_a_process_did_not_live_to_record_are_recorded_by_the_next(g
     given.capture(predictions_of(100, at=MIDDLE, shift=3.0))
     evaluate(given)
     written = given.keys("alerts/", "edges/")
+    assert len(written) == 1 + 4  # each edge in both directions
     for key in written:
         given.platform.system.delete(key)
     assert evaluate(given) == [DRIFT]
