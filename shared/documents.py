@@ -1,7 +1,7 @@
-"""Documents: immutable JSON records with a declared format, one canonical encoding, and a digest.
+"""Documents: immutable JSON records with a format version, a canonical encoding and a digest.
 
-The same record always becomes the same bytes, so that a repeated write is recognised as the same write, and a digest
-names content for ever. A format number newer than ours is refused instead of half-understood.
+The same record always has the same bytes, so a repeated write can be recognised and a digest identifies the content.
+A document of a newer format version is refused, because fields of it could be missed.
 """
 
 import hashlib
@@ -15,10 +15,10 @@ DIGEST_PREFIX = "sha256:"
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of everything that is stored as JSON. Subclasses set FORMAT = (noun, version) and only add fields.
+    """Base of all records that are stored as JSON. Subclasses set FORMAT = (noun, version) and add fields.
 
-    `format` is filled in by `encode`; fields hold only JSON types, tuples, mappings and further structs. Mappings
-    are sorted by key when encoded; NaN and infinities are refused.
+    `format` is set on creation. Fields have only JSON types, tuples, mappings and further structs. Mappings are
+    encoded with sorted keys; NaN and infinity are refused.
     """
 
     FORMAT: ClassVar[tuple[str, int]] = ("document", 0)
@@ -35,10 +35,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @classmethod
     def decode(cls, body: bytes) -> Self:
-        """Return the record that `body` holds.
-
-        Raises: Unsupported: a newer format than ours. IntegrityError: not such a document.
-        """
+        """Return the record in `body`. Raises: as the function `decode`."""
         return decode(body, cls)
 
 
@@ -52,7 +49,7 @@ class _Header(msgspec.Struct, frozen=True):
 def encode(document: Document) -> bytes:
     """Return the canonical bytes: UTF-8 JSON, keys sorted, no spaces, floats in their shortest form.
 
-    Raises: IntegrityError: a value that JSON cannot carry back (NaN, infinity, a wrong type).
+    Raises: IntegrityError: a value that JSON cannot represent (NaN, infinity, a wrong type).
     """
     body = msgspec.json.encode(document, order="sorted")
     try:
@@ -63,7 +60,10 @@ def encode(document: Document) -> bytes:
 
 
 def decode(body: bytes, kind: type[D]) -> D:
-    """Return `body` as a record of `kind`. Raises: Unsupported: newer format. IntegrityError: another thing."""
+    """Return `body` as a record of the class `kind`.
+
+    Raises: Unsupported: a newer format version than this one. IntegrityError: not a document of this class.
+    """
     noun, version = kind.FORMAT
     try:
         found = msgspec.json.decode(body, type=_Header).format
@@ -80,12 +80,12 @@ def decode(body: bytes, kind: type[D]) -> D:
 
 
 def canonical(value: object) -> bytes:
-    """Return canonical JSON bytes of any plain value (for digests of things that are not documents)."""
+    """Return the canonical JSON bytes of a plain value, for digests of values that are not documents."""
     return msgspec.json.encode(value, order="sorted")
 
 
 def digest_of(body: bytes) -> str:
-    """Return the digest of bytes as it stands in documents.
+    """Return the digest of bytes in the form used in documents.
 
     >>> digest_of(b"")
     'sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
@@ -94,7 +94,7 @@ def digest_of(body: bytes) -> str:
 
 
 def hex_of(digest: str) -> str:
-    """Return the 64 hexadecimal digits of a digest, as they stand in keys. Raises: IntegrityError: not a digest."""
+    """Return the 64 hexadecimal digits of a digest, the form used in keys. Raises: IntegrityError: not a digest."""
     hexadecimal = digest.removeprefix(DIGEST_PREFIX)
     if len(hexadecimal) != 64 or not set(hexadecimal) <= set("0123456789abcdef") or hexadecimal == digest:
         raise IntegrityError(f"not a sha256 digest: {digest[:80]!r}")
@@ -102,7 +102,7 @@ def hex_of(digest: str) -> str:
 
 
 def digest_of_parts(*parts: str) -> str:
-    """Return 64 hexadecimal digits that name this sequence of strings (unambiguous: they are encoded as a JSON list).
+    """Return the digest, 64 hexadecimal digits, of a sequence of strings, encoded as a JSON list.
 
     >>> digest_of_parts("a", "bc") == digest_of_parts("ab", "c")
     False

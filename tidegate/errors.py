@@ -1,20 +1,22 @@
-"""The one taxonomy of errors: what went wrong, whether trying again can help, and what its reader should do.
+"""All errors of Tidegate. The class says what went wrong and whether a retry can help; the message has the remedy.
 
-Adapters translate every vendor exception into one of these (`raise ... from sdk_error`), so that handlers and
-runtimes decide by type. A message tells its reader what to do next; it holds no secret, no stack, no server path.
+Adapters translate every exception of an SDK into one of these classes (`raise ... from sdk_error`), so handlers and
+runtimes decide by class. A message contains no secret, no stack trace and no server path.
 """
 
 from typing import ClassVar
 
 
 class TidegateError(Exception):
-    """Base of all errors that Tidegate raises on purpose.
+    """Base of all errors that Tidegate raises deliberately.
 
     Args:
         message: what happened and what to do next.
-        provider: which adapter spoke ("local", "aws", ...), where one did.
-        operation: the port operation ("put_new"), where there is one.
-        resource: the key, queue or job concerned, where there is one.
+        provider: the adapter that raised it ("local", "aws", ...), if any.
+        operation: the operation of a port ("put_new"), if any.
+        resource: the key, queue or job concerned, if any.
+    Class attributes: transient: a retry can help. http_status: of a response. exit_code: of the command line. title:
+        of a problem document.
     """
 
     transient: ClassVar[bool] = False
@@ -34,7 +36,7 @@ class TidegateError(Exception):
         return f"{self.message} [{where}]" if where else self.message
 
 
-# Terminal: the same call will fail the same way.
+# Terminal errors: the same call will fail again.
 
 
 class ConfigurationError(TidegateError):
@@ -52,14 +54,14 @@ class MissingDependency(TidegateError):
 
 
 class Unsupported(TidegateError):
-    """This provider, or this version of Tidegate, cannot do what was asked; it says so rather than guess."""
+    """This provider, or this version of Tidegate, does not support the operation or the format."""
 
     http_status = 501
     title = "Unsupported"
 
 
 class NotFound(TidegateError):
-    """What was named does not exist."""
+    """The named object does not exist."""
 
     http_status = 404
     exit_code = 2
@@ -67,7 +69,7 @@ class NotFound(TidegateError):
 
 
 class AlreadyExists(TidegateError):
-    """What was to be made exists already, and differs."""
+    """The object to be created exists already, with other content."""
 
     http_status = 409
     exit_code = 2
@@ -75,7 +77,7 @@ class AlreadyExists(TidegateError):
 
 
 class PreconditionFailed(TidegateError):
-    """The state has moved on since it was read."""
+    """The object has changed since it was read."""
 
     http_status = 412
     exit_code = 1
@@ -83,7 +85,7 @@ class PreconditionFailed(TidegateError):
 
 
 class Unauthenticated(TidegateError):
-    """No valid proof of who is calling."""
+    """The caller's identity is missing or not valid."""
 
     http_status = 401
     exit_code = 2
@@ -91,9 +93,9 @@ class Unauthenticated(TidegateError):
 
 
 class PermissionDenied(TidegateError):
-    """The caller, or the function, has no grant for this; the message names the action and the resource.
+    """The caller, or the function, may not do this; the message names the action and the resource.
 
-    Where a provider says so (a disk that may not be written), it is the environment's doing and not the call's.
+    With a `provider` (a disk without write permission) the cause is the environment, so the exit code is 3.
     """
 
     http_status = 403
@@ -107,12 +109,12 @@ class PermissionDenied(TidegateError):
 
 
 class InvalidInput(TidegateError):
-    """A value from outside is wrong.
+    """A value from outside is not valid.
 
     Args:
-        field: where it stands ("inputs[2].datatype", "uploads", "target.column").
-        got: the kind of value found, never the whole of it.
-        expected: what would have been right.
+        field: its path ("inputs[2].datatype", "uploads", "target.column").
+        got: the kind of value found, never the whole value.
+        expected: what would be valid.
     """
 
     http_status = 400
@@ -137,21 +139,21 @@ class InvalidInput(TidegateError):
 
 
 class PayloadTooLarge(InvalidInput):
-    """A body, a file or a batch is over its limit; the message says the limit and the way round it."""
+    """A body, a file or a batch exceeds its limit; the message has the limit and an alternative."""
 
     http_status = 413
     title = "Payload too large"
 
 
 class UnsupportedMediaType(InvalidInput):
-    """A body comes in a form (a compression, say) that is not taken; the message says which are."""
+    """A body has a media type or encoding (a compression) that is not supported; the message names those that are."""
 
     http_status = 415
     title = "Unsupported media type"
 
 
 class MethodNotAllowed(InvalidInput):
-    """The address exists, but not for this HTTP method; `allow` holds those that it has."""
+    """The route does not support this HTTP method; `allow` has those that it supports."""
 
     http_status = 405
     title = "Method not allowed"
@@ -162,7 +164,7 @@ class MethodNotAllowed(InvalidInput):
 
 
 class DataRefused(InvalidInput):
-    """Content was read and judged unfit (bad rows, a gate not passed): the caller's data, not the call, is wrong."""
+    """The content of a file or table is not acceptable: the data is wrong, not the call."""
 
     http_status = 422
     exit_code = 1
@@ -170,7 +172,7 @@ class DataRefused(InvalidInput):
 
 
 class InvalidTransition(TidegateError):
-    """The state machine has no such step from here; the message names the steps it has."""
+    """The transition is not possible from the present state; the message names those that are."""
 
     http_status = 409
     exit_code = 1
@@ -178,7 +180,7 @@ class InvalidTransition(TidegateError):
 
 
 class InsufficientData(TidegateError):
-    """Too few rows, or rows of one class only, for the figure that was asked for."""
+    """Too few rows, or rows of one class only, to compute a figure."""
 
     http_status = 422
     exit_code = 1
@@ -186,16 +188,16 @@ class InsufficientData(TidegateError):
 
 
 class IntegrityError(TidegateError):
-    """A digest or a signature does not verify, or a document cannot be what it says it is."""
+    """A digest or a signature does not verify, or a document is not valid."""
 
     title = "Integrity error"
 
 
-# Transient: the same call may succeed later.
+# Transient errors: the same call may succeed later.
 
 
 class TransientError(TidegateError):
-    """Trying again may help. `retry_after_s` is the provider's advice, None where it gave none."""
+    """A retry may help. `retry_after_s`: the provider's advice, None if it gave none."""
 
     transient = True
     http_status = 503
@@ -215,24 +217,24 @@ class TransientError(TidegateError):
 
 
 class Throttled(TransientError):
-    """Too many calls; wait `retry_after_s`."""
+    """Too many calls; retry after `retry_after_s`."""
 
     http_status = 429
     title = "Throttled"
 
 
 class Unavailable(TransientError):
-    """The other side could not be reached or was not ready; nothing was done."""
+    """The service could not be reached or was not ready; nothing was done."""
 
 
 class DeadlineExceeded(TransientError):
-    """Time ran out before an answer; for a write, nothing is known to have been done (else OutcomeUnknown)."""
+    """The deadline passed before an answer. A write whose effect is unknown raises OutcomeUnknown instead."""
 
     http_status = 504
     title = "Deadline exceeded"
 
 
 class OutcomeUnknown(TransientError):
-    """A write may or may not have happened: its answer was lost, and reading back failed too. Never guess."""
+    """A write may or may not have happened: its answer was lost, and reading back failed too. Repeat it safely."""
 
     title = "Outcome unknown"

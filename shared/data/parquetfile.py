@@ -43,7 +43,7 @@ class ParquetTable:
         self.declared: dict[str, ColumnKind] = {column: kind for column, kind in kinds.items() if kind is not None}
 
     def batches(self, columns: Sequence[str]) -> Iterator[Any]:
-        """Yield RecordBatches with the file's own types, text as dictionary. Raises: DataRefused: damaged, too large."""
+        """Yield RecordBatches with the file's own types, text as dictionary. Raises: DataRefused: damaged."""
         text = [field.name for field in self._file.schema_arrow if is_text(field.type)]
         rows = 0
         decoded_bytes = 0

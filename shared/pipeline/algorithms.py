@@ -1,9 +1,9 @@
-"""The algorithms as scikit-learn pipelines, each with its search space and a sensible default.
+"""The algorithms as scikit-learn pipelines, each with its search space and default parameters.
 
-Only encodings that ONNX reproduces exactly stand here: text one-hot encoded in the pipeline (boosting's own
-`categorical_features` converts to wrong numbers without an error), numbers passed unscaled to trees, missing numbers
-left to them. The float64 frame holds values that float32 can carry, since that is what a request brings, and what a
-model compares them with is rounded to float32 in a way that changes none of its answers.
+Only encodings that ONNX reproduces exactly are used. Text is one-hot encoded in the pipeline, because boosting's own
+`categorical_features` converts to wrong numbers without an error. Trees get numbers unscaled and missing numbers as
+NaN. The frame is float64, but its values are float32 values, as in a request. What a fitted model compares them with
+is rounded to float32 in a way that changes none of its predictions.
 """
 
 import warnings
@@ -33,23 +33,23 @@ if TYPE_CHECKING:
 
 Parameters = dict[str, float | int | str]
 MAXIMUM_CATEGORIES = 200
-"""Most categories of one column that get an input of their own; rarer ones share "none of these"."""
+"""The most categories of a column that are encoded; rarer ones are encoded as all zeros."""
 TREE_CATEGORY_SHARE = 0.01
-"""Share of rows under which a category gets no input of its own in boosting (flights: half the time, the same AUC)."""
+"""In boosting, a category in a smaller share of rows is not encoded (flights: half the time, the same AUC)."""
 _NUMBER, _TEXT = "number_", "text_"
 
 
 class _Space(Protocol):
-    """Asks a trial for parameters within the algorithm's bounds; `rows` are the rows that it will be fitted on."""
+    """Returns the parameters that a trial suggests, within the algorithm's bounds, for so many rows to fit on."""
 
     def __call__(self, trial: "optuna.Trial", rows: int) -> Parameters: ...
 
 
 def frame_of(feeds: Feeds, interface: ModelInterface) -> pd.DataFrame:
-    """Return a model's tensors as the frame that scikit-learn fits: float64 and text columns, in the interface's order.
+    """Return a model's input tensors as a pandas frame of float64 and text columns, in the interface's order.
 
-    Columns are called by kind and place (`column_names`): a converter rewrites or confuses names that hold spaces, or
-    that it uses itself.
+    Columns are named by kind and position (`column_names`), because the ONNX converter rewrites or confuses names with
+    spaces and names that it uses itself.
     """
     columns = {}
     for name, tensor in column_names(interface).items():
@@ -59,7 +59,7 @@ def frame_of(feeds: Feeds, interface: ModelInterface) -> pd.DataFrame:
 
 
 def column_names(interface: ModelInterface) -> dict[str, Tensor]:
-    """Return the frame's column names, "number_0" or "text_3", and the input that each of them holds."""
+    """Return frame column -> input: "number_0" or "text_3" by kind and position."""
     return {
         f"{_NUMBER if tensor.datatype == 'FP32' else _TEXT}{place}": tensor
         for place, tensor in enumerate(interface.inputs)
@@ -67,7 +67,7 @@ def column_names(interface: ModelInterface) -> dict[str, Tensor]:
 
 
 def default_parameters(algorithm: Algorithm, rows: int) -> Parameters:
-    """Return where a search begins, for so many rows to fit on.
+    """Return the parameters of a search's first trial, for so many rows to fit on.
 
     >>> [default_parameters("gradient_boosting", rows)["min_rows"] for rows in (50_000, 1_000)]
     [300, 20]
@@ -78,7 +78,7 @@ def default_parameters(algorithm: Algorithm, rows: int) -> Parameters:
 
 
 def suggest_parameters(algorithm: Algorithm, trial: "optuna.Trial", rows: int) -> Parameters:
-    """Return the parameters that `trial` proposes within the algorithm's search space, for so many rows to fit on."""
+    """Return the parameters that `trial` suggests in the algorithm's search space, for so many rows to fit on."""
     return _SPACES[algorithm](trial, rows)
 
 
@@ -93,8 +93,10 @@ def fit(
 ) -> Any:
     """Return a scikit-learn Pipeline ("columns", "model") fitted on all rows of `frame`.
 
-    Columns without a value, and categories too rare to learn from, are left out. The result does not depend on
-    `threads`; more of them help only where no other process wants the cores.
+    Columns without a value and categories that are too rare are left out.
+    Args:
+        frame: as `frame_of` returns it. outcomes: 0 or 1, shape (rows,).
+        threads: does not change the result; more than one helps only if no other process needs the cores.
     Raises: InsufficientData: no column is left.
     """
     if algorithm == "logistic_regression":
@@ -102,7 +104,7 @@ def fit(
     else:
         pipeline = _gradient_boosting(parameters, frame, seed)
     with warnings.catch_warnings(), threadpoolctl.threadpool_limits(threads):
-        # A search judges a fit by its validation score, whether or not the solver thinks that it has converged.
+        # A fit is evaluated by its validation score, whether or not the solver reports convergence.
         warnings.simplefilter("ignore", ConvergenceWarning)
         pipeline.fit(frame, outcomes)
     _ROUNDINGS[algorithm](pipeline)
@@ -119,7 +121,7 @@ def _logistic_regression(parameters: Parameters, frame: pd.DataFrame) -> Pipelin
     fill = {"strategy": "median"} if parameters["impute"] == "median" else {"strategy": "constant", "fill_value": 0.0}
     numbers = Pipeline([("impute", SimpleImputer(**fill)), ("scale", StandardScaler())])
     rare = max(1, min(20, len(frame) // 500))
-    # Newton's method on the normal equations: a few passes, where one-hot columns cost lbfgs hundreds.
+    # Newton's method needs a few passes; lbfgs needs hundreds with one-hot columns.
     model = LogisticRegression(C=parameters["C"], solver="newton-cholesky", max_iter=100)
     return Pipeline([("columns", _columns(numbers, frame, rare)), ("model", model)])
 
@@ -134,17 +136,17 @@ def _gradient_boosting(parameters: Parameters, frame: pd.DataFrame, seed: int) -
         early_stopping=False,
         random_state=seed,
     )
-    # No split may leave fewer rows than min_rows on a side, so a rarer category's column could never be used; and each
-    # column costs as much as any other, so on many rows a rare category is not worth its own.
+    # A split must leave min_rows rows on each side, so a rarer category could never be used. And each column costs the
+    # same, so with many rows a rare category is not worth one.
     rare = max(min_rows, int(len(frame) * TREE_CATEGORY_SHARE))
     return Pipeline([("columns", _columns("passthrough", frame, rare)), ("model", model)])
 
 
 def _round_offsets(pipeline: Pipeline) -> None:
-    """Round what is subtracted from numbers, and what stands in for missing ones, to float32, as it will be in ONNX.
+    """Round the means that are subtracted and the imputed values to float32, as ONNX stores them.
 
-    The difference of two float32s of one size is exact, so that a large offset (a time in epoch seconds, say) costs no
-    digits. What the rounding moves, the intercept takes back.
+    The difference of two float32 values of similar size is exact, so a large offset (a time in epoch seconds) loses no
+    digits. The intercept is corrected for the rounding.
     """
     numbers = pipeline.named_steps["columns"].named_transformers_.get("numeric")
     if numbers is None:
@@ -158,11 +160,11 @@ def _round_offsets(pipeline: Pipeline) -> None:
 
 
 def _round_thresholds(pipeline: Pipeline) -> None:
-    """Round every split down to a float32, as it will stand in ONNX.
+    """Round every split down to a float32 value, as ONNX stores it.
 
-    A split lies half-way between two values. Where these are neighbouring float32s (a time in epoch seconds, say), the
-    converter's rounding to the nearest puts it on the upper one, whose rows then change sides. Rounded down, no
-    float32 value changes sides, so the model stays the one that was fitted.
+    A split is half-way between two values. If these are neighbouring float32 values (times in epoch seconds), the
+    converter's rounding to nearest puts the split on the upper one, and its rows change sides. If it is rounded down,
+    no float32 value changes sides, and the predictions stay the same.
     """
     for (tree,) in pipeline.named_steps["model"]._predictors:
         exact = tree.nodes["num_threshold"]
@@ -190,7 +192,7 @@ def _columns(numbers: Any, frame: pd.DataFrame, rare: int) -> ColumnTransformer:
 
 
 def _frequent(values: npt.NDArray[np.object_], rare: int) -> list[str]:
-    """Return the categories in at least `rare` rows, the most frequent ones where they are too many, sorted."""
+    """Return the categories with at least `rare` rows, sorted; at most the MAXIMUM_CATEGORIES most frequent ones."""
     counted = sorted(Counter(values.tolist()).items(), key=lambda item: (-item[1], item[0]))
     return sorted(value for value, rows in counted[:MAXIMUM_CATEGORIES] if rows >= rare)
 

@@ -1,4 +1,4 @@
-"""What a training key says about us: the digest of the training code, and that of the libraries that train."""
+"""The training environment: the digests of the training code and of its libraries, which are part of a training key."""
 
 from collections.abc import Iterable, Sequence
 from importlib import metadata
@@ -19,9 +19,9 @@ TRAINING_LIBRARIES = (
     "scipy",
     "skl2onnx",
 )
-"""Distributions whose version can change a model's bytes or its figures."""
+"""Distributions whose version can change a model's bytes or its metrics."""
 TRAINING_FOLDERS = ("pipeline", "data")
-"""Rooms of shared/ whose source is the train unit's own: they decide which bytes a snapshot becomes."""
+"""Packages of shared/ whose code determines which model a snapshot of data becomes."""
 
 
 def library_versions(names: Sequence[str] = TRAINING_LIBRARIES) -> dict[str, str]:
@@ -33,7 +33,7 @@ def library_versions(names: Sequence[str] = TRAINING_LIBRARIES) -> dict[str, str
 
 
 def libraries_digest(versions: dict[str, str]) -> str:
-    """Return the digest of library versions, whatever their order.
+    """Return the digest of library versions; their order does not matter.
 
     >>> libraries_digest({"a": "1", "b": "2"}) == libraries_digest({"b": "2", "a": "1"})
     True
@@ -42,10 +42,9 @@ def libraries_digest(versions: dict[str, str]) -> str:
 
 
 def code_digest(folders: Iterable[Path]) -> str:
-    """Return the digest of all Python source below the folders: name of folder, path in it, content.
+    """Return the digest of all .py files in the folders: of the folder's name, the path in it, and the content.
 
-    Line ends count as written; bytecode and everything that is not a .py file does not count. A folder's own place
-    on the disk does not count either, so that every machine gets the same digest from the same source.
+    It does not depend on where a folder is, so the same source has the same digest on every machine.
     """
     sources = {
         f"{folder.name}/{path.relative_to(folder).as_posix()}": digest_of(path.read_bytes())
@@ -56,5 +55,5 @@ def code_digest(folders: Iterable[Path]) -> str:
 
 
 def training_folders(shared: Path) -> tuple[Path, ...]:
-    """Return the folders of the train unit's own source, given the folder of the package `shared`."""
+    """Return the folders of TRAINING_FOLDERS. Args: shared: the folder of the package `shared`."""
     return tuple(shared / name for name in TRAINING_FOLDERS)

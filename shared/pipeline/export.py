@@ -1,7 +1,7 @@
-"""The whole graph to ONNX, preprocessing and threshold included, and the proof that it is the same model.
+"""Export a fitted pipeline to ONNX, with preprocessing and threshold, and check that it predicts the same.
 
-Converters have miscompiled models without an error, so nothing is believed: every test row is scored by both, and
-a model that differs is refused. The same pipeline always becomes the same bytes.
+Converters can produce wrong models without an error. So every test row is scored by scikit-learn and by ONNX Runtime,
+and a model that differs is refused. The export is deterministic: the same pipeline gives the same bytes.
 """
 
 import warnings
@@ -20,19 +20,20 @@ from shared.pipeline.scoring import LABEL, PROBABILITY, Feeds
 
 OPSETS = {"": 18, "ai.onnx.ml": 3}
 IR_VERSION = 8
-"""Pinned with the opsets, so that a newer converter cannot write what an older runtime refuses."""
+"""Pinned, like the opsets: a newer converter must not write a file that an older runtime refuses."""
 TOLERANCE = 1e-4
-"""Largest difference in probability that float32 arithmetic may explain (measured: 3e-7)."""
+"""The largest difference in a probability that float32 arithmetic can explain (measured: 3e-7)."""
 TIE = 1e-6
-"""A row as near as this to the threshold may get either label."""
+"""If a probability is this close to the threshold, both labels are accepted."""
 _OURS = "tidegate/"
-"""Prefix of names inside the graph; no column's name may hold a slash, so that none can be the same."""
+"""Prefix of names inside the graph. It has a slash, which no column name may contain, so names cannot clash."""
 
 
 def export(pipeline: Any, interface: ModelInterface, threshold: float) -> bytes:
-    """Return the fitted pipeline as a self-contained ONNX model with exactly the interface's inputs and outputs.
+    """Return the fitted pipeline as the bytes of a self-contained ONNX model with the interface's inputs and outputs.
 
-    Outputs: `probability` of class 1, FP32 of shape (rows,); `label`, INT64 of shape (rows,): 1 where the
+    Args: pipeline: as `fit` returns it. threshold: of the labels.
+    Outputs of the model: `probability` of class 1, FP32 of shape (rows,); `label`, INT64 of shape (rows,): 1 where the
     probability, as a float32, is at least `threshold`.
     """
     inputs = {
@@ -40,7 +41,7 @@ def export(pipeline: Any, interface: ModelInterface, threshold: float) -> bytes:
         for name, tensor in column_names(interface).items()
     }
     with warnings.catch_warnings():
-        # The converter writes Python booleans into integer fields, which protobuf 6 takes and announces to refuse.
+        # The converter writes Python booleans into integer fields, which protobuf 6 deprecates.
         warnings.filterwarnings("ignore", message="Field onnx.AttributeProto", category=DeprecationWarning)
         model = convert_sklearn(
             pipeline,
@@ -56,22 +57,24 @@ def export(pipeline: Any, interface: ModelInterface, threshold: float) -> bytes:
 
 
 def parity(expected: npt.NDArray[np.float64], outputs: Feeds, threshold: float) -> Parity:
-    """Return how scikit-learn and ONNX agree on the same rows.
+    """Return how far scikit-learn and ONNX agree on the same rows.
 
-    Args: expected: scikit-learn's probabilities in float64, shape (rows,). outputs: the ONNX model's, for the same
-    values cast to float32. threshold: of the labels; rows within TIE of it may differ.
-    Raises: IntegrityError: a probability differs by more than TOLERANCE, or a label that is no tie differs.
+    Args:
+        expected: scikit-learn's probabilities, float64 of shape (rows,).
+        outputs: the ONNX model's outputs for the same values as float32.
+        threshold: of the labels; probabilities within TIE of it may have either label.
+    Raises: IntegrityError: a probability differs by more than TOLERANCE, or a label differs.
     """
     probability = outputs[PROBABILITY].astype(np.float64)
     difference = np.abs(probability - expected)
-    # Not "difference > TOLERANCE": a NaN differs, too.
+    # Not "difference > TOLERANCE": NaN must count as different.
     wrong = ~(difference <= TOLERANCE)
     flipped = ((expected >= threshold) != (outputs[LABEL] == 1)) & ~(np.abs(expected - threshold) <= TIE)
     if wrong.any() or flipped.any():
         raise IntegrityError(
-            f"the exported model is not the trained one: {int(wrong.sum())} of {len(expected)} probabilities differ by "
-            f"more than {TOLERANCE:g} (at most {np.nanmax(difference, initial=0.0):.3g}) and {int(flipped.sum())} "
-            "labels flip. Give features a smaller scale (an age instead of a date), or drop the algorithm from "
+            f"the exported model differs from the trained one: {int(wrong.sum())} of {len(expected)} probabilities by "
+            f"more than {TOLERANCE:g} (at most {np.nanmax(difference, initial=0.0):.3g}), and {int(flipped.sum())} "
+            "labels. Give features a smaller scale (an age instead of a date), or remove the algorithm from "
             "training.algorithms"
         )
     return Parity(
@@ -80,7 +83,7 @@ def parity(expected: npt.NDArray[np.float64], outputs: Feeds, threshold: float) 
 
 
 def _append_outputs(model: ModelProto, threshold: float) -> None:
-    """Rename the graph's tensors, and compute our two outputs from the converter's (rows, 2) probabilities."""
+    """Rename the graph's tensors, and add our two outputs, computed from the converter's (rows, 2) probabilities."""
     graph = model.graph
     both = _OURS + graph.output[1].name
     for node in graph.node:
@@ -119,7 +122,7 @@ def _prune(model: ModelProto) -> None:
 
 
 def _declare(model: ModelProto, interface: ModelInterface) -> None:
-    """Give the graph exactly the interface's inputs (one that the pipeline left out is there, unused) and outputs."""
+    """Declare exactly the interface's inputs and outputs; an input that the pipeline left out is declared, unused."""
     graph = model.graph
     columns = {_OURS + name: tensor for name, tensor in column_names(interface).items()}
     for node in graph.node:

@@ -1,7 +1,8 @@
-"""Test metrics of a binary model, and their sampling error by block bootstrap: numpy only.
+"""Metrics of a binary model, and their confidence intervals by block bootstrap. Needs only numpy.
 
-The serve and data units import this too (gates, monitoring), so nothing heavier than numpy may enter. Rows of one day
-are not independent, so intervals resample whole blocks; two models are compared on the same resamples (paired).
+Gates and monitoring use this module too, in the serve and data units, so it must not import anything heavier. Rows of
+one day are not independent, so the bootstrap resamples whole blocks. Two models are compared on the same resamples
+(paired).
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,19 +16,19 @@ from shared.usecase.charter import Metric, Payoff
 
 Floats = npt.NDArray[np.float64]
 Vector = Sequence[float] | Sequence[int] | npt.NDArray[np.generic]
-"""A column of numbers: a list, a tuple or an array of shape (rows,)."""
+"""Numbers as a list, a tuple or an array of shape (rows,)."""
 
 NEVER_ACT = float(np.nextafter(np.float32(1), np.float32(2)))
-"""A threshold that no probability reaches: never act."""
+"""A threshold that no probability reaches: no row is acted on."""
 ALWAYS_ACT = 0.0
-"""A threshold that every probability reaches: always act."""
+"""A threshold that every probability reaches: all rows are acted on."""
 _LOG_FLOOR = float(np.finfo(np.float32).eps)
-"""Served probabilities are float32: one of exactly 0 or 1 means "within this of it", not certainty."""
+"""log_loss keeps probabilities this far from 0 and 1: a float32 probability of 1 is rounded, not certain."""
 _CHUNK_CELLS = 250_000
 
 
 def higher_is_better(metric: Metric) -> bool:
-    """Return whether more of `metric` is better: all but log_loss.
+    """Return whether a higher value of the metric is better: true for all but log_loss.
 
     >>> higher_is_better("roc_auc"), higher_is_better("log_loss")
     (True, False)
@@ -36,11 +37,11 @@ def higher_is_better(metric: Metric) -> bool:
 
 
 def roc_auc(outcomes: Vector, scores: Vector, weights: Vector | None = None) -> float:
-    """Return the area under the ROC curve: the chance that a positive scores above a negative, ties counted half.
+    """Return the area under the ROC curve: the share of (positive, negative) pairs ranked correctly, ties as half.
 
     Args: outcomes: 0 or 1, shape (rows,). scores: any finite numbers. weights: >= 0, one per row.
     Returns: float in [0, 1].
-    Raises: InsufficientData: no weight on one of the classes.
+    Raises: InsufficientData: one of the classes has no rows with weight.
     Source: Hanley & McNeil 1982 (the Mann-Whitney statistic over its maximum), weighted per pair.
 
     >>> roc_auc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
@@ -57,8 +58,9 @@ def roc_auc(outcomes: Vector, scores: Vector, weights: Vector | None = None) -> 
 
 
 def log_loss(outcomes: Vector, scores: Vector, weights: Vector | None = None) -> float:
-    """Return the mean negative log-likelihood in nats; probabilities are held 1.2e-7 away from 0 and 1.
+    """Return the mean negative log-likelihood in nats; probabilities are clipped to 1.2e-7 from 0 and 1.
 
+    Args: outcomes: 0 or 1. scores: probabilities. weights: >= 0. Each of shape (rows,).
     Raises: InsufficientData: no rows.
     Source: Good 1952, the logarithmic score.
 
@@ -69,7 +71,7 @@ def log_loss(outcomes: Vector, scores: Vector, weights: Vector | None = None) ->
 
 
 def accuracy(outcomes: Vector, decisions: Vector, weights: Vector | None = None) -> float:
-    """Return the share of rows on which the decision (0 or 1) was the outcome. Raises: InsufficientData: no rows.
+    """Return the share of rows whose decision (0 or 1) equals the outcome. Raises: InsufficientData: no rows.
 
     >>> accuracy([1, 0, 1, 1], [1, 0, 0, 1])
     0.75
@@ -78,7 +80,7 @@ def accuracy(outcomes: Vector, decisions: Vector, weights: Vector | None = None)
 
 
 def payoff_per_1000(outcomes: Vector, decisions: Vector, payoff: Payoff, weights: Vector | None = None) -> float:
-    """Return what acting on `decisions` (0 or 1) was worth per 1,000 rows, in the payoff's own unit.
+    """Return the payoff of the decisions (1: act, 0: do not) per 1,000 rows, in the payoff's unit.
 
     Raises: InsufficientData: no rows.
 
@@ -91,56 +93,59 @@ def payoff_per_1000(outcomes: Vector, decisions: Vector, payoff: Payoff, weights
 def evaluate(
     metric: Metric,
     outcomes: Vector,
-    scores: Vector,
+    probabilities: Vector,
     threshold: float,
     payoff: Payoff,
     weights: Vector | None = None,
 ) -> float:
-    """Return any of the charter's metrics for probabilities; a row is acted on where score >= threshold.
+    """Return one of the charter's metrics. A row is acted on (predicted positive) if its probability >= `threshold`.
 
+    Args: outcomes: 0 or 1. probabilities: of the positive class. weights: >= 0. Each of shape (rows,).
     Raises: InsufficientData: no rows; for roc_auc, rows of one class only.
 
     >>> evaluate("accuracy", [0, 1], [0.2, 0.4], 0.3, Payoff())
     1.0
     """
     if metric == "roc_auc":
-        return roc_auc(outcomes, scores, weights)
-    return _mean(_row_values(metric, outcomes, scores, threshold, payoff), weights)
+        return roc_auc(outcomes, probabilities, weights)
+    return _mean(_row_values(metric, outcomes, probabilities, threshold, payoff), weights)
 
 
-def best_threshold(outcomes: Vector, scores: Vector, payoff: Payoff) -> float:
-    """Return the threshold with the highest payoff on these rows, representable in float32.
+def best_threshold(outcomes: Vector, probabilities: Vector, payoff: Payoff) -> float:
+    """Return the threshold with the highest payoff on these rows, a float32 value.
 
-    Cuts lie half-way between neighbouring distinct scores; of equal payoffs the higher threshold wins (act on fewer).
-    Where acting on all rows is best it is ALWAYS_ACT (0), where acting on none is, NEVER_ACT (just above 1).
+    Candidates are half-way between neighbouring distinct probabilities, ALWAYS_ACT (0) and NEVER_ACT (just above 1).
+    Of equal payoffs the highest threshold wins (act on fewer rows).
+    Args: outcomes: 0 or 1, shape (rows,). probabilities: of the positive class, shape (rows,).
     Raises: InsufficientData: no rows, or rows of one class only.
 
     >>> best_threshold([0, 0, 1, 1], [0.125, 0.25, 0.75, 0.875], Payoff(true_positive=1, false_positive=-1))
     0.5
     """
-    y, s = _columns(outcomes, scores)
+    y, p = _columns(outcomes, probabilities)
     if not 0 < y.sum() < len(y):
         raise _one_class(y)
-    order = np.argsort(-s, kind="stable")
-    ranked, positive = s[order], y[order]
+    order = np.argsort(-p, kind="stable")
+    ranked, positive = p[order], y[order]
     act = np.where(positive == 1, payoff.true_positive, payoff.false_positive)
-    leave = np.where(positive == 1, payoff.false_negative, payoff.true_negative)
-    gain = np.concatenate([[0.0], np.cumsum(act - leave)])
-    # The cut before row i acts on the rows 0..i-1; no cut may part rows that score the same.
+    do_nothing = np.where(positive == 1, payoff.false_negative, payoff.true_negative)
+    gain = np.concatenate([[0.0], np.cumsum(act - do_nothing)])
+    # gain[n] is the gain of acting on the n highest rows. Rows with equal probabilities cannot be separated.
     possible = np.concatenate([[True], ranked[1:] < ranked[:-1], [True]])
-    cut = int(np.argmax(np.where(possible, np.round(gain, 9), -np.inf)))
-    if cut == 0:
+    acted_on = int(np.argmax(np.where(possible, np.round(gain, 9), -np.inf)))
+    if acted_on == 0:
         return NEVER_ACT
-    if cut == len(y):
+    if acted_on == len(y):
         return ALWAYS_ACT
-    middle = float(np.float32((ranked[cut - 1] + ranked[cut]) / 2))
-    return middle if ranked[cut] < middle <= ranked[cut - 1] else float(ranked[cut - 1])
+    above, below = ranked[acted_on - 1], ranked[acted_on]
+    middle = float(np.float32((above + below) / 2))
+    return middle if below < middle <= above else float(above)
 
 
 def block_bootstrap(
     metric: Metric,
     outcomes: Vector,
-    score_sets: Sequence[Vector],
+    models: Sequence[Vector],
     blocks: Vector,
     *,
     thresholds: Sequence[float],
@@ -150,29 +155,32 @@ def block_bootstrap(
 ) -> Floats:
     """Return `metric` of one or more models on the same bootstrap resamples, shape (models, resamples).
 
-    Blocks are drawn with replacement, as many as there are, with all of their rows. The difference of two rows of
-    the answer is the paired bootstrap of their difference. The same seed gives the same resamples, for every metric.
-    Resamples without both classes are drawn again, for roc_auc has no value there.
-    Args: outcomes, blocks and each of score_sets: shape (rows,); blocks: any whole number per row (a day's, say).
-    thresholds: one per model.
+    A resample draws as many blocks as there are, with replacement, with all of their rows. The difference of two rows
+    of the result is the paired bootstrap of the difference of two models. The same seed gives the same resamples for
+    every metric. A resample without both classes is drawn again, because roc_auc has no value there.
+    Args:
+        outcomes: 0 or 1, shape (rows,).
+        models: for each model its probabilities, shape (rows,).
+        blocks: a whole number for each row that identifies its block, such as its day; shape (rows,).
+        thresholds: one for each model.
     Raises: InsufficientData: fewer than two blocks, one class only, or a class in too few blocks to resample.
     Source: Efron & Tibshirani 1993, ch. 8.5 (blocks as units: Field & Welsh 2007, the cluster bootstrap).
     """
     y, _ = _columns(outcomes, outcomes)
     _, block = np.unique(np.asarray(blocks), return_inverse=True)
     rows = np.bincount(block)
-    answer = np.empty((len(score_sets), resamples))
-    for model, (scores, threshold) in enumerate(zip(score_sets, thresholds, strict=True)):
+    values = np.empty((len(models), resamples))
+    for model, (probabilities, threshold) in enumerate(zip(models, thresholds, strict=True)):
         if metric == "roc_auc":
-            ranking = _rank(*_columns(outcomes, scores))
-            up, down = block[ranking.positive], block[ranking.negative]
+            ranking = _rank(*_columns(outcomes, probabilities))
+            positive, negative = block[ranking.positive], block[ranking.negative]
             for part, counts in _resamples(y, block, resamples, seed):
-                answer[model, part] = [_area(ranking, count[up], count[down]) for count in counts]
+                values[model, part] = [_area(ranking, count[positive], count[negative]) for count in counts]
         else:
-            totals = np.bincount(block, weights=_row_values(metric, outcomes, scores, threshold, payoff))
+            totals = np.bincount(block, weights=_row_values(metric, outcomes, probabilities, threshold, payoff))
             for part, counts in _resamples(y, block, resamples, seed):
-                answer[model, part] = (counts @ totals) / (counts @ rows)
-    return answer
+                values[model, part] = (counts @ totals) / (counts @ rows)
+    return values
 
 
 def interval(values: Floats, confidence: float) -> tuple[float, float]:
@@ -189,9 +197,9 @@ def interval(values: Floats, confidence: float) -> tuple[float, float]:
 def _resamples(
     outcomes: Floats, block: npt.NDArray[np.intp], resamples: int, seed: int
 ) -> Iterator[tuple[slice, Floats]]:
-    """Yield how often each block is in each resample, shape (part, blocks), a bounded part at a time.
+    """Yield (slice of the resamples, how often each block is in each of them), shape (part, blocks).
 
-    Drawn again from the seed for every pass, which costs less than keeping them.
+    Parts bound the memory. Each pass draws the resamples again from the seed, which is cheaper than storing them.
     """
     blocks = int(block.max()) + 1
     if blocks < 2:
@@ -214,32 +222,32 @@ def _resamples(
 
 
 class _Ranking(NamedTuple):
-    """Rows of each class in ascending order of score; per positive, how many negatives score below, and not above."""
+    """Rows of each class by ascending score; for each positive, how many negatives score below it, and not above it."""
 
     positive: npt.NDArray[np.intp]
     negative: npt.NDArray[np.intp]
-    beaten: npt.NDArray[np.intp]
-    beaten_or_tied: npt.NDArray[np.intp]
+    below: npt.NDArray[np.intp]
+    not_above: npt.NDArray[np.intp]
 
 
 def _rank(outcomes: Floats, scores: Floats) -> _Ranking:
-    """Sort once, so that the AUC under any weights is a running sum and two look-ups."""
+    """Return the rows sorted by score; the AUC under any weights is then a running sum and two look-ups."""
     positive, negative = np.flatnonzero(outcomes == 1), np.flatnonzero(outcomes != 1)
     positive = positive[np.argsort(scores[positive], kind="stable")]
     negative = negative[np.argsort(scores[negative], kind="stable")]
-    beaten = np.searchsorted(scores[negative], scores[positive], side="left")
-    beaten_or_tied = np.searchsorted(scores[negative], scores[positive], side="right")
-    return _Ranking(positive, negative, beaten, beaten_or_tied)
+    below = np.searchsorted(scores[negative], scores[positive], side="left")
+    not_above = np.searchsorted(scores[negative], scores[positive], side="right")
+    return _Ranking(positive, negative, below, not_above)
 
 
 def _area(ranking: _Ranking, weight_of_positive: Floats, weight_of_negative: Floats) -> float:
-    below = np.concatenate([[0.0], np.cumsum(weight_of_negative)])
-    won = (below[ranking.beaten] + below[ranking.beaten_or_tied]) / 2.0
-    return float(weight_of_positive @ won / (weight_of_positive.sum() * below[-1]))
+    cumulated = np.concatenate([[0.0], np.cumsum(weight_of_negative)])
+    won = (cumulated[ranking.below] + cumulated[ranking.not_above]) / 2.0
+    return float(weight_of_positive @ won / (weight_of_positive.sum() * cumulated[-1]))
 
 
 def _row_values(metric: Metric, outcomes: Vector, scores: Vector, threshold: float, payoff: Payoff) -> Floats:
-    """Return what each row adds to a metric that is a mean over rows, shape (rows,)."""
+    """Return the value of each row for a metric that is a mean over rows, shape (rows,)."""
     y, s = _columns(outcomes, scores)
     if metric == "log_loss":
         p = np.clip(s, _LOG_FLOOR, 1.0 - _LOG_FLOOR)
@@ -274,4 +282,4 @@ def _floats(values: Vector) -> Floats:
 
 def _one_class(outcomes: Floats) -> InsufficientData:
     held = "no row" if not len(outcomes) else f"all {len(outcomes)} rows have the same outcome"
-    return InsufficientData(f"this figure needs rows of both outcomes: {held}; take a longer window")
+    return InsufficientData(f"this metric needs rows of both outcomes: {held}; use a longer window")

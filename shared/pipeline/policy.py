@@ -1,6 +1,6 @@
-"""The retraining policy: whether a request to train is granted, from the charter and what was decided before.
+"""The retraining policy: whether a request to train is granted, given the charter and earlier decisions.
 
-A pure function of documents: it knows no clock but the data's own, so that a replay of the ledger decides alike.
+It is a pure function of documents. Its time is the time of the data, so replaying the ledger gives the same decisions.
 """
 
 from collections.abc import Sequence
@@ -22,14 +22,17 @@ def training_allowed(
     data_end: float,
     windows_available: int,
 ) -> tuple[bool, str]:
-    """Return whether a training is allowed, and the reason for the record, with its figures.
+    """Return (whether a training is allowed, the reason with its figures).
 
-    The first training is allowed to any cause once `training.minimum_windows` are there. After it, a cause must be
-    named in `retraining.on`, and `cooldown_days` must lie between the newest data of the last grant and of now; a
-    person's request needs neither, and another train unit does not wait: it is not the data that moved. In no 365 days
-    of data are more than `trainings_per_year` granted, to anybody.
-    Args: decisions: earlier entries of the trainings ledger; refused ones do not count. data_end: end of the newest
-        data, epoch s. windows_available: windows of `monitoring.window` that hold data.
+    - No training is allowed with fewer windows of data than `training.minimum_windows`.
+    - The first training is allowed for any cause.
+    - After it, a cause must be in `retraining.on`, and the data must have advanced by `cooldown_days` since the last
+      granted training. A person's request needs neither. "new_code" does not wait: the data did not change.
+    - In 365 days of data at most `trainings_per_year` are granted, whatever the cause.
+    Args:
+        decisions: the earlier entries of the trainings ledger; refused ones do not count.
+        data_end: end of the newest data, epoch s.
+        windows_available: how many windows of `monitoring.window` have data.
     """
     rules = charter.retraining
     needed = charter.training.minimum_windows
@@ -37,8 +40,8 @@ def training_allowed(
         return False, f"{_windows(windows_available, charter)} of data, training.minimum_windows is {needed}"
     granted = [_data_end(decision, data_end) for decision in decisions if decision.granted]
     if not granted:
-        there = "is" if windows_available == 1 else "are"
-        return True, f"the first training: {_windows(windows_available, charter)} of data {there} there"
+        verb = "is" if windows_available == 1 else "are"
+        return True, f"the first training: {_windows(windows_available, charter)} of data {verb} available"
     person = cause_kind == "person"
     if not person and cause_kind not in rules.on:
         return False, f"retraining.on does not name {cause_kind}, only {', '.join(rules.on) or 'nothing'}"
@@ -55,12 +58,12 @@ def training_allowed(
             f"retraining.trainings_per_year is {rules.trainings_per_year}"
         )
     budget = f"{in_year + 1} of {rules.trainings_per_year} trainings a year"
-    asked = "a person asked" if person else f"{cause_kind}, {waited:.1f} days of data after the last training"
-    return True, f"{asked}; {budget}"
+    cause = "requested by a person" if person else f"{cause_kind}, {waited:.1f} days of data after the last training"
+    return True, f"{cause}; {budget}"
 
 
 def _data_end(decision: TrainingDecision, now: float) -> float:
-    """Return the data's time of a grant; one that does not say counts as just now, on the safe side."""
+    """Return the end of the data of a granted training; `now`, the strictest value, if it is not recorded."""
     return now if decision.data_end is None else decision.data_end
 
 

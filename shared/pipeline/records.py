@@ -1,4 +1,4 @@
-"""What the ML pipeline writes down: pipeline versions, training specs and decisions, claims, trials, results."""
+"""Records of the ML pipeline: pipeline versions, training specs and decisions, claims, trials and results."""
 
 from typing import Any, ClassVar, Literal
 
@@ -9,7 +9,7 @@ from shared.usecase.charter import Algorithm, Features
 
 
 class PipelineVersion(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An entry of the pipelines ledger: everything in the way we train that could change the model."""
+    """An entry of the pipelines ledger: everything in the training procedure that can change the model."""
 
     FORMAT: ClassVar[tuple[str, int]] = ("pipeline", 1)
 
@@ -23,16 +23,21 @@ class PipelineVersion(Document, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class DatasetRef(msgspec.Struct, frozen=True):
-    """A dataset version by number and by the digest of its ledger entry."""
+    """A dataset version: its number, and the digest of its ledger entry."""
 
     number: int
     digest: str
 
 
 class TrainingSpec(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All that determines a training. Its digest is the training key; the cause is not in it.
+    """All inputs that determine a training. Its digest is the training key. The cause is not part of it.
 
-    `test_start`: rows at or after this time (epoch s) test, earlier ones train. Windows as [start, end) in epoch s.
+    Args:
+        datasets: the snapshot: dataset versions whose rows are used.
+        start, end: rows in [start, end) are used, epoch s.
+        test_start: rows from this time on (epoch s) are test rows, earlier ones are training rows.
+        charter_digest, contract, contract_digest, pipeline, pipeline_digest: the documents in effect.
+        seed, trials: of the search.
     """
 
     FORMAT: ClassVar[tuple[str, int]] = ("training-spec", 1)
@@ -50,31 +55,31 @@ class TrainingSpec(Document, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     seed: int
     trials: int
     code_digest: str
-    """Digest of the train unit's code."""
+    """Digest of the training code (shared.pipeline.environment)."""
     libraries_digest: str
-    """Digest of the versions of the libraries that train."""
+    """Digest of the versions of the training libraries."""
     champion: int | None = None
-    """The model that served when the training was granted, scored on the same test rows."""
+    """The model that served when the training was granted; it is evaluated on the same test rows."""
 
 
 class TrainingDecision(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An entry of the trainings ledger: a request, granted with its key or refused with its reason."""
+    """An entry of the trainings ledger: a request to train that was granted (`key`, `spec`) or refused, and why."""
 
     FORMAT: ClassVar[tuple[str, int]] = ("training", 1)
 
     usecase: str
     cause: str
-    """Lineage node of what asked: "dataset.3", "alert.drift-...", "person.<name>"."""
+    """Lineage node of the cause: "dataset.3", "alert.drift-...", "person.<name>", "code.<digest>"."""
     granted: bool
     reason: str
     key: str | None = None
     spec: TrainingSpec | None = None
     data_end: float | None = None
-    """End of the newest data known when it was decided: the clock of cooldown and budget."""
+    """End of the newest data at that time, epoch s; cooldown and budget are counted in this time."""
 
 
 class Claim(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who trains a key. A claim whose lease has lapsed may be followed by the next attempt."""
+    """The lease on one attempt at a training: which process runs it, until when (epoch s). Then another may try."""
 
     FORMAT: ClassVar[tuple[str, int]] = ("claim", 1)
 
@@ -86,7 +91,7 @@ class Claim(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Trial(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One trial of a search: what was tried, and its validation score (higher is better)."""
+    """One trial of a search: its parameters and its score on the validation rows (higher is better)."""
 
     FORMAT: ClassVar[tuple[str, int]] = ("trial", 1)
 
@@ -97,7 +102,7 @@ class Trial(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class MetricValue(msgspec.Struct, frozen=True):
-    """A test metric with its confidence interval (at the charter's release.confidence)."""
+    """A metric on the test rows, with its confidence interval (of the charter's release.confidence)."""
 
     value: float
     low: float
@@ -105,7 +110,7 @@ class MetricValue(msgspec.Struct, frozen=True):
 
 
 class Tensor(msgspec.Struct, frozen=True, kw_only=True):
-    """One input or output of a model, in Open Inference Protocol terms. `shape` uses -1 for the batch."""
+    """One input or output of a model, as in the Open Inference Protocol. In `shape`, -1 is the number of rows."""
 
     name: str
     datatype: Literal["FP32", "FP64", "INT64", "BYTES"]
@@ -113,14 +118,14 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelInterface(msgspec.Struct, frozen=True, kw_only=True):
-    """The inputs a request must bring, one tensor per feature, and the outputs it gets."""
+    """The inputs and outputs of a model (MLflow: its signature); one input per feature."""
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
 
 
 class Parity(msgspec.Struct, frozen=True, kw_only=True):
-    """scikit-learn against ONNX on every test row: largest difference in probability, labels that differ."""
+    """The agreement of scikit-learn and ONNX on the test rows: largest difference in probability, differing labels."""
 
     rows: int
     max_abs_difference: float
@@ -128,10 +133,12 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrainingResult(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a training proposes. It is untrusted until `register` has checked it.
+    """The result of a training. It is untrusted until `register` has checked it.
 
-    state failed: `reason` says why, and nothing else is set. The evaluation blob is a shared.pipeline.evaluation
-    Evaluation (test rows' outcomes, blocks and scores); the sample blob a SampleRows.
+    If `state` is "failed", `reason` says why and nothing else is set.
+    Args:
+        key: the training key. model_digest: of the ONNX model, a blob.
+        evaluation_digest: of an Evaluation, sample_digest: of a SampleRows; both blobs.
     """
 
     FORMAT: ClassVar[tuple[str, int]] = ("training-result", 1)
@@ -145,12 +152,12 @@ class TrainingResult(Document, frozen=True, kw_only=True, forbid_unknown_fields=
     parameters: dict[str, float | int | str] = {}
     metrics: dict[str, MetricValue] = {}
     baselines: dict[str, MetricValue] = {}
-    """The same metrics for never and always predicting the positive class ("never.payoff_per_1000", ...)."""
+    """The payoff of acting on no row and on all rows: "never.payoff_per_1000", "always.payoff_per_1000"."""
     threshold: float | None = None
     evaluation_digest: str | None = None
     sample_digest: str | None = None
     reference_digest: str | None = None
-    """Profile of the training and test rows' features, target and scores: what monitoring compares with."""
+    """Digest of the Profile of features and target of the training and test rows: the reference of drift."""
     interface: ModelInterface | None = None
     parity: Parity | None = None
     rows_trained: int = 0
@@ -159,7 +166,7 @@ class TrainingResult(Document, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class SampleRows(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A few real rows with the outputs that training saw: `register` re-runs them. Rows map input to value or None."""
+    """A few test rows (input -> value or None) with the model's probabilities; `register` scores them again."""
 
     FORMAT: ClassVar[tuple[str, int]] = ("sample-rows", 1)
 

@@ -1,8 +1,8 @@
-"""Score rows with an ONNX model: columns to tensors in one way for training and serving, and a bounded session.
+"""Score rows with an ONNX model. Training and serving share the conversion of columns to tensors.
 
-Numpy and ONNX Runtime only: the serve unit imports this. The model is trusted to be what it claims only so far as its
-inputs and outputs are compared with the interface; whoever loads a model that was not signed does it in a limited
-child process, for a session may allocate memory while it loads.
+Needs only numpy and ONNX Runtime, because the serve unit imports it. Loading checks a model's inputs and outputs
+against the interface and nothing else; a model can allocate memory while it loads. A model that is not signed must
+therefore be loaded in a limited subprocess (shared.serving.subprocess_check).
 """
 
 import contextlib
@@ -19,11 +19,11 @@ from shared.pipeline.records import ModelInterface, Tensor
 from shared.usecase.charter import Features
 
 MISSING = "missing"
-"""What a missing text becomes, in training and in serving alike, since a BYTES tensor has no null."""
+"""The value of a missing text, in training and in serving; a BYTES tensor has no null."""
 PROBABILITY = "probability"
 LABEL = "label"
 CHUNK_ROWS = 65_536
-"""Rows that go through a session at once: the one-hot matrix of more would cost more memory than it saves time."""
+"""The most rows in one call of a session; it bounds the memory of the one-hot matrix."""
 
 Feeds = dict[str, npt.NDArray[Any]]
 _ELEMENT_TYPES = {"FP32": "tensor(float)", "BYTES": "tensor(string)", "INT64": "tensor(int64)"}
@@ -31,10 +31,10 @@ _QUIET = 4
 
 
 def interface_of(features: Features) -> ModelInterface:
-    """Return the interface of every model that we train: FP32 per numeric feature, BYTES per categorical one.
+    """Return the interface of a model: an FP32 input per numeric feature, a BYTES input per categorical one.
 
-    Outputs: the probability of the positive class, and 1 where it reaches the model's threshold.
-    Raises: InvalidInput: a feature is called as an output is.
+    Outputs: the probability of the positive class, and the label: 1 if the probability reaches the threshold, else 0.
+    Raises: InvalidInput: a feature has the name of an output.
     """
     for name in (PROBABILITY, LABEL):
         if name in features.numeric + features.categorical:
@@ -51,11 +51,11 @@ def interface_of(features: Features) -> ModelInterface:
 
 
 def columns_to_feeds(columns: Mapping[str, Sequence[Any] | npt.NDArray[Any]], interface: ModelInterface) -> Feeds:
-    """Return the tensors that a session takes: one of shape (rows, 1) per input of the interface.
+    """Return input -> tensor of shape (rows, 1), for each input of the interface.
 
-    FP32: None and NaN are missing (NaN). BYTES: None and "" are missing (MISSING); numbers and booleans become text
-    as `text_of` says. Columns that the interface does not name are left out.
-    Raises: InvalidInput: a column is absent, differs in length, or holds a value that does not fit; names the field.
+    FP32: None becomes NaN, which means missing. BYTES: None and "" become MISSING; numbers and booleans become text
+    (`text_of`). Columns that the interface does not have are ignored.
+    Raises: InvalidInput: a column is missing, has another length, or a value of the wrong type; `field` names it.
 
     >>> from shared.pipeline.records import Tensor
     >>> one = ModelInterface(inputs=(Tensor(name="x", datatype="FP32", shape=(-1, 1)),), outputs=())
@@ -83,7 +83,7 @@ def columns_to_feeds(columns: Mapping[str, Sequence[Any] | npt.NDArray[Any]], in
 
 
 def text_of(value: object) -> str:
-    """Return a categorical value as the model's text: "" and None are MISSING, whole numbers have no decimal point.
+    """Return a categorical value as text: "" and None as MISSING, whole numbers without a decimal point.
 
     >>> [text_of(v) for v in ("UA", 3.0, 2.5, True, None)]
     ['UA', '3', '2.5', 'true', 'missing']
@@ -102,7 +102,7 @@ def text_of(value: object) -> str:
 
 
 def rows_of(feeds: Feeds) -> int:
-    """Return how many rows the tensors hold (0 where there is no tensor)."""
+    """Return the number of rows of the tensors, 0 without tensors."""
     return min((len(array) for array in feeds.values()), default=0)
 
 
@@ -111,9 +111,9 @@ class Scorer:
 
     Args:
         model: the bytes of a self-contained ONNX model.
-        interface: what it must take and give; compared when it is loaded.
-        threads: threads for one call; 1 is best where many calls run side by side.
-    Raises: IntegrityError: not a model that ONNX Runtime loads, or not with this interface.
+        interface: its expected inputs and outputs.
+        threads: for one call; 1 is best if many calls run in parallel.
+    Raises: IntegrityError: ONNX Runtime cannot load the model, or it has another interface.
     """
 
     def __init__(self, model: bytes, interface: ModelInterface, *, threads: int = 1) -> None:
@@ -121,7 +121,7 @@ class Scorer:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = _QUIET
-        # An arena never gives memory back: one large batch would be held for the life of the process.
+        # An arena never returns memory: the process would keep that of its largest batch.
         options.enable_cpu_mem_arena = False
         options.enable_mem_pattern = False
         try:
@@ -136,8 +136,8 @@ class Scorer:
     def run(self, feeds: Feeds, *, deadline_s: float | None = None) -> Feeds:
         """Return every output of the interface by name, each of shape (rows,).
 
-        Args: deadline_s: stop the model after so many seconds. It costs a thread, so leave it out for signed models.
-        Raises: DeadlineExceeded: stopped. IntegrityError: the model failed, or gave another shape than (rows,).
+        Args: feeds: as of `columns_to_feeds`. deadline_s: stop the model after so many seconds; this needs a thread.
+        Raises: DeadlineExceeded: the model was stopped. IntegrityError: it failed, or an output has another shape.
         """
         rows = rows_of(feeds)
         starts = range(0, max(rows, 1), CHUNK_ROWS)

@@ -1,7 +1,7 @@
-"""The seeded search: which algorithm, with which parameters, judged on the last days of the training rows.
+"""Hyperparameter search: select the algorithm and its parameters on the validation rows. Deterministic for a seed.
 
-Trials are fitted on at most SEARCH_ROWS rows, drawn once with the seed: ranks of parameters settle long before the
-model does, and the winner is fitted again on all training rows. The same seed proposes the same trials.
+Trials are fitted on at most SEARCH_ROWS training rows, sampled once: the ranking of parameters needs fewer rows than
+the final model. The best trial is fitted again on all training rows (shared.pipeline.training).
 """
 
 from collections.abc import Callable, Sequence
@@ -19,10 +19,11 @@ from shared.pipeline.split import Split
 from shared.usecase.charter import Algorithm, Charter
 
 SEARCH_ROWS = 30_000
+"""The most rows that a trial is fitted on."""
 
 
 class SearchResult(NamedTuple):
-    """What a search found. `threshold` has the best payoff on validation rows that the winning trial did not see."""
+    """The best trial. `threshold` has the best payoff on the validation rows, on which the trial was not fitted."""
 
     algorithm: Algorithm
     parameters: Parameters
@@ -41,32 +42,35 @@ def search(
     threads: int,
     on_trial: Callable[[Trial], None],
 ) -> SearchResult:
-    """Return the best of `trials` trials by the charter's release metric (of equals, the first one).
+    """Return the best of `trials` trials by the charter's release metric; of equal ones, the first.
 
-    Algorithms take turns; the first trial of each is its default, so each gets one even where `trials` is smaller
-    than their number. `on_trial` hears of each trial when it is done.
-    Args: frame, outcomes: the training rows. split: their inner split; `test` holds the validation rows.
+    Algorithms take turns. The first trial of each has its default parameters, and each has at least one trial.
+    Args:
+        frame, outcomes: the training rows.
+        split: of the training rows (`validation_split`); its `test` rows are the validation rows.
+        on_trial: receives each trial when it is finished.
+    Raises: InsufficientData: as `fit`.
     """
     algorithms = charter.training.algorithms
-    rows = _drawn(split.train, seed)
+    rows = _sampled(split.train, seed)
     fit_frame, fit_outcomes = frame.iloc[rows], outcomes[rows]
-    held_frame, held_outcomes = frame[split.test], outcomes[split.test]
+    validation_frame, validation_outcomes = frame[split.test], outcomes[split.test]
     studies = [_study(algorithm, len(rows), seed + place) for place, algorithm in enumerate(algorithms)]
     done: list[Trial] = []
     thresholds: list[float] = []
     for number in range(max(trials, len(algorithms))):
         algorithm, study = algorithms[number % len(algorithms)], studies[number % len(algorithms)]
-        proposal = study.ask()
-        parameters = suggest_parameters(algorithm, proposal, len(rows))
+        trial = study.ask()
+        parameters = suggest_parameters(algorithm, trial, len(rows))
         model = fit(algorithm, parameters, fit_frame, fit_outcomes, seed=seed, threads=threads)
-        scores = probabilities(model, held_frame, threads=threads)
-        thresholds.append(best_threshold(held_outcomes, scores, charter.payoff))
-        score = _score(charter, held_outcomes, scores, thresholds[-1])
-        study.tell(proposal, score)
+        predicted = probabilities(model, validation_frame, threads=threads)
+        thresholds.append(best_threshold(validation_outcomes, predicted, charter.payoff))
+        score = _score(charter, validation_outcomes, predicted, thresholds[-1])
+        study.tell(trial, score)
         done.append(Trial(number=number, algorithm=algorithm, parameters=parameters, score=score))
         on_trial(done[-1])
-    winner = max(done, key=lambda trial: trial.score)
-    return SearchResult(winner.algorithm, winner.parameters, thresholds[winner.number], tuple(done))
+    best = max(done, key=lambda one: one.score)
+    return SearchResult(best.algorithm, best.parameters, thresholds[best.number], tuple(done))
 
 
 def _study(algorithm: Algorithm, rows: int, seed: int) -> optuna.Study:
@@ -79,16 +83,16 @@ def _study(algorithm: Algorithm, rows: int, seed: int) -> optuna.Study:
 def _score(
     charter: Charter,
     outcomes: npt.NDArray[np.int8],
-    scores: Sequence[float] | npt.NDArray[np.float64],
+    predicted: Sequence[float] | npt.NDArray[np.float64],
     threshold: float,
 ) -> float:
     metric = charter.release.metric
-    value = evaluate(metric, outcomes, scores, threshold, charter.payoff)
+    value = evaluate(metric, outcomes, predicted, threshold, charter.payoff)
     return value if higher_is_better(metric) else -value
 
 
-def _drawn(mask: npt.NDArray[np.bool_], seed: int) -> npt.NDArray[np.intp]:
-    """Return the rows of `mask`, or SEARCH_ROWS of them drawn with the seed, in order."""
+def _sampled(mask: npt.NDArray[np.bool_], seed: int) -> npt.NDArray[np.intp]:
+    """Return the positions of the rows in `mask`, in order; if there are more, a random sample of SEARCH_ROWS."""
     rows = np.flatnonzero(mask)
     if len(rows) <= SEARCH_ROWS:
         return rows

@@ -1,6 +1,7 @@
-"""Which rows train, which choose, which test: always by time, so that no row is judged by a later one.
+"""Split rows by time into training, validation and test rows: a model is never evaluated on rows from its past.
 
-A random split flatters, because rows of one day know each other; so the parts are whole periods, in order.
+Rows of one day are correlated, so a random split gives metrics that are too good. The parts are therefore consecutive
+periods.
 """
 
 from typing import Any, NamedTuple
@@ -15,8 +16,9 @@ DAY_S = 86_400
 MINIMUM_TRAIN_ROWS = 100
 MINIMUM_TEST_ROWS = 50
 MINIMUM_PER_CLASS = 5
-"""Rows of each outcome that every part needs: below it a search only chooses among accidents."""
+"""How many rows of each outcome every part needs."""
 VALIDATION_SHARE = 0.25
+"""The approximate share of the training rows that become validation rows."""
 
 Mask = npt.NDArray[np.bool_]
 Times = npt.NDArray[np.float64]
@@ -24,14 +26,14 @@ Outcomes = npt.NDArray[np.int8]
 
 
 class Split(NamedTuple):
-    """Row masks of shape (rows,). train and test share no row; rows outside [start, end) are in neither."""
+    """Two disjoint row masks of shape (rows,). A row can be in neither."""
 
     train: Mask
     test: Mask
 
 
 def split_by_time(time: Times, spec: TrainingSpec) -> Split:
-    """Return which rows train (start <= time < test_start) and which test (test_start <= time < end).
+    """Return the training rows (start <= time < test_start) and the test rows (test_start <= time < end) of a spec.
 
     Args: time: seconds since the epoch, shape (rows,), in any order.
     """
@@ -41,25 +43,25 @@ def split_by_time(time: Times, spec: TrainingSpec) -> Split:
 
 
 def check_split(split: Split, outcomes: Outcomes) -> None:
-    """Refuse a split that cannot train or test a model. Raises: InsufficientData: says which part, and what to do."""
+    """Return None if both parts have enough rows of each outcome. Raises: InsufficientData: names the part."""
     for part, mask, least in (("train", split.train, MINIMUM_TRAIN_ROWS), ("test", split.test, MINIMUM_TEST_ROWS)):
         rows, positives = int(mask.sum()), int(outcomes[mask].sum())
         if rows < least:
             raise InsufficientData(
-                f"{rows} rows to {part} on, and {least} are needed; add data, or take more windows (training.windows)"
+                f"{rows} rows to {part} on, {least} are needed: add data or use more windows (training.windows)"
             )
         if min(positives, rows - positives) < MINIMUM_PER_CLASS:
             raise InsufficientData(
                 f"{positives} of {rows} rows to {part} on are positive; {MINIMUM_PER_CLASS} of each outcome are "
-                "needed: check target.positive in the charter, or take more windows"
+                "needed: check target.positive in the charter, or use more windows"
             )
 
 
 def validation_split(time: Times, outcomes: Outcomes) -> Split:
-    """Return an inner split of training rows: the last whole UTC days (about a quarter of the rows) as its `test`.
+    """Return a split of the training rows. Its `test` rows are the validation rows: the last UTC days, about a quarter.
 
-    The search is judged on them. The boundary is the one nearest to that share that leaves both outcomes on both
-    sides; where all rows are of one day, it is a time within it, and rows of one time stay together.
+    The search evaluates its trials on them. Of the days that leave rows of both outcomes on both sides, the boundary
+    is the one closest to that share. If all rows are of one day, the boundary is a time within it.
     Args: time, outcomes: of the training rows only, shape (rows,).
     Raises: InsufficientData: no boundary leaves rows of both outcomes on both sides.
     """
@@ -74,8 +76,8 @@ def validation_split(time: Times, outcomes: Outcomes) -> Split:
     possible = (before >= MINIMUM_PER_CLASS) & (after >= MINIMUM_PER_CLASS)
     if not possible.any():
         raise InsufficientData(
-            f"no time parts the {len(time)} training rows so that both parts hold {MINIMUM_PER_CLASS} rows of each "
-            "outcome: the search has nothing to choose by; add data, or take more windows (training.windows)"
+            f"no time splits the {len(time)} training rows so that both parts have {MINIMUM_PER_CLASS} rows of each "
+            "outcome: add data, or use more windows (training.windows)"
         )
     distance = np.abs((1.0 - VALIDATION_SHARE) * len(time) - rows)
     boundary = starts[1:][int(np.argmin(np.where(possible, distance, np.inf)))]

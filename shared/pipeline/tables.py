@@ -1,6 +1,6 @@
-"""From an Arrow table to what models take: tensors, outcomes and times, by the very rules that serving applies.
+"""Convert an Arrow table to tensors, outcomes and times, by the same rules as serving.
 
-Arrow and numpy only, without pandas: batch scoring in the data unit reads with this too.
+Needs Arrow and numpy, but not pandas, so the data unit can use it too.
 """
 
 from typing import Any
@@ -21,10 +21,10 @@ _BOOLEANS = frozenset({"true", "false", "yes", "no", "1", "0"})
 
 
 def table_to_feeds(table: Any, interface: ModelInterface) -> Feeds:
-    """Return the tensors of a table's rows, each of shape (rows, 1), exactly as `columns_to_feeds` would.
+    """Return the tensors of a table's rows, each of shape (rows, 1), equal to those of `columns_to_feeds`.
 
     FP32 inputs: number or boolean columns (true is 1). BYTES inputs: text, number or boolean columns.
-    Raises: DataRefused: a column is absent, or its kind does not fit; names it. InvalidInput: beyond float32.
+    Raises: DataRefused: a column is missing or of the wrong kind. InvalidInput: a number beyond float32.
     """
     columns: dict[str, npt.NDArray[Any]] = {}
     for tensor in interface.inputs:
@@ -37,10 +37,10 @@ def table_to_feeds(table: Any, interface: ModelInterface) -> Feeds:
 
 
 def outcomes_of(table: Any, target: Target) -> npt.NDArray[np.int8]:
-    """Return 1 where the target column holds `target.positive` and 0 elsewhere, shape (rows,).
+    """Return 1 where the target column equals `target.positive`, else 0; int8 of shape (rows,).
 
-    Compared as `shared.data.outcome` does: text as it stands, numbers by value ("1" is 1.0), booleans by truth.
-    Raises: DataRefused: no such column, missing values in it, or a `positive` that it cannot hold.
+    Compared as in `shared.data.outcome`: text if identical, numbers by value ("1" is 1.0), booleans by truth.
+    Raises: DataRefused: no such column, missing values in it, or it cannot contain `target.positive`.
     """
     column = column_of(table, target.column, "the target")
     if column.null_count:
@@ -82,10 +82,10 @@ def times_of(table: Any, column: str) -> npt.NDArray[np.float64]:
 
 
 def column_of(table: Any, name: str, what: str) -> Any:
-    """Return a table's column as one array. Raises: DataRefused: absent; `what` says for whom it was wanted."""
+    """Return a table's column as one array. Raises: DataRefused: no such column; `what` says what needs it."""
     if name not in table.column_names:
         shown = ", ".join(sorted(table.column_names))[:300]
-        raise DataRefused(f"{what} needs column {name!r}, which the data do not have; they have {shown}", field=name)
+        raise DataRefused(f"{what} needs column {name!r}, which the data does not have; it has {shown}", field=name)
     column = table.column(name)
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 

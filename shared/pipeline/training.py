@@ -1,7 +1,7 @@
-"""One training, from a snapshot's table to everything that a result proposes: the entry of the `train` function.
+"""Train a model: from the table of a snapshot to the model with its evidence. Used by the `train` function.
 
-A pure function of its arguments: the same table, charter and spec give the same bytes. It reads no clock and writes
-nothing; the handler stores what it returns.
+`train` is a pure function: the same table, charter and spec give the same bytes. It writes nothing; the handler stores
+what it returns.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,11 +35,12 @@ from shared.usecase.charter import Algorithm, Charter, Metric
 
 METRICS: tuple[Metric, ...] = ("roc_auc", "log_loss", "accuracy", "payoff_per_1000")
 SAMPLE_ROWS = 20
+"""The most rows in the sample that `register` scores again."""
 _SAMPLE_WITH_MISSING = 5
 
 
 class ChampionModel(msgspec.Struct, frozen=True, kw_only=True):
-    """The model that serves, to be scored on the same test rows; its threshold is the one in its manifest."""
+    """The model that serves, to be evaluated on the same test rows; its threshold is that of its manifest."""
 
     number: int
     model: bytes
@@ -48,11 +49,16 @@ class ChampionModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrainingOutput(msgspec.Struct, frozen=True, kw_only=True):
-    """What a training gives. Figures are of the test rows, scored by the ONNX model that will serve.
+    """The result of a training. Metrics are of the test rows, scored by the ONNX model that will serve.
 
-    `metrics` has all of METRICS, `baselines` "never.payoff_per_1000" and "always.payoff_per_1000", each with the
-    interval of the charter's confidence. `reference` profiles the features and the target, as 0 and 1, of training
-    and test rows.
+    Args:
+        model: the bytes of the ONNX model.
+        trials: of the search.
+        metrics: all of METRICS. baselines: "never.payoff_per_1000" and "always.payoff_per_1000".
+        threshold: of the label, on the probability.
+        sample: rows for `register` to score again.
+        reference: profile of the features and of the target (as 0 and 1) in the training and test rows.
+        champion: the number of the model that was evaluated on the same rows, if any.
     """
 
     model: bytes
@@ -81,18 +87,19 @@ def train(
     *,
     threads: int = 1,
 ) -> TrainingOutput:
-    """Return the model that the charter's search finds in the snapshot, with its evidence.
+    """Return the best model of the charter's search on the snapshot, with its evidence.
 
-    The threshold is chosen on the last days of the training rows, with scores of the winning trial, which was fitted
-    without them: chosen on rows that a model was fitted on it would be too bold, and on the test rows it would
-    flatter the payoff that they are to judge. The winner is then fitted again on all training rows.
+    The threshold is chosen on the validation rows with the best trial, which was not fitted on them. Chosen on rows
+    that the model was fitted on, it would be too optimistic; chosen on the test rows, it would bias their payoff. The
+    best trial's algorithm and parameters are then fitted on all training rows.
     Args:
-        table: a pyarrow.Table as `shared.data.examine.read_table` gives it: number, text, boolean and time columns.
-        on_trial: hears of each trial when it is done, for progress and for `runs/.../trials/`.
-        threads: threads for one fit. More than 1 pays only where nothing else wants the cores: with a neighbour,
-            OpenMP's spinning makes two threads ten times slower than one.
+        table: a pyarrow.Table as of `shared.data.examine.read_table`.
+        champion: the model to compare with; None if none serves.
+        on_trial: receives each trial when it is finished.
+        threads: for one fit. More than one helps only if no other process needs the cores: otherwise OpenMP's busy
+            waiting makes two threads ten times slower than one.
     Raises: DataRefused: a column is missing or of another kind than the charter says. InsufficientData: too few
-        rows, days or rows of one outcome. IntegrityError: the exported model is not the trained one.
+        rows, days or rows of one outcome. IntegrityError: the exported model differs from the trained one.
     """
     times = times_of(table, charter.time_column)
     inside = (times >= spec.start) & (times < spec.end)
@@ -131,15 +138,15 @@ def train(
 
     predicted = outputs[PROBABILITY]
     blocks = _blocks(times[split.test], charter)
-    judge = _Judge(charter, outcomes[split.test], blocks, spec.seed)
+    on_test_rows = _Evaluator(charter, outcomes[split.test], blocks, spec.seed)
     return TrainingOutput(
         model=model,
         algorithm=found.algorithm,
         parameters=found.parameters,
         trials=found.trials,
-        metrics={metric: judge(metric, predicted, found.threshold) for metric in METRICS},
+        metrics={metric: on_test_rows(metric, predicted, found.threshold) for metric in METRICS},
         baselines={
-            f"{name}.payoff_per_1000": judge("payoff_per_1000", predicted, threshold)
+            f"{name}.payoff_per_1000": on_test_rows("payoff_per_1000", predicted, threshold)
             for name, threshold in (("never", NEVER_ACT), ("always", ALWAYS_ACT))
         },
         threshold=found.threshold,
@@ -160,20 +167,20 @@ def train(
     )
 
 
-class _Judge:
-    """Measures on the test rows, each metric with its interval from the same resamples."""
+class _Evaluator:
+    """Computes metrics on the test rows, each with its confidence interval; all use the same resamples."""
 
     def __init__(
         self, charter: Charter, outcomes: npt.NDArray[np.int8], blocks: npt.NDArray[np.int64], seed: int
     ) -> None:
         self.charter, self.outcomes, self.blocks, self.seed = charter, outcomes, blocks, seed
 
-    def __call__(self, metric: Metric, scores: npt.NDArray[Any], threshold: float) -> MetricValue:
+    def __call__(self, metric: Metric, predicted: npt.NDArray[Any], threshold: float) -> MetricValue:
         release, payoff = self.charter.release, self.charter.payoff
         (resampled,) = block_bootstrap(
             metric,
             self.outcomes,
-            [scores],
+            [predicted],
             self.blocks,
             thresholds=[threshold],
             payoff=payoff,
@@ -181,17 +188,17 @@ class _Judge:
             seed=self.seed,
         )
         low, high = interval(resampled, release.confidence)
-        return MetricValue(evaluate(metric, self.outcomes, scores, threshold, payoff), low, high)
+        return MetricValue(evaluate(metric, self.outcomes, predicted, threshold, payoff), low, high)
 
 
 def _blocks(times: npt.NDArray[np.float64], charter: Charter) -> npt.NDArray[np.int64]:
-    """Return each test row's resampling block: its UTC day, counted from the epoch, or its own place."""
+    """Return each test row's resampling block: its UTC day, counted from the epoch, or the row's position."""
     if charter.release.resample_by == "row":
         return np.arange(len(times), dtype=np.int64)
     days = np.floor(times / DAY_S).astype(np.int64)
     if (days == days[0]).all():
         raise InsufficientData(
-            "all test rows are of one day, and release.resample_by is day: there is nothing to resample. Test on a "
+            "all test rows are of one day and release.resample_by is day, so there is only one block. Test on a "
             "longer window (monitoring.window: month), or set release.resample_by: row"
         )
     return days
@@ -205,7 +212,7 @@ def _champion_probabilities(
     absent = [tensor.name for tensor in champion.interface.inputs if tensor.name not in table.column_names]
     if absent:
         raise DataRefused(
-            f"model {champion.number} serves and must be compared with, but the data lack its inputs "
+            f"the new model is compared with model {champion.number}, which serves, but the data lacks its inputs "
             f"{', '.join(absent)}; keep these columns until a model without them serves",
             field=absent[0],
         )
@@ -214,17 +221,17 @@ def _champion_probabilities(
     return tuple(scorer.score(table_to_feeds(tested, champion.interface)).tolist())
 
 
-def _sample(feeds: Feeds, scores: npt.NDArray[np.float32]) -> SampleRows:
-    """Return rows spread over the test rows, a few of them with missing values where there are any."""
-    absent = np.zeros(len(scores), dtype=bool)
+def _sample(feeds: Feeds, predicted: npt.NDArray[np.float32]) -> SampleRows:
+    """Return a sample spread evenly over the test rows, and a few rows with missing numbers if there are any."""
+    absent = np.zeros(len(predicted), dtype=bool)
     for array in feeds.values():
         if array.dtype.kind == "f":
             absent |= np.isnan(array[:, 0])
-    spread = np.unique(np.linspace(0, len(scores) - 1, SAMPLE_ROWS - _SAMPLE_WITH_MISSING).astype(int)).tolist()
+    spread = np.unique(np.linspace(0, len(predicted) - 1, SAMPLE_ROWS - _SAMPLE_WITH_MISSING).astype(int)).tolist()
     rows = sorted({*spread, *np.flatnonzero(absent)[:_SAMPLE_WITH_MISSING].tolist()})
     return SampleRows(
         rows=tuple({name: _value(array[row, 0]) for name, array in feeds.items()} for row in rows),
-        probabilities=tuple(float(scores[row]) for row in rows),
+        probabilities=tuple(float(predicted[row]) for row in rows),
     )
 
 
@@ -235,7 +242,7 @@ def _value(cell: Any) -> float | str | None:
 
 
 def _reference(table: Any, charter: Charter, outcomes: npt.NDArray[np.int8]) -> Profile:
-    """Return the profile of the features and of the target as 0 and 1, over all rows of the snapshot."""
+    """Return the profile of the features and of the target (as 0 and 1), over all rows of the snapshot."""
     names = [*charter.features.numeric, *charter.features.categorical]
     target = from_numpy(outcomes.astype(np.float64), np.ones(len(outcomes), dtype=bool), pa.float64())
     columns = {name: column_of(table, name, f"feature {name!r}") for name in names} | {charter.target.column: target}

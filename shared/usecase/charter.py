@@ -1,6 +1,7 @@
-"""The charter: what business and data science agreed on, as a record. Nothing about "good" lives in code but here.
+"""The charter: the contract between business and data science for one use case, as a record.
 
-`shared.usecase.reading` turns usecase.yaml into it with messages that name the line.
+All thresholds and choices of a use case are in its charter, with these defaults, and none are elsewhere in the code.
+`shared.usecase.reading` reads a charter from usecase.yaml.
 """
 
 from typing import Annotated, ClassVar, Literal
@@ -18,28 +19,28 @@ Rate = Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)]
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of the charter's sections: an unknown key is an error."""
+    """Base of the charter's sections. An unknown key is an error."""
 
 
 class Target(Rules, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The column to predict; `positive` is the value, as text, that counts as 1; its other value counts as 0."""
+    """The column to predict. `positive`: its positive value (class 1), as text; the other value is class 0."""
 
     column: Name
     positive: str = "1"
 
 
 class Features(Rules, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The model's inputs by kind. A column in neither list never reaches the model."""
+    """The model's inputs by kind. Other columns are not used by the model."""
 
     numeric: tuple[Name, ...] = ()
     categorical: tuple[Name, ...] = ()
 
 
 class Kpi(Rules, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A figure with a bound. `gates` keeps a worse model out of release; `monitored` raises an alert in production.
+    """A metric with a bound: exactly one of `at_least` and `at_most` is set.
 
-    Exactly one of at_least and at_most. roc_auc and accuracy in [0, 1]; log_loss in nats; payoff_per_1000 in the
-    payoff's own unit.
+    `gates`: a model that does not meet it is not released. `monitored`: not meeting it in production raises an alert.
+    roc_auc and accuracy are in [0, 1], log_loss in nats, payoff_per_1000 in the payoff's unit.
     """
 
     metric: Metric
@@ -51,7 +52,7 @@ class Kpi(Rules, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Payoff(Rules, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What each outcome of acting (warning) or not is worth; sets the threshold and payoff_per_1000."""
+    """The payoff matrix: what a predicted row is worth by outcome. Determines the threshold and payoff_per_1000."""
 
     true_positive: float = 1.0
     false_positive: float = -1.0
@@ -60,11 +61,13 @@ class Payoff(Rules, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class DataRules(Rules, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How far a file may differ from the contract. Rates are shares of rows.
+    """The tolerances of an inferred contract. Rates are shares of rows.
 
-    max_missing_rate: added to the missing rate seen when the contract was inferred. range_margin: how far beyond
-    the seen range a number may lie, as a share of that range. max_bad_rate: more bad rows than this is an error,
-    fewer a warning.
+    Args:
+        max_missing_rate: added to the missing rate of the file that the contract was inferred from.
+        range_margin: how far a number may be outside the range of that file, as a share of the range.
+        max_bad_rate: a larger share of bad rows is an error, a smaller one a warning.
+        max_rows: of one file.
     """
 
     max_missing_rate: Share = 0.1
@@ -74,9 +77,12 @@ class DataRules(Rules, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Training(Rules, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Search and budget. `windows`: how many of the newest windows train and test (0: all); the newest one tests.
+    """The search for a model and its budget.
 
-    `minimum_windows`: no training before so many windows are there (at least two: one to train, one to test).
+    Args:
+        windows: how many of the newest windows are used (0: all). The newest one has the test rows.
+        minimum_windows: how many windows of data the first training needs: one to train on and one to test on.
+        timeout_s, memory_mb: limits of the training job.
     """
 
     algorithms: tuple[Algorithm, ...] = ("logistic_regression", "gradient_boosting")
@@ -89,9 +95,10 @@ class Training(Rules, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ReleaseRules(Rules, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When a new model replaces the champion: paired bootstrap on the same rows, in blocks of `resample_by`.
+    """When a new model replaces the champion. Both are compared on the same test rows by a paired bootstrap.
 
-    Released when the interval's lower end is above 0 and the gain itself at least `minimum_gain`, in `metric`.
+    It does if the lower end of the gain's interval is above 0 and the gain is at least `minimum_gain`, in `metric`.
+    Args: confidence: of intervals. resample_by: the blocks of the bootstrap.
     """
 
     metric: Metric = "roc_auc"
@@ -102,11 +109,11 @@ class ReleaseRules(Rules, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Monitoring(Rules, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The watch. `window`: calendar windows of the time column, in UTC.
+    """Production monitoring by calendar windows of the time column, in UTC.
 
-    A column drifts when its Jensen-Shannon distance is at least `minimum_effect` and the test's p-value, times the
-    number of columns tested (the features and the outcome), is below `false_alarm_rate`. Performance needs
-    `minimum_labels` labelled rows.
+    A column drifts if its Jensen-Shannon distance is at least `minimum_effect` and its p-value, times the number of
+    tested columns (the features and the target), is below `false_alarm_rate`. Drift needs `minimum_rows` rows,
+    performance `minimum_labels` labelled rows.
     """
 
     window: Literal["day", "month"] = "month"
@@ -117,10 +124,12 @@ class Monitoring(Rules, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Retraining(Rules, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may start a training after the first, how long to wait after the last, and how many in a year.
+    """The retraining policy: which causes may start a training after the first one, and how often.
 
-    Days and years are counted in the data's own time (the charter's time column), so that a replay decides alike.
-    "new_code": jobs run other code, or other libraries, than what the newest training was granted for.
+    Days and years are counted in the time of the data (`time_column`), so a replay makes the same decisions.
+    Args:
+        on: causes. "new_code": the training code or its libraries changed since the last granted training.
+        cooldown_days: days of data between two trainings.
     """
 
     on: tuple[Literal["new_data", "new_code", "drift", "performance"], ...] = ("drift", "performance")
@@ -129,10 +138,13 @@ class Retraining(Rules, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Charter(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A use case. `owners` maps a role to who holds it; `sign_off` names the roles that must sign.
+    """A use case.
 
-    `time_column` holds the time at which a prediction is asked for; `id_columns` name one row for ever, and join
-    labels to predictions. `label_delay_days`: how long after that time the outcome is known.
+    Args:
+        owners: role -> who holds it. sign_off: the roles that must sign.
+        time_column: the time at which a row's prediction is requested.
+        id_columns: identify a row permanently; labels are joined to predictions by them.
+        label_delay_days: how long after that time the outcome is known.
     """
 
     FORMAT: ClassVar[tuple[str, int]] = ("charter", 1)
@@ -160,7 +172,7 @@ class Charter(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Signature(msgspec.Struct, frozen=True):
-    """Who signed off in which role, and when (seconds since the epoch, for people)."""
+    """Who signed off, in which role, and when (epoch s, for information only)."""
 
     role: str
     by: str
@@ -168,9 +180,9 @@ class Signature(msgspec.Struct, frozen=True):
 
 
 class CharterVersion(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An entry of the charters ledger: the charter with the signatures it has so far.
+    """An entry of the charters ledger: a charter with its signatures so far. Each signature is a new entry.
 
-    It is in effect when every role in `charter.sign_off` has signed; each signature is a new entry.
+    The charter is in effect once every role in `charter.sign_off` has signed. `digest`: of the charter.
     """
 
     FORMAT: ClassVar[tuple[str, int]] = ("charter-version", 1)
@@ -180,6 +192,6 @@ class CharterVersion(Document, frozen=True, kw_only=True, forbid_unknown_fields=
     signatures: tuple[Signature, ...] = ()
 
     def missing_signatures(self) -> tuple[str, ...]:
-        """Return the roles that have yet to sign."""
+        """Return the roles that have not signed yet."""
         signed = {signature.role for signature in self.signatures}
         return tuple(role for role in self.charter.sign_off if role not in signed)

@@ -1,4 +1,4 @@
-"""What must hold between a charter's fields, beyond the type of each; a rule per function, each with its remedy."""
+"""Consistency rules between the fields of a charter, beyond their types. Each message has a remedy."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,6 +7,7 @@ from shared.usecase.charter import Charter
 Path = tuple[str | int, ...]
 """Where in the charter: ("kpis", 0, "at_least")."""
 Inconsistency = tuple[Path, str]
+"""Where, and what is wrong with a remedy."""
 
 _BOUNDS: dict[str, tuple[float, float]] = {
     "roc_auc": (0.0, 1.0),
@@ -16,7 +17,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
 
 
 def inconsistencies(charter: Charter) -> Iterator[Inconsistency]:
-    """Yield each contradiction in a charter: where it stands, and what to do about it. None: it is consistent."""
+    """Yield each inconsistency of a charter; none if it is consistent."""
     yield from _kpis(charter)
     yield from _sign_off(charter)
     yield from _columns(charter)
@@ -27,29 +28,29 @@ def _kpis(charter: Charter) -> Iterator[Inconsistency]:
     seen: set[tuple[str, str]] = set()
     for place, kpi in enumerate(charter.kpis):
         given = {"at_least": kpi.at_least, "at_most": kpi.at_most}
-        bounds = {word: bound for word, bound in given.items() if bound is not None}
+        bounds = {side: bound for side, bound in given.items() if bound is not None}
         if len(bounds) != 1:
             number = "both" if bounds else "neither"
             yield ("kpis", place), f"needs exactly one of at_least and at_most, and has {number}"
             continue
-        ((word, bound),) = bounds.items()
+        ((side, bound),) = bounds.items()
         low, high = _BOUNDS.get(kpi.metric, (float("-inf"), float("inf")))
         if not low <= bound <= high:
             limits = f"from {low:g} to {high:g}" if high < float("inf") else f"of at least {low:g}"
-            yield ("kpis", place, word), f"expected a {kpi.metric} {limits}, got {bound:g}"
-        if (kpi.metric, word) in seen:
-            yield ("kpis", place), f"{kpi.metric} {word} is bounded by an earlier KPI already: keep one of them"
-        seen.add((kpi.metric, word))
+            yield ("kpis", place, side), f"expected a {kpi.metric} {limits}, got {bound:g}"
+        if (kpi.metric, side) in seen:
+            yield ("kpis", place), f"{kpi.metric} {side} has a bound in an earlier KPI: keep one of them"
+        seen.add((kpi.metric, side))
     if not any(kpi.gates for kpi in charter.kpis):
         yield (
             ("kpis",),
-            "no KPI gates, so any model would be released: set gates: true on at least one (it is the default)",
+            "no KPI is a gate, so any model would be released: set gates: true on at least one (it is the default)",
         )
 
 
 def _sign_off(charter: Charter) -> Iterator[Inconsistency]:
     if not charter.sign_off:
-        yield ("sign_off",), "names no role, so nobody would answer for the charter: name at least one of owners"
+        yield ("sign_off",), "names no role, so nobody is responsible for the charter: name at least one of owners"
     yield from _repeated("sign_off", charter.sign_off)
     for place, role in enumerate(charter.sign_off):
         if role not in charter.owners:
@@ -64,25 +65,31 @@ def _columns(charter: Charter) -> Iterator[Inconsistency]:
     yield from _repeated("features.numeric", features.numeric)
     yield from _repeated("features.categorical", features.categorical)
     if not charter.id_columns:
-        yield ("id_columns",), "names no column: labels are joined by the columns that name a row for ever"
+        yield ("id_columns",), "names no column: labels are joined to predictions by the columns that identify a row"
     yield from _repeated("id_columns", charter.id_columns)
     target, time = charter.target.column, charter.time_column
     if time == target:
-        yield ("time_column",), f"{time!r} is the target; name the column that says when the prediction is asked for"
+        yield (
+            ("time_column",),
+            f"{time!r} is the target; name the column with the time at which the prediction is requested",
+        )
     for place, column in enumerate(charter.id_columns):
         if column == target:
-            yield ("id_columns", place), f"{column!r} is the target, which does not name a row: take it out"
+            yield ("id_columns", place), f"{column!r} is the target, which does not identify a row: remove it"
     for kind, columns in (("numeric", features.numeric), ("categorical", features.categorical)):
         for place, column in enumerate(columns):
             where = ("features", kind, place)
             if column == target:
-                yield where, f"{column!r} is the target: a model that sees it has nothing to predict; take it out"
+                yield where, f"{column!r} is the target, which the model must predict: remove it"
             elif column == time:
-                yield where, f"{column!r} is the time column, which never comes again; derive a feature from it instead"
+                yield (
+                    where,
+                    f"{column!r} is the time column, whose values do not repeat: derive a feature from it instead",
+                )
             elif column in charter.id_columns:
-                yield where, f"{column!r} is an id column: a model would learn rows by heart; take it out"
+                yield where, f"{column!r} is an id column, so a model would memorise rows: remove it"
             elif kind == "categorical" and column in features.numeric:
-                yield where, f"{column!r} is among the numeric features too: keep one"
+                yield where, f"{column!r} is a numeric feature, too: keep one"
 
 
 def _training(charter: Charter) -> Iterator[Inconsistency]:
@@ -97,4 +104,4 @@ def _training(charter: Charter) -> Iterator[Inconsistency]:
 def _repeated(path: str, names: Sequence[str]) -> Iterator[Inconsistency]:
     for place, name in enumerate(names):
         if name in names[:place]:
-            yield (*path.split("."), place), f"{name!r} is there twice: keep one"
+            yield (*path.split("."), place), f"{name!r} is repeated: keep one"

@@ -1,4 +1,4 @@
-"""Which charter is in effect: the newest version that every role it names has signed."""
+"""The charter in effect: the newest version that all required roles have signed."""
 
 from shared import layout
 from shared.ports import ObjectStore
@@ -12,7 +12,7 @@ def charters(store: ObjectStore, usecase: str) -> Ledger[CharterVersion]:
 
 
 def effective_charter(store: ObjectStore, usecase: str) -> Entry[CharterVersion] | None:
-    """Return the newest charter version that is fully signed off, or None where there is none yet."""
+    """Return the newest charter version that is fully signed off, None if there is none yet."""
     ledger = charters(store, usecase)
     for number in range(ledger.tail_number(), 0, -1):
         entry = ledger.get(number)

@@ -1,11 +1,11 @@
-"""KPIs: what a bound says, and whether a value keeps within it; the same for gates, monitoring and messages."""
+"""KPI bounds: their text, and whether a value meets them. Gates, monitoring and messages share these functions."""
 
 from shared.errors import ConfigurationError
 from shared.usecase.charter import Kpi
 
 
 def bound_of(kpi: Kpi) -> tuple[str, float]:
-    """Return a KPI's bound in words and as a figure.
+    """Return a KPI's bound as ("at least" or "at most", the value).
 
     Raises: ConfigurationError: not exactly one of at_least and at_most is set.
 
@@ -20,10 +20,10 @@ def bound_of(kpi: Kpi) -> tuple[str, float]:
 
 
 def is_met(kpi: Kpi, value: float) -> bool:
-    """Return whether a value keeps within the KPI's bound, the bound included. Raises: as `bound_of`.
+    """Return whether a value meets the KPI's bound (inclusive). Raises: as `bound_of`.
 
     >>> is_met(Kpi(metric="roc_auc", at_least=0.7), 0.7)
     True
     """
-    word, target = bound_of(kpi)
-    return value >= target if word == "at least" else value <= target
+    side, target = bound_of(kpi)
+    return value >= target if side == "at least" else value <= target

@@ -1,4 +1,4 @@
-"""Reading usecase.yaml: from text to a Charter, with messages that name the line, the field and the remedy."""
+"""Read a charter from usecase.yaml. Error messages name the line, the field and a remedy."""
 
 import difflib
 import math
@@ -14,16 +14,16 @@ from shared.usecase.charter import Charter
 from shared.usecase.consistency import Path, inconsistencies
 from shared.usecase.yaml_tree import Node, error_at, read_yaml
 
-_WORDS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
-_NOUNS: dict[Any, str] = {float: "a number", int: "a whole number", str: "text", bool: "true or false"}
+_BOOLEANS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
+_TYPE_NAMES: dict[Any, str] = {float: "a number", int: "a whole number", str: "text", bool: "true or false"}
 
 
 def parse_charter(text: bytes | str, name: str = "usecase.yaml") -> Charter:
-    """Return the charter that a YAML 1.2 file holds.
+    """Return the charter in a YAML 1.2 file.
 
-    Args: name: the file's name, which every message begins with, followed by line and column.
-    Raises: InvalidInput: the first thing that is wrong with it, in the order of the file; then contradictions between
-        fields. `field` says where ("kpis[0].at_least"). PayloadTooLarge: over 256 KiB. MissingDependency: the extra
+    Args: text: the file's content. name: its name; messages begin with name, line and column.
+    Raises: InvalidInput: the first error in the order of the file, or else the first inconsistency between fields;
+        `field` says where ("kpis[0].at_least"). PayloadTooLarge: more than 256 KiB. MissingDependency: the extra
         `local` is not installed.
     """
     tree = read_yaml(text, name)
@@ -36,18 +36,18 @@ def parse_charter(text: bytes | str, name: str = "usecase.yaml") -> Charter:
 
 
 def charter_digest(charter: Charter) -> str:
-    """Return the digest that names a charter's content: that of its canonical encoding, "sha256:..."."""
+    """Return the digest of a charter's canonical encoding, "sha256:..."."""
     return digest_of(encode(charter))
 
 
 class _Reader:
-    """Checks a tree against a record's types. msgspec would say what is wrong, but neither the line nor the remedy."""
+    """Checks a YAML tree against a record's types. msgspec's own errors have neither a line nor a remedy."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def check(self, node: Node, kind: Any, path: Path) -> None:
-        """Refuse a node that is not of the type `kind`, or any node below it."""
+        """Return None if a node and all nodes below it are of type `kind`. Raises: InvalidInput."""
         base = get_args(kind)[0] if get_origin(kind) is Annotated else kind
         if isinstance(base, type) and issubclass(base, msgspec.Struct):
             self._check_record(node, base, path)
@@ -107,7 +107,7 @@ class _Reader:
 
 
 def _suggestion(key: str, free: Sequence[str], record: type[msgspec.Struct]) -> str:
-    """Return what to do about an unknown key: the one probably meant, the section it belongs to, or those there are."""
+    """Return a remedy for an unknown key: a similar key, the section it belongs to, or the allowed keys."""
     close = difflib.get_close_matches(key, free, n=1, cutoff=0.6)
     if close:
         return f": did you mean {close[0]}?"
@@ -115,7 +115,7 @@ def _suggestion(key: str, free: Sequence[str], record: type[msgspec.Struct]) -> 
         for section, kind in get_type_hints(Charter).items():
             if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and key in kind.__struct_fields__:
                 return f" here: it belongs under {section}"
-    return f": there are {_some(free)}" if free else ": all of its keys are there already"
+    return f": the keys are {_some(free)}" if free else ": all of its keys are used already"
 
 
 def _expected(kind: Any) -> str:
@@ -127,7 +127,7 @@ def _expected(kind: Any) -> str:
         return ("one of " if len(get_args(base)) > 1 else "") + ", ".join(map(str, get_args(base)))
     if get_origin(base) in (Union, UnionType):
         return " or ".join(_expected(option) for option in get_args(base) if option is not type(None))
-    words = [_NOUNS.get(base, "another value"), *(_limits(meta) for meta in metas)]
+    words = [_TYPE_NAMES.get(base, "another value"), *(_limits(meta) for meta in metas)]
     return " ".join(word for word in words if word)
 
 
@@ -169,8 +169,8 @@ def _remedy(node: Node, kind: Any) -> str:
         close = difflib.get_close_matches(str(value), [str(choice) for choice in get_args(base)], n=1)
         return f"did you mean {close[0]}?" if close else ""
     if bool in options and isinstance(value, str):
-        word = _WORDS.get(value.lower(), value.lower())
-        return f"write {word}" if word in ("true", "false") else ""
+        boolean = _BOOLEANS.get(value.lower(), value.lower())
+        return f"write {boolean}" if boolean in ("true", "false") else ""
     if str in options and isinstance(value, int | float):
         return f'write it in quotes: "{node.raw[:40]}"'
     if (int in options or float in options) and isinstance(value, str):
@@ -190,7 +190,7 @@ def _number_meant(text: str) -> str:
 
 
 def _nearest(tree: Node, path: Path) -> Node:
-    """Return the node at a path, or where the file does not say it (a default), the one around it."""
+    """Return the node at a path, or the node around it if the file does not have it (a default)."""
     node = tree
     for step in path:
         below: Node | None = None

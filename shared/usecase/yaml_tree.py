@@ -1,9 +1,9 @@
-"""YAML as a tree in which every value knows its line: the plain part of YAML 1.2, and nothing that could surprise.
+"""Read a safe subset of YAML 1.2 as a tree with the line and column of every value.
 
-Built from the parser's events, so that what a charter has no use for is refused before it can grow or act: anchors
-and aliases (a few lines can stand for gigabytes), merge keys, tags, several documents, duplicate keys, deep nesting.
-Plain words mean what YAML 1.2's core schema says: `no`, `yes` and `on` are text, and `true` and `false` are the
-booleans.
+The tree is built from the parser's events. What a charter does not need is refused before it takes memory or runs
+code: anchors and aliases (a few lines can expand to gigabytes), merge keys, tags, several documents, duplicate keys
+and deep nesting. Unquoted values follow YAML 1.2's core schema: `true` and `false` are booleans; `no`, `yes` and `on`
+are text.
 """
 
 import math
@@ -30,9 +30,10 @@ Scalar: TypeAlias = str | int | float | bool | None
 
 
 class Node(msgspec.Struct, frozen=True):
-    """A value with where it stands, lines and columns from 1. `raw`: a scalar as written; `quoted`: in quotes.
+    """A value with its position; lines and columns count from 1.
 
-    `key_line` and `key_column`: of its key, where it is a mapping's value.
+    `raw`: a scalar as written. `quoted`: it is in quotes. `key_line`, `key_column`: the position of its key, if it is
+    a value of a mapping.
     """
 
     value: Union[Scalar, "list[Node]", "dict[str, Node]"]
@@ -44,7 +45,7 @@ class Node(msgspec.Struct, frozen=True):
     key_column: int = 0
 
     def plain(self) -> Any:
-        """Return the value without places: scalars, lists and mappings."""
+        """Return the value without positions: scalars, lists and dictionaries."""
         if isinstance(self.value, dict):
             return {key: node.plain() for key, node in self.value.items()}
         if isinstance(self.value, list):
@@ -53,10 +54,10 @@ class Node(msgspec.Struct, frozen=True):
 
 
 def read_yaml(text: bytes | str, name: str) -> Node:
-    """Return the tree of one YAML document; `name` is the file's, for messages.
+    """Return the tree of one YAML document. Args: name: the file's name, for messages.
 
-    Raises: InvalidInput: not UTF-8, not YAML, or more than the plain part of it; names line and column.
-    PayloadTooLarge: over MAX_BYTES. MissingDependency: ruamel.yaml is not installed.
+    Raises: InvalidInput: not UTF-8, not YAML, or outside the subset; the message has line and column.
+        PayloadTooLarge: more than MAX_BYTES. MissingDependency: ruamel.yaml is not installed.
     """
     decoded = _decoded(text, name)
     try:
@@ -83,7 +84,7 @@ def read_yaml(text: bytes | str, name: str) -> Node:
 def error_at(
     name: str, line: int, column: int, field: str, message: str, *, got: str = "", expected: str = ""
 ) -> InvalidInput:
-    """Return the error for one place in a file: "usecase.yaml:12:5: kpis[0].at_least: expected a number, ..."."""
+    """Return an InvalidInput with its position: "usecase.yaml:12:5: kpis[0].at_least: expected a number, ..."."""
     where = f"{name}:{line}:{column}: " + (f"{field}: " if field else "")
     return InvalidInput(where + message, field=field or name, got=got, expected=expected)
 
@@ -108,7 +109,7 @@ def _decoded(text: bytes | str, name: str) -> str:
 
 
 class _Open:
-    """A list or mapping that is being filled; `key` is the mapping's key that waits for its value."""
+    """A list or mapping whose end was not read yet. `key`: the key of a mapping whose value comes next."""
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -116,7 +117,7 @@ class _Open:
 
 
 def _tree(events: Iterator[Any], name: str) -> Node:
-    """Put the tree together without recursion, refusing as early as an event allows."""
+    """Return the tree of the events. Not recursive; each event is checked as soon as it is read."""
     open_nodes: list[_Open] = []
     root: Node | None = None
     for count, event in enumerate(events):
@@ -152,7 +153,7 @@ def _check_document(event: Any, root: Node | None, name: str, line: int, column:
 
 
 def _put(node: Node, open_nodes: list[_Open], name: str) -> Node:
-    """Add a finished value to the list or mapping around it, and return it."""
+    """Add a complete value to the list or mapping around it, and return it."""
     if not open_nodes:
         return node
     around = open_nodes[-1]
@@ -160,7 +161,7 @@ def _put(node: Node, open_nodes: list[_Open], name: str) -> Node:
         around.node.value.append(node)
     elif isinstance(around.node.value, dict) and around.key is None:
         if isinstance(node.value, dict | list):
-            raise error_at(name, node.line, node.column, "", "a key is a word, not a list or a mapping")
+            raise error_at(name, node.line, node.column, "", "a key must be a scalar, not a list or a mapping")
         if node.raw == "<<" and not node.quoted:
             raise error_at(name, node.line, node.column, "", "merge keys (<<) are not supported: write the values out")
         if node.raw in around.node.value:
@@ -170,12 +171,12 @@ def _put(node: Node, open_nodes: list[_Open], name: str) -> Node:
                 node.line,
                 node.column,
                 " ".join(node.raw.split())[:64],
-                f"is there twice, first in line {first}: keep one",
+                f"is repeated, first in line {first}: keep one",
             )
         around.key = node
     elif isinstance(around.node.value, dict) and around.key is not None:
         key, around.key = around.key, None
-        if node.value is None and not node.raw:  # a value that is not there stands where its key does
+        if node.value is None and not node.raw:  # an empty value gets the position of its key
             node = Node(None, key.line, key.column)
         around.node.value[key.raw] = msgspec.structs.replace(node, key_line=key.line, key_column=key.column)
     return node
@@ -186,12 +187,12 @@ def _scalar(event: Any, name: str, line: int, column: int) -> Node:
     if not event.implicit[0]:
         return Node(raw, line, column, raw, quoted=True)
     if _NOT_FINITE.fullmatch(raw):
-        raise error_at(name, line, column, "", f"{raw} is no finite number", got=raw, expected="a finite number")
+        raise error_at(name, line, column, "", f"{raw} is not a finite number", got=raw, expected="a finite number")
     return Node(_plain(raw, name, line, column), line, column, raw)
 
 
 def _plain(raw: str, name: str, line: int, column: int) -> Scalar:
-    """Return what a plain word means. Source: YAML 1.2.2, section 10.3.2, the core schema's tag resolution."""
+    """Return the value of an unquoted scalar. Source: YAML 1.2.2, section 10.3.2 (tag resolution, core schema)."""
     if _NULL.fullmatch(raw):
         return None
     if _BOOLEAN.fullmatch(raw):

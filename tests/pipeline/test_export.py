@@ -113,7 +113,7 @@ def test_parity_refuses_the_silent_miscompilation_of_categorical_features() -> N
     encode = ColumnTransformer([("c", OrdinalEncoder(), ["text_1"]), ("x", "passthrough", ["number_0"])])
     pipeline = _boosting_with(encode, frame, outcomes, categorical_features=[0])
     outputs = Scorer(export(pipeline, interface, 0.5), interface).run(feeds)
-    with pytest.raises(IntegrityError, match="is not the trained one"):
+    with pytest.raises(IntegrityError, match="differs from the trained one"):
         parity(pipeline.predict_proba(frame)[:, 1], outputs, 0.5)
 
 

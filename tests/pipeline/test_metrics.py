@@ -72,13 +72,13 @@ def test_the_best_threshold_beats_every_other(
     chosen = best_threshold(y, s, payoff)
     assert chosen == float(np.float32(chosen))
     reached = payoff_per_1000(y, s >= chosen, payoff)
-    others = [payoff_per_1000(y, s >= cut, payoff) for cut in (*s, ALWAYS_ACT, NEVER_ACT)]
+    others = [payoff_per_1000(y, s >= threshold, payoff) for threshold in (*s, ALWAYS_ACT, NEVER_ACT)]
     assert reached == pytest.approx(max(others))
     # Of equal payoffs the highest threshold: none above it is as good.
     above = [
-        payoff_per_1000(y, s >= cut, payoff)
-        for cut in (*s, NEVER_ACT)
-        if cut > chosen and (s >= cut).sum() < (s >= chosen).sum()
+        payoff_per_1000(y, s >= threshold, payoff)
+        for threshold in (*s, NEVER_ACT)
+        if threshold > chosen and (s >= threshold).sum() < (s >= chosen).sum()
     ]
     assert all(value < reached - 1e-9 for value in above)
 

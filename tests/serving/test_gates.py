@@ -41,7 +41,7 @@ THRESHOLD = 0.25
 
 @dataclass
 class Case:
-    """What training proposes: a model of some skill, and perhaps a champion's probabilities on the same 30 days of rows."""
+    """What training proposes: a model of some skill, and perhaps a champion's on the same 30 days of rows."""
 
     evaluation: Evaluation
     metrics: dict[str, MetricValue]
