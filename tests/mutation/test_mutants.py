@@ -36,11 +36,6 @@ def test_a_mutant_makes_its_test_fail(tree: Copy, mutant: Mutant) -> None:
     assert outcome.result == "killed", outcome.message
 
 
-def test_names_are_given_once() -> None:
-    names = [mutant.name for mutant in MUTANTS]
-    assert sorted(set(names)) == sorted(names)
-
-
 @pytest.mark.parametrize("package", ["adapters", "cli", "functions", "infra", "localstack", "shared", "tests"])
 def test_the_copy_is_what_is_imported(tree: Copy, package: str) -> None:
     found = tree.python("-c", f"import {package}; print({package}.__file__)").stdout.strip()
