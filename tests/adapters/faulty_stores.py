@@ -20,7 +20,7 @@ from tests.conformance.rigs import StoreRig
 from tests.refusals import google, xml
 
 Fixture = Callable[[str], Any]
-Careless = Callable[[], AbstractContextManager[StoreRig]]
+UnconditionalRig = Callable[[], AbstractContextManager[StoreRig]]
 
 
 class Back(Protocol):
@@ -47,7 +47,7 @@ class FaultyStore:
         makes: the command in the error for the missing bucket "no-such-one".
         unreachable, broken_off: texts of the errors for an unreachable service and for an incomplete answer.
         spoiling: calls a function between the headers and the body of a download.
-        careless: a rig whose service does not get the condition of a write.
+        unconditional: a rig whose service does not get the condition of a write.
     """
 
     provider: str
@@ -62,7 +62,7 @@ class FaultyStore:
     unreachable: str
     broken_off: str
     spoiling: Callable[[Callable[[], None]], AbstractContextManager[None]]
-    careless: Careless
+    unconditional: UnconditionalRig
 
     def opened(self, host_port: str) -> ObjectStore:
         """Return the store below the prefix "team" in the bucket."""
@@ -77,7 +77,7 @@ def aws(fixture: Fixture) -> Iterator[FaultyStore]:
     running: Running = fixture("aws_emulator")
 
     @contextmanager
-    def careless() -> Iterator[StoreRig]:
+    def unconditional() -> Iterator[StoreRig]:
         def without_condition(data: bytes) -> bytes:
             return data.replace(b"if-none-match: *", b"x-none-whatever: *")
 
@@ -103,7 +103,7 @@ def aws(fixture: Fixture) -> Iterator[FaultyStore]:
             unreachable="cannot be reached",
             broken_off="no answer came",
             spoiling=_spoiling_obstore,
-            careless=careless,
+            unconditional=unconditional,
         )
 
 
@@ -111,7 +111,7 @@ def azure(fixture: Fixture) -> Iterator[FaultyStore]:
     running: Running = fixture("azure_emulator")
 
     @contextmanager
-    def careless() -> Iterator[StoreRig]:
+    def unconditional() -> Iterator[StoreRig]:
         # The signature covers the condition. A request without it is authorised by a SAS that can write.
         signature = ""
 
@@ -149,7 +149,7 @@ def azure(fixture: Fixture) -> Iterator[FaultyStore]:
             unreachable="cannot be reached",
             broken_off="no answer came",
             spoiling=_spoiling_obstore,
-            careless=careless,
+            unconditional=unconditional,
         )
 
 
@@ -157,7 +157,7 @@ def gcp(fixture: Fixture) -> Iterator[FaultyStore]:
     running: Running = fixture("gcs_emulator")
 
     @contextmanager
-    def careless() -> Iterator[StoreRig]:
+    def unconditional() -> Iterator[StoreRig]:
         def without_condition(data: bytes) -> bytes:
             return data.replace(b"&ifGenerationMatch=0", b"")
 
@@ -180,7 +180,7 @@ def gcp(fixture: Fixture) -> Iterator[FaultyStore]:
         unreachable="could not be reached",
         broken_off="before the answer was complete",
         spoiling=_spoiling_requests,
-        careless=careless,
+        unconditional=unconditional,
     )
 
 

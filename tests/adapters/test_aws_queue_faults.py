@@ -29,7 +29,7 @@ from tests.conformance.queue_receive_clauses import RECEIVING
 
 
 @pytest.fixture(params=["signed", "sdk"], autouse=True)
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run each test with our own signed requests, and with the SDK."""
     monkeypatch.setenv("HOME", "/nonexistent")  # with a developer's own profiles the SDK would be used
     if request.param == "sdk":
@@ -233,8 +233,8 @@ def test_the_suite_rejects_a_service_without_leases(aws_emulator: Running) -> No
         return data.replace(b'"VisibilityTimeout": 2,', b'"VisibilityTimeout": 0,')
 
     with (
-        lossy_proxy(aws_emulator.host_port, rewrite=without_leases) as careless,
-        contextmanager(aws_rigs.sqs_queue)(lambda name: Running(careless.host_port)) as rig,
+        lossy_proxy(aws_emulator.host_port, rewrite=without_leases) as changed,
+        contextmanager(aws_rigs.sqs_queue)(lambda name: Running(changed.host_port)) as rig,
         pytest.raises(REJECTIONS),
     ):
         RECEIVING.clauses["a_message_is_invisible_while_in_flight"].check(rig)

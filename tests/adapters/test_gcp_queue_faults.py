@@ -144,9 +144,13 @@ def test_dead_letters_keep_time_and_receive_count(topics: EmulatedTopics) -> Non
 @contextmanager
 def rig_without_policy(running: Running) -> Any:
     with contextmanager(gcp_rigs.pubsub_queue)(lambda name: running) as rig:
-        careless = EmulatedTopics(running, dead_letters=False)
+        without_policy = EmulatedTopics(running, dead_letters=False)
         yield replace(
-            rig, queue=careless.opened(), another=careless.opened, bodies_raw=careless.bodies, wait=careless.advance
+            rig,
+            queue=without_policy.opened(),
+            another=without_policy.opened,
+            bodies_raw=without_policy.bodies,
+            wait=without_policy.advance,
         )
 
 

@@ -99,10 +99,12 @@ def test_queue(queue_rig: QueueRig, clause: str) -> None:
 
 
 def test_the_suite_rejects_a_store_where_two_writers_win(store_rig: StoreRig) -> None:
-    class Careless(tidegate_acme.store.AcmeStore):
+    class Unconditional(tidegate_acme.store.AcmeStore):
         def put_new(self, key: str, body: bytes, **given: float) -> Created:
             return Created(self.put(key, body, **given))
 
-    careless = Careless(store_rig.store._path)
+    unconditional = Unconditional(store_rig.store._path)
     with pytest.raises(REJECTIONS):
-        suites.STORE["one_racing_writer_wins"].check(replace(store_rig, store=careless, another=lambda: careless))
+        suites.STORE["one_racing_writer_wins"].check(
+            replace(store_rig, store=unconditional, another=lambda: unconditional)
+        )
