@@ -1,7 +1,8 @@
 """The four kinds of tests, and the rule that decides the kind of each.
 
 - `slow` and `study` are marks that a module or a test carries.
-- `emulator` is a test that needs an emulator, the host of a cloud's functions or the `pulumi` command.
+- `emulator` is a test that needs an emulator, the host of a cloud's functions or the `pulumi` command. A module that
+  starts many processes of its own carries this mark, too.
 - `fast` is every other test.
 
 `pytest` without arguments runs the fast tests and those on emulators. `pytest -m slow` runs the long ones.
@@ -14,7 +15,7 @@ import pytest
 
 KINDS = {
     "fast": "needs no emulator, and all together take little time",
-    "emulator": "needs an emulator, the host of a cloud's functions or the pulumi command",
+    "emulator": "needs an emulator, the host of a cloud's functions, the pulumi command or many processes",
     "slow": "takes long; .ci/run runs these after the others",
     "study": "computes figures that are published in the documentation; runs by hand only",
 }
@@ -42,7 +43,7 @@ def needs_emulator(item: pytest.Item) -> bool:
     """Return whether a test uses an emulator, through a fixture or by name."""
     if INSTALLED.intersection(getattr(item, "fixturenames", ())):
         return True
-    return any(item.get_closest_marker(mark) for mark in ("emulator", BY_NAME))
+    return item.get_closest_marker(BY_NAME) is not None
 
 
 def is_fast(item: pytest.Item) -> bool:

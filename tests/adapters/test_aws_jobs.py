@@ -32,6 +32,8 @@ from tests.conformance.aws_job_rigs import define
 from tests.conformance.aws_rigs import REGION, account
 from tests.waiting import until
 
+pytestmark = pytest.mark.emulator
+
 TIMEOUT_S = 30.0
 ARN = f"arn:aws:ecs:{REGION}:123456789012"
 URL = f"ecs://{REGION}/t/t-job?subnets=subnet-1,subnet-2&security_groups=sg-1&container=job"

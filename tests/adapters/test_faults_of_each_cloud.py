@@ -94,7 +94,7 @@ def test_ten_throttles_of_pubsub_in_a_row_are_retried(
     assert sorted(topics.bodies()) == [b"1", b"2", b"3"]
 
 
-@pytest.mark.emulator
+@pytest.mark.emulator_by_name
 @pytest.mark.parametrize(
     ("secrets", "command"),
     [

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.local import files
@@ -276,7 +276,7 @@ class Steps:
 
 
 @given(st.lists(Steps.one, max_size=30))
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 def test_disk_and_memory_behave_alike(steps: list[tuple[Any, ...]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         disk, memory = LocalStore(folder), MemoryStore()

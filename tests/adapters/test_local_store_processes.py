@@ -13,6 +13,8 @@ from adapters.local.drops import settled
 from adapters.local.store import TEMPORARY, LocalStore
 from adapters.memory.clock import MemoryClock
 
+pytestmark = pytest.mark.emulator
+
 RACE = """
 import sys, threading
 from concurrent.futures import ThreadPoolExecutor

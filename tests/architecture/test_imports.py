@@ -9,6 +9,8 @@ import pytest
 
 from shared.topology import FUNCTIONS, Function, Unit
 
+pytestmark = pytest.mark.emulator
+
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = (
     *("numpy", "pyarrow", "pandas", "sklearn", "scipy", "onnxruntime", "onnx", "skl2onnx", "optuna"),

@@ -18,6 +18,8 @@ from functions.runtimes.local.home import create_home, open_home
 from functions.runtimes.local.supervisor import Stack, start
 from tests.waiting import until
 
+pytestmark = pytest.mark.emulator
+
 
 def process(home: Path, *arguments: object, stdin: str = "") -> Any:
     """Run a command in its own process: the module's fixtures live longer than the capture of one test."""

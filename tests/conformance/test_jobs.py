@@ -14,6 +14,8 @@ from tests.conformance.gcp_job_rigs import cloudrun_jobs
 from tests.conformance.job_clauses import JOBS
 from tests.conformance.job_rigs import JobsRig, local_jobs, memory_jobs
 
+pytestmark = pytest.mark.emulator
+
 RIGS = {"memory": contextmanager(memory_jobs), "local": contextmanager(local_jobs)}
 CLOUDS = {
     "aws": contextmanager(ecs_jobs),

@@ -15,6 +15,7 @@ import pytest
 
 from localstack.emulators import AZURE_ACCOUNT, AZURE_KEY
 from tests.conformance import suites
+from tests.kinds import on_emulators
 from tests.live import clean_up
 from tests.live.account import BEGINS, Cloud, remove
 from tests.live.selected import EXCLUDED, NEEDS, cloud_of, read
@@ -35,7 +36,7 @@ EMULATED = {"aws": ("store", "queue", "secrets"), "azure": ("store", "queue"), "
 Environment = Mapping[str, str]
 
 
-@pytest.fixture(params=[*EMULATED])
+@pytest.fixture(params=on_emulators(EMULATED))
 def live_environment(request: pytest.FixtureRequest) -> Iterator[Environment]:
     """Return the environment of a live run on an emulated account. It is set in this process too."""
     environment = {

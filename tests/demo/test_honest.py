@@ -24,6 +24,8 @@ from shared.serving.gates import evaluate_gates
 from shared.usecase.charter import Charter
 from shared.usecase.reading import charter_digest, parse_charter
 
+pytestmark = pytest.mark.slow
+
 SEEDS = range(20)
 ROWS = 9000
 MONTHS = ("2013-01", "2013-02", "2013-03", "2013-04")

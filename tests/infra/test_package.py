@@ -21,6 +21,8 @@ from infra.package.contents import LOCKS, PROVIDERS, UNITS
 from infra.package.packages import read_package
 from shared.errors import ConfigurationError, MissingDependency, Unavailable
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "serve-aws-x86_64"
 

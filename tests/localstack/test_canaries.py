@@ -16,7 +16,7 @@ from tests.localstack.bare_queues import MAX_RECEIVES, AzureQueue, BareQueue, Pu
 from tests.localstack.bare_stores import S3, Azure, Gcs, Store, races
 from tests.waiting import below, until
 
-pytestmark = pytest.mark.emulator
+pytestmark = pytest.mark.emulator_by_name
 RACES, CONTROLS = 6, 3
 STORES: dict[str, tuple[Callable[[emulators.Running], Store], str]] = {
     "aws": (S3, "aws_emulator"),

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.emulator
+
 HEAVY = ("pandas", "sklearn", "scipy", "skl2onnx", "onnx", "optuna", "pyarrow", "onnxruntime", "numpy")
 
 

@@ -23,6 +23,8 @@ from shared.platform import Outcome
 from shared.ports import JobSpec
 from tests.waiting import until
 
+pytestmark = pytest.mark.emulator
+
 EVENT = first_event(TrainingGranted(number=1, key="0" * 64), usecase="flights", source="/test", origin="test", at=0.0)
 
 

@@ -31,6 +31,8 @@ from shared.registry.signatures import key_id_of
 from shared.settings import read_settings
 from tests.waiting import let_time_pass, until
 
+pytestmark = pytest.mark.emulator
+
 WAIT_S = 60.0
 
 

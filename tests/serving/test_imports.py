@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.emulator
+
 HEAVY = (
     "pandas", "sklearn", "scipy", "pyarrow", "optuna",
     "skl2onnx", "onnx", "numpy", "onnxruntime", "cryptography", "jwt",

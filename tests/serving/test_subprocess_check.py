@@ -13,6 +13,8 @@ from shared.pipeline.records import ModelInterface, SampleRows
 from shared.serving.onnx_check import check_self_contained
 from shared.serving.subprocess_check import CheckResult, check_in_subprocess
 
+pytestmark = pytest.mark.emulator
+
 _spec = importlib.util.spec_from_file_location("serving_models", Path(__file__).with_name("conftest.py"))
 assert _spec is not None
 assert _spec.loader is not None

@@ -9,6 +9,8 @@ from tests.simulation.scenario import ASIDE, STEPS, begin
 from tests.simulation.test_crashes import undisturbed
 from tests.simulation.world import World
 
+pytestmark = pytest.mark.slow
+
 FIELDS = ("grants", "sends", "secrets", "submits")
 
 

@@ -23,6 +23,8 @@ from tests.simulation.scenario import STEPS, begin, predict, release
 from tests.simulation.test_crashes import crash_at_operations, undisturbed
 from tests.simulation.world import World
 
+pytestmark = pytest.mark.slow
+
 SEEDS = range(80)
 
 

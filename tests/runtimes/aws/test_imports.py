@@ -9,6 +9,8 @@ from shared.topology import FUNCTIONS, Function, function_named
 from tests.runtimes.closures import SLOW, expected_libraries, libraries, places, unwanted
 from tests.runtimes.clouds import environ, on_disk
 
+pytestmark = pytest.mark.emulator
+
 CONTEXT = """
 from functions.runtimes.aws import main
 class Context:

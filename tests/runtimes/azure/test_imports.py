@@ -11,6 +11,8 @@ from tests.runtimes.closures import imported, unwanted
 from tests.runtimes.clouds import environ
 from tests.runtimes.conftest import settings
 
+pytestmark = pytest.mark.emulator
+
 ENTRY = "from functions.runtimes.azure.main import function_app\nfunction_app()"
 STOP = "\nprint(json.dumps(sorted(sys.modules)))\nsys.exit()"
 SETTINGS = settings(

@@ -8,6 +8,8 @@ from tests.runtimes.closures import imported, unwanted
 from tests.runtimes.clouds import environ
 from tests.runtimes.conftest import settings
 
+pytestmark = pytest.mark.emulator
+
 ENTRY = "import functions.runtimes.gcp.main"
 SETTINGS = settings(
     stores=Stores(**{name: f"gs://{name}" for name in ("landing", "system", "capture")}),

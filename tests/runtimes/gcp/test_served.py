@@ -15,6 +15,8 @@ from tests.runtimes.clouds import GOOD, bearer, environ, on_disk, sign_off
 from tests.runtimes.gcp.serving import Served, served
 from tests.simulation.material import USECASE
 
+pytestmark = pytest.mark.emulator
+
 UPLOADS = f"/v1/usecases/{USECASE}/uploads"
 
 
