@@ -85,9 +85,9 @@ class Host:
 
     def fire(self, function: AppFunction, given: Any) -> Outcome:
         """Fire a timer. Args: given: the trigger's status, as far as the caller knows it."""
-        told = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": {}, "IsPastDue": False}
-        told |= given if isinstance(given, dict) else {}
-        return self.invoke(function, TypedData(json=json.dumps(told)))
+        details = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": {}, "IsPastDue": False}
+        details |= given if isinstance(given, dict) else {}
+        return self.invoke(function, TypedData(json=json.dumps(details)))
 
 
 class Handler(BaseHTTPRequestHandler):

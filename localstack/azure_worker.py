@@ -134,9 +134,9 @@ async def load(folder: Path) -> Worker:
     )
     if failure := _failure(began.result):
         raise AppBroken(failure)
-    told = await runtime.functions_metadata_request(_request("functions_metadata_request"))
+    response = await runtime.functions_metadata_request(_request("functions_metadata_request"))
     functions = []
-    for each in told.function_metadata_results or ():
+    for each in response.function_metadata_results or ():
         bindings = tuple(json.loads(binding) for binding in each.raw_bindings)
         functions.append(AppFunction(each.name, each.function_id, bindings))
         await runtime.function_load_request(_request("function_load_request", function_id=each.function_id))

@@ -95,7 +95,7 @@ class CloudRun:
 
     def _execution(self, task: Task) -> Any:
         ended = task.ended  # before the state: with it, the state is final
-        told: dict[str, Any] = {
+        condition: dict[str, Any] = {
             "name": f"{self.job}/executions/{task.id}",
             "job": self.job.rpartition("/")[2],
             "createTime": _time(task.created),
@@ -104,10 +104,10 @@ class CloudRun:
             "conditions": [_condition(task)],
         }
         if task.state != "pending" and task.started is not None:
-            told["startTime"] = _time(task.started)
+            condition["startTime"] = _time(task.started)
         if ended is not None:
-            told["completionTime"] = _time(ended)
-        return {**told, f"{task.state}Count": 1} if task.state != "pending" else told
+            condition["completionTime"] = _time(ended)
+        return {**condition, f"{task.state}Count": 1} if task.state != "pending" else condition
 
     def _task(self, task: Task) -> Any:
         result: dict[str, Any] = {}
@@ -139,20 +139,25 @@ def cloudrun(command: Sequence[str], *, project: str, region: str, job: str) -> 
 
 
 def _condition(task: Task) -> Any:
-    told: dict[str, Any] = {"type": "Completed"}
+    condition: dict[str, Any] = {"type": "Completed"}
     if task.state == "succeeded":
-        return {**told, "state": "CONDITION_SUCCEEDED"}
+        return {**condition, "state": "CONDITION_SUCCEEDED"}
     if task.state == "cancelled":
-        return {**told, "state": "CONDITION_FAILED", "executionReason": "CANCELLED", "message": "It was cancelled."}
+        return {
+            **condition,
+            "state": "CONDITION_FAILED",
+            "executionReason": "CANCELLED",
+            "message": "It was cancelled.",
+        }
     if task.state == "failed":
         why = "it took too long" if task.timed_out else f"its container ended with {task.exit_code}"
         return {
-            **told,
+            **condition,
             "state": "CONDITION_FAILED",
             "executionReason": "NON_ZERO_EXIT_CODE",
             "message": f"Task 0: {why}",
         }
-    return {**told, "state": "CONDITION_RECONCILING"}
+    return {**condition, "state": "CONDITION_RECONCILING"}
 
 
 def _time(at: float) -> str:

@@ -154,14 +154,14 @@ def _wrong(template: Mapping[str, Any]) -> str:
 
 def _properties(task: Task) -> dict[str, Any]:
     ended = task.ended  # before the state: with it, the state is final
-    told: dict[str, Any] = {"status": _STATES.get(task.state, "Failed"), "startTime": _time(task.created)}
+    document: dict[str, Any] = {"status": _STATES.get(task.state, "Failed"), "startTime": _time(task.created)}
     if ended is not None:
-        told["endTime"] = _time(ended)
+        document["endTime"] = _time(ended)
     if task.state == "failed" and task.exit_code is not None and task.exit_code > 0:
         container = {"name": "train", "code": task.exit_code, "status": "Terminated"}
-        told["detailedStatus"] = {"replicas": [{"name": f"{task.id}-0", "containers": [container]}]}
-        told["reason"] = "BackoffLimitExceeded"
-    return told
+        document["detailedStatus"] = {"replicas": [{"name": f"{task.id}-0", "containers": [container]}]}
+        document["reason"] = "BackoffLimitExceeded"
+    return document
 
 
 def _time(at: float) -> str:

@@ -181,7 +181,7 @@ class Ecs:
         assert task is not None
         definition = self._definition(request["taskDefinition"])
         container: _Request = {"name": definition["containerDefinitions"][0]["name"]}
-        told: _Request = {
+        document: _Request = {
             "taskArn": f"{_ARN}:task/{request['cluster']}/{task_id}",
             "clusterArn": f"{_ARN}:cluster/{request['cluster']}",
             "taskDefinitionArn": definition["taskDefinitionArn"],
@@ -191,12 +191,12 @@ class Ecs:
             "containers": [container],
         }
         if task.started is not None:
-            told["startedAt"] = task.started
+            document["startedAt"] = task.started
         if task.ended is not None:
-            told |= {"stoppedAt": task.ended, **self._end_of(task)}
+            document |= {"stoppedAt": task.ended, **self._end_of(task)}
             if task.exit_code is not None:
                 container["exitCode"] = task.exit_code if task.exit_code >= 0 else 128 - task.exit_code
-        return told
+        return document
 
     def _end_of(self, task: Task) -> _Request:
         if task.state == "cancelled":

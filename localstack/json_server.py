@@ -53,10 +53,10 @@ def json_server(answer: Callable[[Asked], Told], *, tls: ssl.SSLContext | None =
             parts = urlsplit(self.path)
             headers = {name.lower(): value for name, value in self.headers.items()}
             body = json.loads(content) if content else None
-            told = answer(Asked(self.command, unquote(parts.path), dict(parse_qsl(parts.query)), headers, body))
-            payload = b"" if told.body is None else json.dumps(told.body).encode()
-            self.send_response(told.status)
-            for name, value in {"Content-Type": "application/json", **told.headers}.items():
+            reply = answer(Asked(self.command, unquote(parts.path), dict(parse_qsl(parts.query)), headers, body))
+            payload = b"" if reply.body is None else json.dumps(reply.body).encode()
+            self.send_response(reply.status)
+            for name, value in {"Content-Type": "application/json", **reply.headers}.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(payload)))
             self.end_headers()

@@ -25,20 +25,20 @@ _LINUX = sys.platform == "linux"
 
 def main(folder: str, command: list[str]) -> int:
     """Run the command until it ends or our standard input closes; return its exit code, 128 + n for signal n."""
-    told, tell = os.pipe()
-    os.set_blocking(tell, False)
+    wakeup, wake_up = os.pipe()
+    os.set_blocking(wake_up, False)
 
     def wake(number: int, _: object) -> None:
         with suppress(BlockingIOError):
-            os.write(tell, bytes([number]))
+            os.write(wake_up, bytes([number]))
 
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, wake)
     dies_with_us = _linux_bonds()
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=dies_with_us, process_group=0)
     while process.poll() is None:
-        ready, _, _ = select.select([sys.stdin, told], [], [])
-        if sys.stdin in ready or os.read(told, 1)[0] != signal.SIGCHLD:
+        ready, _, _ = select.select([sys.stdin, wakeup], [], [])
+        if sys.stdin in ready or os.read(wakeup, 1)[0] != signal.SIGCHLD:
             _end(process)
             _end_the_rest(process.pid)
             shutil.rmtree(folder, ignore_errors=True)

@@ -221,8 +221,8 @@ class Exchange:
         while _END_OF_HEAD not in data:
             data += self._more()
         head = data.index(_END_OF_HEAD)
-        told = _LENGTH.search(data[: head + 2])
-        length = head + len(_END_OF_HEAD) + (int(told[1]) if told else 0)
+        declared = _LENGTH.search(data[: head + 2])
+        length = head + len(_END_OF_HEAD) + (int(declared[1]) if declared else 0)
         while len(data) < length:
             data += self._more()
         return data

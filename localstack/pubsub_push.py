@@ -47,8 +47,8 @@ class PushSubscription:
         with ThreadPoolExecutor(_MOST) as pool:
             while not self.stopping.is_set():
                 try:
-                    lent = self._call("pull", {"maxMessages": _MOST, "returnImmediately": True})
-                    found = lent.get("receivedMessages", [])
+                    answer = self._call("pull", {"maxMessages": _MOST, "returnImmediately": True})
+                    found = answer.get("receivedMessages", [])
                     for each in [pool.submit(self._deliver, received) for received in found]:
                         each.result()
                 except OSError:  # the emulator does not answer

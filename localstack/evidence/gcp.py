@@ -79,7 +79,7 @@ ROWS = [
     _row("runtime", "schedule, as Cloud Scheduler calls", "Cloud Scheduler", "documentation",
          "tests/localstack/test_gcp_host.py::test_a_schedule_calls_as_cloud_scheduler_does",
          remedy="localstack/scheduler.py calls as its description says."),
-    _row("runtime", "only who may call is let in", "Cloud Run", "documentation",
+    _row("runtime", "only authorised callers are accepted", "Cloud Run", "documentation",
          f"{_SERVED}_a_token_that_is_sent_twice_is_not_accepted",
          remedy="Cloud Run authenticates callers of event services by IAM; nothing does so here."),
     _row("runtime", "job", "Cloud Run jobs", "documentation",

@@ -1,4 +1,4 @@
-"""A program of one resource, for the harness to refuse: `python -m tests.infra.canary_program TYPE INPUTS`."""
+"""A program with one invalid resource, to be refused: `python -m tests.infra.canary_program TYPE INPUTS`."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Packages that are none, for programs that only look at them."""
+"""Empty packages, for programs that do not run them."""
 
 import zipfile
 from pathlib import Path
@@ -8,7 +8,7 @@ from shared.documents import digest_of, encode
 
 
 def small_packages(folder: Path, provider: str) -> Path:
-    """Write one of each unit into a folder, and return it."""
+    """Write one of each unit into a folder; return the folder."""
     for unit in ("serve", "data", "train"):
         name = name_of(unit, provider, "x86_64")  # type: ignore[arg-type]
         path = folder / f"{name}.zip"

@@ -1,4 +1,4 @@
-"""The real engine, and stacks of this machine, each with a state, a home and a port of its own."""
+"""The real engine, and local stacks, each with its own state, home and port."""
 
 import json
 import os
@@ -16,12 +16,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 300
 _NOT_OURS = ("PULUMI_", "TIDEGATE_", "AWS_", "AZURE_", "GOOGLE_")
-"""Beginnings of variables that a person's shell, or another test, may have set."""
+"""Prefixes of variables that a shell or another test may have set."""
 
 
 @dataclass
 class Ended:
-    """A command that has ended."""
+    """The result of a command."""
 
     code: int
     out: str
@@ -39,9 +39,9 @@ def options_of(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 @dataclass
 class Stacks:
-    """The stacks of one folder, by the command line. `call("up", "--stack", "dev")`.
+    """The stacks of one folder, through the command line. `call("up", "--stack", "dev")`.
 
-    `common`: the configuration that each has, KEY=VALUE. `given`: what else is in the command's environment.
+    `common`: the configuration of each stack, KEY=VALUE. `given`: additional variables of the command.
     """
 
     folder: Path
@@ -68,11 +68,11 @@ class Stacks:
         return Ended(ended.returncode, ended.stdout, ended.stderr)
 
     def canary(self, token: str, inputs: Any) -> Ended:
-        """Preview a program that declares one resource, past the SDK's own checks."""
+        """Preview a program with one resource, without the SDK's own checks."""
         return self._run("-m", "tests.infra.canary_program", token, json.dumps(inputs))
 
     def up(self, name: str, *config: str) -> Any:
-        """Return what `tidegate up --json` prints; it must succeed."""
+        """Return the output of a successful `tidegate up --json`."""
         ended = self.call("up", "--stack", name, "--json", *self.options(*config))
         assert ended.code == 0, ended.err.partition("Diagnostics")[2][:2500] or ended.err[-2500:]
         return ended.document
@@ -83,30 +83,33 @@ class Stacks:
         return ended.document
 
     def options(self, *config: str) -> list[str]:
-        """Return the configuration as options: the common one, and over it this."""
+        """Return the configuration as options: the common one, overridden by this."""
         return [part for each in (*self.common, *config) for part in ("--config", each)]
 
     def kill_engine(self) -> None:
-        """Kill what Pulumi started for these stacks, plugins in groups of their own included; services live on."""
+        """Kill Pulumi's processes of these stacks, plugins included. Services keep running."""
         for folder in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
-                told = (folder / "environ").read_bytes().split(b"\0")
-                if f"TIDEGATE_STACKS={self.folder}".encode() in told and b"pulumi" in (folder / "cmdline").read_bytes():
+                variables = (folder / "environ").read_bytes().split(b"\0")
+                if (
+                    f"TIDEGATE_STACKS={self.folder}".encode() in variables
+                    and b"pulumi" in (folder / "cmdline").read_bytes()
+                ):
                     os.kill(int(folder.name), signal.SIGKILL)
 
     def take_down(self) -> None:
-        """Take down those that stand."""
+        """Take down all stacks that are up."""
         for each in self.folder.glob("*/state/.pulumi/stacks/tidegate/*.json"):
             self.call("down", "--stack", each.stem, "--recover")
 
     def state(self, name: str) -> str:
-        """Return the state of a stack, as it is kept."""
+        """Return the stored state of a stack."""
         return (self.folder / name / f"state/.pulumi/stacks/tidegate/{name}.json").read_text()
 
 
 @pytest.fixture(scope="session")
 def aws_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of the units that functions of AWS are in, really built."""
+    """Build the units of AWS functions; return their folder."""
     from infra.package.build import build
 
     folder = tmp_path_factory.mktemp("packages")
@@ -117,7 +120,7 @@ def aws_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def stacks(pulumi_folder: Path, tmp_path: Path) -> Iterator[Stacks]:
-    """Return stacks; those that stand at the end are taken down, data and all."""
+    """Return stacks. Those that are up at the end are taken down."""
     found = Stacks(tmp_path / "stacks")
     yield found
     found.take_down()

@@ -1,4 +1,4 @@
-"""The life of a stack on a cloud, through the real engine: what every provider's program must go through alike."""
+"""The life cycle of a stack on a cloud through the real engine, the same for every provider's program."""
 
 import os
 import signal
@@ -25,16 +25,16 @@ from tests.waiting import steady
 NAME = "harbour"
 QUIET_S = 2.0
 EXTRA = Function(
-    name="extra", unit="serve", about="One more function, which hears.", subscribes=("io.tidegate.model.registered",)
+    name="extra", unit="serve", about="One more function, with a queue.", subscribes=("io.tidegate.model.registered",)
 )
 
 
 @dataclass
 class Cloud:
-    """A provider's program, its stand-in, and what stands behind it.
+    """A provider's program, its stand-in, and the emulators behind it.
 
-    `config`: what a stack is configured with. `left`: what is there, by service. `data`: types that hold data.
-    `backend`: what a test reaches behind the engine's back.
+    `config`: the stack's configuration. `left`: existing resources, by service. `data`: types with data. `backend`: the
+    emulators, for changes outside the engine.
     """
 
     provider: str
@@ -54,23 +54,26 @@ class Cloud:
             yield
 
     def stack(self, functions: tuple[Function, ...] = FUNCTIONS, **changes: Any) -> Stack:
-        """Return the stack, as its program makes it of these functions."""
+        """Return the stack of these functions."""
         given = {**self.config, **changes}
         configuration = read_configuration(given, NAME)
         declare = import_module(f"infra.{self.provider}").declare
         return open_stack(NAME, given, self.said.append, program=lambda: declare(configuration, functions))
 
     def done(self, act: Callable[[], Any]) -> set[tuple[str, str]]:
-        """Return what an operation did, as (what, logical name), components left out."""
+        """Return an operation's changes as (what, logical name), without components."""
         before = len(self.served.log)
         act()
         return {(what, name) for what, _, name in self.served.log[before:]}
 
 
-def is_lived(cloud: Cloud, folder: Path, *, memory: set[str], watch: set[str], spoil: Callable[[], set[str]]) -> None:
-    """Go through it. Args: memory: names that infer's memory changes. watch: those that know of every function.
+def runs_through_its_life(
+    cloud: Cloud, folder: Path, *, memory: set[str], watch: set[str], spoil: Callable[[], set[str]]
+) -> None:
+    """Run the whole life cycle.
 
-    spoil: changes something behind the engine's back, and returns the names of what must be mended.
+    Args: memory: names of the resources that infer's memory changes. watch: those that depend on every function. spoil:
+        changes resources outside the engine, and returns the names of those that must be repaired.
     """
     with cloud.environ(folder):
         stack = cloud.stack()
@@ -93,12 +96,12 @@ def is_lived(cloud: Cloud, folder: Path, *, memory: set[str], watch: set[str], s
         assert {name for what, name in done if what == "delete"} == made
         assert {name for what, name in done if what == "create"} == {name.replace("extra", "other") for name in made}
 
-        mended = spoil()
-        assert {name for _, name in cloud.done(lambda: cloud.stack(renamed).up())} == mended
+        repaired = spoil()
+        assert {name for _, name in cloud.done(lambda: cloud.stack(renamed).up())} == repaired
         assert cloud.stack(renamed).preview().none
         deleted = {(type_, name) for what, type_, name in cloud.served.log if what == "delete"}
         lost = {(type_, name) for type_, name in deleted if type_ in cloud.data and not name.startswith("code-")}
-        assert lost == set(), "what holds data was replaced"
+        assert lost == set(), "a resource with data was replaced"
 
         cloud.stack(renamed, keepData=False).up()
         cloud.stack(renamed, keepData=False).down()
@@ -107,14 +110,14 @@ def is_lived(cloud: Cloud, folder: Path, *, memory: set[str], watch: set[str], s
 
 
 def recovers_from_a_kill(cloud: Cloud, stacks: Stacks, token: str) -> None:
-    """Kill an `up` while something of this type is being made, and let another one go on. The stack stands then."""
+    """Kill an `up` while it creates a resource of this type, and continue with another. The stack is up afterwards."""
     reached, go = threading.Event(), threading.Event()
 
     def hold(of: str, name: str) -> None:
         if of == token:
             reached.set()
             go.wait(60)
-            raise Refused("whoever asked is gone")
+            raise Refused("the caller is gone")
 
     cloud.served.before_create = hold
     command = [sys.executable, "-m", "cli.main", "up", "--stack", "dev", *stacks.options()]
@@ -122,7 +125,9 @@ def recovers_from_a_kill(cloud: Cloud, stacks: Stacks, token: str) -> None:
         command, env=stacks.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     assert reached.wait(120)
-    steady(lambda: len(cloud.served.log), QUIET_S)  # what does not wait for what is held is made, and written down
+    steady(
+        lambda: len(cloud.served.log), QUIET_S
+    )  # resources that do not depend on the held one are created and recorded
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(30)
     stacks.kill_engine()

@@ -1,4 +1,4 @@
-"""A function that tries what it is told to with its own role, and says what came of it: put beside it as a zip."""
+"""A function that tries operations with its role and returns the outcomes."""
 
 import io
 import shlex
@@ -29,7 +29,7 @@ Try = tuple[str, str, dict[str, Any]]
 
 
 def code(endpoint: str, runtime: Path) -> bytes:
-    """Return the function's package: with all that this environment has."""
+    """Return the function's package, with this environment on its path."""
     path = ":".join(["$PWD", *[each for each in sys.path if each.endswith("site-packages")], str(runtime)])
     script = (
         f'#!/bin/sh\nexport PYTHONPATH="{path}"\nexec {shlex.quote(sys.executable)} -m awslambdaric probe.handler\n'
@@ -44,7 +44,7 @@ def code(endpoint: str, runtime: Path) -> bytes:
 
 
 def tried(functions: Any, code: bytes, role: str, tries: Sequence[Try]) -> list[str]:
-    """Return what came of each try by a function of this role: "allowed", "denied", or another error's code."""
+    """Return the outcome of each try by a function with this role: "allowed", "denied", or another error's code."""
     import json
 
     name = f"probe-{role.rpartition('/')[2]}"

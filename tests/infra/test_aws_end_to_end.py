@@ -1,4 +1,4 @@
-"""What was provisioned on the emulated AWS, with IAM enforced, does what it is for, from the packages alone."""
+"""The loop on a provisioned stack on the emulated AWS, with IAM enforced and from the packages alone."""
 
 import json
 import os
@@ -38,7 +38,7 @@ USECASE = "late-arrivals"
 
 @dataclass
 class Provisioned:
-    """The stack, as whoever operates it sees it."""
+    """The stack, as an operator sees it."""
 
     account: Account
     tasks: Ecs
@@ -61,7 +61,7 @@ class Provisioned:
             return error.code
 
     def failures(self) -> str:
-        """Return the last lines of the functions' logs that tell of an error."""
+        """Return the last lines with an error of the functions' logs."""
         logs, found = self.account.client("logs"), []
         for function in FUNCTIONS:
             if not function.job:
@@ -71,7 +71,7 @@ class Provisioned:
         return "\n".join(found)
 
     def calls(self, function: str) -> int:
-        """Return how often a function was started, by Lambda's log."""
+        """Return a function's number of starts in Lambda's log."""
         logs = self.account.client("logs")
         pages = logs.get_paginator("filter_log_events").paginate(
             logGroupName=f"/aws/lambda/{NAME}-{function}", filterPattern='"START RequestId"'
@@ -118,9 +118,7 @@ def stack(
 
 
 def test_the_loop_runs_on_what_was_provisioned(stack: Provisioned) -> None:
-    until(
-        lambda: stack.calls("monitor") and stack.calls("reconcile"), TIMEOUT_S
-    )  # by their schedules: nothing else did
+    until(lambda: stack.calls("monitor") and stack.calls("reconcile"), TIMEOUT_S)  # only their schedules called them
     assert stack.ask("/v2/health/live") == 200
     assert stack.ask(f"/v2/models/{USECASE}/infer", body=b"{}") == 401
     assert stack.ask(f"/v2/models/{USECASE}/infer", "x.y.z", b"{}") == 401
@@ -143,13 +141,13 @@ def test_the_loop_runs_on_what_was_provisioned(stack: Provisioned) -> None:
     assert stack.ask(f"/v2/models/{USECASE}", stack.token(f"{USECASE}:read")) == 200
     definitions = {request["taskDefinition"] for request in stack.tasks.requests.values()}
     assert definitions == {f"{NAME}-train"}
-    heard = stack.calls("validate")
+    before = stack.calls("validate")
     platform.landing.put_new(f"drops/{USECASE}/more.csv", b"year,month\n2013,1\n")
-    until(lambda: stack.calls("validate") > heard, TIMEOUT_S)
+    until(lambda: stack.calls("validate") > before, TIMEOUT_S)
 
 
 def tries_of(function: str, stack: Provisioned) -> tuple[list[Try], list[Try]]:
-    """Return what a function's role must let it do, and what it must not."""
+    """Return the operations that a function's role must allow, and those that it must deny."""
     granted = {(each.store, each.family) for each in plan.access(BY_NAME[function])}
     allowed: list[Try] = []
     denied: list[Try] = []
@@ -194,7 +192,7 @@ def test_a_role_has_exactly_its_functions_grants(stack: Provisioned, function: s
     arn = f"arn:aws:iam::{ACCOUNT}:role/{NAME}-{role}"
     found = tried(stack.account.client("lambda"), probe, arn, [*allowed, *denied])
     outcomes = list(zip([*allowed, *denied], found, strict=True))
-    # What may be read and is not there is not found, and not refused.
+    # An absent object that may be read is not found, not refused.
     assert [each for each in outcomes[: len(allowed)] if each[1] not in ("allowed", "NoSuchKey")] == []
     assert [each for each in outcomes[len(allowed) :] if each[1] != "denied"] == []
 
@@ -214,7 +212,7 @@ def test_the_probe_finds_a_role_with_more_rights(stack: Provisioned) -> None:
         probe = code(stack.account.url, stack.runtime)
         found = tried(stack.account.client("lambda"), probe, made["Role"]["Arn"], denied)
         assert "allowed" in found
-        assert "denied" in found, "nothing is granted beyond S3 and secrets"
+        assert "denied" in found, "no right beyond S3 and secrets"
     finally:
         iam.delete_role_policy(RoleName="canary", PolicyName="wide")
         iam.delete_role(RoleName="canary")

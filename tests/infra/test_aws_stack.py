@@ -1,4 +1,4 @@
-"""A stack on AWS through the real engine: its whole life, an `up` that is killed half way, and what is wrong."""
+"""A stack on AWS through the real engine: its life cycle, an `up` that is killed half way, and invalid input."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from shared.errors import ConfigurationError
 from shared.topology import FUNCTIONS
 from tests.infra.cloud_packages import small_packages
 from tests.infra.conftest import Stacks, options_of
-from tests.infra.life import NAME, Cloud, is_lived, recovers_from_a_kill
+from tests.infra.life import NAME, Cloud, recovers_from_a_kill, runs_through_its_life
 from tests.infra.policies import AWS, breaches
 from tests.infra.stand_in.aws import REGION, Account
 from tests.infra.stand_in.base import Planned, stand_in
@@ -45,7 +45,7 @@ def backends(emulators_folder: Path, pulumi_folder: Path) -> Iterator[tuple[str,
 
 @pytest.fixture
 def account(backends: tuple[str, str], emulators_folder: Path) -> Account:
-    """Return the account, empty: it is one for all tests."""
+    """Return the account, emptied: all tests share it."""
     found = Account(*backends, runtime=emulators_folder, job_environment={})
     found.reset()
     return found
@@ -62,7 +62,7 @@ def cloud(account: Account, tmp_path: Path) -> Iterator[Cloud]:
 
 @pytest.fixture
 def stacks(cloud: Cloud, tmp_path: Path) -> Stacks:
-    """Return stacks by the command line; the account forgets what is left of them."""
+    """Return stacks through the command line; the account is emptied at the next test."""
     return Stacks(tmp_path / "stacks", options_of(cloud.config), {**cloud.environment, **cloud.served.environment})
 
 
@@ -84,7 +84,7 @@ def test_its_whole_life(cloud: Cloud, account: Account, tmp_path: Path) -> None:
         )
         return {"validate", "labels", "system", "infer"}
 
-    is_lived(cloud, tmp_path / "stacks", memory={"infer"}, watch={"stack"}, spoil=spoil)
+    runs_through_its_life(cloud, tmp_path / "stacks", memory={"infer"}, watch={"stack"}, spoil=spoil)
 
 
 @pytest.mark.slow
@@ -140,21 +140,25 @@ def test_each_policy_finds_its_breach(token: str, name: str, inputs: dict[str, A
 
 
 @pytest.mark.parametrize(
-    ("token", "inputs", "told"),
+    ("token", "inputs", "message"),
     [
-        ("aws:sqs/queue:Queue", {"name": "x", "visibilityTimeoutSecond": 1}, "visibilityTimeoutSecond is no property"),
+        (
+            "aws:sqs/queue:Queue",
+            {"name": "x", "visibilityTimeoutSecond": 1},
+            "visibilityTimeoutSecond is not a property",
+        ),
         ("aws:iam/role:Role", {"name": "x"}, "assumeRolePolicy is missing"),
-        ("aws:sqs/queue:Queue", {"visibilityTimeoutSeconds": "soon"}, "str 'soon', which it cannot be"),
+        ("aws:sqs/queue:Queue", {"visibilityTimeoutSeconds": "soon"}, "str 'soon', which is not allowed"),
         ("aws:sqs/queue:Kueue", {"name": "x"}, "is not known to the stand-in"),
         ("aws:ec2/natGateway:NatGateway", {"subnetId": "x"}, "is not known to the stand-in"),
     ],
     ids=["misspelt", "missing", "wrong type", "no such type", "costs while idle"],
 )
 def test_invalid_programs_fail_in_the_same_harness(
-    stacks: Stacks, token: str, inputs: dict[str, Any], told: str
+    stacks: Stacks, token: str, inputs: dict[str, Any], message: str
 ) -> None:
     ended = stacks.canary(token, inputs)
-    assert (ended.code, told in ended.err) == (3, True), ended.err[-2000:]
+    assert (ended.code, message in ended.err) == (3, True), ended.err[-2000:]
 
 
 @pytest.mark.slow
@@ -174,7 +178,7 @@ def test_an_existing_bucket_is_reported_and_the_state_stays_usable(
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         (("kmsKey=alias/x",), "tidegate:kmsKey is 'alias/x': write the key's ARN"),
         (('ports={"queues":"sqs://eu-west-1/h-"}',), "tidegate:ports.queues"),
@@ -191,10 +195,10 @@ def test_an_existing_bucket_is_reported_and_the_state_stays_usable(
     ids=["key", "queues", "landing", "package", "image", "region", "unit", "tag"],
 )
 def test_an_invalid_configuration_is_refused_before_anything_is_created(
-    stacks: Stacks, account: Account, changes: tuple[str, ...], told: str
+    stacks: Stacks, account: Account, changes: tuple[str, ...], message: str
 ) -> None:
     ended = stacks.call("up", "--stack", "dev", *stacks.options(*changes))
-    assert told in ended.err.strip().splitlines()[-1]
+    assert message in ended.err.strip().splitlines()[-1]
     assert ended.code == 2, ended.err[-2000:]
     assert account.left() == {}
 
@@ -208,7 +212,7 @@ def test_a_unit_of_which_an_image_is_given_needs_no_zip(cloud: Cloud, account: A
             file.unlink()
         done = cloud.done(lambda: cloud.stack(functionImages={"data": image}).up())
         assert cloud.stack(functionImages={"data": image}).preview().none
-    assert {name for what, name in done if what == "create"} >= data  # a zip cannot become an image: it is made anew
+    assert {name for what, name in done if what == "create"} >= data  # a zip cannot become an image: it is replaced
     for function in FUNCTIONS:
         if not function.job:
             seen = account.client("lambda").get_function(FunctionName=f"{NAME}-{function.name}")

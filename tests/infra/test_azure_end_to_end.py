@@ -1,10 +1,9 @@
-"""What was provisioned on the emulated Azure does what it is for, as far as its emulators reach.
+"""The loop on a provisioned stack on the emulated Azure.
 
-Containers and queues are Azurite's. Every app that was provisioned runs under Microsoft's worker library and our host,
-with the files and the settings that it was given; events, timers, the job, the vault and its identity are carried out
-by bridges of ours, by what the program said. Three things differ: storage is reached by the account's key, an app's
-modules are this checkout's, and the entrance is a front that knows the table of routes and judges nothing: tokens are
-judged by the functions.
+Containers and queues are Azurite's. Every provisioned app runs under Microsoft's worker library and our host, with its
+files and settings. Our own servers run events, timers, the job, the vault and its identity as the program declares
+them. Three things differ: storage uses the account's key, an app's modules are this checkout's, and a reverse proxy
+with the table of routes replaces API Management; the functions validate tokens.
 """
 
 import io
@@ -53,7 +52,7 @@ from tests.waiting import until
 pytestmark = pytest.mark.slow
 
 NAME = AZURE_ACCOUNT
-"""The stack's, and so its account's: what stands for Event Grid looks into the emulator's own account."""
+"""Name of the stack and so of its account: our Event Grid reads the emulator's own account."""
 WORKSPACE = "00000000-0000-0000-0000-000000000003"
 TIMEOUT_S = 120.0
 AT_ONCE = 3
@@ -62,7 +61,7 @@ USECASE = "late-arrivals"
 
 @dataclass
 class Provisioned:
-    """The stack, as whoever operates it sees it."""
+    """The stack, as an operator sees it."""
 
     issuer: TokenIssuer
     url: str
@@ -133,8 +132,8 @@ def stack(
 
         root = str(Path(__file__).resolve().parents[2])
         (job,) = served.kinds["azure-native:app:Job"].existing.values()
-        (told,) = job["template"]["containers"]
-        given = {each["name"]: each["value"] for each in told["env"]}
+        (only,) = job["template"]["containers"]
+        given = {each["name"]: each["value"] for each in only["env"]}
         given |= {SETTINGS: here(given[SETTINGS]), "AZURE_STORAGE_ACCOUNT_KEY": AZURE_KEY, "PYTHONPATH": root}
         container["env"] += [{"name": name, "value": value} for name, value in given.items()]
 
@@ -170,7 +169,7 @@ def stack(
 
 
 def unpacked(subscription: Subscription, app: str, to: Path) -> Path:
-    """Return the folder of an app's package, as it was uploaded."""
+    """Return the folder of an app's uploaded package."""
     body = subscription.blobs(f"{NAME}host").get_blob_client(f"code-{app}", BLOB).download_blob().readall()
     with zipfile.ZipFile(io.BytesIO(body)) as packed:
         packed.extractall(to / app)
@@ -200,6 +199,6 @@ def test_the_loop_runs_on_what_was_provisioned(stack: Provisioned) -> None:
         raise
     assert not result.fsck.findings
     assert stack.ask(f"/v2/models/{USECASE}", stack.token(f"{USECASE}:read")) == 200
-    heard = stack.calls("validate", "landing-validate")
+    before = stack.calls("validate", "landing-validate")
     platform.landing.put_new(f"drops/{USECASE}/more.csv", b"year,month\n2013,1\n")
-    until(lambda: stack.calls("validate", "landing-validate") > heard, TIMEOUT_S)
+    until(lambda: stack.calls("validate", "landing-validate") > before, TIMEOUT_S)

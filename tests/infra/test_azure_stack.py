@@ -1,4 +1,4 @@
-"""A stack on Azure through the real engine: its whole life, an `up` that fails half way, and what is wrong."""
+"""A stack on Azure through the real engine: its life cycle, an `up` that fails half way, and invalid input."""
 
 import io
 import json
@@ -18,7 +18,7 @@ from localstack.key_vault import RESOURCE, Vault, serving
 from localstack.managed_identity import managed_identity
 from tests.infra.cloud_packages import small_packages
 from tests.infra.conftest import Stacks, options_of
-from tests.infra.life import NAME, Cloud, is_lived, recovers_from_a_kill
+from tests.infra.life import NAME, Cloud, recovers_from_a_kill, runs_through_its_life
 from tests.infra.policies import AZURE, breaches
 from tests.infra.stand_in.azure import REGION, Subscription
 from tests.infra.stand_in.base import Planned, Refused, stand_in
@@ -79,8 +79,8 @@ def test_its_whole_life(cloud: Cloud, tmp_path: Path) -> None:
         del sites.existing[gone]
         return {"validate-poison", "labels"}
 
-    # infer's app and its plan stay; another instance size is another size of the app.
-    is_lived(cloud, tmp_path / "stacks", memory={"infer"}, watch=set(), spoil=spoil)
+    # infer's app and plan stay; the app's instance size changes.
+    runs_through_its_life(cloud, tmp_path / "stacks", memory={"infer"}, watch=set(), spoil=spoil)
 
 
 def test_the_plan_breaks_no_policy_and_the_state_has_no_secret(cloud: Cloud, vault: Vault, tmp_path: Path) -> None:
@@ -142,17 +142,17 @@ def test_conditions_name_the_action_the_paths_and_how_they_are_listed() -> None:
 
 
 def test_invalid_programs_fail_in_the_same_harness(stacks: Stacks) -> None:
-    for token, inputs, told in (
+    for token, inputs, message in (
         (
             "azure-native:storage:Queue",
             {"accountName": "x", "resourceGroupName": "x", "name": "x"},
-            "name is no property",
+            "name is not a property",
         ),
         ("azure-native:storage:StorageAccount", {"accountName": "x"}, "is missing"),
         ("azure-native:compute:VirtualMachine", {"vmName": "x"}, "is not known to the stand-in"),
     ):
         ended = stacks.canary(token, inputs)
-        assert (ended.code, told in ended.err) == (3, True), ended.err[-2000:]
+        assert (ended.code, message in ended.err) == (3, True), ended.err[-2000:]
 
 
 @pytest.mark.slow
@@ -181,7 +181,7 @@ def test_an_up_that_fails_half_way_is_reported_and_can_be_repeated(cloud: Cloud,
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         (("kmsKey=x",), "tidegate:kmsKey is for AWS and Google Cloud"),
         (('ports={"queues":"sqs://eu-west-1/h-"}',), "tidegate:ports.queues"),
@@ -192,9 +192,9 @@ def test_an_up_that_fails_half_way_is_reported_and_can_be_repeated(cloud: Cloud,
     ids=["key", "queues", "landing", "package", "memory"],
 )
 def test_an_invalid_configuration_is_refused_before_anything_is_created(
-    stacks: Stacks, cloud: Cloud, changes: tuple[str, ...], told: str
+    stacks: Stacks, cloud: Cloud, changes: tuple[str, ...], message: str
 ) -> None:
     ended = stacks.call("preview", "--stack", "dev", *stacks.options(*changes))
-    assert told in ended.err.strip().splitlines()[-1]
+    assert message in ended.err.strip().splitlines()[-1]
     assert ended.code == 2, ended.err[-2000:]
     assert cloud.left() == {}

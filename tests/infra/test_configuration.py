@@ -1,4 +1,4 @@
-"""A stack's configuration: what is taken, and how what is wrong is told before anything is made."""
+"""A stack's configuration: valid values, and errors before any resource is created."""
 
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ def test_values_come_as_texts_and_as_structures() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "expected"),
     [
         ({}, r"tidegate:provider is 'nothing'.*local, aws, azure, gcp"),
         ({"provider": "awz"}, r"tidegate:provider is 'awz'"),
@@ -70,8 +70,8 @@ def test_values_come_as_texts_and_as_structures() -> None:
         ({**CLOUD, "tags": "team"}, r"tidegate:tags: Expected `object`"),
     ],
 )
-def test_an_invalid_value_is_refused_with_its_remedy(given: dict[str, Any], told: str) -> None:
-    with pytest.raises(ConfigurationError, match=told) as caught:
+def test_an_invalid_value_is_refused_with_its_remedy(given: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ConfigurationError, match=expected) as caught:
         read_configuration(given, "dev")
     assert caught.value.exit_code == 2
     assert "\n" not in caught.value.message

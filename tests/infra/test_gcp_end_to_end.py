@@ -1,9 +1,8 @@
-"""What was provisioned on the emulated Google Cloud does what it is for, as far as its emulators reach.
+"""The loop on a provisioned stack on the emulated Google Cloud.
 
-Buckets, topics and subscriptions are the emulators'. Every service that was provisioned runs under Google's
-functions-framework, from its package, with the environment that it was given; every subscription's push, every schedule
-and the job are carried out by bridges of ours, to whom the program said. The gateway is a front that knows the table of
-routes and judges nothing: tokens are judged by the functions.
+Buckets, topics and subscriptions are the emulators'. Every provisioned service runs under Google's functions-framework,
+from its package and with its environment. Our own servers run each subscription's push, each schedule and the job as
+the program declares them. A reverse proxy with the table of routes replaces the gateway; the functions validate tokens.
 """
 
 import json
@@ -52,7 +51,7 @@ USECASE = "late-arrivals"
 
 @dataclass
 class Provisioned:
-    """The stack, as whoever operates it sees it."""
+    """The stack, as an operator sees it."""
 
     issuer: TokenIssuer
     url: str
@@ -79,7 +78,7 @@ class Provisioned:
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of the units that services are in, really built, each unpacked in a folder of its name."""
+    """Build the units of the services; return the folder in which each is unpacked."""
     from infra.package.build import build
 
     folder = tmp_path_factory.mktemp("packages")
@@ -118,8 +117,8 @@ def stack(
             at = {"queues": broker.url, "jobs": tasks.url, "secrets": secrets.url}
             ports = {name: f"{document[name]}?endpoint={url}" for name, url in at.items()}
             stores = {name: f"{url}?endpoint={storage.url}" for name, url in document["stores"].items()}
-            told = {"metrics": f"cloudmonitoring://?endpoint={metrics.url}", "stores": stores}
-            return json.dumps({**document, **ports, **told})
+            variables = {"metrics": f"cloudmonitoring://?endpoint={metrics.url}", "stores": stores}
+            return json.dumps({**document, **ports, **variables})
 
         provisioned = Provisioned(issuer, entrance.url, here(outputs["settings"]), executions=jobs.executions)
         (job,) = served.kinds["gcp:cloudrunv2/job:Job"].existing.values()
@@ -146,12 +145,12 @@ def stack(
 
 
 def hosted(given: dict[str, Any], packages: Path, here: Any, address: str) -> Any:
-    """Return what runs a service, as it was provisioned, from its package."""
+    """Return a context manager that runs a provisioned service from its package."""
     config = given["serviceConfig"]
-    told = config["environmentVariables"]
-    function = BY_NAME[told[FUNCTION]]
+    variables = config["environmentVariables"]
+    function = BY_NAME[variables[FUNCTION]]
     threads = str(int(config["maxInstanceRequestConcurrency"]))
-    environment = {**ENVIRONMENT, **told, SETTINGS: here(told[SETTINGS]), ADDRESS: address, THREADS: threads}
+    environment = {**ENVIRONMENT, **variables, SETTINGS: here(variables[SETTINGS]), ADDRESS: address, THREADS: threads}
     target: Literal["http", "event"] = given["buildConfig"]["entryPoint"]
     root = packages / function.unit
     return gcp_host.function(
@@ -160,14 +159,16 @@ def hosted(given: dict[str, Any], packages: Path, here: Any, address: str) -> An
 
 
 def pushes(served: StandIn) -> Iterator[tuple[str, str]]:
-    """Yield (subscription, where it pushes to)."""
+    """Yield (subscription, push endpoint)."""
     for id_, given in served.kinds["gcp:pubsub/subscription:Subscription"].existing.items():
         if config := given.get("pushConfig"):
             yield id_, config["pushEndpoint"]
 
 
 def test_the_loop_runs_on_what_was_provisioned(stack: Provisioned) -> None:
-    until(lambda: stack.calls("monitor-event") and stack.calls("reconcile-event"), TIMEOUT_S)  # by their schedules
+    until(
+        lambda: stack.calls("monitor-event") and stack.calls("reconcile-event"), TIMEOUT_S
+    )  # their schedules called them
     assert stack.ask("/v2/health/live") == 200, stack.services[f"{NAME}-infer-http"].server.output()[-3000:]
     assert stack.ask(f"/v2/models/{USECASE}/infer", body=b"{}") == 401
     assert stack.ask(f"/v2/models/{USECASE}/infer", stack.token("other:infer"), b"{}") == 403
@@ -190,6 +191,6 @@ def test_the_loop_runs_on_what_was_provisioned(stack: Provisioned) -> None:
     assert not result.fsck.findings
     assert stack.ask(f"/v2/models/{USECASE}", stack.token(f"{USECASE}:read")) == 200
     assert {task.environment[FUNCTION] for task in stack.executions} == {"train"}
-    heard = stack.calls("validate-event")
+    before = stack.calls("validate-event")
     platform.landing.put_new(f"drops/{USECASE}/more.csv", b"year,month\n2013,1\n")
-    until(lambda: stack.calls("validate-event") > heard, TIMEOUT_S)
+    until(lambda: stack.calls("validate-event") > before, TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""A stack on Google Cloud through the real engine: its whole life, an `up` that fails half way, and what is wrong."""
+"""A stack on Google Cloud through the real engine: its life cycle, an `up` that fails half way, and invalid input."""
 
 import base64
 import json
@@ -12,7 +12,7 @@ from localstack import emulators
 from localstack.secret_manager import SecretManager, secret_manager
 from tests.infra.cloud_packages import small_packages
 from tests.infra.conftest import Stacks, options_of
-from tests.infra.life import NAME, Cloud, is_lived, recovers_from_a_kill
+from tests.infra.life import NAME, Cloud, recovers_from_a_kill, runs_through_its_life
 from tests.infra.policies import GCP, breaches
 from tests.infra.stand_in.base import Planned, Refused, stand_in
 from tests.infra.stand_in.gcp import PROJECT, REGION, Project, ask
@@ -71,7 +71,7 @@ def test_its_whole_life(cloud: Cloud, project: Project, tmp_path: Path) -> None:
         members.existing[wider]["role"] = "roles/storage.admin"
         return {"validate-dead", "labels-http", "infer-system-read-0"}
 
-    is_lived(cloud, tmp_path / "stacks", memory={"infer-http"}, watch=set(), spoil=spoil)
+    runs_through_its_life(cloud, tmp_path / "stacks", memory={"infer-http"}, watch=set(), spoil=spoil)
 
 
 def test_the_plan_breaks_no_policy_and_the_state_has_no_secret(
@@ -131,13 +131,13 @@ def test_each_policy_finds_its_breach(token: str, name: str, inputs: dict[str, A
 
 
 def test_invalid_programs_fail_in_the_same_harness(stacks: Stacks) -> None:
-    for token, inputs, told in (
-        ("gcp:pubsub/topic:Topic", {"nam": "x"}, "nam is no property"),
+    for token, inputs, message in (
+        ("gcp:pubsub/topic:Topic", {"nam": "x"}, "nam is not a property"),
         ("gcp:storage/bucket:Bucket", {"name": "x"}, "location is missing"),
         ("gcp:compute/instance:Instance", {"machineType": "e2-micro"}, "is not known to the stand-in"),
     ):
         ended = stacks.canary(token, inputs)
-        assert (ended.code, told in ended.err) == (3, True), ended.err[-2000:]
+        assert (ended.code, message in ended.err) == (3, True), ended.err[-2000:]
 
 
 @pytest.mark.slow
@@ -167,7 +167,7 @@ def test_an_up_that_fails_half_way_is_reported_and_can_be_repeated(cloud: Cloud,
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         (("name=harbour-of-the-whole-town",), "tidegate:name is"),
         (("name=a-name-of-21-letters-x",), "at most 20 characters"),
@@ -180,9 +180,9 @@ def test_an_up_that_fails_half_way_is_reported_and_can_be_repeated(cloud: Cloud,
     ids=["name", "long name", "tags", "project", "queues", "landing", "package"],
 )
 def test_an_invalid_configuration_is_refused_before_anything_is_created(
-    stacks: Stacks, project: Project, changes: tuple[str, ...], told: str
+    stacks: Stacks, project: Project, changes: tuple[str, ...], message: str
 ) -> None:
     ended = stacks.call("preview", "--stack", "dev", *stacks.options(*changes))
-    assert told in ended.err.strip().splitlines()[-1]
+    assert message in ended.err.strip().splitlines()[-1]
     assert ended.code == 2, ended.err[-2000:]
     assert project.left() == {}

@@ -1,4 +1,4 @@
-"""Images without a daemon: the same twice, on a base that is looked at, and running from their unpacked root."""
+"""Images without a daemon: reproducible, on a validated base, and running from their unpacked root."""
 
 import gzip
 import io
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def package(folder: Path) -> Package:
-    """Return a package with our modules and what a job needs to say what it lacks."""
+    """Return a package with our modules and what a job needs to report its missing settings."""
     import msgspec
 
     path = folder / "train-aws-x86_64.zip"
@@ -47,7 +47,7 @@ def package(folder: Path) -> Package:
 
 
 def base(folder: Path, architecture: str = "amd64") -> Path:
-    """Return a layout as a registry's tools write it: one layer, with a file that ours must leave alone."""
+    """Return a layout as registry tools write it: one layer, with a file that ours must not change."""
     tar = io.BytesIO()
     with tarfile.open(fileobj=tar, mode="w") as layer:
         entry = tarfile.TarInfo("etc/os-release")

@@ -1,4 +1,4 @@
-"""A stack on this machine through the real engine: made, unchanged, changed, mended, killed half way, taken down."""
+"""A local stack through the real engine: created, unchanged, changed, repaired, killed half way, taken down."""
 
 import json
 import os
@@ -53,7 +53,7 @@ def test_from_nothing_and_back(stacks: Stacks) -> None:
     until(lambda: gone(pid))
     assert not alive(url)
     assert not Path(made["outputs"]["unit"]).exists()
-    assert (Path(home) / "settings.json").exists()  # keepData is true where nobody says otherwise
+    assert (Path(home) / "settings.json").exists()  # keepData is true by default
     assert stacks.call("down", "--stack", "dev").code == 2
 
 
@@ -96,9 +96,9 @@ def test_changes_outside_the_engine_are_found_and_undone(stacks: Stacks) -> None
     settings = home / "settings.json"
     settings.write_text(settings.read_text().replace('"place": "here"', '"place": "elsewhere"'))
     unit.unlink()
-    mended = stacks.up("dev")
-    assert mended["changes"] == {"create": 1, "update": 2, "same": 4}
-    assert alive(mended["outputs"]["url"])
+    repaired = stacks.up("dev")
+    assert repaired["changes"] == {"create": 1, "update": 2, "same": 4}
+    assert alive(repaired["outputs"]["url"])
     assert stat.S_IMODE((home / "secrets/token-key").stat().st_mode) == 0o600
     assert json.loads(settings.read_text())["place"] == "here"
     assert unit.exists()
@@ -109,7 +109,7 @@ def test_ports_of_the_configuration_are_in_the_settings(stacks: Stacks) -> None:
     ports = {"landing": "s3://lake?region=eu-west-1&endpoint=http://127.0.0.1:9", "queues": "sqs://eu-west-1/h-"}
     ended = stacks.call("preview", "--stack", "dev", "--json", *stacks.options(f"ports={json.dumps(ports)}"))
     assert ended.code == 0, ended.err
-    # An address at which nobody answers keeps the service from being ready: that is told, and what there is stays.
+    # Only a preview: with an address that does not answer, the service would not become ready.
     from infra.configuration import read_configuration
     from infra.local import settings_of
 
@@ -128,7 +128,7 @@ def test_an_up_that_was_killed_half_way_recovers(stacks: Stacks) -> None:
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(30)
     stacks.kill_engine()
-    # The state is but files that are written whole: of those beside them a kill would leave half of one.
+    # The state has only files that are written atomically; a kill could truncate others.
     assert not list((stacks.folder / "dev/state").rglob("*.attrs"))
     locked = stacks.call("up", "--stack", "dev", *stacks.options())
     if locked.code:  # it had held the lock when it died
@@ -140,7 +140,7 @@ def test_an_up_that_was_killed_half_way_recovers(stacks: Stacks) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
+    ("arguments", "code", "message"),
     [
         (("--config", "providr=local"), 2, "providr is not a setting, did you mean provider?"),
         (("--config", "provider=lokal"), 2, "provider is 'lokal'"),
@@ -151,10 +151,10 @@ def test_an_up_that_was_killed_half_way_recovers(stacks: Stacks) -> None:
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, tuple) else None,
 )
-def test_bad_input_is_one_message(stacks: Stacks, arguments: tuple[str, ...], code: int, told: str) -> None:
+def test_bad_input_is_one_message(stacks: Stacks, arguments: tuple[str, ...], code: int, message: str) -> None:
     named = () if "--stack" in arguments else ("--stack", "dev")
     ended = stacks.call("up", *named, *arguments)
-    assert told in ended.err
+    assert message in ended.err
     assert ended.code == code, ended.err
     if code != 3:
         assert not stacks.folder.exists()

@@ -1,4 +1,4 @@
-"""A local stack that speaks HTTPS, through the real engine: made, trusted, mended, replaced by the operator's, left."""
+"""A local stack with HTTPS through the real engine: its certificate is created, trusted, repaired and replaced."""
 
 import http.client
 import re
@@ -47,8 +47,8 @@ def status(url: str, context: ssl.SSLContext) -> int:
         connection.close()
 
 
-def believing(file: str) -> ssl.SSLContext:
-    """Return what a client elsewhere has, which looks at names too."""
+def trusting_only(file: str) -> ssl.SSLContext:
+    """Return the TLS context of a client on another host, which checks names too."""
     return ssl.create_default_context(cafile=file)
 
 
@@ -58,8 +58,8 @@ def test_the_service_serves_https_and_a_broken_pair_is_repaired(stacks: Stacks, 
     home, url = Path(made["home"]), made["url"]
     assert url.startswith("https://127.0.0.1:")
     assert made["certificate"] == str(home / CERTIFICATE)
-    assert status(url, believing(made["certificate"])) == 200
-    with pytest.raises(ssl.SSLCertVerificationError):  # who was not given the certificate does not believe it
+    assert status(url, trusting_only(made["certificate"])) == 200
+    with pytest.raises(ssl.SSLCertVerificationError):  # a client without the certificate does not trust it
         status(url, ssl.create_default_context())
     with Client(url, "no token", client_context(open_home(home))) as client:
         assert client.get("/v2/health/live") is not None
@@ -72,14 +72,14 @@ def test_the_service_serves_https_and_a_broken_pair_is_repaired(stacks: Stacks, 
     (home / KEY).unlink()
     assert stacks.up("dev", "tls=true")["changes"].get("update", 0) >= 1
     assert (home / CERTIFICATE).read_bytes() != before
-    assert status(stacks.up("dev", "tls=true")["outputs"]["url"], believing(made["certificate"])) == 200
+    assert status(stacks.up("dev", "tls=true")["outputs"]["url"], trusting_only(made["certificate"])) == 200
 
     put(home, own)
     ended = stacks.call("up", "--stack", "dev", "--json", *stacks.options("tls=true"))
     assert "is yours, and ends on" in ended.err  # it is valid for a day
-    told = ended.document["outputs"]
+    reported = ended.document["outputs"]
     assert (home / CERTIFICATE).read_bytes() == own.certificate.read_bytes()
-    assert status(told["url"], believing(str(own.authority))) == 200  # the service was started with it
+    assert status(reported["url"], trusting_only(str(own.authority))) == 200  # the service was started with it
 
     (home / KEY).unlink()
     ended = stacks.call("up", "--stack", "dev", *stacks.options("tls=true"))
@@ -98,7 +98,7 @@ def test_the_service_serves_https_and_a_broken_pair_is_repaired(stacks: Stacks, 
 
 @pytest.fixture
 def own(tmp_path: Path) -> Certificate:
-    """Return a pair of the operator's, signed by an authority."""
+    """Return an operator's pair, signed by an authority."""
     folder = tmp_path / "own"
     folder.mkdir()
     return certificate_for_loopback(folder)
@@ -128,7 +128,7 @@ def test_other_names_renew_our_certificate_and_leave_the_operators(tmp_path: Pat
     assert renamed["fingerprint"] != made["fingerprint"]
     assert "stack.example" in renamed["held"]
     assert not changes(renamed, at(home, "stack.example"))
-    assert not changes(renamed, at(home))  # it is still for what it has to be for
+    assert not changes(renamed, at(home))  # it has all required names still
     other = tmp_path / "other"
     assert not changes(provider.create(at(other, "2001:DB8:0::1")).outs or {}, at(other, "2001:db8::1"))
 
@@ -249,14 +249,14 @@ def test_the_properties_of_a_pair_are_read(tmp_path: Path, own: Certificate) -> 
 
 
 def test_serving_a_certificate_that_ends_says_so(home: Home) -> None:
-    told: list[str] = []
+    reported: list[str] = []
     for name, body in zip(
         (CERTIFICATE, KEY), self_signed(["127.0.0.1"], datetime(2020, 1, 1, tzinfo=UTC)), strict=True
     ):
         (home.path / name).write_bytes(body)
-    warn_of_expiry((home.path / CERTIFICATE, home.path / KEY), lambda text, **_: told.append(text))
-    assert len(told) == 1
-    assert "run `tidegate up`" in told[0]
+    warn_of_expiry((home.path / CERTIFICATE, home.path / KEY), lambda text, **_: reported.append(text))
+    assert len(reported) == 1
+    assert "run `tidegate up`" in reported[0]
 
 
 def test_certificate_names_of_a_host() -> None:

@@ -1,4 +1,4 @@
-"""Deploy units, really built: the same twice, whole, lean, and running from their package alone."""
+"""Built deploy units: reproducible, complete, small, and running from their package alone."""
 
 import json
 import shutil
@@ -88,8 +88,8 @@ def test_the_bill_of_materials_holds_what_is_in_it(serve: Built, dist: Path) -> 
     validator = JsonStrictValidator(SchemaVersion.V1_6)
     assert validator.validate_str(text) is None
     assert validator.validate_str(text.replace('"bomFormat": "CycloneDX"', '"bomFormat": "Canary"')) is not None
-    told = {each["name"]: each["version"] for each in json.loads(text)["components"]}
-    assert told == serve.package.libraries
+    expected = {each["name"]: each["version"] for each in json.loads(text)["components"]}
+    assert expected == serve.package.libraries
 
 
 @pytest.mark.parametrize("gone", ["onnxruntime", "cryptography", "shared/serving", "boto3"])
@@ -109,7 +109,7 @@ def test_a_unit_over_its_budget_is_refused_with_what_is_big(tmp_path: Path, monk
 
 
 @pytest.mark.parametrize(
-    ("files", "told"),
+    ("files", "expected"),
     [
         ({"one": ["jwt/api.py"], "two": ["jwt/api.py"]}, "one and two both have jwt/api.py"),
         ({"one": ["shared/__init__.py"]}, "one and Tidegate both have shared/__init__.py"),
@@ -117,7 +117,7 @@ def test_a_unit_over_its_budget_is_refused_with_what_is_big(tmp_path: Path, monk
     ],
     ids=["two libraries", "ours", "the entry point"],
 )
-def test_modules_that_collide_are_refused(tmp_path: Path, files: dict[str, list[str]], told: str) -> None:
+def test_modules_that_collide_are_refused(tmp_path: Path, files: dict[str, list[str]], expected: str) -> None:
     from importlib.metadata import PathDistribution
 
     found = []
@@ -127,7 +127,7 @@ def test_modules_that_collide_are_refused(tmp_path: Path, files: dict[str, list[
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
         (folder / "RECORD").write_text("".join(f"{file},,\n" for file in owned))
         found.append(PathDistribution(folder))
-    with pytest.raises(ConfigurationError, match=told):
+    with pytest.raises(ConfigurationError, match=expected):
         building._no_collisions("x", found)
     building._no_collisions("x", [])
 
@@ -181,9 +181,9 @@ def test_the_locks_are_what_the_extras_give_with_hashes_and_no_registry(unit: st
 def test_the_command_says_what_it_made(dist: Path, serve: Built, tidegate_package: Callable[..., Any]) -> None:
     ended = tidegate_package("--unit", "serve", "--to", str(dist), "--json")
     assert ended.returncode == 0, ended.stderr
-    (told,) = json.loads(ended.stdout)["packages"]
-    assert (told["digest"], told["path"]) == (serve.package.digest, str(dist / f"{NAME}.zip"))
-    assert msgspec.json.decode((dist / f"{NAME}.json").read_bytes())["digest"] == told["digest"]
+    (expected,) = json.loads(ended.stdout)["packages"]
+    assert (expected["digest"], expected["path"]) == (serve.package.digest, str(dist / f"{NAME}.zip"))
+    assert msgspec.json.decode((dist / f"{NAME}.json").read_bytes())["digest"] == expected["digest"]
     assert "running its functions from the package alone" in ended.stderr
     for arguments, message in (
         (("--unit", "server"), "choose from serve, data, train"),

@@ -1,4 +1,4 @@
-"""The plan says of every function just what the topology does, so that no policy is wider and none is narrower."""
+"""The plan of every function equals the topology, so that no policy is wider or narrower."""
 
 from fnmatch import fnmatch
 from typing import Any
@@ -22,7 +22,7 @@ EXAMPLES = {
 
 
 class Nothing:
-    """A store that is never reached, or says that there is nothing."""
+    """A store that is never called, or is empty."""
 
     def head(self, key: str, **_: object) -> None:
         return None
@@ -35,7 +35,7 @@ class Nothing:
 
 
 def allowed(function: Function, store: str, operation: str, key: str) -> bool:
-    """Return what the enforcement of the local runtime says."""
+    """Return what the local runtime allows."""
     granted = GrantedStore(Nothing(), store, function)  # type: ignore[arg-type]
     try:
         granted.head(key) if operation == "read" else getattr(granted, operation)(key, b"")
@@ -93,7 +93,7 @@ def test_all_units_are_needed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"name": "validate"}, "two functions named 'validate'"),
         (
@@ -113,8 +113,8 @@ def test_all_units_are_needed() -> None:
     ],
     ids=["twice", "grant", "job", "schedule", "event"],
 )
-def test_an_invalid_topology_is_refused(changes: dict[str, Any], told: str) -> None:
+def test_an_invalid_topology_is_refused(changes: dict[str, Any], message: str) -> None:
     added = msgspec.structs.replace(Function(name="extra", unit="serve", about="One more."), **changes)
-    with pytest.raises(ConfigurationError, match=told):
+    with pytest.raises(ConfigurationError, match=message):
         plan.check((*FUNCTIONS, added))
     plan.check(FUNCTIONS)

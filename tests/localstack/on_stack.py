@@ -61,7 +61,7 @@ def rested(stack: EmulatedStack, function: str) -> int:
 
 
 def drop(platform: Platform, name: str) -> None:
-    """Put a file into the landing store, and wait until it is judged. There is no charter: all are quarantined."""
+    """Put a file into the landing store, and wait for its receipt. Without a charter, all files are quarantined."""
     key = layout.DROPS.key(usecase=USECASE, name=name)
     platform.landing.put_new(key, f"level,at\n1,{name}\n".encode())
     info = platform.landing.head(key)
@@ -72,14 +72,14 @@ def drop(platform: Platform, name: str) -> None:
 
 
 def heard_of_twice_and_judged_once(stack: EmulatedStack, platform: Platform) -> None:
-    """Assert that an upload over HTTP, of which the store tells as well, is validated once."""
+    """Assert that an upload over HTTP, which also gives a storage event, is validated once."""
     sign_off(stack.settings)
     counted, before = stack.invocations(), receipts(platform.system)
     scopes = (f"{CHARTERED}:upload", f"{CHARTERED}:read")
-    status, told = ask(stack, "PUT", f"/v1/usecases/{CHARTERED}/uploads/january%20a.csv", GOOD, *scopes)
-    assert status == 202, told
-    until(lambda: ask(stack, "GET", told["href"], None, *scopes)[0] == 200, TIMEOUT_S)
-    assert ask(stack, "GET", told["href"], None, *scopes)[1]["state"] == "accepted"
+    status, document = ask(stack, "PUT", f"/v1/usecases/{CHARTERED}/uploads/january%20a.csv", GOOD, *scopes)
+    assert status == 202, document
+    until(lambda: ask(stack, "GET", document["href"], None, *scopes)[0] == 200, TIMEOUT_S)
+    assert ask(stack, "GET", document["href"], None, *scopes)[1]["state"] == "accepted"
     until(lambda: stack.invocations()["validate"] >= counted["validate"] + 2, TIMEOUT_S)
     assert len(receipts(platform.system)) == len(before) + 1
     until(lambda: stack.invocations()["trigger"] > counted["trigger"], TIMEOUT_S)
@@ -91,8 +91,8 @@ def every_route_is_answered(stack: EmulatedStack) -> None:
     assert ask(stack, "GET", "/v2/health/live") == (200, {"live": True})
     for route in ROUTES:
         path = route.path.format(usecase=USECASE, n=1, name="a.csv", receipt="0" * 64)
-        status, told = ask(stack, route.method, path, None if route.method == "GET" else b"{}")
-        assert status == (401 if route.action else 200), (route, told)
+        status, document = ask(stack, route.method, path, None if route.method == "GET" else b"{}")
+        assert status == (401 if route.action else 200), (route, document)
     assert ask(stack, "GET", "/openapi.json")[1]["servers"][0]["url"] == stack.url
     assert ask(stack, "GET", "/nowhere")[0] == 404
 

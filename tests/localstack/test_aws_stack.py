@@ -1,4 +1,4 @@
-"""Tidegate on the emulated AWS, in small: who hears what and may import what, what is set, and that nothing is left."""
+"""Tidegate on the emulated AWS, in small: each function's events, imports and configuration; nothing is left."""
 
 import json
 import os
@@ -58,7 +58,7 @@ def stack(
 
 
 def swept_rarely(*given: Any, **named: Any) -> Settings:
-    """Return settings under which reconcile finds nothing before an event tells of it."""
+    """Return settings under which reconcile finds nothing before its event is handled."""
     return msgspec.structs.replace(settings_for(*given, **named), reconcile_every_s=SWEEP_EVERY_S)
 
 
@@ -82,14 +82,14 @@ def client(stack: EmulatedStack) -> Callable[[str], Any]:
 def test_a_file_in_the_landing_bucket_starts_validate_and_nothing_else_does(
     stack: EmulatedStack, platform: Platform
 ) -> None:
-    told = len(("uploads/", "drops/"))  # S3 tries each notification when it is set up
-    until(lambda: stack.invocations()["validate"] >= told, TIMEOUT_S)
+    actual = len(("uploads/", "drops/"))  # S3 tries each notification when it is set up
+    until(lambda: stack.invocations()["validate"] >= actual, TIMEOUT_S)
     counted = rested(stack, "validate")
     drop(platform, "first a+=@(b),c.csv")
     for number in range(20):
         platform.system.put_new(f"hints/{USECASE}/{number}", b"{}")
         platform.capture.put_new(f"predictions/{USECASE}/{number}", b"{}")
-    drop(platform, "second.csv")  # whatever was told of the others is heard before it
+    drop(platform, "second.csv")  # all earlier events are handled before it
     until(lambda: stack.invocations()["validate"] >= counted + 2, TIMEOUT_S)
     assert rested(stack, "validate") == counted + 2
 
@@ -108,15 +108,15 @@ def test_each_function_is_deployed_as_the_topology_says(stack: EmulatedStack, cl
     for function in FUNCTIONS:
         if not function.job:
             assert limits.read(function.name) == FunctionLimits(function.memory_mb, function.concurrency)
-            told = client("lambda").get_function_configuration(FunctionName=aws.PREFIX + function.name)
-            assert told["Timeout"] == function.timeout_s
-            assert len(json.dumps(told["Environment"]["Variables"])) <= MAX_VARIABLES_BYTES
+            actual = client("lambda").get_function_configuration(FunctionName=aws.PREFIX + function.name)
+            assert actual["Timeout"] == function.timeout_s
+            assert len(json.dumps(actual["Environment"]["Variables"])) <= MAX_VARIABLES_BYTES
     sqs = client("sqs")
     for name in queue_names():
         url = sqs.get_queue_url(QueueName=aws.PREFIX + name)["QueueUrl"]
-        told = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-        assert told["VisibilityTimeout"] == str(6 * BY_NAME[name].timeout_s)
-        policy = json.loads(told["RedrivePolicy"])
+        actual = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        assert actual["VisibilityTimeout"] == str(6 * BY_NAME[name].timeout_s)
+        policy = json.loads(actual["RedrivePolicy"])
         assert int(policy["maxReceiveCount"]) == MAX_RECEIVES
         assert policy["deadLetterTargetArn"].endswith(f":{aws.PREFIX}{name}-dead")
     (schedule,) = client("scheduler").list_schedules()["Schedules"]

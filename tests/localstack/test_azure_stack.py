@@ -1,4 +1,4 @@
-"""Tidegate on the emulated Azure, in small: who hears what, who may import and read what, and that nothing is left."""
+"""Tidegate on the emulated Azure, in small: each function's events, imports and rights, and that nothing is left."""
 
 import json
 import os
@@ -78,8 +78,8 @@ def test_a_file_in_the_landing_container_starts_validate_and_nothing_else_does(
     group: azure.ResourceGroup, stack: EmulatedStack, platform: Platform
 ) -> None:
     def counted() -> Counter[str]:
-        told = group.apps["validate"].invocations()
-        return Counter({name: sum(each.values()) for name, each in told.items()})
+        counts = group.apps["validate"].invocations()
+        return Counter({name: sum(each.values()) for name, each in counts.items()})
 
     rested(stack, "validate")
     before = counted()["landing-validate"]
@@ -87,7 +87,7 @@ def test_a_file_in_the_landing_container_starts_validate_and_nothing_else_does(
     for number in range(20):
         platform.system.put_new(f"hints/{USECASE}/{number}", b"{}")
         platform.capture.put_new(f"predictions/{USECASE}/{number}", b"{}")
-    drop(platform, "second.csv")  # whatever was told of the others is heard before it
+    drop(platform, "second.csv")  # all earlier events are handled before it
     until(lambda: counted()["landing-validate"] >= before + 2, TIMEOUT_S)
     assert counted()["landing-validate"] == before + 2
     assert stack.invocations()["validate"] >= before + 2

@@ -1,4 +1,4 @@
-"""Timers fire at multiples of their period, are told when they were due, and end with the block."""
+"""Timers fire at multiples of their period, with the due time, and stop with the block."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -48,6 +48,6 @@ def test_each_firing_has_its_due_time(fails: bool) -> None:
     assert due == sorted(set(due))
     assert [revision(status, "Last") for _, status in app.fired[1:]] == due[:-1]
     assert {name for name, _ in app.fired} == {"timer-reconcile"}
-    # The runtime takes the time from what it is told, and not from its clock.
+    # The runtime takes the time from the timer's status, not from its clock.
     assert firing_of("reconcile", app.fired[0][1], PERIOD_S, now=0.0)[1] == due[0]
     assert len(app.fired) == count

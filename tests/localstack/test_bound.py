@@ -1,4 +1,4 @@
-"""What runs a task, or a whole stack, may be killed or told to end: nothing that it started goes on."""
+"""The process of a task or stack may be killed or stopped: none of its children keeps running."""
 
 import os
 import signal
@@ -68,8 +68,8 @@ def test_a_stack_that_is_stopped_stops_its_processes(monkeypatch: pytest.MonkeyP
 
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(stacks, "import_module", lambda name: SimpleNamespace(served=served))
-    with pytest.raises(SystemExit) as told, stacks.served("azure", tmp_path, print):
+    with pytest.raises(SystemExit) as stopped, stacks.served("azure", tmp_path, print):
         signal.raise_signal(signal.SIGTERM)
-    assert told.value.code == 128 + signal.SIGTERM
+    assert stopped.value.code == 128 + signal.SIGTERM
     assert ended == [True]
     assert signal.getsignal(signal.SIGTERM) == before

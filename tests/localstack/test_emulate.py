@@ -1,4 +1,4 @@
-"""`tidegate emulate`: what it prints works, it ends when told to, and nothing of it stays, however it ends."""
+"""`tidegate emulate`: its output works, it stops on request, and it leaves nothing, however it ends."""
 
 import json
 import os

@@ -19,7 +19,7 @@ from localstack.front import LARGEST_BODY_BYTES, Front, front
 
 @dataclass
 class Backend:
-    """A function's server that tells what it got."""
+    """A function's server that returns the request it received."""
 
     url: str = ""
     asked: list[dict[str, Any]] = field(default_factory=list)
@@ -103,7 +103,7 @@ def test_head_has_the_length_of_the_whole_response(entrance: Front) -> None:
         ("POST", "/v2/models/tides/infer", "infer"),
         ("PUT", "/v1/usecases/tides/uploads/a%20b.csv?x=1&y=%2f", "uploads"),
         ("GET", "/openapi.json", "uploads"),  # the first that there is answers for the gateway
-        ("GET", "/v1/usecases/tides/uploads/%2e%2e", "uploads"),  # what is wrong is judged behind it
+        ("GET", "/v1/usecases/tides/uploads/%2e%2e", "uploads"),  # the function validates it
         ("DELETE", "/v2/health/live", "uploads"),
         ("GET", "/nowhere//at/all", "uploads"),
     ],

@@ -26,7 +26,7 @@ def note(document):
         notes.write(json.dumps(document) + "\\n")
 
 @functions_framework.http
-def hears(request: flask.Request):
+def receiver(request: flask.Request):
     headers = {name.lower(): value for name, value in request.headers.items()}
     note({"headers": headers, "body": request.get_data(as_text=True), "path": request.path})
     return ("", 500) if b"cG9pc29u" in request.get_data() else ("", 204)
@@ -66,8 +66,8 @@ def notes(folder: Path) -> Notes:
 
 
 @pytest.fixture(scope="module")
-def hears(folder: Path) -> Iterator[GcpFunction]:
-    with function(folder / "main.py", "hears", {"NOTES": str(folder / "notes")}) as running:
+def receiver(folder: Path) -> Iterator[GcpFunction]:
+    with function(folder / "main.py", "receiver", {"NOTES": str(folder / "notes")}) as running:
         yield running
 
 
@@ -83,12 +83,12 @@ class Counting:
 
 
 @pytest.fixture
-def counting(hears: GcpFunction) -> Counting:
-    return Counting(hears)
+def counting(receiver: GcpFunction) -> Counting:
+    return Counting(receiver)
 
 
 class Topic:
-    """A topic with a subscription that gives up after five attempts, and who hears of that."""
+    """A topic, a subscription with five delivery attempts, and a subscription to its dead letters."""
 
     def __init__(self, broker: emulators.Running, name: str) -> None:
         self.broker = broker
@@ -123,11 +123,11 @@ class Topic:
 
 
 def test_a_message_is_pushed_once_and_acknowledged(
-    pubsub_emulator: emulators.Running, hears: GcpFunction, notes: Notes, counting: Counting
+    pubsub_emulator: emulators.Running, receiver: GcpFunction, notes: Notes, counting: Counting
 ) -> None:
     topic = Topic(pubsub_emulator, "once")
     topic.publish(b"hello", colour="blue")
-    with push(pubsub_emulator, topic.subscription, hears.url, timeout_s=10) as pushed:
+    with push(pubsub_emulator, topic.subscription, receiver.url, timeout_s=10) as pushed:
         until(lambda: pushed.counts["acknowledged"] == 1)
     [heard] = notes.read()
     document = json.loads(heard["body"])
@@ -141,7 +141,7 @@ def test_a_message_is_pushed_once_and_acknowledged(
 
 
 def test_a_message_that_is_never_acknowledged_becomes_a_dead_letter(
-    pubsub_emulator: emulators.Running, hears: GcpFunction, notes: Notes, counting: Counting
+    pubsub_emulator: emulators.Running, receiver: GcpFunction, notes: Notes, counting: Counting
 ) -> None:
     topic = Topic(pubsub_emulator, "dead")
     topic.publish(b"poison")
@@ -152,7 +152,7 @@ def test_a_message_that_is_never_acknowledged_becomes_a_dead_letter(
         letters.extend(topic.dead_letters())
         return bool(letters)
 
-    with push(pubsub_emulator, topic.subscription, hears.url, timeout_s=10) as pushed:
+    with push(pubsub_emulator, topic.subscription, receiver.url, timeout_s=10) as pushed:
         until(came)
         until(lambda: pushed.counts["acknowledged"] == 1)
     assert letters == [b"poison"]
@@ -163,14 +163,14 @@ def test_a_message_that_is_never_acknowledged_becomes_a_dead_letter(
 
 
 def test_a_function_that_is_down_gets_the_message_later(
-    pubsub_emulator: emulators.Running, hears: GcpFunction, notes: Notes
+    pubsub_emulator: emulators.Running, receiver: GcpFunction, notes: Notes
 ) -> None:
     topic = Topic(pubsub_emulator, "away")
     topic.publish(b"hello")
-    nobody = f"http://127.0.0.1:{emulators.free_port()}"
-    with push(pubsub_emulator, topic.subscription, nobody, timeout_s=10) as pushed:
+    down = f"http://127.0.0.1:{emulators.free_port()}"
+    with push(pubsub_emulator, topic.subscription, down, timeout_s=10) as pushed:
         until(lambda: pushed.counts["released"] >= 1)
-    with push(pubsub_emulator, topic.subscription, hears.url, timeout_s=10) as pushed:
+    with push(pubsub_emulator, topic.subscription, receiver.url, timeout_s=10) as pushed:
         until(lambda: pushed.counts["acknowledged"] == 1 or bool(topic.dead_letters()))
 
 
@@ -200,8 +200,8 @@ def test_an_envelope_without_an_attempt_has_none() -> None:
     }
 
 
-def test_a_schedule_calls_as_cloud_scheduler_does(hears: GcpFunction, notes: Notes) -> None:
-    jobs = [Job("reconcile", f"{hears.url}/reconcile"), Job("often", f"{hears.url}/often", every_s=0.05)]
+def test_a_schedule_calls_as_cloud_scheduler_does(receiver: GcpFunction, notes: Notes) -> None:
+    jobs = [Job("reconcile", f"{receiver.url}/reconcile"), Job("often", f"{receiver.url}/often", every_s=0.05)]
     with scheduling([*jobs, Job("gone", f"http://127.0.0.1:{emulators.free_port()}")]) as scheduler:
         assert scheduler.fire("reconcile", at=1_767_225_600.0)
         assert not scheduler.fire("gone")

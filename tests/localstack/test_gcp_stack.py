@@ -1,4 +1,4 @@
-"""Tidegate on the emulated Google Cloud, in small: who hears what, who may import what, and that nothing is left."""
+"""Tidegate on the emulated Google Cloud, in small: each function's events and imports, and that nothing is left."""
 
 import json
 import os
@@ -46,7 +46,9 @@ def stack(emulators_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     """Return the stack, without a schedule; when it has ended, none of its processes is there."""
     with (
         nothing_left(),
-        patch.object(gcp, "settings_for", without_schedules),  # reconcile would find what an event was to tell of
+        patch.object(
+            gcp, "settings_for", without_schedules
+        ),  # otherwise reconcile could find the object before its event
         served("gcp", tmp_path_factory.mktemp("gcp"), lambda line: None) as running,
     ):
         yield running
@@ -70,7 +72,7 @@ def test_a_file_in_the_landing_bucket_starts_validate_and_nothing_else_does(
     for number in range(20):
         platform.system.put_new(f"hints/{USECASE}/{number}", b"{}")
         platform.capture.put_new(f"predictions/{USECASE}/{number}", b"{}")
-    drop(platform, "second.csv")  # whatever was told of the others is heard before it
+    drop(platform, "second.csv")  # all earlier events are handled before it
     until(lambda: stack.invocations()["validate"] >= counted + 2, TIMEOUT_S)
     assert rested(stack, "validate") == counted + 2
     assert not lines_of((stack.logs / "validate-event.log").read_text(), "object ignored")

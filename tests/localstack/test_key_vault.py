@@ -1,4 +1,4 @@
-"""Key Vault and a managed identity as they stand in: the SDK's own chain of credentials finds its way through both."""
+"""The stand-ins of Key Vault and a managed identity work with the SDK's default credentials."""
 
 import json
 import urllib.error
@@ -29,7 +29,7 @@ def identity(vault: Vault) -> Iterator[ManagedIdentity]:
 
 @pytest.fixture(autouse=True)
 def _nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let this process be nobody so far."""
+    """Remove all credentials from this process."""
     monkeypatch.setattr(sdk, "_made", {})
     for name in ("AZURE_CLIENT_ID", "AZURE_TENANT_ID", "IDENTITY_ENDPOINT", "IDENTITY_HEADER", "MSI_ENDPOINT"):
         monkeypatch.delenv(name, raising=False)
@@ -71,9 +71,9 @@ def ask(identity: ManagedIdentity, query: str, **headers: str) -> tuple[int, Any
 
 def test_the_identity_returns_tokens_to_its_app_for_its_resources(identity: ManagedIdentity, vault: Vault) -> None:
     good, header = f"api-version={API_VERSION}&resource={RESOURCE}", identity.environment["IDENTITY_HEADER"]
-    status, told = ask(identity, good, X_IDENTITY_HEADER=header)
-    assert (status, told["access_token"], told["token_type"]) == (200, vault.token, "Bearer")
-    assert int(told["expires_on"]) > 0
+    status, body = ask(identity, good, X_IDENTITY_HEADER=header)
+    assert (status, body["access_token"], body["token_type"]) == (200, vault.token, "Bearer")
+    assert int(body["expires_on"]) > 0
     assert ask(identity, good)[0] == 400
     assert ask(identity, good, X_IDENTITY_HEADER="guessed")[0] == 400
     assert ask(identity, "resource=" + RESOURCE, X_IDENTITY_HEADER=header)[0] == 400

@@ -22,7 +22,7 @@ KEYS = ("uploads/a b+c=(d).csv", "uploads/\u00e9\u20ac.csv", "uploads/100%25.csv
 
 
 class Container:
-    """A fresh container of Azurite, and a queue that hears of it."""
+    """A new container of Azurite, and a queue for its events."""
 
     def __init__(self, azurite: emulators.Running, name: str) -> None:
         account = f"{azurite.url}/{AZURE_ACCOUNT}"
@@ -47,19 +47,19 @@ class Container:
 
 @pytest.mark.parametrize("schema", ["eventgrid", "cloudevents"])
 def test_a_written_blob_gives_one_event(azure_emulator: emulators.Running, schema: Schema) -> None:
-    container = Container(azure_emulator, f"told-{schema}")
+    container = Container(azure_emulator, f"events-{schema}")
     obstore.put(container.store, "uploads/before.csv", b"1")
-    bridge = ObjectEvents(azure_emulator, f"told-{schema}", f"told-{schema}", prefix="uploads", schema=schema)
+    bridge = ObjectEvents(azure_emulator, f"events-{schema}", f"events-{schema}", prefix="uploads", schema=schema)
     assert bridge.look() == 0
     etags = {key: obstore.put(container.store, key, b"12345")["e_tag"] for key in KEYS}
     obstore.put(container.store, "elsewhere/x.csv", b"1")
     assert (bridge.look(), bridge.look(), bridge.sent) == (3, 0, 3)
-    told = container.events()
-    assert {event.get("eventType") or event["type"] for event in told} == {BLOB_CREATED}
-    assert {event["data"]["contentLength"] for event in told} == {5}
-    assert {event["data"]["eTag"] for event in told} == {str(etag).strip('"') for etag in etags.values()}
-    landing = landing_of(f"az://told-{schema}?account={AZURE_ACCOUNT}&endpoint={azure_emulator.url}")
-    keys = [azure_events.written_of(json.dumps(event).encode(), landing) for event in told]
+    received = container.events()
+    assert {event.get("eventType") or event["type"] for event in received} == {BLOB_CREATED}
+    assert {event["data"]["contentLength"] for event in received} == {5}
+    assert {event["data"]["eTag"] for event in received} == {str(etag).strip('"') for etag in etags.values()}
+    landing = landing_of(f"az://events-{schema}?account={AZURE_ACCOUNT}&endpoint={azure_emulator.url}")
+    keys = [azure_events.written_of(json.dumps(event).encode(), landing) for event in received]
     assert sorted(keys) == sorted((key,) for key in KEYS)
 
 
@@ -93,9 +93,11 @@ def test_an_overwritten_blob_gives_an_event_and_a_deleted_one_none(azure_emulato
     assert bridge.look() == 0
     obstore.put(container.store, "a", b"1")
     assert bridge.look() == 1
-    told = container.events()
-    assert len({event["id"] for event in told}) == 3
-    assert [event["data"]["sequencer"] for event in told] == sorted(event["data"]["sequencer"] for event in told)
+    received = container.events()
+    assert len({event["id"] for event in received}) == 3
+    assert [event["data"]["sequencer"] for event in received] == sorted(
+        event["data"]["sequencer"] for event in received
+    )
 
 
 def test_the_bridge_lists_periodically(azure_emulator: emulators.Running) -> None:
@@ -121,14 +123,16 @@ def test_s3_sends_its_events_to_sqs(aws_emulator: emulators.Running) -> None:
     account = {**AWS_ACCOUNT, "aws_access_key_id": "5" * 12}
     s3: Any = boto3.client("s3", endpoint_url=aws_emulator.url, **account)
     sqs: Any = boto3.client("sqs", endpoint_url=aws_emulator.url, **account)
-    url = sqs.create_queue(QueueName="told")["QueueUrl"]
+    url = sqs.create_queue(QueueName="events")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    s3.create_bucket(Bucket="told")
+    s3.create_bucket(Bucket="events")
     rule = {"Key": {"FilterRules": [{"Name": "prefix", "Value": "uploads/"}]}}
     wanted = {"QueueArn": arn, "Events": ["s3:ObjectCreated:*"], "Filter": rule}
-    s3.put_bucket_notification_configuration(Bucket="told", NotificationConfiguration={"QueueConfigurations": [wanted]})
-    s3.put_object(Bucket="told", Key="elsewhere/x", Body=b"1")
-    s3.put_object(Bucket="told", Key="uploads/x", Body=b"12345")
+    s3.put_bucket_notification_configuration(
+        Bucket="events", NotificationConfiguration={"QueueConfigurations": [wanted]}
+    )
+    s3.put_object(Bucket="events", Key="elsewhere/x", Body=b"1")
+    s3.put_object(Bucket="events", Key="uploads/x", Body=b"12345")
     keys: list[str] = []
 
     def came() -> bool:
@@ -149,25 +153,25 @@ def test_cloud_storage_publishes_its_events_to_pubsub(
 
     from tests.localstack.test_gcp_host import PROJECT, Topic
 
-    topic = Topic(pubsub_emulator, "told")
+    topic = Topic(pubsub_emulator, "events")
     project = PROJECT.rpartition("/")[2]
     with emulators.gcs(
-        emulators_folder, events=pubsub_emulator, project=project, topic="told", prefix="uploads/"
+        emulators_folder, events=pubsub_emulator, project=project, topic="events", prefix="uploads/"
     ) as running:
         client = storage.Client(
             project=project, credentials=AnonymousCredentials(), client_options={"api_endpoint": running.url}
         )
-        bucket = client.create_bucket("told")
+        bucket = client.create_bucket("events")
         bucket.blob("elsewhere/x").upload_from_string(b"1")
         bucket.blob("uploads/x").upload_from_string(b"12345")
-        heard: list[Any] = []
+        pulled: list[Any] = []
 
         def came() -> bool:
             body = {"maxMessages": 10, "returnImmediately": True}
-            heard.extend(topic.call("POST", f"{topic.subscription}:pull", body).get("receivedMessages", []))
-            return bool(heard)
+            pulled.extend(topic.call("POST", f"{topic.subscription}:pull", body).get("receivedMessages", []))
+            return bool(pulled)
 
         until(came)
         client.close()
-    attributes = [each["message"]["attributes"] for each in heard]
+    attributes = [each["message"]["attributes"] for each in pulled]
     assert [(each["eventType"], each["objectId"]) for each in attributes] == [("OBJECT_FINALIZE", "uploads/x")]

@@ -1,4 +1,4 @@
-"""The issuer: what it publishes verifies what it signs, and the AWS emulator's authorizer believes it."""
+"""The issuer: its published keys verify its tokens, and the AWS emulator's authorizer accepts them."""
 
 import json
 import time

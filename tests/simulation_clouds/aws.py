@@ -61,11 +61,11 @@ class Aws:
         return Opened(stores, open_queues(f"sqs://{REGION}/{self._prefix}?endpoint=http://{sqs}", queue_names()))
 
     def held(self, name: str) -> int:
-        """Return how many messages there are, lent ones included."""
+        """Return the number of messages, those in flight included."""
         return sum(self._counts(name))
 
-    def lends(self, name: str) -> bool:
-        """Return whether any is not lent."""
+    def has_visible(self, name: str) -> bool:
+        """Return whether any is visible."""
         return self._counts(name)[0] > 0
 
     def dead(self, name: str) -> list[str]:

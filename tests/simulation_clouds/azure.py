@@ -55,11 +55,11 @@ class Azure:
         )
 
     def held(self, name: str) -> int:
-        """Return how many messages there are, lent ones included."""
+        """Return the number of messages, those in flight included."""
         return self._queues[name].get_queue_properties().approximate_message_count or 0
 
-    def lends(self, name: str) -> bool:
-        """Return whether any is not lent: a peek shows no others."""
+    def has_visible(self, name: str) -> bool:
+        """Return whether any is visible: a peek shows no others."""
         return bool(self._queues[name].peek_messages(1))
 
     def dead(self, name: str) -> list[str]:

@@ -1,7 +1,7 @@
 """What a simulation needs of a cloud: adapters through proxies, and a way behind them.
 
-What goes "direct" crosses no proxy: the driver's own doing (a message given back at once rather than after its lease),
-what it must know to wait no longer than needed, and the judge's reading.
+What goes "direct" crosses no proxy: the driver's own doing (a message released at once rather than after its lease),
+what it must know to wait no longer than needed, and the checker's reads.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +14,7 @@ from shared.ports import ObjectStore
 
 STORES = ("landing", "system", "capture")
 LEASE_S = 1.0
-"""The shortest that SQS and Azure lend for: what a lost answer has borrowed comes back after it."""
+"""The shortest lease of SQS and Azure: a message received by a lost response is visible again after it."""
 WAIT_S = 0.1
 SETTLE_S = 0.002
 Refusals = Mapping[Literal["throttled", "busy"], bytes]
@@ -39,11 +39,11 @@ class Cloud(Protocol):
         ...
 
     def held(self, name: str) -> int:
-        """Return how many messages a queue holds, lent ones included."""
+        """Return a queue's number of messages, those in flight included."""
         ...
 
-    def lends(self, name: str) -> bool:
-        """Return whether a queue has a message that can be borrowed now."""
+    def has_visible(self, name: str) -> bool:
+        """Return whether a queue has a visible message."""
         ...
 
     def dead(self, name: str) -> list[str]:

@@ -31,7 +31,7 @@ def _gcp(fixture: Any) -> AbstractContextManager[Fresh]:
 def fresh(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fresh]:
     """Return what makes a cloud for each world; adapters rest but shortly before they try again.
 
-    What the SDKs tell of broken answers is left out: there are hundreds.
+    The SDKs' messages about broken responses are left out: there are hundreds.
     """
     for name in ("urllib3.connection", "azure"):
         monkeypatch.setattr(logging.getLogger(name), "level", logging.ERROR)

@@ -36,7 +36,7 @@ STORAGE: Refusals = {
 }
 PUBSUB: Refusals = {"throttled": grpc_refusal(8, "too many"), "busy": grpc_refusal(14, "not now")}
 LEASE_S = 10
-"""What a pull lends for, until the adapter says otherwise: the service's least."""
+"""The acknowledgement deadline of a pull, until the adapter changes it: the service's shortest."""
 _MIN_WAIT_S = 0.1
 
 
@@ -65,12 +65,12 @@ class Gcp:
         return Opened(stores, open_queues(f"pubsub://{PROJECT}/{self._prefix}?endpoint=http://{pubsub}", queue_names()))
 
     def held(self, name: str) -> int:
-        """Return how many messages there are, lent ones included."""
+        """Return the number of messages, those in flight included."""
         url = f"{self._pubsub.queue_url}/emulator/held/{PROJECT}/{self._prefix}{name}"
         return len(requests.get(url, timeout=TIMEOUT_S).json())
 
-    def lends(self, name: str) -> bool:
-        """Return whether there are any, and let those come back that are lent."""
+    def has_visible(self, name: str) -> bool:
+        """Return whether there are any, and make those in flight visible."""
         if not self.held(name):
             return False
         self.wait()

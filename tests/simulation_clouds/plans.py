@@ -67,7 +67,7 @@ def unreceipted(world: CloudWorld, mirror: World) -> list[str]:
     """1: every acknowledged upload, and the file dropped by hand, has exactly one receipt."""
     bodies = {key: stored.body for key, stored in mirror.system._objects.items() if key.startswith("receipts/")}
     receipts = [decode(body, Receipt) for body in bodies.values()]
-    told = {receipt.receipt for receipt in receipts}
-    wrong = [f"{name} was acknowledged and has no receipt" for name in world.acknowledged if name not in told]
+    received = {receipt.receipt for receipt in receipts}
+    wrong = [f"{name} was acknowledged and has no receipt" for name in world.acknowledged if name not in received]
     sources = Counter(receipt.source_key for receipt in receipts)
     return wrong + [f"{key} has {sources[key]} receipts" for key in mirror.landing._keys if sources[key] != 1]

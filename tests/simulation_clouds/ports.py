@@ -1,6 +1,6 @@
 """A cloud's adapters as a simulated process sees them: the plan before and after each operation, the network within.
 
-What a store knows of time is told on the world's clock: objects of a world in 2013 were not written today.
+Times of a store are on the world's clock: objects of a world in 2013 were not written today.
 """
 
 from collections import Counter
@@ -91,7 +91,7 @@ class _Port:
 
 
 class CloudStore(_Port):
-    """An object store; `port` is the adapter, made anew with every process."""
+    """An object store; `port` is the adapter, created again with every process."""
 
     def __init__(self, place: str, plan: CloudPlan) -> None:
         super().__init__(place, plan)

@@ -82,7 +82,7 @@ def test_of_a_queue(fresh: Fresh) -> None:
             assert queues["release"].depth()[0] == 1, cut
         direct["collect"].send_many([b"2", b"2"])
         _broken(cloud, part)
-        assert len(queues["collect"].receive(1, LEASE_S)) == 1, cut  # the other was lent for nothing
+        assert len(queues["collect"].receive(1, LEASE_S)) == 1, cut  # the other is in flight without a receiver
     _mend(cloud)
     # None was sent twice. A few never went: gRPC may find only then that its connection is gone.
     assert CUTS < cloud.held("validate") <= 2 * CUTS

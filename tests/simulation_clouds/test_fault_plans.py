@@ -27,7 +27,7 @@ FAULTS = int(os.environ.get("TIDEGATE_CLOUD_FAULTS", "2000"))
 """Raised before a release: `TIDEGATE_CLOUD_FAULTS=20000 uv run pytest tests/simulation_clouds`."""
 FIRST_SEED = int(os.environ.get("TIDEGATE_SIMULATION_SEED", "0"))
 UNCOUNTED = "slow"
-"""A request that comes a few milliseconds late is told of, and not counted."""
+"""A request that is a few milliseconds late is reported, and not counted."""
 PROCESS = ("storm", "silence", "death", "crash-before", "crash-after", "skew", "duplicate")
 BEGINNING = tuple(STEPS)[:2]
 CANARY_SEEDS = range(4)

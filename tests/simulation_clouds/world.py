@@ -2,7 +2,7 @@
 
 The stores and the queues are the provider's, on its emulator; jobs, metrics, limits and secrets are memory's, and so is
 the clock that the handlers see. The driver lets nothing wait in real time that it can move on: a message whose handling
-failed is given back at once, and copies come back by the world's clock. Only what a lost answer has borrowed is waited
+failed is released at once, and copies return by the world's clock. Only a message received by a lost response is waited
 for, a second at most.
 """
 
@@ -41,7 +41,7 @@ class CloudWorld(World):
         self.early = True
         self._waits = math.inf
         self.acknowledged: list[str] = []
-        """The receipt handles that clients were told of, for their uploads."""
+        """The receipts of uploads that clients received."""
         self.cloud = cloud
         self.direct = cloud.opened(direct=True)
         self.network = Network(seed, chances, cloud.refused)
@@ -61,7 +61,7 @@ class CloudWorld(World):
         return msgspec.structs.replace(super().platform(function, instance), time_left_s=lambda: CALL_S)
 
     def request(self, function: str, call: Call) -> Response:
-        """Send a request as a patient client does, who keeps what was acknowledged."""
+        """Send a request as a client with retries does; record what was acknowledged."""
         response = super().request(function, call)
         if call.operation == "upload" and response.status == 202:
             self.acknowledged.append(msgspec.json.decode(response.body)["receipt_handle"])
@@ -82,7 +82,7 @@ class CloudWorld(World):
 
     def work_on(self, function: str) -> bool:
         """Handle the messages of a queue that can be seen now; what was not handled to the end is given back."""
-        if function not in self.faults.touched or not self._lends(function):
+        if function not in self.faults.touched or not self._has_visible(function):
             return False
         messages = self.attempt(function, lambda: self.queues[function].receive(10, LEASE_S))
         for message in messages or ():
@@ -91,7 +91,7 @@ class CloudWorld(World):
         return bool(messages)
 
     def mirrored(self) -> World:
-        """Return a world in memory that holds what the cloud holds, for the judge; what is checked is the cloud."""
+        """Return a world in memory with the cloud's content, for fsck; the cloud is what is checked."""
         self.network.calm()
         seen = {name: Seen(store) for name, store in self.direct.stores.items()}
         report = fsck(seen["landing"], seen["system"], seen["capture"], TRUST_ROOTS)
@@ -112,9 +112,9 @@ class CloudWorld(World):
         for name, queue in self.queues.items():
             queue.port = opened.queues[name]
 
-    def _lends(self, function: str) -> bool:
-        """Return whether a queue may be borrowed from; forget the queue where it is empty."""
-        if self.cloud.lends(function):
+    def _has_visible(self, function: str) -> bool:
+        """Return whether a queue has a visible message; forget the queue if it is empty."""
+        if self.cloud.has_visible(function):
             return True
         if not self.cloud.held(function):
             self.faults.touched.discard(function)

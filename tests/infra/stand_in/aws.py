@@ -1,11 +1,11 @@
 """A stand-in for the AWS provider, over the AWS emulator.
 
-Carried out there: buckets with all that is set on them, queues with their policies, roles and their policies, secrets,
-log groups, functions, mappings, permissions, the HTTP API, schedules. On our ECS, which runs tasks for real: clusters
-and task definitions. Kept in memory after the check of their types: the network, alarms, dashboard, topic.
+Created on the emulator: buckets with their configuration, queues, roles, policies, secrets, log groups, functions,
+mappings, permissions, the HTTP API, schedules. On our ECS, which runs tasks: clusters and task definitions. In memory,
+after the check of their types: the network, alarms, dashboard, topic.
 
-A function is started otherwise than on Lambda: by a `bootstrap` beside its package, on this machine's Python, with
-AWS's own runtime client; and the URLs of its settings have the emulators' addresses.
+Unlike on Lambda, a function starts from a `bootstrap` beside its package, on this machine's Python, with AWS's runtime
+client. The URLs in its settings have the emulators' addresses.
 """
 
 import io
@@ -50,9 +50,9 @@ __all__ = ["ACCOUNT", "REGION", "Account"]
 
 
 class Account:
-    """The emulated account. Args: url: the emulator's; ecs_url: of our ECS. runtime: where awslambdaric is.
+    """The emulated account. Args: url: the emulator's. ecs_url: of our ECS. runtime: the folder of awslambdaric.
 
-    job_environment: what a task's process has besides what was provisioned: credentials, and where its modules are.
+    job_environment: additional variables of a task's process: credentials, and the path of its modules.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Account:
 
     @property
     def credentials(self) -> dict[str, str]:
-        """Return what lets the engine's processes, and tests, act in the account."""
+        """Return the credentials of the engine's processes and of tests."""
         return {
             "AWS_ACCESS_KEY_ID": ACCOUNT,
             "AWS_SECRET_ACCESS_KEY": "x",
@@ -82,7 +82,7 @@ class Account:
         }
 
     def kinds(self) -> dict[str, Kind]:
-        """Return type -> what carries it out."""
+        """Return type -> Kind."""
         arn = _arn_of
         return {
             **self._on_s3(),
@@ -147,7 +147,7 @@ class Account:
         return {"aws:index/getAvailabilityZones:getAvailabilityZones": lambda given: {"names": zones, "id": REGION}}
 
     def code(self, inputs: Properties) -> bytes:
-        """Return a function's package with a `bootstrap` beside it: nothing but the package is on its path."""
+        """Return a function's package with a `bootstrap`; only the package is on its path."""
         path = archive_path(inputs["code"])
         if path not in self._codes:
             script = (
@@ -176,13 +176,13 @@ class Account:
         return json.dumps({**document, **ports, "stores": stores})
 
     def reset(self) -> None:
-        """Let the emulator forget everything."""
+        """Reset the emulator."""
         request = urllib.request.Request(f"{self.url}/_ministack/reset", method="POST")
         with urllib.request.urlopen(request, timeout=30):
             pass
 
     def left(self) -> dict[str, list[str]]:
-        """Return what is there, by service."""
+        """Return the existing resources, by service."""
         found = {
             "s3": [each["Name"] for each in self.client("s3").list_buckets()["Buckets"]],
             "sqs": list(self.client("sqs").list_queues().get("QueueUrls", ())),

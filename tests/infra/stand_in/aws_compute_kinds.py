@@ -1,4 +1,4 @@
-"""How each type of AWS that runs or calls something is made on the emulator (tests/infra/stand_in/aws.py)."""
+"""The kinds of AWS compute and API resources on the emulator (tests/infra/stand_in/aws.py)."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Function(Emulated):
-    """A function of Lambda, from its package. Of one that is an image the emulator keeps what is said of it."""
+    """A Lambda function, from its package. The emulator only records a function that is an image."""
 
     def _configuration(self, inputs: Properties) -> Properties:
         variables = dict(inputs["environment"]["variables"])
@@ -133,8 +133,8 @@ class OnApi(Emulated):
     def make(self, inputs: Properties) -> tuple[str, Properties]:
         given = {word: inputs[key] for key, word in self.words.items() if inputs.get(key) is not None}
         if "JwtConfiguration" in given:
-            told = given["JwtConfiguration"]
-            given["JwtConfiguration"] = {"Audience": told["audiences"], "Issuer": told["issuer"]}
+            jwt = given["JwtConfiguration"]
+            given["JwtConfiguration"] = {"Audience": jwt["audiences"], "Issuer": jwt["issuer"]}
         made = getattr(self.client("apigatewayv2"), f"create_{self.noun}")(ApiId=inputs["apiId"], **given)
         return made.get(f"{self.noun.title()}Id", inputs.get("name", "")), {}
 
@@ -174,7 +174,7 @@ class Schedule(Emulated):
 
 
 class Cluster(Kind):
-    """A cluster of our ECS, which forgets none: ids of what was deleted are free again."""
+    """A cluster of our ECS, which deletes none: ids of deleted ones are free again."""
 
     def __init__(self, account: "Account") -> None:
         super().__init__("name", outputs=lambda id_, inputs: {"arn": id_})
@@ -198,7 +198,7 @@ class TaskDefinition(Kind):
     def create(self, name: str, inputs: Properties) -> tuple[str, Properties]:
         containers = json.loads(inputs["containerDefinitions"])
         for container in containers:
-            # The image's Python is this machine's, and so is the address of everything.
+            # This machine's Python replaces the image's, and addresses are this machine's.
             container["command"] = [sys.executable, *container["command"][1:]]
             given = {each["name"]: each["value"] for each in container["environment"]}
             given = {**given, SETTINGS: self.account.here(given[SETTINGS]), **self.account.job_environment}

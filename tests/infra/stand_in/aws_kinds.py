@@ -1,4 +1,4 @@
-"""How each type of AWS's is carried out on the emulator (tests/infra/stand_in/aws.py)."""
+"""The kinds of AWS resources on the emulator (tests/infra/stand_in/aws.py)."""
 
 import json
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Client = Any
 
 
 class Emulated(Kind):
-    """A kind that is carried out on the emulator; what it says no to is the run's error, in its words."""
+    """A kind on the emulator. Its refusal is the run's error, with its message."""
 
     def __init__(self, account: "Account", *replaces: str) -> None:
         super().__init__(*replaces)
@@ -67,7 +67,7 @@ class Emulated(Kind):
         return outputs
 
     def remove(self, id_: str, properties: Properties) -> None:
-        """Nothing, where it goes with what it is set on."""
+        """Do nothing if it is deleted with its parent."""
 
 
 class Bucket(Emulated):
@@ -97,24 +97,24 @@ class Bucket(Emulated):
 
 
 class OnBucket(Emulated):
-    """What is set on a bucket. Args: put: sets it; stands: what of it can be changed behind our back."""
+    """A bucket's configuration. Args: put: sets it. current: reads what can change outside the engine."""
 
     def __init__(
         self,
         account: "Account",
         put: Callable[[Client, Properties], Any],
-        stands: Callable[[Client, str], Properties] = lambda s3, bucket: {},
+        current: Callable[[Client, str], Properties] = lambda s3, bucket: {},
     ) -> None:
         super().__init__(account, "bucket")
         self.put = put
-        self.stands = stands
+        self.current = current
 
     def make(self, inputs: Properties) -> tuple[str, Properties]:
         self.put(self.client("s3"), inputs)
         return inputs["bucket"], {}
 
     def look(self, id_: str, properties: Properties) -> Properties | None:
-        return self.stands(self.client("s3"), id_)
+        return self.current(self.client("s3"), id_)
 
 
 class Queue(Emulated):
@@ -133,9 +133,9 @@ class Queue(Emulated):
         return url, {"url": url, "arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{inputs['name']}"}
 
     def look(self, id_: str, properties: Properties) -> Properties | None:
-        told = self.client("sqs").get_queue_attributes(QueueUrl=id_, AttributeNames=["All"])["Attributes"]
+        attributes = self.client("sqs").get_queue_attributes(QueueUrl=id_, AttributeNames=["All"])["Attributes"]
         keys = [key for key in ("visibilityTimeoutSeconds", "messageRetentionSeconds") if key in properties]
-        return {key: int(told[self._ATTRIBUTES[key]]) for key in keys}
+        return {key: int(attributes[self._ATTRIBUTES[key]]) for key in keys}
 
     def change(self, id_: str, inputs: Properties) -> Properties:
         self.client("sqs").set_queue_attributes(QueueUrl=id_, Attributes=self._attributes(inputs))
@@ -232,11 +232,10 @@ class LogGroup(Emulated):
 
 
 def enforceable(policy: str) -> str:
-    """Return a policy without what the emulator, which enforces policies, would misjudge: "" where nothing is left.
+    """Return a policy without the statements that the emulator evaluates wrongly, "" if none is left.
 
-    It speaks HTTP, so that what refuses whoever comes without TLS would refuse everybody. And it does not know the
-    conditions on how an object is created: it would find them not met, and refuse every write. That AWS holds callers
-    to either is by its documentation only.
+    The emulator serves HTTP, so a denial of requests without TLS would deny all. It does not implement the conditions
+    on how an object is created, and would deny every write. Both are by AWS's documentation only.
     """
     document = json.loads(policy)
     kept = [each for each in document["Statement"] if "aws:SecureTransport" not in str(each.get("Condition"))]

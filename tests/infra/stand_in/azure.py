@@ -1,8 +1,8 @@
 """A stand-in for the Azure provider (azure-native), over Azurite.
 
-Carried out there: containers and queues. The signing key is on our Key Vault, and apps' packages are really uploaded.
-Kept in memory after the check of their types: groups, accounts, identities, roles and assignments, plans and apps, the
-entrance, events, the job, logs, alarms: no emulator has them.
+Created on the emulator: containers and queues. The signing key is in our Key Vault, and apps' packages are uploaded. In
+memory, after the check of their types, since no emulator has them: groups, accounts, identities, roles and assignments,
+plans and apps, API Management, events, the job, logs, alarms.
 """
 
 from collections.abc import Callable
@@ -25,9 +25,9 @@ _ROOT = f"/subscriptions/{SUBSCRIPTION}/resourceGroups"
 
 
 class Arm(Kind):
-    """A resource of Azure's, whose id is its path. Args: key: the property with its name; it and the place stay.
+    """An Azure resource, whose id is its path. Args: key: the property with its name, which cannot change.
 
-    Identities are asked for as a list, and told as a mapping.
+    Identities are a list in the inputs, and a mapping in the outputs.
     """
 
     def __init__(self, kind: str, key: str, *replaces: str, **more: Callable[[Properties], Any]) -> None:
@@ -43,7 +43,7 @@ class Arm(Kind):
         return {**inputs, **self._told(inputs)}
 
     def seen(self, found: Properties, asked: Properties) -> Properties:
-        """Return it without what Azure adds inside of what was asked for."""
+        """Return it without Azure's additions inside the inputs."""
 
         def within(one: Any, other: Any) -> Any:
             if isinstance(one, dict) and isinstance(other, dict):
@@ -104,7 +104,7 @@ class Subscription:
         self.vault = vault
 
     def blobs(self, account: str) -> BlobServiceClient:
-        """Return an account's blobs, by its key: the emulator takes no identities without TLS."""
+        """Return an account's blob client with its key: the emulator accepts identities only over TLS."""
         credential: Any = {"account_name": account, "account_key": AZURE_KEY}
         return BlobServiceClient(f"{self.storage.url}/{account}", credential=credential)
 
@@ -113,7 +113,7 @@ class Subscription:
         return QueueServiceClient(f"{self.storage.queue_url}/{account}", credential=credential)
 
     def kinds(self) -> dict[str, Kind]:
-        """Return type -> what carries it out."""
+        """Return type -> Kind."""
         arm = Arm
         on_api = ("serviceName", "apiId")
         return {
@@ -190,11 +190,16 @@ class Subscription:
 
     def invokes(self) -> dict[str, Callable[[Properties], Properties]]:
         """Return the provider's functions."""
-        told = {"subscriptionId": SUBSCRIPTION, "tenantId": TENANT, "clientId": "operator", "objectId": "operator"}
-        return {"azure-native:authorization:getClientConfig": lambda given: told}
+        client_config = {
+            "subscriptionId": SUBSCRIPTION,
+            "tenantId": TENANT,
+            "clientId": "operator",
+            "objectId": "operator",
+        }
+        return {"azure-native:authorization:getClientConfig": lambda given: client_config}
 
     def left(self, *accounts: str) -> dict[str, list[str]]:
-        """Return what is on the emulator in these accounts."""
+        """Return the emulator's resources in these accounts."""
         found = {}
         for account in accounts:
             found[f"{account} containers"] = sorted(each.name for each in self.blobs(account).list_containers())

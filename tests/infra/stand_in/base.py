@@ -1,8 +1,7 @@
-"""A stand-in for a provider's plugin: it speaks the engine's protocol, checks every input against the SDK, and has each
-resource carried out by what stands for its type.
+"""A stand-in for a provider's plugin: it implements the engine's protocol, checks every input against the SDK, and
+passes each resource to the `Kind` of its type.
 
-The plugins themselves are not in any package index. What they do beyond this (defaults, their own checks, waiting) is
-not shown by tests that use a stand-in.
+No package index has the plugins. Tests with a stand-in do not show their defaults, own checks and waits.
 """
 
 import itertools
@@ -27,19 +26,19 @@ from tests.infra.stand_in.schema import SDKS, UnknownType, arguments_of, faults
 Properties = dict[str, Any]
 _LARGEST_MESSAGE_BYTES = 400 << 20
 _AT_ONCE = 64
-"""More than the engine asks for at a time, so that what a test holds keeps nobody else waiting."""
+"""More than the engine's concurrent calls, so that a call that a test holds delays no other."""
 _ARCHIVE_PATH = "path"
 
 
 class Refused(Exception):
-    """What stands for the cloud says no, in its words."""
+    """The emulator refused; the message is its own."""
 
 
 class Kind:
-    """How resources of one type are carried out. Keys are the SDK's, in camelBack.
+    """How resources of one type are created, read, changed and deleted. Keys are the SDK's, in camelCase.
 
-    This one keeps them in memory: `outputs` says what the cloud adds to what was asked for. `replaces`: the properties
-    that cannot be changed in place, by the provider's documentation.
+    This one keeps them in memory. `outputs`: the properties that the cloud adds to the inputs. `replaces`: those that
+    cannot be changed in place, by the provider's documentation.
     """
 
     def __init__(
@@ -56,45 +55,45 @@ class Kind:
         self._lock = threading.Lock()
 
     def check(self, inputs: Properties) -> list[tuple[str, str]]:
-        """Return what the cloud would not have, though the types fit: (property, reason). Values may be unknown."""
+        """Return what the cloud would refuse of well-typed inputs: (property, reason). Values may be unknown."""
         return []
 
     def planned(self, inputs: Properties) -> Properties:
-        """Return what is known of one before it is made: by default what was asked for."""
+        """Return the properties that are known before the creation: by default the inputs."""
         return inputs
 
     def seen(self, found: Properties, asked: Properties) -> Properties:
-        """Return what was found in the words of what was asked for."""
+        """Return the actual properties under the names of the inputs."""
         return {key: found.get(key, value) for key, value in asked.items()}
 
     def create(self, name: str, inputs: Properties) -> tuple[str, Properties]:
-        """Make one. Args: name: its logical name. Returns: its id, and all that is known of it. Raises: Refused."""
+        """Create one. Args: name: its logical name. Returns: its id and properties. Raises: Refused."""
         with self._lock:
             id_ = self.id_of(inputs) if self.id_of else f"{name}-{next(self._numbers)}"
             if id_ in self.existing:
-                raise Refused(f"{id_} is there already")
+                raise Refused(f"{id_} exists already")
             self.existing[id_] = {**inputs, **self.outputs(id_, inputs)}
             return id_, self.existing[id_]
 
     def read(self, id_: str, properties: Properties) -> Properties | None:
-        """Return what there is, None where there is none."""
+        """Return its properties, None if it does not exist."""
         return self.existing.get(id_)
 
     def update(self, id_: str, before: Properties, inputs: Properties) -> Properties:
-        """Change one to these inputs. Returns: all that is known of it."""
+        """Change one to these inputs; return its properties."""
         if id_ not in self.existing:
-            raise Refused(f"{id_} is not there")
+            raise Refused(f"{id_} does not exist")
         self.existing[id_] = {**inputs, **self.outputs(id_, inputs)}
         return self.existing[id_]
 
     def delete(self, id_: str, properties: Properties) -> None:
-        """Remove one; it may be gone."""
+        """Delete one; it may be gone."""
         self.existing.pop(id_, None)
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A resource that a program declared, as the provider was given it. Values may be unknown in a preview."""
+    """A declared resource, as the provider received it. Values may be unknown in a preview."""
 
     type: str
     name: str
@@ -103,7 +102,7 @@ class Planned:
 
 @dataclass
 class StandIn:
-    """A provider that is served. `planned`: URN -> what was last declared; `log`: what was done, in order."""
+    """A running stand-in. `planned`: URN -> last declared resource. `log`: the changes, in order."""
 
     package: str
     kinds: Mapping[str, Kind]
@@ -113,17 +112,17 @@ class StandIn:
     log: list[tuple[str, str, str]] = field(default_factory=list)
     """(what, type, name): what is "create", "update" or "delete"."""
     configured: Properties = field(default_factory=dict)
-    """What the program gave the provider itself."""
+    """The provider's own configuration in the program."""
     before_create: Callable[[str, str], None] | None = None
-    """Called with type and name before each creation: a test may end the engine in it, or raise Refused."""
+    """Called with type and name before each creation: a test may kill the engine in it, or raise Refused."""
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return the variable that lets the engine find it."""
+        """Return the variable by which the engine finds it."""
         return {"PULUMI_DEBUG_PROVIDERS": f"{self.package}:{self.port}"}
 
     def existing(self) -> dict[str, list[str]]:
-        """Return type -> ids of what is kept in memory and still there."""
+        """Return type -> ids of the existing resources in memory."""
         return {token: sorted(kind.existing) for token, kind in self.kinds.items() if kind.existing}
 
 
@@ -135,11 +134,11 @@ def stand_in(
 ) -> Iterator[StandIn]:
     """Serve a stand-in on loopback until the block ends. Args: package: "aws", "azure-native" or "gcp".
 
-    kinds: type token ("aws:sqs/queue:Queue") -> what carries it out; any other type fails the run. invokes: the same
-    for functions of the provider.
+    kinds: type token ("aws:sqs/queue:Queue") -> its Kind; any other type fails the run. invokes: the provider's
+    functions.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # the SDK's own words about itself, when it is imported
+        warnings.simplefilter("ignore", DeprecationWarning)  # the SDK's own warnings at import
         for token in kinds:
             arguments_of(token)
     found = StandIn(package, kinds, invokes or {})
@@ -155,7 +154,7 @@ def stand_in(
 
 
 def archive_path(value: Any) -> str:
-    """Return where the file of a FileArchive or FileAsset is."""
+    """Return the path of a FileArchive or FileAsset."""
     return str(value[_ARCHIVE_PATH])
 
 
@@ -270,12 +269,12 @@ class _Provider(provider_pb2_grpc.ResourceProviderServicer):
 
 
 def _plain(value: Any) -> Any:
-    """Return a provider's property as it was given: structures come as JSON."""
+    """Return a provider's property, with structures decoded from JSON."""
     return json.loads(value) if isinstance(value, str) and value.startswith(("{", "[")) else value
 
 
 def _carried_out(context: Any, what: str, act: Callable[[], Any]) -> Any:
-    """Return what `act` does; what goes wrong becomes the provider's error, with the cloud's own words."""
+    """Return the result of `act`; an exception becomes the provider's error, with the emulator's message."""
     try:
         return act()
     except Exception as error:
@@ -284,7 +283,7 @@ def _carried_out(context: Any, what: str, act: Callable[[], Any]) -> Any:
 
 
 def _type_and_name(urn: str) -> tuple[str, str]:
-    """Return a URN's own type, without its parents', and its logical name."""
+    """Return a URN's own type, without its parents' types, and its logical name."""
     _, _, types, name = urn.split("::", 3)
     return types.split("$")[-1], name
 

@@ -1,9 +1,8 @@
 """A stand-in for the Google Cloud provider, over the emulators.
 
-Carried out there: buckets and objects on Cloud Storage's, topics and subscriptions on Pub/Sub's, the signing key on our
-Secret Manager. Kept in memory after the check of their types: accounts and all of IAM, functions, the gateway,
-schedules, the job, alerts and dashboard: no emulator has them. Subscriptions are made without their push, which the
-emulator does not do.
+Created there: buckets and objects on Cloud Storage's, topics and subscriptions on Pub/Sub's, the signing key in our
+Secret Manager. In memory, after the check of their types, since no emulator has them: accounts and IAM, functions, the
+gateway, schedules, the job, alerts and dashboard. Subscriptions are created without push, which the emulator lacks.
 """
 
 import itertools
@@ -20,7 +19,7 @@ PROJECT, REGION, NUMBER = "emulated", "europe-west4", "111122223333"
 
 
 class Bucket(Kind):
-    """A bucket on the emulator; what it keeps of it is its name, and the rest stays in memory."""
+    """A bucket. The emulator has its name; its other properties are in memory."""
 
     def __init__(self, url: str) -> None:
         super().__init__("name", "location", "project", id_of=lambda inputs: inputs["name"])
@@ -50,7 +49,7 @@ class Bucket(Kind):
 
 
 class OnPubSub(Kind):
-    """A topic or a subscription. Args: noun: as in its path. body: what the emulator is told of one."""
+    """A topic or a subscription. Args: noun: as in its path. body: returns the emulator's request."""
 
     def __init__(self, url: str, noun: str, body: Callable[[Properties], Properties], *replaces: str) -> None:
         super().__init__("name", *replaces, id_of=lambda inputs: f"projects/{PROJECT}/{noun}/{inputs['name']}")
@@ -85,11 +84,11 @@ class Project:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return what lets the engine's processes act in the project."""
+        """Return the variables of the engine's processes."""
         return {"TIDEGATE_SECRET_MANAGER": self.secrets, "GOOGLE_CLOUD_PROJECT": PROJECT}
 
     def kinds(self) -> dict[str, Kind]:
-        """Return type -> what carries it out."""
+        """Return type -> Kind."""
         member = ("member", "role", "condition")
         named = _named
         path = f"projects/{PROJECT}/locations/{REGION}"
@@ -155,7 +154,7 @@ class Project:
         }
 
     def left(self) -> dict[str, list[str]]:
-        """Return what is on the emulators."""
+        """Return the emulators' resources."""
         found = {
             "buckets": [
                 each["name"] for each in ask(f"{self.storage}/storage/v1/b?project={PROJECT}").get("items", [])
@@ -171,7 +170,7 @@ class Project:
 
 
 class ApiConfig(Kind):
-    """A gateway's configuration, which is never changed: another one takes its place."""
+    """A gateway's configuration, which is immutable: a change replaces it."""
 
     def __init__(self) -> None:
         super().__init__("api", "openapiDocuments", "gatewayConfig")
@@ -180,7 +179,7 @@ class ApiConfig(Kind):
 
 
 def ask(url: str, body: Any = None, *, method: str = "") -> dict[str, Any]:
-    """Return an emulator's answer. Raises: Refused: it says no, in its words."""
+    """Return an emulator's response. Raises: Refused: it refused."""
     data = None if body is None else json.dumps(body).encode()
     method = method or ("GET" if data is None else "POST")
     request = urllib.request.Request(url, data=data, method=method, headers={"content-type": "application/json"})

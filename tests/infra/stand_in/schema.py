@@ -1,4 +1,4 @@
-"""What a provider's SDK says of a type's inputs: their names, which must be there, and of what kind they are.
+"""A type's inputs by the provider's SDK: their names, types, and which are required.
 
 The real plugins check inputs against their schema, from which the SDK's classes are generated: read back from them.
 """
@@ -21,7 +21,7 @@ from pulumi.runtime.rpc import UNKNOWN
 
 SDKS = {"aws": "pulumi_aws", "azure-native": "pulumi_azure_native", "gcp": "pulumi_gcp"}
 _MARK = "4dabf18193072939515e22adb298388d"
-"""The key by which the engine marks what is no plain value: assets, archives, secrets."""
+"""The key by which the engine marks assets, archives and secrets."""
 
 
 class UnknownType(Exception):
@@ -29,7 +29,7 @@ class UnknownType(Exception):
 
 
 def faults(token: str, inputs: typing.Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return what is wrong with a resource's inputs: (property, reason), none where they are as the SDK has them.
+    """Return the errors in a resource's inputs: (property, reason).
 
     Raises: UnknownType: there is no such type in the SDK.
     """
@@ -42,10 +42,10 @@ def arguments_of(token: str) -> type:
     package = token.partition(":")[0]
     place = _classes(package).get(token)
     if place is None:
-        raise UnknownType(f"{token} is no type of {SDKS[package]}")
+        raise UnknownType(f"{token} is not a type of {SDKS[package]}")
     module, name = place
     found = import_module(module)
-    # Where another class has that name already, the inputs' class is called so.
+    # The name of the inputs' class if another class has the first one.
     return typing.cast(type, getattr(found, f"{name}InitArgs", None) or getattr(found, f"{name}Args"))
 
 
@@ -71,13 +71,13 @@ def _of_class(wanted: type, given: typing.Mapping[str, Any], place: str) -> typi
         if name == "__defaults":
             continue
         if name not in kinds:
-            yield place + name, f"is no property; there are {', '.join(sorted(kinds))}"
+            yield place + name, f"is not a property; properties are {', '.join(sorted(kinds))}"
         elif value is not None and not _fits(value, kinds[name]):
             yield from _told(value, kinds[name], place + name)
 
 
 def _told(value: Any, kind: Any, place: str) -> typing.Iterator[tuple[str, str]]:
-    """Yield what is wrong, as deep inside as it can be told."""
+    """Yield the errors, as deep inside the value as possible."""
     for option in _options(kind):
         if is_input_type(option) and isinstance(value, dict):
             yield from _of_class(option, value, place + ".")
@@ -88,7 +88,7 @@ def _told(value: Any, kind: Any, place: str) -> typing.Iterator[tuple[str, str]]
                 if not _fits(each, inner[0]):
                     yield from _told(each, inner[0], f"{place}[{number}]")
             return
-    yield place, f"is {type(value).__name__} {str(value)[:60]!r}, which it cannot be"
+    yield place, f"is {type(value).__name__} {str(value)[:60]!r}, which is not allowed"
 
 
 def _fits(value: Any, kind: Any) -> bool:
@@ -125,9 +125,9 @@ def _fits_one(value: Any, kind: Any) -> bool:
 
 
 def _options(kind: Any) -> typing.Iterator[Any]:
-    """Yield the kinds that a kind allows, without the wrappers of what is yet to be known.
+    """Yield the types that a type allows, without the wrappers of outputs.
 
-    An enumeration beside `str` is a list of what was known when the SDK was made: any text passes, as in the plugin.
+    An enumeration beside `str` lists the values known when the SDK was generated: any text passes, as in the plugin.
     """
     origin = typing.get_origin(kind)
     if origin in (typing.Union, types.UnionType):

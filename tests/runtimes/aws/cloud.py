@@ -95,7 +95,7 @@ class Cloud:
         self.client("s3").put_object(Bucket=self.bucket(bucket), Key=f"in/{key}", Body=body)
 
     def notify(self, bucket: str, queue: str) -> None:
-        """Let S3 tell a queue of every object written below the landing store's uploads/ and drops/."""
+        """Send S3's events of objects below the landing store's uploads/ and drops/ to a queue."""
         wanted = [
             {
                 "Id": family,
@@ -168,7 +168,7 @@ class Cloud:
         return [str(each["Body"]) for each in found]
 
     def waiting(self, queue: str) -> int:
-        """Return how many messages a queue has, lent or not."""
+        """Return the number of messages in a queue, those in flight included."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         found = self.client("sqs").get_queue_attributes(QueueUrl=self.queue_url(queue), AttributeNames=names)
         return sum(int(found["Attributes"][name]) for name in names)

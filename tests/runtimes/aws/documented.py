@@ -1,4 +1,4 @@
-"""AWS events as its documentation gives them, and a context: each with where it stands."""
+"""AWS events and a context from its documentation, each with its source."""
 
 import base64
 import json

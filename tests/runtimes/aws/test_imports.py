@@ -42,7 +42,7 @@ CALLED = [function for function in FUNCTIONS if not function.job]
 
 
 def environment(function: Function, folder: Path) -> dict[str, str]:
-    """Return the environment of a function of a stack that is all on AWS, where nobody listens."""
+    """Return the environment of a function of a stack on AWS, at addresses that do not answer."""
     where = "region=eu-west-1&endpoint=http://127.0.0.1:9"
     given = on_disk(
         folder,

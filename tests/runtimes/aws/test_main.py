@@ -1,4 +1,4 @@
-"""The handler: what an invocation holds finds its way, and a failure takes nobody with it."""
+"""The handler: each kind of invocation is handled, and a failed message does not fail the others."""
 
 import json
 import os
@@ -107,14 +107,14 @@ def test_a_call_without_time_left_returns_its_messages_as_failed(hosted: Make) -
 
 
 def test_an_object_event_reaches_the_function_by_its_key(hosted: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[tuple[str, str, float]] = []
-    monkeypatch.setattr("functions.runtimes.host.Host.object_written", lambda self, *given: told.append(given))
+    calls: list[tuple[str, str, float]] = []
+    monkeypatch.setattr("functions.runtimes.host.Host.object_written", lambda self, *given: calls.append(given))
     monkeypatch.setattr("functions.runtimes.aws.events.landing_in_s3", lambda url: Landing("files", "in/"))
     stack = hosted("validate")
     notification = s3_notification(s3_record("in/drops/f/a+b.csv"), s3_record("drops/f/c.csv", "others"))
     answer = handle(stack.host, batch(notification, TEST_MESSAGE), Invocation(left_ms=5000))
     assert failed(answer) == []
-    assert told == [("validate", "drops/f/a b.csv", 5.0)]
+    assert calls == [("validate", "drops/f/a b.csv", 5.0)]
     assert [line["others"] for line in stack.logged("events ignored")] == [1, 1]
 
 

@@ -74,9 +74,9 @@ def system(stack: Cloud) -> ObjectStore:
 
 def test_objects_travel_as_they_are_read(stack: Cloud, echo: tuple[str, Path]) -> None:
     _, folder = echo
-    stack.make_bucket("told")
-    stack.notify("told", "reconcile")
-    landing = landing_in_s3(f"s3://{stack.bucket('told')}/in")
+    stack.make_bucket("events")
+    stack.notify("events", "reconcile")
+    landing = landing_in_s3(f"s3://{stack.bucket('events')}/in")
 
     def meanings(event: Mapping[str, Any]) -> list[Any]:
         return [parse_message(record_of(each).body, landing) for each in records_of(event) or ()]
@@ -84,7 +84,7 @@ def test_objects_travel_as_they_are_read(stack: Cloud, echo: tuple[str, Path]) -
     test = kept(folder, lambda event: "s3:TestEvent" in json.dumps(event))
     assert meanings(test) == [Written((), others=1)]
     for key in KEYS:
-        stack.put(key, b"x", "told")
+        stack.put(key, b"x", "events")
         event = kept(folder, lambda event, key=key: Written((key,)) in meanings(event))  # type: ignore[misc]
         assert record_of(event["Records"][0]).receives == "1"
 

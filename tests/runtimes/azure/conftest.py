@@ -73,7 +73,7 @@ class App:
         return ask(self.host.url, method, path, body, headers)
 
     def counted(self, function: str) -> Counter[str]:
-        """Return how many calls of a function succeeded and failed, and how many messages were given up."""
+        """Return a function's counts of calls that succeeded and failed, and of dead-lettered messages."""
         return Counter(self.host.invocations()[function])
 
     def delivered(self, function: str, since: Counter[str], **more: int) -> None:

@@ -1,4 +1,4 @@
-"""What Azure's events mean: as its documentation shows them, and as nobody should send them."""
+"""Parsing Azure's events: as documented, and invalid ones."""
 
 import base64
 import json

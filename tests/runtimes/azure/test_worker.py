@@ -20,7 +20,7 @@ UPLOADS = f"/v1/usecases/{USECASE}/uploads"
 Running = Callable[[str], App]
 
 
-def told(account: Account, key: str, container: str = "landing") -> str:
+def blob_event(account: Account, key: str, container: str = "landing") -> str:
     """Return what Event Grid says of a blob."""
     at = datetime(2026, 1, 31, tzinfo=UTC)
     return json.dumps(created(account.prefix + container, key, '"0x0"', 1, at, "https://lake.blob.core.windows.net"))
@@ -37,10 +37,10 @@ def test_a_blob_of_an_event_grid_event_becomes_a_dataset_once(
     since = validate.counted("landing-validate")
     with object_events(account.running, f"{account.prefix}landing", f"{account.prefix}landing", schema=schema):
         account.put(key, GOOD)
-        for text in (told(account, key, "system"), told(account, f"drops/{USECASE}/gone.csv")):
+        for text in (blob_event(account, key, "system"), blob_event(account, f"drops/{USECASE}/gone.csv")):
             account.send("landing", text)
         validate.delivered("landing-validate", since, succeeded=3)
-    account.send("landing", told(account, key))  # Event Grid delivers at least once
+    account.send("landing", blob_event(account, key))  # Event Grid delivers at least once
     validate.delivered("landing-validate", since, succeeded=4)
     (receipt,) = set(receipts(account.system)) - before
     document = json.loads(account.system.get(receipt).body)
@@ -76,7 +76,7 @@ def test_a_poison_message_is_dead_lettered_after_its_dequeues_and_delays_no_othe
         '{"eventType": "Microsoft.Storage.BlobCreated"}',
         base64.b64encode(b"?").decode(),
     ]
-    for text in (poison[0], *[told(account, key)] * 9, *poison[1:]):
+    for text in (poison[0], *[blob_event(account, key)] * 9, *poison[1:]):
         account.send("landing", text)
     tries = len(poison) * MAX_RECEIVES
     validate.delivered("landing-validate", since, succeeded=9, failed=tries, poisoned=len(poison))

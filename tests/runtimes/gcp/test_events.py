@@ -1,4 +1,4 @@
-"""What Google's requests mean: as its documentation shows them, and as nobody should send them."""
+"""Parsing Google's requests: as documented, and invalid ones."""
 
 import base64
 import json

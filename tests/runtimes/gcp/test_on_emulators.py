@@ -141,7 +141,7 @@ def test_a_storage_event_as_sent_is_parsed(project: Project) -> None:
 
     until(came)
     assert meant.count(Written(key)) == 1
-    assert Ignored() in meant  # our own writes to the system bucket are told as well here, and heard by nobody
+    assert Ignored() in meant  # our own writes to the system bucket give events too, which are ignored
 
 
 def test_an_upload_over_https_is_validated_from_its_topic(project: Project, validate: Served) -> None:
@@ -159,10 +159,10 @@ def test_an_upload_over_https_is_validated_from_its_topic(project: Project, vali
 def test_a_poison_message_is_dead_lettered_and_delays_no_other(project: Project, validate: Served) -> None:
     key = f"drops/{USECASE}/good.csv"
     project.put(f"in/{key}", GOOD + b"\n")
-    told = {"eventType": "OBJECT_FINALIZE", "bucketId": project.prefix + "landing", "objectId": f"in/{key}"}
+    notified = {"eventType": "OBJECT_FINALIZE", "bucketId": project.prefix + "landing", "objectId": f"in/{key}"}
     malformed = len(validate.lines("malformed event"))
     poison = {"data": base64.b64encode(b"{}").decode(), "attributes": {"bucketId": "b", "eventType": "OBJECT_FINALIZE"}}
-    good = [{"attributes": told} for _ in range(9)]
+    good = [{"attributes": notified} for _ in range(9)]
     dead: list[dict[str, Any]] = []
 
     def given_up() -> bool:
