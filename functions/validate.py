@@ -303,7 +303,7 @@ def _accept(file: ReadFile, examined: Examined, reported: Reported, store: Objec
     return entry
 
 
-def _media_type(media_type: str) -> MediaType:
+def _media_type(media_type: str | None) -> MediaType:
     for known in MEDIA_TYPES:
         if media_type == known:
             return known
