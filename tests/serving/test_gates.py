@@ -200,7 +200,7 @@ def test_a_gain_that_may_be_chance_does_not_pass_however_small_the_minimum() -> 
     unsure = gate(gates_of(given, champion=1, charter=rules), CHAMPION)
     assert (unsure.value or 0.0) > 0.0 > (unsure.low or 0.0)
     assert not unsure.passed
-    same = msgspec.structs.replace(given.evaluation, champion_scores=given.evaluation.scores)
+    same = msgspec.structs.replace(given.evaluation, champion_probabilities=given.evaluation.probabilities)
     equal = gate(gates_of(Case(same, given.metrics, given.baselines), champion=1, charter=rules), CHAMPION)
     assert (equal.value, equal.low, equal.passed) == (0.0, 0.0, False)
 
