@@ -53,7 +53,7 @@ def test_kinds_are_inferred_from_all_cells_whatever_the_blocks(block_bytes, char
     assert counts == {"n": KindCounts(values=40, numbers=40), "nothing": KindCounts()}
 
 
-def test_contract_follows_the_charters_rules(charter, rows, csv_of):
+def test_an_inferred_contract_follows_the_charters_rules(charter, rows, csv_of):
     rows[3]["carrier"] = ""
     found = inferred(csv_of(rows, "at,flight,carrier,distance,delay,late,note"), charter)
     contract = found.contract
@@ -77,7 +77,7 @@ def test_contract_follows_the_charters_rules(charter, rows, csv_of):
     assert rules["distance"].maximum == seen.maximum + 0.5 * span
 
 
-def test_open_text_and_constant_numbers_are_not_bounded(charter, rows, csv_of):
+def test_text_with_many_values_and_constant_numbers_get_no_bounds(charter, rows, csv_of):
     for number, row in enumerate(rows):
         row["carrier"] = f"C{number}"
         row["distance"] = "7"
@@ -86,7 +86,7 @@ def test_open_text_and_constant_numbers_are_not_bounded(charter, rows, csv_of):
     assert (rules["distance"].minimum, rules["distance"].maximum) == (None, None)
 
 
-def test_columns_of_the_charter_that_the_first_file_lacks_are_required_all_the_same(charter):
+def test_columns_of_the_charter_are_required_even_if_the_first_file_lacks_them(charter):
     contract = infer_contract(Profile(rows=0, columns=()), charter, DIGEST, DIGEST)
     assert {rule.name: rule.kind for rule in contract.columns} == {
         "at": "time",

@@ -18,15 +18,15 @@ TIMES = st.from_regex(
 )
 
 
-def one(word, kind):
-    values, bad = typed_column(strings([word]), kind)
+def one(text, kind):
+    values, bad = typed_column(strings([text]), kind)
     return values.to_numpy(zero_copy_only=False).tolist() if kind != "time" else values.cast(
         pa.int64()
     ).to_pylist(), bad.count
 
 
 @pytest.mark.parametrize(
-    ("word", "value", "bad"),
+    ("text", "value", "bad"),
     [
         ("5", 5.0, 0),
         (" +5. ", 5.0, 0),
@@ -46,21 +46,21 @@ def one(word, kind):
         ("ten", None, 1),
     ],
 )
-def test_number_cells(word, value, bad):
-    values, unparsable = typed_column(strings([word]), "number")
+def test_number_cells(text, value, bad):
+    values, unparsable = typed_column(strings([text]), "number")
     assert values.to_pylist() == [value]
     assert unparsable.count == bad
-    assert unparsable.examples == ((word,) if bad else ())
+    assert unparsable.examples == ((text,) if bad else ())
 
 
 @given(st.lists(NUMBERS, min_size=1, max_size=20))
 @example(["1", "2", "3", "4", "5", "nan(1)"])
 @example(["1", "2", "3", "4", "5", "-nan"])
 @example(["1", "2", "3", "4", "5", "infinity"])
-def test_what_a_number_cell_becomes_does_not_depend_on_its_neighbours(words):
-    together, bad = typed_column(strings(words), "number")
-    alone = [typed_column(strings([word]), "number") for word in words]
-    careful = [module._convert_each(strings([word]), module.parse_number, "number") for word in words]
+def test_the_value_of_a_number_cell_does_not_depend_on_other_cells(texts):
+    together, bad = typed_column(strings(texts), "number")
+    alone = [typed_column(strings([text]), "number") for text in texts]
+    careful = [module._convert_each(strings([text]), module.parse_number, "number") for text in texts]
     assert together.to_pylist() == [values[0].as_py() for values, _ in alone]
     assert together.to_pylist() == [values[0].as_py() for values, _ in careful]
     assert bad.count == sum(unparsable.count for _, unparsable in alone)
@@ -70,10 +70,10 @@ def test_what_a_number_cell_becomes_does_not_depend_on_its_neighbours(words):
 @example(["2013-01-01T00:00:00Z", "2013-01-01"])
 @example(["2013-01-01T10", "2013-02-30", "0000-01-01"])
 @example(["2013-01-01T10:00:00.1234567", "2013-01-01 10:00:00.5+0130"])
-def test_what_a_time_cell_becomes_does_not_depend_on_its_neighbours(words):
-    together, bad = typed_column(strings(words), "time")
-    alone = [typed_column(strings([word]), "time") for word in words]
-    careful = [module._convert_each(strings([word]), module.parse_time, "time") for word in words]
+def test_the_value_of_a_time_cell_does_not_depend_on_other_cells(texts):
+    together, bad = typed_column(strings(texts), "time")
+    alone = [typed_column(strings([text]), "time") for text in texts]
+    careful = [module._convert_each(strings([text]), module.parse_time, "time") for text in texts]
     as_integers = together.cast(pa.int64()).to_pylist()
     assert as_integers == [values.cast(pa.int64())[0].as_py() for values, _ in alone]
     assert as_integers == [values.cast(pa.int64())[0].as_py() for values, _ in careful]
@@ -121,7 +121,7 @@ def test_boolean_and_text_cells():
         (pa.array([b"\xff", None]), "text", ["<binary>", None], 0),
     ],
 )
-def test_parquet_cells_of_any_type_become_their_columns_kind(cells, kind, expected, bad):
+def test_parquet_columns_of_any_type_are_converted_to_their_kind(cells, kind, expected, bad):
     values, unparsable = typed_column(cells, kind)
     assert values.to_pylist() == expected
     assert unparsable.count == bad

@@ -99,7 +99,7 @@ def test_missing_column(look, contract, rows, csv_of):
     assert [error.remedy for error in errors] == ["rename 'Distance' to 'distance'"]
 
 
-def test_new_column_is_a_warning_and_optional_columns_may_go(look, contract, rows, csv_of):
+def test_a_new_column_is_a_warning_and_an_optional_column_may_be_missing(look, contract, rows, csv_of):
     wider = csv_of(rows, "at,flight,carrier,distance,delay,late,note")
     only(look(wider, contract), "warning", "new_column", "note")
     with_note = look(wider).contract
@@ -133,7 +133,7 @@ def test_bad_rows_are_errors_beyond_the_rate_and_warnings_below(
     assert anomaly.examples == ((value,) if value else ())
 
 
-def test_one_bad_cell_does_not_decide_over_a_column_when_the_contract_is_inferred(look, rows, csv_of):
+def test_one_bad_cell_does_not_change_the_inferred_kind_of_a_column(look, rows, csv_of):
     found = look(csv_of(changed(rows, "delay", "late!", 1)))
     anomaly = only(found, "warning", "type", "delay")
     assert (anomaly.count, anomaly.examples) == (1, ("late!",))
@@ -226,7 +226,9 @@ def test_errors_of_the_file_itself_pass_through(charter):
         examine(Away(), "f", DIGEST, charter, DIGEST, None)
 
 
-def test_read_table_is_typed_ordered_and_without_rows_that_cannot_train(contract, rows, csv_of, parquet_of, table_of):
+def test_read_table_has_the_contracts_columns_and_no_rows_without_target_or_time(
+    contract, rows, csv_of, parquet_of, table_of
+):
     rows[0]["late"] = ""
     rows[1]["at"] = "soon"
     rows[2]["distance"] = "far"
@@ -247,7 +249,7 @@ def test_read_table_is_typed_ordered_and_without_rows_that_cannot_train(contract
     assert one.equals(read_table(io.BytesIO(parquet_of(table_of(fresh), row_group_size=10)), "f", contract))
 
 
-def test_read_table_refuses_what_the_contract_cannot_have_accepted(contract, rows, csv_of):
+def test_read_table_refuses_a_file_without_a_required_column(contract, rows, csv_of):
     with pytest.raises(DataRefused, match="'distance' is missing"):
         read_table(io.BytesIO(csv_of(rows, "at,flight,carrier,delay,late")), "f.csv", contract)
     with pytest.raises(DataRefused, match="empty"):
@@ -293,17 +295,17 @@ def test_the_data_unit_never_imports_pandas():
 @pytest.mark.parametrize("kind", ["numbers", "texts"])
 def test_a_target_with_a_third_value_is_refused_however_rare(look, contract, rows, csv_of, kind):
     third = "2" if kind == "numbers" else "maybe"
-    words = {"0": "no", "1": "1"} if kind == "texts" else {"0": "0", "1": "1"}
-    told = [{**row, "late": words[row["late"]]} for row in rows]
-    assert look(csv_of(told)).accepted
-    told[-1]["late"] = third
-    found = look(csv_of(told))
+    spelling = {"0": "no", "1": "1"} if kind == "texts" else {"0": "0", "1": "1"}
+    written = [{**row, "late": spelling[row["late"]]} for row in rows]
+    assert look(csv_of(written)).accepted
+    written[-1]["late"] = third
+    found = look(csv_of(written))
     assert not found.accepted
     (anomaly,) = [one for one in found.anomalies if one.kind == "target"]
     assert (anomaly.severity, anomaly.column, third in anomaly.examples) == ("error", "late", True)
     assert "'1' or one other value" in anomaly.remedy
 
 
-def test_values_of_the_target_are_told_apart_by_what_they_mean(look, contract, rows, csv_of):
-    told = [{**row, "late": ("0", "-0", "0.0", "1", "1.0")[number % 5]} for number, row in enumerate(rows)]
-    assert look(csv_of(told), contract).accepted
+def test_values_of_the_target_are_compared_by_value(look, contract, rows, csv_of):
+    written = [{**row, "late": ("0", "-0", "0.0", "1", "1.0")[number % 5]} for number, row in enumerate(rows)]
+    assert look(csv_of(written), contract).accepted

@@ -61,7 +61,7 @@ def test_merge_is_associative_commutative_and_the_same_as_one_pass(x, y, z):
 
 
 @given(st.lists(st.lists(st.text(max_size=2), max_size=25), max_size=5), st.randoms())
-def test_text_that_overflows_still_merges_the_same_in_any_order(parts, random_state):
+def test_overflowed_text_sketches_merge_the_same_in_any_order(parts, random_state):
     kept_before = sketches.MAX_VALUES
     sketches.MAX_VALUES = 8
     try:
@@ -78,7 +78,7 @@ def test_text_that_overflows_still_merges_the_same_in_any_order(parts, random_st
 
 
 @given(st.integers(1, 40))
-def test_chunks_do_not_matter(size):
+def test_a_profile_does_not_depend_on_chunks(size):
     table = pa.table({"n": pa.array(np.linspace(-3.0, 9.0, 97)), "t": [f"v{n % 7}" for n in range(97)]})
     chunked = profile_batches(table.to_batches(max_chunksize=size))
     assert encode(chunked) == encode(profile_batches(table.to_batches()))
@@ -176,7 +176,7 @@ def test_distinct_values_are_estimated_once_they_overflow():
 
 
 @given(st.lists(FINITE, min_size=1), st.lists(FINITE, min_size=1), st.integers(2, 30))
-def test_number_bins_hold_every_row_once(x, y, bins):
+def test_number_bins_count_every_row_once(x, y, bins):
     reference, current = common_bins(numbers([*x, None]), numbers(y), bins)
     assert reference.dtype == current.dtype == np.int64
     assert reference.shape == current.shape
@@ -185,7 +185,7 @@ def test_number_bins_hold_every_row_once(x, y, bins):
     assert ((reference + current) > 0).all()
 
 
-def test_number_bins_are_the_references_quantiles_with_room_outside():
+def test_number_bins_are_the_references_quantiles_and_one_on_each_side():
     column = numbers(np.arange(1000.0))
     reference, current = common_bins(column, column, 10)
     assert len(reference) == 10
@@ -198,13 +198,13 @@ def test_number_bins_are_the_references_quantiles_with_room_outside():
     assert [side.tolist() for side in constant] == [[2, 0], [1, 2]]
 
 
-def test_text_bins_are_the_frequent_values_and_one_for_the_rest():
+def test_text_bins_are_the_frequent_values_and_one_for_all_others():
     reference, current = common_bins(texts(["a"] * 5 + ["b"] * 3 + ["c"]), texts(["b", "new", "c", None]), 3)
     assert reference.tolist() == [5, 3, 1, 0]
     assert current.tolist() == [0, 1, 2, 1]
 
 
-def test_text_bins_of_overflowed_columns_compare_only_what_is_known_on_both_sides():
+def test_text_bins_of_overflowed_columns_use_only_values_with_known_counts():
     many = [f"id {n}" for n in range(5_000)]
     reference, current = common_bins(texts(many), texts(many[::-1] + many[:1]))
     assert (reference.sum(), current.sum()) == (5_000, 5_001)

@@ -92,7 +92,7 @@ def test_a_long_field_a_long_line_and_too_many_columns_or_rows_are_refused():
     assert "more than 2 rows" in refused(b"a,b\n" + b"1,2\n" * 3, max_rows=2).got
 
 
-def test_text_is_read_as_it_stands_and_empty_is_null():
+def test_text_is_read_unchanged_and_an_empty_cell_is_null():
     body = b'\xef\xbb\xbfa,b\r\n"x, ""y""",NA\r\n,""\r\n5" pipe,z\r\n'
     assert read(body) == [{"a": 'x, "y"', "b": "NA"}, {"a": None, "b": None}, {"a": '5" pipe', "b": "z"}]
 
@@ -103,18 +103,18 @@ def test_csv_rows_do_not_depend_on_blocks(block_bytes):
     assert read(body, block_bytes=block_bytes) == read(body)
 
 
-def test_only_the_asked_columns_are_read():
+def test_only_the_requested_columns_are_read():
     table = open_table(io.BytesIO(b"a,b,c\n1,2,3\n"), "f.csv")
     assert [batch.to_pylist() for batch in table.batches(["c", "a"])] == [[{"c": "3", "a": "1"}]]
 
 
-def test_parquet_columns_are_picked_by_their_whole_name(parquet_of):
+def test_parquet_columns_are_selected_by_their_whole_name(parquet_of):
     body = parquet_of(pa.table({"a.b": [1], "a": ["x"], "c": [2]}))
     table = open_table(io.BytesIO(body), "f")
     assert [batch.to_pylist() for batch in table.batches(["c", "a"])] == [[{"c": 2, "a": "x"}]]
 
 
-def test_which_of_two_faults_is_told_is_always_the_same():
+def test_of_two_faults_the_same_one_is_always_reported():
     body = b"a,b\n" + b"1,2\n" * 100 + b"1,2,3\n" + b"1,2\n" * 100 + b"\0"
     assert {refused(body, block_bytes=64).got for _ in range(20)} == {"line 203 holds a NUL byte"}
 
@@ -135,7 +135,7 @@ def test_parquet_that_declares_too_much_is_refused_before_it_is_decoded(parquet_
     assert "declares 2,400,000 bytes" in refused(body, max_decoded_bytes=1_000_000).got
 
 
-def test_parquet_text_that_explodes_out_of_its_dictionary_is_counted_while_decoding(parquet_of):
+def test_dictionary_encoded_parquet_text_is_counted_at_its_decoded_size(parquet_of):
     body = parquet_of(pa.table({"a": ["x" * 1_000] * 20_000}))
     assert len(body) < 10_000
     assert "take more than" in refused(body, max_batch_bytes=1_000_000).got
@@ -143,7 +143,7 @@ def test_parquet_text_that_explodes_out_of_its_dictionary_is_counted_while_decod
     assert "more than its own footer declares" in refused(body, max_decoded_bytes=10_000_000).got
 
 
-def test_parquet_nested_damaged_or_cut_is_refused(parquet_of):
+def test_nested_damaged_or_truncated_parquet_is_refused(parquet_of):
     nested = refused(parquet_of(pa.table({"a": [1], "b": [[1, 2]], "c": [1]})))
     assert "column 'b' is nested" in nested.got
     assert "column 's' is nested" in refused(parquet_of(pa.table({"s": [{"x": 1}]}))).got
@@ -168,7 +168,7 @@ class Shelf:
         return self.body[start : start + length]
 
 
-def test_range_file_is_a_file_over_blocks():
+def test_a_range_file_reads_like_a_file():
     body = bytes(range(256)) * 10
     shelf = Shelf(body)
     file = RangeFile(shelf, "k", len(body), block_bytes=100, blocks_kept=2)

@@ -1,4 +1,4 @@
-"""One rule for a cell and for a label: what counts as positive in a file counts as positive over HTTP."""
+"""Cells of files and labels over HTTP follow the same rules: which values are positive, and which are allowed."""
 
 import pytest
 from hypothesis import given
@@ -19,16 +19,16 @@ POSITIVES = ("1", "1.0", "0", "true", "True", "false", "yes", "no", "late", "2")
     st.sampled_from(POSITIVES),
     st.sampled_from(["number", "boolean", "text"]),
 )
-def test_a_label_is_judged_as_a_cell_is(word, positive, kind):
-    cells, bad = typed_column(strings([word]), kind)
+def test_a_label_is_compared_like_a_cell(text, positive, kind):
+    cells, bad = typed_column(strings([text]), kind)
     in_file = outcomes(cells, positive).to_pylist()[0]
     assert bad.count == 0 or in_file is None
     try:
-        as_label = outcome_of(word, ColumnRule(name="target", kind=kind), positive)
+        as_label = outcome_of(text, ColumnRule(name="target", kind=kind), positive)
     except ValueError:
         as_label = None
-    if kind == "text" and not word.strip():
-        assert as_label is (True if word == positive else None)  # blanks are refused as labels, and text in a file
+    if kind == "text" and not text.strip():
+        assert as_label is (True if text == positive else None)  # blanks are refused as labels, and text in a file
     else:
         assert as_label is in_file
 
@@ -44,7 +44,7 @@ def test_a_label_is_judged_as_a_cell_is(word, positive, kind):
         ("no", "yes", False),
     ],
 )
-def test_a_value_counts_by_what_it_means(value, positive, happened):
+def test_values_are_compared_by_their_kind(value, positive, happened):
     assert outcome_of(value, target_rule(None, "target", positive), positive) is happened
 
 
@@ -69,6 +69,6 @@ TEXT = ColumnRule(name="target", kind="text", domain=("no", "yes"))
         (2, ColumnRule(name="target", kind="boolean"), "true", "true or false"),
     ],
 )
-def test_what_the_target_cannot_be_is_refused(value, rule, positive, says):
+def test_a_value_that_the_target_column_does_not_allow_is_refused(value, rule, positive, says):
     with pytest.raises(ValueError, match=says):
         outcome_of(value, rule, positive)

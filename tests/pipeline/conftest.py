@@ -1,4 +1,4 @@
-"""Synthetic snapshots with a known signal, and the charter and spec that go with them."""
+"""Synthetic snapshots with a known signal, with their charters and specs."""
 
 from collections.abc import Callable
 from typing import Any

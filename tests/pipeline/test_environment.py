@@ -19,11 +19,11 @@ def test_every_training_library_has_a_version() -> None:
         library_versions(["no-such-distribution"])
 
 
-def test_another_version_is_another_lock() -> None:
+def test_another_library_version_gives_another_digest() -> None:
     assert libraries_digest({"numpy": "2.4"}) != libraries_digest({"numpy": "2.5"})
 
 
-def test_the_unit_is_named_by_its_source_alone(tmp_path: Path) -> None:
+def test_the_code_digest_depends_only_on_the_source(tmp_path: Path) -> None:
     def write(root: str, name: str, text: str) -> Path:
         path = tmp_path / root / "pipeline" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,6 +38,6 @@ def test_the_unit_is_named_by_its_source_alone(tmp_path: Path) -> None:
     assert code_digest([write("a", "x.py", "2")]) != first
 
 
-def test_the_folders_of_the_unit_exist() -> None:
+def test_the_training_folders_exist() -> None:
     folders = training_folders(Path(shared.__path__[0]))
     assert all((folder / "records.py").is_file() for folder in folders)

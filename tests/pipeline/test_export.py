@@ -1,4 +1,4 @@
-"""The exported graph is the trained model: exact where it can be, refused where it is not."""
+"""The exported model predicts like the trained one, or is refused."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ def _data(rows: int = ROWS) -> tuple[Feeds, pd.DataFrame, np.ndarray]:
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_awkward_columns_come_through_exactly(algorithm: Any) -> None:
+def test_awkward_columns_are_exported_exactly(algorithm: Any) -> None:
     feeds, frame, outcomes = _data()
     pipeline = fit(algorithm, default_parameters(algorithm, ROWS), frame, outcomes, seed=1, threads=1)
     expected = probabilities(pipeline, frame, threads=1)
@@ -84,7 +84,7 @@ def test_threads_do_not_change_the_model() -> None:
     assert len(models) == 1
 
 
-def test_nothing_to_learn_from_is_said() -> None:
+def test_data_without_usable_features_is_refused() -> None:
     frame = pd.DataFrame({"number_0": [np.nan] * 200, "text_1": [f"{row}" for row in range(200)]})
     with pytest.raises(InsufficientData, match="no feature"):
         fit(
@@ -146,14 +146,14 @@ def test_parity_refuses(probability: list[float], label: list[int]) -> None:
         parity(np.array([0.2, 0.8]), outputs, 0.5)
 
 
-def test_a_tie_with_the_threshold_may_get_either_label() -> None:
+def test_a_probability_at_the_threshold_may_get_either_label() -> None:
     outputs = {"probability": np.array([0.49999997, 0.7], np.float32), "label": np.array([0, 1])}
     agreed = parity(np.array([0.50000001, 0.7]), outputs, 0.5)
     assert agreed.labels_differing == 0
     assert 0 < agreed.max_abs_difference < 1e-6
 
 
-def test_the_model_declares_no_more_than_its_interface() -> None:
+def test_the_model_declares_exactly_its_interface() -> None:
     _, frame, outcomes = _data(300)
     pipeline = fit("logistic_regression", {"C": 1.0, "impute": "constant"}, frame, outcomes, seed=1, threads=1)
     interface: ModelInterface = INTERFACE

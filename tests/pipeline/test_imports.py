@@ -1,4 +1,4 @@
-"""What each module of the pipeline drags in, counted in a fresh process."""
+"""What each module of the pipeline imports, in a fresh process."""
 
 import subprocess
 import sys

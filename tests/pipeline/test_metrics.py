@@ -39,7 +39,7 @@ def test_auc_and_the_rest_agree_with_scikit_learn(items: list[tuple[int, int, in
 
 
 @given(both_classes)
-def test_a_weight_is_a_repetition(items: list[tuple[int, int, int]]) -> None:
+def test_a_weight_equals_a_repetition_of_the_row(items: list[tuple[int, int, int]]) -> None:
     y, s, w = (np.array(column) for column in zip(*items, strict=True))
     for metric in ("roc_auc", "log_loss", "accuracy", "payoff_per_1000"):
         weighted = evaluate(metric, y, s / 10, 0.35, PAYOFF, w)
@@ -56,12 +56,12 @@ def test_only_log_loss_is_better_when_lower() -> None:
     ]
 
 
-def test_certainty_that_was_wrong_costs_a_finite_loss() -> None:
+def test_a_wrong_certain_prediction_has_a_finite_loss() -> None:
     assert 15 < log_loss([1, 0], [0.0, 1.0]) < 17
 
 
 @given(both_classes, st.integers(-3, 3), st.integers(-3, 3), st.integers(-3, 3), st.integers(-3, 3))
-def test_the_best_threshold_beats_every_other(
+def test_no_threshold_has_a_higher_payoff_than_the_best(
     items: list[tuple[int, int, int]], tp: int, fp: int, fn: int, tn: int
 ) -> None:
     y, s, _ = (np.array(column, dtype=float) for column in zip(*items, strict=True))
@@ -83,7 +83,7 @@ def test_the_best_threshold_beats_every_other(
     assert all(value < reached - 1e-9 for value in above)
 
 
-def test_never_and_always_are_the_thresholds_of_the_extremes() -> None:
+def test_the_best_threshold_can_be_to_act_never_or_always() -> None:
     y, s = [0, 1, 0, 1], [0.1, 0.2, 1.0, 1.0]
     assert best_threshold(y, s, Payoff(true_positive=-1, false_positive=-1)) == NEVER_ACT > 1.0
     assert best_threshold(y, s, Payoff(true_positive=1, false_positive=1)) == ALWAYS_ACT
@@ -124,7 +124,7 @@ def _sample(rows: int = 600, days: int = 12, seed: int = 3) -> tuple[np.ndarray,
 
 
 @pytest.mark.parametrize("metric", ["roc_auc", "log_loss", "accuracy", "payoff_per_1000"])
-def test_a_resample_is_its_blocks_rows_and_paired(metric: str) -> None:
+def test_a_resample_has_the_rows_of_its_blocks_and_is_paired(metric: str) -> None:
     y, s, day = _sample()
     s = 1 / (1 + np.exp(-s))
     same = {"thresholds": [0.5, 0.5], "payoff": PAYOFF, "resamples": 50, "seed": 11}
@@ -138,7 +138,7 @@ def test_a_resample_is_its_blocks_rows_and_paired(metric: str) -> None:
     assert found[0][0] == pytest.approx(evaluate(metric, y[rows], s[rows], 0.5, PAYOFF))
 
 
-def test_the_same_seed_gives_the_same_and_another_seed_others() -> None:
+def test_the_same_seed_gives_the_same_resamples_and_another_seed_others() -> None:
     y, s, day = _sample()
 
     def draw(seed: int) -> Floats:

@@ -1,4 +1,4 @@
-"""Another train unit that was deployed is a cause of training, asked for once for each."""
+"""Other training code, or other libraries, are a cause of training, once for each combination."""
 
 from collections.abc import Callable
 from typing import Any
@@ -42,18 +42,18 @@ def old(make_spec: MakeSpec) -> TrainingSpec:
     return make_spec(usecase="tides", code_digest="sha256:" + "a" * 64, libraries_digest="sha256:" + "c" * 64)
 
 
-def test_another_unit_is_asked_for_once(old: TrainingSpec) -> None:
+def test_other_training_code_requests_a_training_once(old: TrainingSpec) -> None:
     stack = stack_with(granted(old))
     (emit,) = asked(stack)
     data = emit.data
     assert isinstance(data, TrainingRequested)
     assert (data.kind, data.cause.partition(".")[0], emit.at) == ("new_code", "unit", NOW)
-    assert asked(stack) == [emit], "told again, it is the same"
+    assert asked(stack) == [emit], "a repetition gives the same event"
     refused = TrainingDecision(usecase="tides", cause=data.cause, granted=False, reason="r", data_end=NOW)
     assert asked(stack_with(granted(old), refused)) == []
 
 
-def test_the_unit_that_trained_last_is_none(old: TrainingSpec) -> None:
+def test_the_code_that_trained_last_requests_nothing(old: TrainingSpec) -> None:
     same = msgspec.structs.replace(old, code_digest="sha256:" + "b" * 64)
     assert asked(stack_with(granted(same))) == []
     libraries = msgspec.structs.replace(same, libraries_digest="sha256:" + "d" * 64)
@@ -61,7 +61,7 @@ def test_the_unit_that_trained_last_is_none(old: TrainingSpec) -> None:
     assert asked(stack_with(granted(old), granted(same, "dataset.3"))) == []
 
 
-def test_before_the_first_training_or_without_a_unit_nothing_is_asked(old: TrainingSpec) -> None:
+def test_without_a_first_training_or_a_digest_nothing_is_requested(old: TrainingSpec) -> None:
     assert asked(stack_with()) == []
     stack = stack_with(granted(old))
     bare = msgspec.structs.replace(stack.platform.settings, train_code_digest="")

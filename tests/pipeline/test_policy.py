@@ -1,4 +1,4 @@
-"""When a training is granted: the charter's rules, one by one, in the data's own time."""
+"""When a training is granted: each rule of the charter, in the time of the data."""
 
 from typing import Any
 
@@ -50,13 +50,13 @@ def test_the_first_training_needs_the_minimum_of_windows_and_nothing_else(kind: 
 @pytest.mark.parametrize(
     ("kind", "expected"), [("new_data", False), ("first", False), ("drift", True), ("person", True)]
 )
-def test_later_ones_need_a_cause_that_the_charter_names_or_a_person(kind: Any, expected: bool) -> None:
+def test_later_trainings_need_a_cause_in_retraining_on_or_a_person(kind: Any, expected: bool) -> None:
     allowed, reason = training_allowed(charter(on=("drift",)), kind, [decided(100)], NOW, 9)
     assert allowed is expected
     assert expected or reason == f"retraining.on does not name {kind}, only drift"
 
 
-def test_the_cooldown_runs_in_the_datas_time_from_the_last_grant() -> None:
+def test_the_cooldown_counts_the_datas_time_from_the_last_granted_training() -> None:
     rules = charter(on=("drift",), cooldown_days=28)
     assert not training_allowed(rules, "drift", [decided(100), decided(27.9)], NOW, 9)[0]
     assert training_allowed(rules, "drift", [decided(100), decided(28)], NOW, 9)[0]
@@ -66,13 +66,13 @@ def test_the_cooldown_runs_in_the_datas_time_from_the_last_grant() -> None:
     assert training_allowed(rules, "person", [decided(1)], NOW, 9)[0]
 
 
-def test_another_train_unit_waits_for_no_data_and_needs_to_be_named() -> None:
+def test_new_code_needs_no_cooldown_but_must_be_in_retraining_on() -> None:
     assert training_allowed(charter(on=("new_code",), cooldown_days=28), "new_code", [decided(1)], NOW, 9)[0]
     allowed, reason = training_allowed(charter(on=("drift",)), "new_code", [decided(100)], NOW, 9)
     assert (allowed, reason) == (False, "retraining.on does not name new_code, only drift")
 
 
-def test_the_budget_of_a_year_holds_for_everybody() -> None:
+def test_the_budget_of_a_year_applies_to_every_cause() -> None:
     rules = charter(on=("drift",), cooldown_days=0, trainings_per_year=2)
     spent = [decided(364), decided(30)]
     for kind in ("drift", "person"):
@@ -84,6 +84,6 @@ def test_the_budget_of_a_year_holds_for_everybody() -> None:
     assert reason == "drift, 30.0 days of data after the last training; 2 of 2 trainings a year"
 
 
-def test_a_grant_that_does_not_say_its_time_counts_as_just_now() -> None:
+def test_a_granted_training_without_data_end_counts_as_now() -> None:
     timeless = TrainingDecision(usecase="flights-late", cause="dataset.1", granted=True, reason="r")
     assert not training_allowed(charter(on=("drift",)), "drift", [timeless], NOW, 9)[0]

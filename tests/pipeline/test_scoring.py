@@ -74,12 +74,12 @@ def test_other_datatypes_are_not_guessed() -> None:
         columns_to_feeds({"x": [1]}, interface)
 
 
-def test_a_feature_may_not_be_called_as_an_output() -> None:
+def test_a_feature_may_not_have_the_name_of_an_output() -> None:
     with pytest.raises(InvalidInput, match="'label'"):
         interface_of(Features(numeric=("label",)))
 
 
-def test_a_table_gives_the_tensors_that_its_columns_give() -> None:
+def test_a_table_gives_the_same_tensors_as_its_columns() -> None:
     columns = {"x": [1.5, None, -0.0], "c": ["a", None, ""]}
     table = pa.concat_tables(
         [
@@ -159,7 +159,7 @@ def test_a_model_scores_any_number_of_rows() -> None:
 
 
 @pytest.mark.parametrize("model", [b"", b"not a model", _model(_half())[:-40]])
-def test_what_is_no_model_is_refused(model: bytes) -> None:
+def test_bytes_that_are_not_a_model_are_refused(model: bytes) -> None:
     with pytest.raises(IntegrityError, match="cannot be loaded"):
         Scorer(model, ONE_NUMBER)
 
@@ -174,7 +174,7 @@ def test_a_model_with_another_interface_is_refused() -> None:
         Scorer(_model(_half()), as_integers)
 
 
-def test_an_answer_of_another_length_is_refused() -> None:
+def test_an_output_of_another_length_is_refused() -> None:
     constant = [
         helper.make_node(
             "Constant", [], ["probability"], value=helper.make_tensor("p", TensorProto.FLOAT, [2], [0.1, 0.2])

@@ -41,7 +41,7 @@ def test_a_row_on_a_boundary_is_in_one_part(make_spec: Callable[..., TrainingSpe
 
 
 @given(st.integers(60, 400), st.integers(1, 20), st.integers(0, 1000), st.booleans())
-def test_the_search_is_judged_on_later_whole_days(rows: int, days: int, seed: int, shuffled: bool) -> None:
+def test_the_validation_rows_are_the_last_whole_days(rows: int, days: int, seed: int, shuffled: bool) -> None:
     random = np.random.default_rng(seed)
     time = random.uniform(0, days * DAY_S, rows)
     if not shuffled:
@@ -56,13 +56,13 @@ def test_the_search_is_judged_on_later_whole_days(rows: int, days: int, seed: in
         assert min(outcomes[mask].sum(), (1 - outcomes[mask]).sum()) >= MINIMUM_PER_CLASS
 
 
-def test_about_a_quarter_is_held_out() -> None:
+def test_about_a_quarter_of_the_rows_are_validation_rows() -> None:
     time = np.arange(4000) * DAY_S / 100
     split = validation_split(time, (np.arange(4000) % 3 == 0).astype(np.int8))
     assert split.test.sum() == 1000
 
 
-def test_one_day_is_parted_within_it_and_equal_times_stay_together() -> None:
+def test_rows_of_one_day_are_split_by_time_and_equal_times_stay_together() -> None:
     time = np.repeat(np.arange(40) * 60.0, 10)
     split = validation_split(time, (np.arange(400) % 2).astype(np.int8))
     assert time[split.train].max() < time[split.test].min()
@@ -78,7 +78,7 @@ def test_the_boundary_moves_to_where_both_outcomes_are() -> None:
 @pytest.mark.parametrize(
     "time", [np.zeros(200), np.arange(200.0) * 600], ids=["all at one time", "positives at one time only"]
 )
-def test_nothing_to_choose_by_is_said(time: np.ndarray) -> None:
+def test_training_rows_that_cannot_be_split_are_refused(time: np.ndarray) -> None:
     outcomes = np.zeros(200, dtype=np.int8)
     outcomes[:8] = 1
     with pytest.raises(InsufficientData, match="training rows"):
@@ -96,7 +96,7 @@ def test_too_little_to_train_or_test_is_refused(train: int, test: int, positives
         check_split(Split(train=rows < train, test=rows >= train), outcomes)
 
 
-def test_just_enough_rows_of_each_outcome_are_taken() -> None:
+def test_the_minimum_of_rows_of_each_outcome_is_enough() -> None:
     rows = np.arange(MINIMUM_TRAIN_ROWS + MINIMUM_TEST_ROWS)
     train = rows < MINIMUM_TRAIN_ROWS
     place = np.where(train, rows, rows - MINIMUM_TRAIN_ROWS)

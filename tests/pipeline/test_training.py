@@ -23,7 +23,7 @@ Make = Callable[..., Any]
 
 
 def _ignore(trial: Trial) -> None:
-    """Stand for a listener."""
+    """Ignore a trial."""
 
 
 @pytest.fixture
@@ -31,14 +31,12 @@ def output(make_table: Make, make_charter: Make, make_spec: Make) -> TrainingOut
     return train(make_table(), make_charter(), make_spec(), None, _ignore)
 
 
-def test_a_training_gives_evidence_that_agrees_with_itself(
-    make_table: Make, make_charter: Make, make_spec: Make
-) -> None:
-    heard: list[Trial] = []
+def test_the_evidence_of_a_training_is_consistent(make_table: Make, make_charter: Make, make_spec: Make) -> None:
+    finished: list[Trial] = []
     table, charter, spec = make_table(), make_charter(), make_spec(trials=3)
-    found = train(table, charter, spec, None, heard.append)
-    assert tuple(heard) == found.trials
-    assert [trial.algorithm for trial in heard] == ["logistic_regression", "gradient_boosting", "logistic_regression"]
+    found = train(table, charter, spec, None, finished.append)
+    assert tuple(finished) == found.trials
+    assert [trial.algorithm for trial in finished] == ["logistic_regression", "gradient_boosting", "logistic_regression"]
     best = max(found.trials, key=lambda trial: trial.score)
     assert (found.algorithm, found.parameters) == (best.algorithm, best.parameters)
     assert found.rows_trained + found.rows_tested == table.num_rows
@@ -66,7 +64,7 @@ def test_the_same_snapshot_and_seed_give_the_same_bytes(
     assert msgspec.json.encode(again) == msgspec.json.encode(output)
 
 
-def test_sample_rows_give_their_probabilities_again(output: TrainingOutput) -> None:
+def test_sample_rows_score_the_same_again(output: TrainingOutput) -> None:
     sample = decode(encode(output.sample), SampleRows)
     assert 10 <= len(sample.rows) <= 20
     assert any(None in row.values() for row in sample.rows)
@@ -140,7 +138,7 @@ def test_the_threshold_follows_the_payoff(make_table: Make, make_charter: Make, 
     assert eager == float(np.float32(eager))
 
 
-def test_a_large_snapshot_is_searched_on_a_part_and_fitted_whole(
+def test_a_large_snapshot_is_searched_on_a_sample_and_fitted_on_all_rows(
     monkeypatch: pytest.MonkeyPatch, make_table: Make, make_charter: Make, make_spec: Make
 ) -> None:
     monkeypatch.setattr(search_module, "SEARCH_ROWS", 400)
@@ -197,7 +195,7 @@ def test_too_little_data_is_refused_with_a_remedy(
         train(make_table(rows=rows), make_charter(**change), make_spec(**spec), None, _ignore)
 
 
-def test_one_day_of_tests_can_be_resampled_by_row(make_table: Make, make_charter: Make, make_spec: Make) -> None:
+def test_test_rows_of_one_day_can_be_resampled_by_row(make_table: Make, make_charter: Make, make_spec: Make) -> None:
     charter = make_charter(training=LOGISTIC, release=ReleaseRules(resamples=100, resample_by="row"))
     found = train(make_table(rows=4_000, days=3), charter, make_spec(days=3, test_days=1, trials=1), None, _ignore)
     assert len(set(found.evaluation.blocks)) == found.rows_tested

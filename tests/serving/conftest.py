@@ -1,4 +1,4 @@
-"""A model small enough to read: probability = 1 / (1 + exp(-(x + 1 where colour is red))), as a real ONNX file."""
+"""A small model as a real ONNX file: probability = 1 / (1 + exp(-(x + 1 where colour is red)))."""
 
 import hashlib
 import math

@@ -57,14 +57,14 @@ def check(value: str | None, now: float = NOW) -> Any:
     return authenticate(value, ISSUERS, now)
 
 
-def test_a_good_token_tells_who_calls() -> None:
+def test_a_valid_token_gives_the_caller() -> None:
     caller = check("Bearer " + token())
     assert (caller.subject, caller.scopes) == ("client", {"flights:infer", "flights:label"})
     assert check("bearer " + token({"aud": ["other", AUDIENCE]})).subject == "client"
     assert check("Bearer " + token(header={"typ": "at+jwt"})).issuer == ISSUER
 
 
-def test_what_issue_makes_authenticates_and_other_libraries_read() -> None:
+def test_an_issued_token_is_accepted_here_and_by_pyjwt() -> None:
     made = issue(PRIVATE, ISSUER, AUDIENCE, "ada", ["flights:infer"], NOW, 60)
     assert made == issue(PRIVATE, ISSUER, AUDIENCE, "ada", ["flights:infer"], NOW, 60)
     assert check("Bearer " + made).scopes == {"flights:infer"}
@@ -83,7 +83,7 @@ def test_what_issue_makes_authenticates_and_other_libraries_read() -> None:
     ],
     ids=str,
 )  # fmt: skip
-def test_tokens_whose_claims_do_not_hold_are_refused(changes: dict[str, Any]) -> None:
+def test_tokens_with_invalid_claims_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(Unauthenticated, match="tidegate token --usecase"):
         check("Bearer " + token(changes))
 
@@ -102,7 +102,7 @@ def test_clocks_may_differ_by_the_leeway() -> None:
     ],
     ids=str,
 )  # fmt: skip
-def test_headers_do_not_choose_how_they_are_verified(header: dict[str, Any]) -> None:
+def test_the_tokens_header_does_not_choose_the_algorithm(header: dict[str, Any]) -> None:
     with pytest.raises(Unauthenticated):
         check("Bearer " + token(header=header))
 
@@ -128,7 +128,7 @@ def test_alg_none_without_a_signature_is_refused() -> None:
     [None, "", "Bearer", "Bearer ", "Basic abc", "token", "Bearer a.b", "Bearer a.b.c", "Bearer ...", "Bearer é.é.é",
      "Bearer " + "a" * 9000, "Bearer " + b64(b"[" * 3000) + ".e30.AA"],
 )  # fmt: skip
-def test_what_is_no_token_is_refused(value: str | None) -> None:
+def test_text_that_is_not_a_token_is_refused(value: str | None) -> None:
     with pytest.raises(Unauthenticated):
         check(value)
 
@@ -152,7 +152,7 @@ def test_another_key_or_a_changed_body_does_not_verify() -> None:
         check(f"Bearer {head}.{b64(json.dumps({**GOOD, 'sub': 'root'}).encode())}.{signature}")
 
 
-def test_a_remembered_token_still_expires_and_the_memory_is_bounded() -> None:
+def test_a_cached_token_still_expires_and_the_cache_is_bounded() -> None:
     verified_tokens: dict[str, Claims] = {}
     authenticate("Bearer " + token(), ISSUERS, NOW, verified_tokens)
     assert list(verified_tokens) == [token()]
@@ -171,7 +171,7 @@ def test_a_remembered_token_still_expires_and_the_memory_is_bounded() -> None:
 @pytest.mark.parametrize(
     "value", [None, "Basic x", "Bearer x", "Bearer " + token({"aud": "other"}), "Bearer " + token()]
 )
-def test_who_is_refused_learns_how_to_get_a_token_for_what_was_asked(value: str | None) -> None:
+def test_a_refusal_says_how_to_get_the_token_that_is_needed(value: str | None) -> None:
     for usecase, action, remedy in (
         ("taxis", "label", "`tidegate token --usecase taxis --allow label`"),
         (STACK, "read", "`tidegate token --allow metrics`"),
@@ -195,7 +195,7 @@ def test_limits_of_tokens_are_inclusive() -> None:
         check("Bearer " + lengths[min(length for length in lengths if length > MAX_TOKEN_BYTES)])
 
 
-def test_as_many_verified_tokens_are_kept_as_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_of_tokens_holds_as_many_as_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access, "MAX_VERIFIED_TOKENS", 2)
     remembered: dict[str, Claims] = {}
     sizes = []
@@ -205,7 +205,7 @@ def test_as_many_verified_tokens_are_kept_as_there_is_room_for(monkeypatch: pyte
     assert sizes == [1, 2, 1]
 
 
-def test_a_token_lives_up_to_the_longest_lifetime_and_no_second_less_than_asked() -> None:
+def test_a_token_has_the_lifetime_that_was_requested_up_to_the_longest() -> None:
     for lifetime_s, lives in ((float(MAX_LIFETIME_S), MAX_LIFETIME_S), (0.5, 1), (1.5, 2)):
         made = issue(PRIVATE, ISSUER, AUDIENCE, "ada", ["flights:infer"], NOW, lifetime_s)
         claims = jwt.decode(made, options={"verify_signature": False})
@@ -226,7 +226,7 @@ def test_a_scope_is_one_use_case_and_one_action() -> None:
 
 
 @pytest.mark.parametrize("scopes", [["flights:*"], ["flights"], [":infer"], ["flights:infer x"], ["flights:admin"]])
-def test_issue_makes_no_scope_that_could_never_be_used(scopes: list[str]) -> None:
+def test_scopes_that_could_never_be_used_are_not_issued(scopes: list[str]) -> None:
     with pytest.raises(ConfigurationError, match="scope"):
         issue(PRIVATE, ISSUER, AUDIENCE, "ada", scopes, NOW, 60)
 
@@ -237,7 +237,7 @@ def test_a_lifetime_outside_its_limits_is_refused(lifetime_s: float) -> None:
         issue(PRIVATE, ISSUER, AUDIENCE, "ada", ["flights:infer"], NOW, lifetime_s)
 
 
-def test_issuers_of_clouds_are_trusted_by_their_own_keys() -> None:
+def test_tokens_of_cloud_issuers_are_verified_by_their_own_keys() -> None:
     keys: list[dict[str, Any]] = []
     privates: list[tuple[str, Any]] = [
         ("RS256", rsa.generate_private_key(65537, 2048)),

@@ -33,10 +33,10 @@ def request(rows: int = 2, **more: object) -> InferRequest:
 
 
 def captured(rows: int = 2, revision: int = 4, **more: object) -> list[Prediction]:
-    asking = request(rows, **more)
-    identity = request_identity(asking, "ada", "ours", AT)
+    sent = request(rows, **more)
+    identity = request_identity(sent, "ada", "ours", AT)
     return predictions_of(
-        asking,
+        sent,
         identity,
         usecase="flights",
         model=3,
@@ -46,14 +46,14 @@ def captured(rows: int = 2, revision: int = 4, **more: object) -> list[Predictio
     )
 
 
-def test_a_retry_gets_the_same_ids_where_the_client_says_when_it_asked() -> None:
+def test_a_retry_with_a_time_gets_the_same_ids() -> None:
     first = request_identity(request(id="r", at=AT), "ada", "ours-1", AT + 1)
     again = request_identity(request(id="r", at=AT), "ada", "ours-2", AT + 60)
     assert first == again
     assert first.at == AT
 
 
-def test_a_uuid7_says_when_it_was_asked_by_itself() -> None:
+def test_the_time_of_a_request_can_be_in_its_uuid7() -> None:
     milliseconds = int(AT * 1000)
     name = str(uuid.UUID(int=(milliseconds << 80) | (7 << 76) | (2 << 62) | 12345))
     first, again = (
@@ -63,7 +63,7 @@ def test_a_uuid7_says_when_it_was_asked_by_itself() -> None:
     assert first.at == milliseconds / 1000
 
 
-def test_without_a_time_of_its_own_a_request_is_ours_to_name() -> None:
+def test_a_request_without_a_time_gets_our_id_and_the_time_of_receipt() -> None:
     for more in ({}, {"id": "1"}, {"at": AT}, {"id": str(uuid.UUID(int=5))}):
         assert request_identity(request(**more), "ada", "ours", AT).request == "ours"
         assert request_identity(request(**more), "ada", "ours", AT).at == AT
@@ -74,14 +74,14 @@ def test_two_callers_may_use_the_same_ids() -> None:
     assert ada.request != bob.request
 
 
-def test_the_future_is_refused() -> None:
+def test_a_time_in_the_future_is_refused() -> None:
     request_identity(request(id="1", at=AT + 299), "ada", "ours", AT)
     with pytest.raises(InvalidInput) as caught:
         request_identity(request(id="1", at=AT + 301), "ada", "ours", AT)
     assert caught.value.field == "parameters.at"
 
 
-def test_times_on_the_bounds_are_taken() -> None:
+def test_times_at_the_bounds_are_accepted() -> None:
     ahead = AT + MAX_AHEAD_S
     assert request_identity(request(id="1", at=ahead), "ada", "ours", AT).at == ahead
     assert partition_of(prediction_id("r", "flights", 0, LAST_TIME)) == ("9999-12-31", "23")
@@ -115,12 +115,12 @@ def test_ids_differ_by_row_request_and_use_case_and_sort_by_time() -> None:
 @pytest.mark.parametrize(
     "wrong", ["", "x", "0" * 33, "ffffffffffff-" + "0" * 20, "../" * 11, "01" * 6 + "-" + "0" * 19]
 )
-def test_what_is_no_prediction_id_is_refused(wrong: str) -> None:
+def test_text_that_is_not_a_prediction_id_is_refused(wrong: str) -> None:
     with pytest.raises(InvalidInput, match="prediction"):
         partition_of(wrong)
 
 
-def test_every_row_is_captured_as_the_model_saw_it() -> None:
+def test_every_row_is_captured_with_the_inputs_of_the_model() -> None:
     first, second = captured(id="r", at=AT)
     assert first.inputs == {"x": 0.0, "colour": "red"}
     assert second.inputs == {"x": 1.0, "colour": None}
@@ -129,13 +129,13 @@ def test_every_row_is_captured_as_the_model_saw_it() -> None:
     assert captured(ids={})[1].ids == {}
 
 
-def test_what_was_captured_is_read_back() -> None:
+def test_captured_predictions_are_read_back() -> None:
     rows = captured(3)
     assert decode_predictions(encode_predictions(rows)) == rows
     assert encode_predictions(rows) == encode_predictions(captured(3))
 
 
-def test_what_is_no_message_is_refused() -> None:
+def test_bytes_that_are_not_a_message_are_refused() -> None:
     with pytest.raises(IntegrityError):
         decode_predictions(b"{}")
     with pytest.raises(Unsupported, match="newer"):
@@ -143,7 +143,7 @@ def test_what_is_no_message_is_refused() -> None:
 
 
 @given(seed=st.randoms(use_true_random=False))
-def test_one_record_of_each_id_stands_whatever_the_order(seed: random.Random) -> None:
+def test_one_record_of_each_id_is_kept_whatever_the_order(seed: random.Random) -> None:
     rows = captured(3, id="r", at=AT)
     retried = captured(3, revision=5, id="r", at=AT)
     mixed = rows * 2 + retried

@@ -39,7 +39,7 @@ def prediction(row: int, **changes: Any) -> Prediction:
         max_size=8,
     )
 )
-def test_what_was_written_is_what_is_read(rows: list[tuple[list[Any], dict[str, Any]]]) -> None:
+def test_written_predictions_are_read_back(rows: list[tuple[list[Any], dict[str, Any]]]) -> None:
     made = [
         prediction(row, inputs=dict(zip(("x", "colour"), values, strict=True)), ids=ids)
         for row, (values, ids) in enumerate(rows)
@@ -47,7 +47,7 @@ def test_what_was_written_is_what_is_read(rows: list[tuple[list[Any], dict[str, 
     assert read_arrow(to_arrow(made)) == deduplicated(made)
 
 
-def test_the_bytes_follow_from_the_predictions_alone() -> None:
+def test_the_bytes_depend_only_on_the_predictions() -> None:
     made = [prediction(row) for row in range(5)]
     assert to_arrow(made) == to_arrow(list(reversed(made)) + made)
 
@@ -67,7 +67,7 @@ def test_numbers_are_columns_of_numbers() -> None:
     assert table.column("input.x").null_count == 1
 
 
-def test_whole_numbers_too_large_for_a_float_survive_beside_floats() -> None:
+def test_large_whole_numbers_are_kept_exactly_beside_floats() -> None:
     made = [prediction(0, inputs={"x": 2**60 + 1}), prediction(1, inputs={"x": 0.5}), prediction(2, inputs={"x": None})]
     assert read_arrow(to_arrow(made)) == deduplicated(made)
 
@@ -82,7 +82,7 @@ def test_duplicates_over_files_are_read_once() -> None:
     assert read_all([]) == read_arrow(to_arrow([])) == []
 
 
-def test_what_is_no_capture_file_is_refused() -> None:
+def test_bytes_that_are_not_a_capture_file_are_refused() -> None:
     good = to_arrow([prediction(0)])
     for wrong in (b"", b"PAR1", good[:-20], good[:100]):
         with pytest.raises(IntegrityError, match="capture file"):
@@ -97,7 +97,7 @@ def test_what_is_no_capture_file_is_refused() -> None:
         read_arrow(good.replace(b"capture/1", b"capture/2"))
 
 
-def test_features_are_typed_as_data_engineering_types_them(interface: ModelInterface) -> None:
+def test_features_have_the_types_of_data_engineering(interface: ModelInterface) -> None:
     table = feature_table([prediction(0), prediction(1, inputs={"x": None, "colour": None})], interface)
     assert table.schema == pa.schema([("x", pa.float64()), ("colour", pa.string())])
     assert table.to_pylist() == [{"x": 0.0, "colour": "red"}, {"x": None, "colour": None}]

@@ -1,4 +1,4 @@
-"""Gates judge by the evidence: what KPIs say, whether the champion is beaten, and nothing that is only reported."""
+"""Gates use only the evaluation: KPIs and the comparison with the champion, never what is merely reported."""
 
 import sys
 from dataclasses import dataclass
@@ -97,7 +97,7 @@ def with_release(**changes: Any) -> Charter:
     return msgspec.structs.replace(CHARTER, release=msgspec.structs.replace(CHARTER.release, **changes))
 
 
-def test_a_good_first_model_passes_every_gate_and_says_why() -> None:
+def test_a_good_first_model_passes_every_gate_with_details() -> None:
     report = gates_of(case(0.8))
     assert report.passed
     assert [one.name for one in report.gates] == [
@@ -112,16 +112,16 @@ def test_a_good_first_model_passes_every_gate_and_says_why() -> None:
     assert gate(report, CHAMPION).detail.startswith("no model serves yet")
 
 
-def test_a_kpi_gates_by_the_point_estimate_and_the_interval_is_told() -> None:
+def test_a_kpi_gate_uses_the_point_estimate_and_reports_the_interval() -> None:
     given = case(0.8)
     value = given.metrics["roc_auc"].value
     for bound, passed in ((value, True), (value + 1e-9, False)):
         rules = msgspec.structs.replace(CHARTER, kpis=(Kpi(metric="roc_auc", at_least=bound),))
         report = gates_of(given, charter=rules)
         assert report.passed is passed
-        judged = report.gates[1]
-        assert (judged.value, judged.target, judged.low, judged.high) == (value, bound, value - 0.01, value + 0.01)
-        assert ("on the point estimate only" in judged.detail) is passed
+        result = report.gates[1]
+        assert (result.value, result.target, result.low, result.high) == (value, bound, value - 0.01, value + 0.01)
+        assert ("on the point estimate only" in result.detail) is passed
 
 
 def test_changing_a_kpi_changes_the_outcome_and_kpis_that_do_not_gate_do_not() -> None:
@@ -131,7 +131,7 @@ def test_changing_a_kpi_changes_the_outcome_and_kpis_that_do_not_gate_do_not() -
     assert not gates_of(given, charter=strict).passed
 
 
-def test_with_the_target_permuted_the_gate_refuses() -> None:
+def test_with_the_target_permuted_no_model_passes() -> None:
     for seed in range(20):
         given = case(0.8, seed=seed)
         outcomes = np.random.default_rng(seed).permutation(given.evaluation.outcomes)
@@ -146,7 +146,7 @@ def test_with_the_target_permuted_the_gate_refuses() -> None:
 
 
 @pytest.mark.parametrize("name", ["roc_auc", "payoff_per_1000", "never.payoff_per_1000", "always.payoff_per_1000"])
-def test_a_figure_that_the_evidence_does_not_bear_out_does_not_pass(name: str) -> None:
+def test_a_metric_that_differs_from_the_evaluation_does_not_pass(name: str) -> None:
     given = case(0.8)
     figures = given.metrics if name in given.metrics else given.baselines
     figures[name] = MetricValue(figures[name].value + 0.01, 0.0, 1.0)
@@ -155,7 +155,7 @@ def test_a_figure_that_the_evidence_does_not_bear_out_does_not_pass(name: str) -
     assert gate(report, EVIDENCE).detail.startswith(f"metrics do not match the evidence: {name} is reported as")
 
 
-def test_a_made_up_metric_does_not_help() -> None:
+def test_an_unknown_metric_does_not_pass() -> None:
     given = case(0.2)
     given.metrics["roc_auc"] = MetricValue(0.99, 0.98, 1.0)
     given.metrics["f1"] = MetricValue(1.0, 1.0, 1.0)
@@ -168,22 +168,24 @@ def test_a_made_up_metric_does_not_help() -> None:
 @pytest.mark.parametrize(
     ("skills", "passed"), [((0.8, 0.4), True), ((0.4, 0.8), False), ((0.8, 0.8), False), ((0.8, 0.78), False)]
 )
-def test_only_a_model_that_surely_beats_the_champion_replaces_it(skills: tuple[float, float], passed: bool) -> None:
-    judged = gate(gates_of(case(*skills), champion=1), CHAMPION)
-    assert judged.passed is passed
-    assert judged.low is not None
-    assert judged.high is not None
-    assert judged.value is not None
-    assert judged.low < judged.value < judged.high
-    assert "95 % interval" in judged.detail
-    assert "over 30 resampled blocks" in judged.detail
+def test_only_a_model_that_is_significantly_better_replaces_the_champion(
+    skills: tuple[float, float], passed: bool
+) -> None:
+    result = gate(gates_of(case(*skills), champion=1), CHAMPION)
+    assert result.passed is passed
+    assert result.low is not None
+    assert result.high is not None
+    assert result.value is not None
+    assert result.low < result.value < result.high
+    assert "95 % interval" in result.detail
+    assert "over 30 resampled blocks" in result.detail
 
 
 def test_equal_probabilities_are_no_gain() -> None:
     given = case(0.8, 0.8)
     same = msgspec.structs.replace(given.evaluation, champion_probabilities=given.evaluation.probabilities)
-    judged = gate(gates_of(Case(same, given.metrics, given.baselines), champion=1), CHAMPION)
-    assert (judged.passed, judged.value, judged.low, judged.high) == (False, 0.0, 0.0, 0.0)
+    result = gate(gates_of(Case(same, given.metrics, given.baselines), champion=1), CHAMPION)
+    assert (result.passed, result.value, result.low, result.high) == (False, 0.0, 0.0, 0.0)
 
 
 def test_a_sure_gain_below_the_minimum_does_not_pass() -> None:
@@ -214,7 +216,7 @@ def test_a_lower_log_loss_is_a_gain() -> None:
     assert better.value > 0
 
 
-def test_metrics_that_decide_need_the_champions_threshold() -> None:
+def test_metrics_with_a_threshold_need_the_champions_threshold() -> None:
     given, rules = case(0.8, 0.3), with_release(metric="payoff_per_1000")
     unknown = gate(gates_of(given, champion=1, charter=rules), CHAMPION)
     assert not unknown.passed
@@ -238,7 +240,7 @@ def broken(evaluation: Evaluation, **changes: Any) -> Evaluation:
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "problem"),
     [
         ({"outcomes": (), "blocks": (), "probabilities": (), "champion_probabilities": ()}, "no rows"),
         ({"probabilities": (0.5,)}, "different lengths"),
@@ -250,15 +252,15 @@ def broken(evaluation: Evaluation, **changes: Any) -> Evaluation:
         ({"champion_probabilities": (float("nan"),) * 1800}, "not all between 0 and 1"),
     ],
 )
-def test_evidence_that_is_none_does_not_pass_and_does_not_crash(changes: dict[str, Any], words: str) -> None:
+def test_an_unusable_evaluation_does_not_pass(changes: dict[str, Any], problem: str) -> None:
     given = case(0.8, 0.3)
     report = gates_of(Case(broken(given.evaluation, **changes), given.metrics, given.baselines), champion=1)
     assert not report.passed
     (only,) = report.gates
-    assert words in only.detail
+    assert problem in only.detail
 
 
-def test_rows_of_one_outcome_or_of_one_day_are_refused_in_words() -> None:
+def test_rows_of_one_outcome_or_of_one_day_do_not_pass_and_the_detail_says_so() -> None:
     given = case(0.8, 0.3)
     one_outcome = broken(given.evaluation, outcomes=(1,) * 1800)
     report = gates_of(Case(one_outcome, {}, {}), champion=1)

@@ -30,7 +30,7 @@ def split(columns: Any, data: Any, **more: Any) -> dict[str, Any]:
         {"inputs": {"colour": ["red", None], "x": [1, None]}},
     ],
 )
-def test_all_three_forms_are_the_same_request(value: dict[str, Any]) -> None:
+def test_all_three_forms_give_the_same_request(value: dict[str, Any]) -> None:
     request = parse({**value, "params": {"id": "r", "at": 3, "ids": {"k": [1, 2]}}})
     assert request == InferRequest(
         columns={"x": [1, None], "colour": ["red", None]}, rows=2, id="r", at=3.0, ids={"k": [1, 2]}
@@ -65,7 +65,7 @@ def test_all_three_forms_are_the_same_request(value: dict[str, Any]) -> None:
     ],
     ids=str,
 )
-def test_bad_input_is_refused_by_the_name_of_its_field(value: Any, field: str) -> None:
+def test_invalid_input_is_refused_with_its_field(value: Any, field: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         parse(value)
     assert caught.value.field == field
@@ -76,7 +76,7 @@ def test_too_many_rows_are_refused() -> None:
         parse(split(["x", "colour"], [[1, "a"]] * 4))
 
 
-def test_the_answer_names_the_model_and_every_row() -> None:
+def test_the_response_has_the_model_and_every_row() -> None:
     response = invocation_response("flights", 7, [0.25, 0.75], [0, 1], ["a", "b"])
     assert msgspec.json.decode(response.body) == {
         "model_name": "flights",

@@ -1,4 +1,4 @@
-"""What is wrong with a body is said in words that its sender knows, by the name of the field."""
+"""Errors in a body name the field and the expected type in plain English."""
 
 from typing import Annotated, Any, Literal
 
@@ -9,7 +9,7 @@ from shared.errors import InvalidInput
 from shared.serving.json_body import decode_body, decode_part
 
 
-class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     action: Literal["rollback", "promote"]
     reason: str
     model: int | None = None
@@ -45,11 +45,11 @@ def refused(body: bytes, kind: Any, field: str = "") -> InvalidInput:
         (b"[]", "body", "body: send an object; this is a list."),
     ],
 )
-def test_a_field_is_named_and_what_it_may_be(body: bytes, field: str, message: str) -> None:
-    error = refused(body, Asked)
+def test_an_error_names_the_field_and_the_expected_type(body: bytes, field: str, message: str) -> None:
+    error = refused(body, Body)
     assert (error.field, error.message) == (field, message)
     with pytest.raises(InvalidInput, match=r"send|may|such"):
-        decode_body(body, msgspec.json.Decoder(Asked), max_bytes=100, remedy="send less")
+        decode_body(body, msgspec.json.Decoder(Body), max_bytes=100, remedy="send less")
 
 
 @pytest.mark.parametrize(
@@ -63,11 +63,11 @@ def test_a_field_is_named_and_what_it_may_be(body: bytes, field: str, message: s
         (b'{"": 1}', dict[Annotated[str, msgspec.Meta(min_length=1)], int], "text of at least 1 character"),
     ],
 )
-def test_kinds_and_bounds_are_said_in_words(body: bytes, kind: Any, expected: str) -> None:
+def test_types_and_bounds_are_described_in_plain_english(body: bytes, kind: Any, expected: str) -> None:
     error = refused(body, kind, "place[0]")
     assert (error.field, error.expected) == ("place[0]", expected)
     assert expected in error.message
 
 
-def test_a_field_beneath_a_field_is_named_whole() -> None:
-    assert refused(b'[{"action": "promote"}]', list[Asked], "asked").field == "asked[0].reason"
+def test_a_nested_field_is_named_with_its_whole_path() -> None:
+    assert refused(b'[{"action": "promote"}]', list[Body], "asked").field == "asked[0].reason"

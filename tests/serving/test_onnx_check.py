@@ -115,7 +115,7 @@ def test_a_core_operator_of_the_wrong_domain_is_refused(model: bytes) -> None:
     refused(changed, "node\\[1\\]")
 
 
-def test_other_ways_round_are_refused(model: bytes) -> None:
+def test_other_references_outside_the_graph_are_refused(model: bytes) -> None:
     training = parsed(model)
     training.training_info.add().algorithm.node.add(op_type="Loop")
     refused(training, "training graphs")
@@ -174,13 +174,13 @@ def test_a_model_too_large_is_refused(model: bytes, monkeypatch: pytest.MonkeyPa
 
 
 @given(data=st.binary(max_size=300))
-def test_any_bytes_are_judged(data: bytes) -> None:
+def test_any_bytes_are_accepted_or_refused(data: bytes) -> None:
     with pytest.raises(IntegrityError):
         check_self_contained(data)
 
 
 @given(place=st.integers(min_value=0), value=st.integers(0, 255))
-def test_a_changed_byte_never_breaks_the_walker(model: bytes, place: int, value: int) -> None:
+def test_a_changed_byte_never_breaks_the_parser(model: bytes, place: int, value: int) -> None:
     changed = bytearray(model)
     changed[place % len(model)] = value
     try:
@@ -196,7 +196,7 @@ def test_a_changed_byte_never_breaks_the_walker(model: bytes, place: int, value:
 
 
 @pytest.mark.parametrize("algorithm", get_args(Algorithm))
-def test_what_the_exporter_writes_passes(algorithm: Algorithm, interface: ModelInterface) -> None:
+def test_exported_models_pass(algorithm: Algorithm, interface: ModelInterface) -> None:
     from shared.pipeline.algorithms import default_parameters, fit, frame_of
     from shared.pipeline.export import export
     from shared.pipeline.scoring import columns_to_feeds

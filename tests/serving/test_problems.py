@@ -71,14 +71,14 @@ def test_invalid_input_names_field_kind_and_what_was_expected() -> None:
 @pytest.mark.parametrize(
     "error", [ValueError("/srv/secret"), KeyError("token"), IntegrityError("key 3"), ConfigurationError("x")]
 )
-def test_what_is_wrong_inside_stays_inside(error: Exception) -> None:
+def test_internal_errors_are_not_disclosed(error: Exception) -> None:
     response = problem(error, "/v2")
     assert response.status == 500
     for word in ("secret", "token", "key 3", "ValueError"):
         assert word not in response.body.decode()
 
 
-def test_an_adapters_error_is_never_the_callers() -> None:
+def test_an_adapters_error_is_not_reported_as_the_callers() -> None:
     lost = NotFound("no object", provider="local", operation="get", resource="releases/flights/00000001.json")
     denied = PermissionDenied("no grant", provider="local", operation="get", resource="system")
     for error in (lost, denied):
@@ -91,7 +91,7 @@ def test_an_adapters_error_is_never_the_callers() -> None:
     assert b"bucket-7" not in busy.body
 
 
-def test_headers_tell_the_client_what_to_do() -> None:
+def test_responses_have_the_headers_of_their_status() -> None:
     assert problem(Unauthenticated("who?"), "/").headers["www-authenticate"] == 'Bearer realm="tidegate"'
     assert "insufficient_scope" in problem(PermissionDenied("no"), "/").headers["www-authenticate"]
     assert problem(Throttled("wait", retry_after_s=0.2), "/").headers["retry-after"] == "1"

@@ -65,11 +65,11 @@ def test_a_request_becomes_columns_in_the_interfaces_order() -> None:
 
 @pytest.mark.parametrize("datatype", ["FP32", "FP64", "INT32", "INT64", "UINT8", "FP16"])
 @pytest.mark.parametrize(("shape", "data"), [([2], [1, 2]), ([2, 1], [1, 2]), ([2, 1], [[1], [2]])])
-def test_numbers_of_any_width_and_both_shapes_are_taken(datatype: str, shape: list[int], data: Any) -> None:
+def test_numbers_of_any_width_and_both_shapes_are_accepted(datatype: str, shape: list[int], data: Any) -> None:
     assert parse(body(tensor("x", data, datatype, shape))).columns["x"] == [1, 2]
 
 
-def test_nested_text_and_null_are_taken() -> None:
+def test_nested_text_and_null_are_accepted() -> None:
     nested = tensor("colour", [["red"], [None]], "BYTES", [2, 1])
     assert parse(body(colour=nested)).columns["colour"] == ["red", None]
     assert parse(body(parameters=None)).ids == {}
@@ -135,7 +135,7 @@ BAD: list[tuple[bytes, str]] = [
 ]
 
 
-def test_bad_input_is_refused_by_the_name_of_its_field(subtests: pytest.Subtests) -> None:
+def test_invalid_input_is_refused_with_its_field(subtests: pytest.Subtests) -> None:
     for raw, field in BAD:
         with subtests.test(field, raw=raw[:200]):
             with pytest.raises(InvalidInput) as caught:
@@ -158,7 +158,7 @@ def test_messages_say_what_to_do() -> None:
         parse(body(tensor("x", [1], shape=[2]), tensor("colour", ["a"], "BYTES")))
 
 
-def test_too_much_is_refused_with_the_way_round_it() -> None:
+def test_a_request_over_a_limit_is_refused_with_an_alternative() -> None:
     with pytest.raises(PayloadTooLarge, match="/uploads") as caught:
         parse(b" " * 2_000_001)
     assert caught.value.field == "body"
@@ -189,7 +189,7 @@ def test_what_was_sent_is_what_is_read(rows: list[tuple[float | None, str | None
     assert parse(raw).columns == {"x": numbers, "colour": texts}
 
 
-def test_the_answer_is_what_the_protocol_says() -> None:
+def test_the_response_follows_the_protocol() -> None:
     request = parse(body(id="r-1"))
     response = infer_response("flights", 7, request, [0.25, 0.75], [0, 1], ["a", "b"])
     assert msgspec.json.decode(response.body) == {
@@ -208,7 +208,7 @@ def test_the_answer_is_what_the_protocol_says() -> None:
     assert "id" not in msgspec.json.decode(some.body)
 
 
-def test_metadata_tells_a_client_what_to_send() -> None:
+def test_metadata_has_the_inputs_and_outputs() -> None:
     document = msgspec.json.decode(model_metadata("flights", 3, INTERFACE).body)
     assert document["versions"] == ["3"]
     assert document["inputs"][1] == {"name": "colour", "datatype": "BYTES", "shape": [-1, 1]}
@@ -216,7 +216,7 @@ def test_metadata_tells_a_client_what_to_send() -> None:
     assert msgspec.json.decode(server_metadata("0.1.0").body)["name"] == "tidegate"
 
 
-def test_as_many_rows_and_bytes_as_the_limits_say_are_taken() -> None:
+def test_rows_and_bytes_up_to_the_limits_are_accepted() -> None:
     raw = body(tensor("x", [1.0] * 100), tensor("colour", ["a"] * 100, "BYTES"))
     assert parse(raw).rows == 100
     assert parse_infer(raw, INTERFACE, Limits(body_bytes=len(raw), rows=100)).rows == 100
@@ -224,14 +224,14 @@ def test_as_many_rows_and_bytes_as_the_limits_say_are_taken() -> None:
         parse_infer(raw, INTERFACE, Limits(body_bytes=len(raw) - 1, rows=100))
 
 
-def test_no_rows_are_refused_and_one_is_taken() -> None:
+def test_no_rows_are_refused_and_one_is_accepted() -> None:
     with pytest.raises(InvalidInput, match="no rows") as caught:
         parse(body(tensor("x", [], shape=[0]), tensor("colour", [], "BYTES", [0])))
     assert caught.value.field == "inputs[0].shape"
     assert parse(body(tensor("x", [1]), tensor("colour", ["a"], "BYTES"))).rows == 1
 
 
-def test_values_on_the_bounds_are_taken() -> None:
+def test_values_at_the_bounds_are_accepted() -> None:
     extremes = [-FLOAT32_MAX, FLOAT32_MAX]
     assert parse(body(tensor("x", extremes))).columns["x"] == extremes
     whole = [-(2**63), 2**63 - 1]

@@ -33,7 +33,7 @@ FOUND: list[tuple[str, str, dict[str, str]]] = [
 ]
 
 
-def test_an_address_leads_to_its_operation() -> None:
+def test_a_path_is_matched_to_its_operation() -> None:
     for address, operation, names in FOUND:
         found = match(*address.split())
         assert (found.route.operation, found.names) == (operation, names), address
@@ -54,7 +54,7 @@ def test_only_health_keys_and_descriptions_are_open() -> None:
         "%EF%BC%8E%EF%BC%8E", "%e2%80%a5", "a;b", "*", "fl_ights", "-flights",
     ],
 )  # fmt: skip
-def test_names_that_could_be_read_in_two_ways_are_refused(segment: str) -> None:
+def test_ambiguous_names_are_refused(segment: str) -> None:
     for template in ("/v2/models/{}/infer", "/v1/usecases/{}/labels"):
         with pytest.raises(InvalidInput) as caught:
             match("POST", template.format(segment))
@@ -85,7 +85,7 @@ def test_names_of_files_are_checked_too(segment: str) -> None:
         "/nothing/%252e",
     ],
 )
-def test_paths_that_are_none_are_refused(path: str) -> None:
+def test_invalid_paths_are_refused(path: str) -> None:
     with pytest.raises(InvalidInput):
         match("GET", path)
 
@@ -97,7 +97,7 @@ def test_a_models_number_is_a_number(number: str) -> None:
     assert caught.value.field == "n"
 
 
-def test_unknown_addresses_and_methods_differ() -> None:
+def test_an_unknown_path_and_an_unsupported_method_have_different_errors() -> None:
     for path in ("/", "/v3", "/v2/models", "/v2/models/flights/explain"):
         with pytest.raises(NotFound):
             match("GET", path)
@@ -117,7 +117,7 @@ def test_any_path_is_matched_safely_or_refused(path: str, method: str) -> None:
 
 
 @given(name=st.from_regex(GRAMMAR["name"][0], fullmatch=True))
-def test_every_good_file_name_arrives_as_it_was_sent(name: str) -> None:
+def test_every_valid_file_name_is_matched_unchanged(name: str) -> None:
     assert match("PUT", "/v1/usecases/flights/uploads/" + quote(name)).names["name"] == name
 
 

@@ -75,7 +75,7 @@ def test_a_signed_model_is_loaded_and_predicts(signed: Any) -> None:
     assert labels == [1, 0, 1]
 
 
-def test_what_does_not_hold_is_not_loaded(signed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_does_not_verify_is_not_loaded(signed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: Any) -> None:
         raise AssertionError("the model's bytes reached the runtime")
 
@@ -125,7 +125,7 @@ def _with_scorer(model: LoadedModel, score: float) -> LoadedModel:
     return msgspec.structs.replace(model, scorer=Odd())
 
 
-def test_a_stage_is_read_again_only_when_it_is_old(world: World) -> None:
+def test_a_release_is_read_again_only_after_its_ttl(world: World) -> None:
     cache = ModelCache()
     assert not cache.ready("flights")
     assert world.serve(cache, 0.0) == (1, 1)
@@ -177,7 +177,7 @@ def test_a_model_that_does_not_load_keeps_the_old_one_and_is_tried_again(world: 
     assert cache.failures("flights") == 1
 
 
-def test_before_a_first_inference_it_is_unavailable_and_says_when_to_come_back(world: World) -> None:
+def test_a_failed_first_load_is_unavailable_with_a_retry_time(world: World) -> None:
     cache = ModelCache()
     world.broken = {1}
     with pytest.raises(Unavailable) as caught:
@@ -191,7 +191,7 @@ def test_before_a_first_inference_it_is_unavailable_and_says_when_to_come_back(w
     assert world.serve(cache, FAILURE_PAUSE_S) == (1, 1)
 
 
-def test_where_nothing_is_released_there_is_no_model(world: World) -> None:
+def test_without_a_release_there_is_no_model(world: World) -> None:
     for newest in (None, (1, release(None))):
         world.newest = newest
         with pytest.raises(NotFound, match="tidegate status"):
@@ -219,7 +219,7 @@ def test_models_by_number_are_kept_within_bounds(world: World) -> None:
         cache.numbered("flights", 50, world.load)
 
 
-def test_of_the_models_by_number_the_one_used_longest_ago_goes(world: World) -> None:
+def test_the_least_recently_used_model_by_number_is_dropped(world: World) -> None:
     cache = ModelCache()
     for number in range(1, MAX_NUMBERED + 1):
         cache.numbered("flights", number, world.load)
@@ -233,7 +233,7 @@ def test_of_the_models_by_number_the_one_used_longest_ago_goes(world: World) -> 
     assert world.loads[MAX_NUMBERED:] == [50, 2]
 
 
-def test_a_clock_that_was_set_back_makes_the_release_old(world: World) -> None:
+def test_a_release_is_read_again_when_the_clock_was_set_back(world: World) -> None:
     cache = ModelCache()
     world.serve(cache, 100.0)
     world.serve(cache, 100.0 - RELEASE_TTL_S)
@@ -289,7 +289,7 @@ def test_first_requests_load_once_together(world: World) -> None:
     assert world.loads == [1]
 
 
-def test_a_refresh_may_run_beside_the_requests(world: World) -> None:
+def test_a_refresh_can_run_in_the_background(world: World) -> None:
     waiting: list[Any] = []
     cache = ModelCache(waiting.append)
     world.serve(cache, 0.0)
@@ -301,7 +301,7 @@ def test_a_refresh_may_run_beside_the_requests(world: World) -> None:
     assert world.serve(cache, 20.0) == (2, 2)
 
 
-def test_memory_running_out_in_a_swap_drops_no_request(world: World) -> None:
+def test_a_memory_error_while_swapping_drops_no_request(world: World) -> None:
     cache = ModelCache()
     world.serve(cache, 0.0)
     world.newest = (2, release(2))

@@ -40,7 +40,7 @@ def test_a_sound_model_agrees(model: bytes, interface: ModelInterface, sample: S
     assert result.max_abs_difference < 1e-6
 
 
-def test_the_parent_never_loads_it() -> None:
+def test_the_parent_never_loads_the_model() -> None:
     assert not hasattr(sys.modules["shared.serving.subprocess_check"], "Scorer")
 
 
@@ -76,7 +76,7 @@ def test_a_model_that_only_doubles_is_stopped_by_the_limit(interface: ModelInter
     assert not check(bomb, interface, sample).ok
 
 
-def test_a_loop_for_ever_is_killed_at_the_deadline(interface: ModelInterface, sample: SampleRows) -> None:
+def test_an_endless_loop_is_killed_at_the_deadline(interface: ModelInterface, sample: SampleRows) -> None:
     info = helper.make_tensor_value_info
     body = helper.make_graph(
         [helper.make_node("Identity", ["c"], ["c_out"]), helper.make_node("Identity", ["v"], ["v_out"])],
@@ -93,7 +93,7 @@ def test_a_loop_for_ever_is_killed_at_the_deadline(interface: ModelInterface, sa
     assert check(endless, interface, sample, timeout_s=1.5).reason == "it did not answer within 1.5 s"
 
 
-def test_other_scores_than_training_saw_are_refused(
+def test_probabilities_that_differ_from_training_are_refused(
     model: bytes, interface: ModelInterface, sample: SampleRows
 ) -> None:
     other = msgspec.structs.replace(sample, probabilities=(0.7310586, 0.5, 0.9))
@@ -103,7 +103,9 @@ def test_other_scores_than_training_saw_are_refused(
     assert result.max_abs_difference == pytest.approx(0.78, abs=0.01)
 
 
-def test_what_is_no_model_or_no_sample_is_a_result(model: bytes, interface: ModelInterface, sample: SampleRows) -> None:
+def test_invalid_models_and_samples_are_results_and_not_errors(
+    model: bytes, interface: ModelInterface, sample: SampleRows
+) -> None:
     assert "cannot be loaded" in check(b"no model", interface, sample).reason
     assert "sample" in check(model, interface, SampleRows(rows=(), probabilities=())).reason
     lacking = SampleRows(rows=({"x": 1.0},), probabilities=(0.5,))
@@ -111,7 +113,7 @@ def test_what_is_no_model_or_no_sample_is_a_result(model: bytes, interface: Mode
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit on memory needs /proc")
-def test_the_child_is_limited_before_it_reads_a_model(
+def test_the_subprocess_is_limited_before_it_reads_a_model(
     model: bytes, interface: ModelInterface, sample: SampleRows
 ) -> None:
     result = check(model, interface, sample, memory_mb=0)

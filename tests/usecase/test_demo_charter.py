@@ -1,4 +1,4 @@
-"""The demo's own charter is read without a word of complaint, and reads columns that the demo's data have."""
+"""The demo's charter is valid, and its columns are in the demo's data."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from shared.usecase.reading import parse_charter
 CHARTER = Path(__file__).parents[2] / "cli" / "demo" / "usecase.yaml"
 
 
-def test_the_demos_charter_is_good() -> None:
+def test_the_demos_charter_is_valid() -> None:
     charter = parse_charter(CHARTER.read_bytes(), CHARTER.name)
     assert set(charter.features.numeric) == set(NUMERIC)
     assert set(charter.features.categorical) == set(CATEGORICAL)

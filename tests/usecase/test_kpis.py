@@ -1,4 +1,4 @@
-"""A KPI's bound: in words, as a figure, and kept or not."""
+"""A KPI's bound, and whether a value meets it."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Charters that people really write, and really mistype: each message names line, column, field and remedy."""
+"""Typical charters and typical mistakes in them: each message has line, column, field and remedy."""
 
 import pytest
 from hypothesis import example, given
@@ -38,7 +38,7 @@ retraining:
 
 
 def edited(old: str, new: str) -> str:
-    """Return the good charter with one edit."""
+    """Return the valid charter with one edit."""
     assert old in GOOD
     return GOOD.replace(old, new, 1)
 
@@ -61,7 +61,7 @@ def test_a_good_charter_is_read_with_its_defaults() -> None:
 
 
 @pytest.mark.parametrize("same", [GOOD.encode(), b"\xef\xbb\xbf" + GOOD.encode(), GOOD.replace("\n", "\r\n")])
-def test_bytes_a_byte_order_mark_and_windows_line_ends_make_no_difference(same: bytes | str) -> None:
+def test_bytes_a_byte_order_mark_and_windows_line_ends_are_read_the_same(same: bytes | str) -> None:
     assert parse_charter(same) == parse_charter(GOOD)
 
 
@@ -74,7 +74,7 @@ def test_the_digest_is_of_the_content_and_not_of_the_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "place", "field", "words"),
+    ("old", "new", "place", "field", "message"),
     [
         ("kpis:", "kpi:", "14:1", "kpi", "did you mean kpis?"),
         ("at_least: 0.7", "at_lest: 0.7", "16:5", "kpis[0].at_lest", "did you mean at_least?"),
@@ -103,17 +103,17 @@ def test_the_digest_is_of_the_content_and_not_of_the_text() -> None:
         ("task: binary", "task: binary\nformat: charter/9", "8:9", "format", "write charter/1"),
     ],
 )
-def test_a_wrong_value_or_key_is_named_with_its_place_and_remedy(
-    old: str, new: str, place: str, field: str, words: str
+def test_an_invalid_value_or_key_is_reported_with_line_field_and_remedy(
+    old: str, new: str, place: str, field: str, message: str
 ) -> None:
     error = refusal(edited(old, new))
     assert error.message.startswith(f"usecase.yaml:{place}: {field}: ")
     assert error.field == field
-    assert words in error.message
+    assert message in error.message
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "line", "field", "words"),
+    ("old", "new", "line", "field", "message"),
     [
         (
             "at_least: 0.7",
@@ -149,21 +149,21 @@ def test_a_wrong_value_or_key_is_named_with_its_place_and_remedy(
         ("retraining:", "training: {algorithms: []}\nretraining:", 22, "training.algorithms", "at least one"),
     ],
 )
-def test_contradictions_are_named_with_the_line_they_stand_in(
-    old: str, new: str, line: int, field: str, words: str
+def test_inconsistent_fields_are_reported_with_their_line(
+    old: str, new: str, line: int, field: str, message: str
 ) -> None:
     error = refusal(edited(old, new))
     assert error.message.startswith(f"usecase.yaml:{line}:")
     assert error.field == field
-    assert words in error.message
+    assert message in error.message
 
 
-def test_the_first_mistake_is_the_one_reported() -> None:
+def test_the_first_error_in_the_file_is_reported() -> None:
     assert refusal(edited("task: binary", "tsk: binary").replace("at_least: 0.7", "at_least: x")).field == "tsk"
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("", "1:1: the file is empty"),
         ("# nothing yet\n", "the file is empty"),
@@ -198,8 +198,8 @@ def test_the_first_mistake_is_the_one_reported() -> None:
         ("a: [" + "1," * (MAX_NODES + 1) + "]", "more than 10,000 values"),
     ],
 )
-def test_what_is_not_plain_yaml_is_refused_before_it_can_grow(text: bytes | str, words: str) -> None:
-    assert words in refusal(text).message
+def test_yaml_outside_the_subset_is_refused(text: bytes | str, message: str) -> None:
+    assert message in refusal(text).message
 
 
 def test_an_anchor_bomb_is_refused_at_its_first_anchor() -> None:
@@ -207,7 +207,7 @@ def test_an_anchor_bomb_is_refused_at_its_first_anchor() -> None:
     assert refusal(bomb).message.startswith("usecase.yaml:1:5: anchors")
 
 
-def test_the_size_is_capped() -> None:
+def test_a_file_over_the_size_limit_is_refused() -> None:
     error = refusal("#" * (MAX_BYTES + 1))
     assert isinstance(error, PayloadTooLarge)
     assert "262,144" in error.message
@@ -243,7 +243,7 @@ def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
         ("5.", 5.0),
     ],
 )
-def test_plain_words_mean_what_yaml_1_2_says(written: str, meant: object) -> None:
+def test_unquoted_scalars_follow_the_core_schema_of_yaml_1_2(written: str, meant: object) -> None:
     value = read_yaml(f"a: {written}\n", "x.yaml").plain()["a"]
     assert value == meant
     assert type(value) is type(meant)
