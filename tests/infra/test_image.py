@@ -26,7 +26,7 @@ def package(folder: Path) -> Package:
 
     path = folder / "train-aws-x86_64.zip"
     with zipfile.ZipFile(path, "w") as packed:
-        for name in ("functions", "shared", "adapters"):
+        for name in ("functions", "shared", "adapters", "tidegate"):
             for source in sorted((ROOT / name).rglob("*.py")):
                 packed.write(source, source.relative_to(ROOT).as_posix())
         for source in sorted(Path(msgspec.__file__).parent.iterdir()):
