@@ -105,7 +105,7 @@ def test_the_models_are_the_same(demo: dict[str, Any]) -> None:
 
 
 def test_gates_alerts_and_releases_are_the_same(demo: dict[str, Any]) -> None:
-    gates = [(each["model"], each["against"], each["passed"]) for each in demo["gates"]]
+    gates = [(each["model"], each["champion"], each["passed"]) for each in demo["gates"]]
     assert gates == [(1, None, True), (2, 1, False), (3, 1, True)]
     assert [each["alert"] for each in demo["alerts"]] == ["drift-m1-2013-04", "drift-m1-2013-05"]
     drifted = {each["name"] for window in demo["windows"] for each in window["feature_drift"] if each["drifted"]}
