@@ -111,7 +111,7 @@ def _secrets(
     keep = configuration.keep_data
     given = configuration.ports.secrets
     if given:
-        key = SigningKey(SIGNING_KEY, "infra.given_vault", {"url": given}, keeping(vault, keep))
+        key = SigningKey(SIGNING_KEY, "infra.external_vault", {"url": given}, keeping(vault, keep))
         vault.done()
         return key, None, given
     prefix = f"{configuration.name}-"

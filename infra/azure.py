@@ -124,7 +124,7 @@ def _secrets(
     part = Vault("vault", platform)
     keep, given = configuration.keep_data, configuration.ports.secrets
     if given:
-        key = SigningKey(SIGNING_KEY, "infra.given_vault", {"url": given}, keeping(part, keep))
+        key = SigningKey(SIGNING_KEY, "infra.external_vault", {"url": given}, keeping(part, keep))
         part.done()
         return key, None, given
     vault = keyvault.Vault(

@@ -119,7 +119,7 @@ def _secrets(
     vault = Vault("vault", platform)
     keep, given = configuration.keep_data, configuration.ports.secrets
     if given:
-        key = SigningKey(SIGNING_KEY, "infra.given_vault", {"url": given}, keeping(vault, keep))
+        key = SigningKey(SIGNING_KEY, "infra.external_vault", {"url": given}, keeping(vault, keep))
         vault.done()
         return key, None, given
     prefix = f"{configuration.name}-"

@@ -21,7 +21,7 @@ from typing import Literal
 State = Literal["pending", "running", "succeeded", "failed", "cancelled"]
 _LOG = "log"
 _GRACE_S = 2.0
-_BOUND = Path(__file__).with_name("bound.py")
+_DIE_WITH_PARENT = Path(__file__).with_name("die_with_parent.py")
 
 
 @dataclass
@@ -163,7 +163,7 @@ class TaskRunner:
 
 def _bond() -> list[str]:
     """Return the prefix of a command that makes it end with this process."""
-    return [sys.executable, "-I", "-S", str(_BOUND), str(os.getpid())] if sys.platform == "linux" else []
+    return [sys.executable, "-I", "-S", str(_DIE_WITH_PARENT), str(os.getpid())] if sys.platform == "linux" else []
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

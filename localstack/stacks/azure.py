@@ -29,14 +29,14 @@ from localstack.azure_host_process import LARGEST_BODY_BYTES
 from localstack.azure_storage import create_container, create_queues
 from localstack.azure_timers import timers
 from localstack.collector import collector
+from localstack.concurrently import concurrently
 from localstack.containerapps_runner import containerapps
 from localstack.emulators import AZURE_ACCOUNT, AZURE_KEY, azure_connection
-from localstack.front import front
 from localstack.installation import installed
 from localstack.key_vault import RESOURCE, Vault, serving
 from localstack.managed_identity import managed_identity
 from localstack.object_events import object_events
-from localstack.side_by_side import side_by_side
+from localstack.reverse_proxy import reverse_proxy
 from localstack.stacks.emulated import SIGNING_KEY, EmulatedStack, Keys, function_environment, settings_for
 from shared.serving.routes import ROUTES
 from shared.settings import Settings, Stores
@@ -93,14 +93,14 @@ class ResourceGroup:
                 deployed={"containers": [container]},
             )
         )
-        self._front = parts.enter_context(front())
+        self._proxy = parts.enter_context(reverse_proxy())
         self.metrics = parts.enter_context(collector())
         self.settings = _settings(self.keys, self.storage, self._jobs.url, self.metrics.url, self._vault.url)
 
     @property
     def url(self) -> str:
         """The stack's base URL."""
-        return self._front.url
+        return self._proxy.url
 
     def stack(self) -> EmulatedStack:
         """Return the stack as an operator sees it."""
@@ -141,13 +141,13 @@ class ResourceGroup:
 
     def _start_apps(self) -> None:
         declared = apps()
-        started = self._parts.enter_context(side_by_side([self._app(app) for app in declared], AT_ONCE))
+        started = self._parts.enter_context(concurrently([self._app(app) for app in declared], AT_ONCE))
         for app, running in zip(declared, started, strict=True):
             self.apps[app.name] = running
             (self.logs / f"{app.name}.log").symlink_to(running.server.log)
             for name in app.functions:
                 if function_named(name).http:
-                    self._front.backends[name] = running.url
+                    self._proxy.backends[name] = running.url
 
     def _app(self, app: App) -> AbstractContextManager[FunctionApp]:
         folder = self._folder / "apps" / app.name

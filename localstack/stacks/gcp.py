@@ -3,8 +3,8 @@
 Buckets, topics, subscriptions, functions and schedules are created from shared/topology.py. Cloud Storage and Pub/Sub
 are emulators; the former publishes its events to the latter. functions-framework runs each function in processes of its
 own: one service for its routes and one for its events. The parts without an emulator are our own: push
-(pubsub_push.py), Cloud Scheduler, Cloud Run jobs, Secret Manager, the load balancer (front.py), and an OpenTelemetry
-collector, which cannot be queried.
+(pubsub_push.py), Cloud Scheduler, Cloud Run jobs, Secret Manager, the load balancer (reverse_proxy.py), and an
+OpenTelemetry collector, which cannot be queried.
 
 Differences from a real project: callers of the event services are not authenticated, a service has one instance, and
 memory is not limited. The emulator has one notification, of the whole landing bucket, in place of one for each prefix.
@@ -25,14 +25,14 @@ from localstack import emulators, gcp_host
 from localstack.cloudrun_runner import cloudrun
 from localstack.clouds import create_bucket, create_subscription, create_topic
 from localstack.collector import collector
+from localstack.concurrently import concurrently
 from localstack.emulators import Running
-from localstack.front import front
 from localstack.gcp_host import GcpFunction
 from localstack.installation import installed
 from localstack.pubsub_push import push
+from localstack.reverse_proxy import reverse_proxy
 from localstack.scheduler import Job, scheduling
 from localstack.secret_manager import secret_manager
-from localstack.side_by_side import side_by_side
 from localstack.stacks.emulated import (
     NO_LOCAL,
     ROOT,
@@ -69,10 +69,10 @@ def served(folder: Path, say: Callable[[str], None]) -> Iterator[EmulatedStack]:
         project = Project(place, folder, running)
         say(f"Google Cloud is emulated: Cloud Storage at {project.storage.url}, Pub/Sub at {project.broker.url}")
         project.deploy()
-        say(f"{len(project.services)} services are deployed, called at {project.front.url}")
+        say(f"{len(project.services)} services are deployed, called at {project.proxy.url}")
         yield EmulatedStack(
             provider="gcp",
-            url=project.front.url,
+            url=project.proxy.url,
             settings=project.settings,
             keys=project.keys,
             environment=ENVIRONMENT,
@@ -102,7 +102,7 @@ class Project:
         self.secrets = start(secret_manager(PROJECT))
         self.metrics = start(collector())
         self.jobs, tasks = start(cloudrun(JOB_COMMAND, project=PROJECT, region=REGION, job=JOB))
-        self.front = start(front())
+        self.proxy = start(reverse_proxy())
         self.settings = _settings(self.keys, self.storage, self.broker, tasks, self.secrets.url, self.metrics.url)
 
     def deploy(self) -> None:
@@ -114,12 +114,12 @@ class Project:
             self.secrets.put(PREFIX + secret, values[secret])
         self.jobs.environment = function_environment(self.settings, "only what an execution sets", ENVIRONMENT)
         declared = list(services())
-        hosts = self._running.enter_context(side_by_side([self._service(*each) for each in declared]))
+        hosts = self._running.enter_context(concurrently([self._service(*each) for each in declared]))
         for (function, target), host in zip(declared, hosts, strict=True):
             self.services[function.name, target] = host
             self._folder.joinpath(f"{function.name}-{target}.log").symlink_to(host.server.log)
             if target == "http":
-                self.front.backends[function.name] = host.url
+                self.proxy.backends[function.name] = host.url
         for name in queue_names():
             self._push(name, name)
         for name in subscribers(UploadReceived.TYPE):
@@ -135,7 +135,7 @@ class Project:
         return dict(counts)
 
     def _service(self, function: Function, target: Target) -> AbstractContextManager[GcpFunction]:
-        given = {**ENVIRONMENT, ADDRESS: self.front.url, THREADS: str(function.concurrency)}
+        given = {**ENVIRONMENT, ADDRESS: self.proxy.url, THREADS: str(function.concurrency)}
         environment = function_environment(self.settings, function.name, given)
         return gcp_host.function(MAIN, target, environment, path=PATH, timeout_s=function.timeout_s)
 

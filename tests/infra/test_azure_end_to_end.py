@@ -32,13 +32,13 @@ from localstack import emulators
 from localstack.azure_host import FunctionApp, function_app
 from localstack.azure_timers import timers
 from localstack.collector import collector
+from localstack.concurrently import concurrently
 from localstack.containerapps_runner import containerapps
 from localstack.emulators import AZURE_ACCOUNT, AZURE_KEY, azure_connection
-from localstack.front import front
 from localstack.key_vault import RESOURCE, Vault, serving
 from localstack.managed_identity import managed_identity
 from localstack.object_events import object_events
-from localstack.side_by_side import side_by_side
+from localstack.reverse_proxy import reverse_proxy
 from localstack.token_issuer import TokenIssuer, token_issuer
 from shared.settings import read_settings
 from shared.topology import function_named
@@ -97,7 +97,7 @@ def stack(
         storage = start(emulators.azure(emulators_folder, accounts=(NAME, f"{NAME}host")))
         vault = start(serving(Vault()))
         identity = start(managed_identity({RESOURCE: vault.token}))
-        metrics, entrance = start(collector()), start(front())
+        metrics, proxy = start(collector()), start(reverse_proxy())
         container: dict[str, Any] = {"name": "job", "image": "none", "env": []}
         jobs = start(
             containerapps(
@@ -137,7 +137,7 @@ def stack(
         given |= {SETTINGS: here(given[SETTINGS]), "AZURE_STORAGE_ACCOUNT_KEY": AZURE_KEY, "PYTHONPATH": root}
         container["env"] += [{"name": name, "value": value} for name, value in given.items()]
 
-        provisioned = Provisioned(issuer, entrance.url, here(outputs["settings"]))
+        provisioned = Provisioned(issuer, proxy.url, here(outputs["settings"]))
         firing: dict[str, tuple[FunctionApp, float]] = {}
         sites = list(served.kinds["azure-native:web:WebApp"].existing.values())
         environments = []
@@ -145,17 +145,17 @@ def stack(
             settings = {each["name"]: each["value"] for each in site["siteConfig"]["appSettings"]}
             settings = {name: value for name, value in settings.items() if "__" not in name}
             settings |= {SETTINGS: here(settings[SETTINGS]), QUEUE_CONNECTION: azure_connection(storage)}
-            environments.append({**settings, **held, ADDRESS: entrance.url})
+            environments.append({**settings, **held, ADDRESS: proxy.url})
         folders = [unpacked(subscription, site["name"].removeprefix(f"{NAME}-"), folder) for site in sites]
         running = [
             function_app(each, hosts_folder, environment)
             for each, environment in zip(folders, environments, strict=True)
         ]
-        for site, app, environment in zip(sites, start(side_by_side(running, AT_ONCE)), environments, strict=True):
+        for site, app, environment in zip(sites, start(concurrently(running, AT_ONCE)), environments, strict=True):
             provisioned.apps[site["name"]] = app
             for function in map(function_named, environment[FUNCTION].split(",")):
                 if function.http:
-                    entrance.backends[function.name] = app.url
+                    proxy.backends[function.name] = app.url
                 if function.schedule:
                     firing[f"timer-{function.name}"] = app, 60.0
         for given in served.kinds["azure-native:eventgrid:SystemTopicEventSubscription"].existing.values():

@@ -26,12 +26,12 @@ from functions.runtimes.environment import ADDRESS, FUNCTION, SETTINGS
 from localstack import emulators, gcp_host
 from localstack.cloudrun_runner import cloudrun
 from localstack.collector import collector
-from localstack.front import front
+from localstack.concurrently import concurrently
 from localstack.gcp_host import GcpFunction
 from localstack.pubsub_push import push
+from localstack.reverse_proxy import reverse_proxy
 from localstack.scheduler import Job, scheduling
 from localstack.secret_manager import secret_manager
-from localstack.side_by_side import side_by_side
 from localstack.stacks.gcp import ENVIRONMENT, JOB_COMMAND, THREADS
 from localstack.token_issuer import TokenIssuer, token_issuer
 from shared.settings import read_settings
@@ -103,7 +103,7 @@ def stack(
         secrets = start(secret_manager(PROJECT))
         metrics = start(collector())
         jobs, tasks = start(cloudrun(JOB_COMMAND, project=PROJECT, region=REGION, job=f"{NAME}-job"))
-        entrance = start(front())
+        proxy = start(reverse_proxy())
         project = Project(storage.url, broker.queue_url, secrets.url)
         served = start(stand_in("gcp", project.kinds(), project.invokes()))
         config = {**CONFIG, "issuer": issuer.url, "packages": str(packages), "monitorEveryS": 60, "reconcileEveryS": 60}
@@ -120,7 +120,7 @@ def stack(
             variables = {"metrics": f"cloudmonitoring://?endpoint={metrics.url}", "stores": stores}
             return json.dumps({**document, **ports, **variables})
 
-        provisioned = Provisioned(issuer, entrance.url, here(outputs["settings"]), executions=jobs.executions)
+        provisioned = Provisioned(issuer, proxy.url, here(outputs["settings"]), executions=jobs.executions)
         (job,) = served.kinds["gcp:cloudrunv2/job:Job"].existing.values()
         (container,) = job["template"]["template"]["containers"]
         given = {each["name"]: each["value"] for each in container["envs"]}
@@ -128,13 +128,13 @@ def stack(
         jobs.environment = {**ENVIRONMENT, **given, SETTINGS: here(given[SETTINGS]), "PYTHONPATH": root}
 
         functions = list(served.kinds["gcp:cloudfunctionsv2/function:Function"].existing.values())
-        hosts = start(side_by_side([hosted(each, packages, here, entrance.url) for each in functions]))
+        hosts = start(concurrently([hosted(each, packages, here, proxy.url) for each in functions]))
         urls: dict[str, str] = {}
         for each, host in zip(functions, hosts, strict=True):
             provisioned.services[each["name"]] = host
             urls[each["url"]] = host.url
             if each["buildConfig"]["entryPoint"] == "http":
-                entrance.backends[each["serviceConfig"]["environmentVariables"][FUNCTION]] = host.url
+                proxy.backends[each["serviceConfig"]["environmentVariables"][FUNCTION]] = host.url
         for subscription, url in pushes(served):
             start(push(broker, subscription, urls[url], timeout_s=600))
         schedules = served.kinds["gcp:cloudscheduler/job:Job"].existing.values()

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from localstack.front import LARGEST_BODY_BYTES, Front, front
+from localstack.reverse_proxy import LARGEST_BODY_BYTES, ReverseProxy, reverse_proxy
 
 
 @dataclass
@@ -75,14 +75,14 @@ def backends() -> Iterator[dict[str, Backend]]:
 
 
 @pytest.fixture(scope="module")
-def entrance(backends: dict[str, Backend]) -> Iterator[Front]:
-    with front() as running:
+def proxy(backends: dict[str, Backend]) -> Iterator[ReverseProxy]:
+    with reverse_proxy() as running:
         running.backends.update({name: each.url for name, each in backends.items()})
         yield running
 
 
-def ask(entrance: Front, method: str, target: str, body: bytes = b"", **headers: str) -> tuple[int, bytes, Any]:
-    connection = HTTPConnection("127.0.0.1", int(entrance.url.rpartition(":")[2]), timeout=10)
+def ask(proxy: ReverseProxy, method: str, target: str, body: bytes = b"", **headers: str) -> tuple[int, bytes, Any]:
+    connection = HTTPConnection("127.0.0.1", int(proxy.url.rpartition(":")[2]), timeout=10)
     try:
         connection.request(method, target, body, {key.replace("_", "-"): value for key, value in headers.items()})
         answer = connection.getresponse()
@@ -91,8 +91,8 @@ def ask(entrance: Front, method: str, target: str, body: bytes = b"", **headers:
         connection.close()
 
 
-def test_head_has_the_length_of_the_whole_response(entrance: Front) -> None:
-    status, said, answer = ask(entrance, "HEAD", "/v2/health/live")
+def test_head_has_the_length_of_the_whole_response(proxy: ReverseProxy) -> None:
+    status, said, answer = ask(proxy, "HEAD", "/v2/health/live")
     assert (status, said, answer.getheader("content-length")) == (418, b"", str(len("uploads")))
 
 
@@ -109,10 +109,10 @@ def test_head_has_the_length_of_the_whole_response(entrance: Front) -> None:
     ],
 )
 def test_a_request_goes_to_the_function_of_its_route_as_it_came(
-    entrance: Front, backends: dict[str, Backend], method: str, target: str, name: str
+    proxy: ReverseProxy, backends: dict[str, Backend], method: str, target: str, name: str
 ) -> None:
     body = b"\x00\xffbody" if method in ("PUT", "POST") else b""
-    status, said, answer = ask(entrance, method, target, body, Authorization="Bearer a.b.c", traceparent="00-1")
+    status, said, answer = ask(proxy, method, target, body, Authorization="Bearer a.b.c", traceparent="00-1")
     assert (status, said) == (418, name.encode())
     assert answer.getheader("x-request-id") == "7"
     assert answer.headers.get_all("set-cookie") == ["a=1", "b=2"]
@@ -120,11 +120,11 @@ def test_a_request_goes_to_the_function_of_its_route_as_it_came(
     assert (got["method"], got["target"], got["body"]) == (method, target, body)
     headers = got["headers"]
     assert (headers["authorization"], headers["traceparent"]) == ("Bearer a.b.c", "00-1")
-    assert headers["host"] == entrance.url.removeprefix("http://")
+    assert headers["host"] == proxy.url.removeprefix("http://")
 
 
-def test_one_connection_carries_many_requests(entrance: Front) -> None:
-    connection = HTTPConnection("127.0.0.1", int(entrance.url.rpartition(":")[2]), timeout=10)
+def test_one_connection_carries_many_requests(proxy: ReverseProxy) -> None:
+    connection = HTTPConnection("127.0.0.1", int(proxy.url.rpartition(":")[2]), timeout=10)
     try:
         ports = set()
         for _ in range(3):
@@ -140,7 +140,7 @@ def test_one_connection_carries_many_requests(entrance: Front) -> None:
 
 
 def test_without_a_backend_it_is_busy_and_with_a_dead_one_broken() -> None:
-    with front() as alone:
+    with reverse_proxy() as alone:
         assert ask(alone, "GET", "/v2")[0] == 503
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))  # bound, and nobody listens
@@ -151,8 +151,8 @@ def test_without_a_backend_it_is_busy_and_with_a_dead_one_broken() -> None:
             assert ask(alone, "PUT", "/v1/usecases/tides/uploads/a.csv", b"x")[0] == 503
 
 
-def raw(entrance: Front, head: str) -> bytes:
-    with socket.create_connection(("127.0.0.1", int(entrance.url.rpartition(":")[2])), timeout=10) as sent:
+def raw(proxy: ReverseProxy, head: str) -> bytes:
+    with socket.create_connection(("127.0.0.1", int(proxy.url.rpartition(":")[2])), timeout=10) as sent:
         sent.sendall(head.encode("latin-1"))
         said = b""
         while b"\r\n" not in said and (more := sent.recv(4096)):
@@ -169,13 +169,13 @@ def raw(entrance: Front, head: str) -> bytes:
         ("GET /\xe4 HTTP/1.1\r\nHost: a\r\n\r\n", b"400"),
     ],
 )
-def test_an_invalid_request_is_refused(entrance: Front, head: str, status: bytes) -> None:
-    assert raw(entrance, head).split()[1] == status
+def test_an_invalid_request_is_refused(proxy: ReverseProxy, head: str, status: bytes) -> None:
+    assert raw(proxy, head).split()[1] == status
 
 
-def test_an_incomplete_body_is_not_passed_on(entrance: Front, backends: dict[str, Backend]) -> None:
+def test_an_incomplete_body_is_not_passed_on(proxy: ReverseProxy, backends: dict[str, Backend]) -> None:
     before = len(backends["infer"].asked)
-    with socket.create_connection(("127.0.0.1", int(entrance.url.rpartition(":")[2])), timeout=10) as sent:
+    with socket.create_connection(("127.0.0.1", int(proxy.url.rpartition(":")[2])), timeout=10) as sent:
         sent.sendall(b"POST /v2/models/tides/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf")
         sent.shutdown(socket.SHUT_WR)
         assert sent.recv(4096) == b""
@@ -183,7 +183,7 @@ def test_an_incomplete_body_is_not_passed_on(entrance: Front, backends: dict[str
 
 
 def test_after_it_has_ended_nothing_answers() -> None:
-    with front() as running:
+    with reverse_proxy() as running:
         url = running.url
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(url, timeout=5)

@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 @contextmanager
-def side_by_side(managers: Sequence[AbstractContextManager[T]], at_once: int = 4) -> Iterator[list[T]]:
+def concurrently(managers: Sequence[AbstractContextManager[T]], at_once: int = 4) -> Iterator[list[T]]:
     """Enter context managers, at most `at_once` at a time, and leave them all together.
 
     Yields their values, in their order. Threads enter and leave them; they do not receive an exception of the block.

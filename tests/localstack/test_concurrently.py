@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from localstack.side_by_side import side_by_side
+from localstack.concurrently import concurrently
 
 
 class Things:
@@ -35,7 +35,7 @@ class Things:
 
 def test_they_are_entered_and_left_at_the_same_time() -> None:
     things = Things()
-    with side_by_side([things.one("a", meets=True), things.one("b", meets=True)]) as given:
+    with concurrently([things.one("a", meets=True), things.one("b", meets=True)]) as given:
         assert given == ["a", "b"]
         assert sorted(things.open) == ["a", "b"]
     assert things.open == []
@@ -43,7 +43,7 @@ def test_they_are_entered_and_left_at_the_same_time() -> None:
 
 def test_at_most_so_many_are_entered_at_a_time() -> None:
     things = Things()
-    with side_by_side([things.one(str(number)) for number in range(5)], at_once=1):
+    with concurrently([things.one(str(number)) for number in range(5)], at_once=1):
         assert things.open == ["0", "1", "2", "3", "4"]
     assert things.open == []
 
@@ -52,13 +52,13 @@ def test_at_most_so_many_are_entered_at_a_time() -> None:
 def test_where_one_fails_the_others_are_left(fails: str) -> None:
     things = Things()
     managers = [things.one("a"), things.one("bad", fails=fails), things.one("c")]
-    with pytest.raises(OSError, match="bad"), side_by_side(managers):
+    with pytest.raises(OSError, match="bad"), concurrently(managers):
         pass
     assert things.open == []
 
 
 def test_an_error_in_the_block_ends_them_all() -> None:
     things = Things()
-    with pytest.raises(ValueError, match="mine"), side_by_side([things.one("a"), things.one("b")]):
+    with pytest.raises(ValueError, match="mine"), concurrently([things.one("a"), things.one("b")]):
         raise ValueError("mine")
     assert things.open == []

@@ -1,6 +1,6 @@
 """A reverse proxy: one address for functions with addresses of their own, by the table of routes.
 
-    with front() as proxy:
+    with reverse_proxy() as proxy:
         proxy.backends["uploads"] = app.url
         proxy.url
 
@@ -32,7 +32,7 @@ _OF_ONE_HOP = frozenset(
 )
 
 
-class Front:
+class ReverseProxy:
     """The proxy. `backends`: function -> base URL, http://host:port; entries may change at any time."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Front:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    front: Front
+    proxy: ReverseProxy
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Ignore clients that disconnected."""
@@ -88,7 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
 
     def _pass_on(self, body: bytes) -> None:
-        base = self.server.front.backend(self.command, self.path.partition("?")[0])
+        base = self.server.proxy.backend(self.command, self.path.partition("?")[0])
         if base is None:
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
             return
@@ -137,16 +137,16 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def front(port: int = 0) -> Iterator[Front]:
+def reverse_proxy(port: int = 0) -> Iterator[ReverseProxy]:
     """Serve a proxy on the loopback address until the block ends. Args: port: 0 for any free one."""
-    entrance = Front()
+    proxy = ReverseProxy()
     server = _Server(("127.0.0.1", port), _Handler)
-    server.front = entrance
-    entrance.url = f"http://127.0.0.1:{server.server_port}"
+    server.proxy = proxy
+    proxy.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
-        yield entrance
+        yield proxy
     finally:
         server.shutdown()
         server.server_close()
