@@ -213,7 +213,7 @@ def release_models(state: Stored, place: Place, release: ReleaseDecision) -> Mes
     """Every model that a release names exists."""
     models = {"champion": release.champion, "challenger": release.challenger}
     if release.gate_report is not None:
-        models |= {"candidate": release.gate_report.model, "rival": release.gate_report.champion}
+        models |= {"candidate": release.gate_report.model, "champion at the gates": release.gate_report.champion}
     entries = {f"its {role}, model {number},": number for role, number in models.items()}
     yield from missing_entries(state, layout.MODELS, place.usecase, entries)
 

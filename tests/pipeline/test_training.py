@@ -36,7 +36,11 @@ def test_the_evidence_of_a_training_is_consistent(make_table: Make, make_charter
     table, charter, spec = make_table(), make_charter(), make_spec(trials=3)
     found = train(table, charter, spec, None, finished.append)
     assert tuple(finished) == found.trials
-    assert [trial.algorithm for trial in finished] == ["logistic_regression", "gradient_boosting", "logistic_regression"]
+    assert [trial.algorithm for trial in finished] == [
+        "logistic_regression",
+        "gradient_boosting",
+        "logistic_regression",
+    ]
     best = max(found.trials, key=lambda trial: trial.score)
     assert (found.algorithm, found.parameters) == (best.algorithm, best.parameters)
     assert found.rows_trained + found.rows_tested == table.num_rows

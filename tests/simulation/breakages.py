@@ -278,7 +278,7 @@ BREAKAGES: list[tuple[str, str, Breakage]] = [
     ("release_models", "its champion, model 99", alter(layout.RELEASES, champion=99)),
     ("release_models", "its challenger, model 99", alter(layout.RELEASES, challenger=99)),
     ("release_models", "its candidate, model 99", alter_gate_report(model=99)),
-    ("release_models", "its rival, model 99", alter_gate_report(champion=99)),
+    ("release_models", "its champion at the gates, model 99", alter_gate_report(champion=99)),
     ("window_models", "model 99 is missing", alter(layout.WINDOWS, model=99)),
     ("window_alerts", "alert drift-m1-2013-03 is missing or is not", lose(layout.ALERTS)),
     ("window_alerts", "alert drift-m1-2013-03 is missing or is not", alter(layout.ALERTS, summary="nothing")),
