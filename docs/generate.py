@@ -30,7 +30,7 @@ def state() -> str:
         "# State: every key of every store\n",
         NOTE,
         "Blobs, ledgers, and documents that are created once; only hints, which may be stale, are ever replaced. An",
-        "object is written only after those in its last column stand. `{usecase}` is the unit of access.\n",
+        "object is written only after the objects in its last column exist. `{usecase}` is the unit of access.\n",
         "| store | key | kind | what | written by | read by | after |",
         "|---|---|---|---|---|---|---|",
     ]
@@ -45,7 +45,7 @@ def state() -> str:
     lines += [
         "\n## Names\n",
         "A name that its grammar forbids is refused before any key is built.\n",
-        "| name | may be |",
+        "| name | grammar |",
         "|---|---|",
     ]
     lines += [f"| `{{{name}}}` | {text} |" for name, (_, text) in GRAMMAR.items()]
@@ -57,7 +57,7 @@ def functions() -> str:
     lines = [
         "# Functions, events and routes\n",
         NOTE,
-        "| function | unit | called by | does | may send |",
+        "| function | unit | called by | does | sends |",
         "|---|---|---|---|---|",
     ]
     for function in FUNCTIONS:
@@ -83,7 +83,7 @@ def functions() -> str:
 def invariants() -> str:
     """Return the list of what fsck checks."""
     lines = [
-        "# What must always hold\n",
+        "# Invariants\n",
         NOTE,
         "`tidegate fsck` checks these on any stack; the simulation and the kill tests use the same code. Under each",
         "invariant are its checks, by the name that a finding has.\n",
@@ -95,14 +95,14 @@ def invariants() -> str:
 
 
 def capabilities() -> str:
-    """Return what each provider can do here, and what shows it."""
+    """Return the capabilities of each provider, with their evidence."""
     lines = [
-        "# What is shown of each cloud, and by what\n",
+        "# Capabilities of each cloud, and their evidence\n",
         NOTE,
-        "Nothing here was run on a real account; [live runs](live.md) are for whoever has one. The words:\n",
+        "Nothing here was run on a real account. With an account, use [live runs](live.md). The kinds of evidence:\n",
         *(f"- **{word}**: {meaning}." for word, meaning in EVIDENCE.items()),
-        "\nWhat no test shows of a service is below its provider's table.",
-        "\nThe reference adapters, memory and local, pass every clause but presign, which both refuse (Unsupported).",
+        "\nBelow each provider's table is what no test shows of its services.",
+        "\nThe reference adapters, memory and local, pass every clause except presign, which both refuse (Unsupported).",
         "\n## At a glance\n",
         f"| | | {' | '.join(PROVIDERS)} |",
         f"|---|---|{'---|' * len(PROVIDERS)}",
@@ -121,11 +121,11 @@ def capabilities() -> str:
         shown = sum(row.evidence in SHOWN for row in rows)
         lines += [
             f"\n## {name}\n",
-            f"{shown} of {len(rows)} rows rest on an emulator or a host.\n",
-            "| | what | service | evidence | shown by | instead, or otherwise than one would think |",
+            f"{shown} of {len(rows)} rows have evidence from an emulator or a host.\n",
+            "| | what | service | evidence | tests | alternative, or difference |",
             "|---|---|---|---|---|---|",
             *(_capability(row) for row in rows),
-            "\nShown by nothing here:\n",
+            "\nWithout evidence:\n",
             *(f"- {gap.service}: {gap.what}" for gap in GAPS if gap.provider == name),
         ]
     lines += ["\n## Bad input and faults\n", f"| | {' | '.join(PROVIDERS)} |", f"|---|{'---|' * len(PROVIDERS)}"]
@@ -135,12 +135,12 @@ def capabilities() -> str:
 
 
 def configuration() -> str:
-    """Return the table of what an operator may set of a stack."""
+    """Return the table of a stack's settings."""
     lines = [
-        "# What may be set of a stack\n",
+        "# Configuration of a stack\n",
         NOTE,
-        "In `infra/Pulumi.STACK.yaml`, by `pulumi config set`, or by `tidegate up --config KEY=VALUE`;",
-        "[how](operate.md). What is not known, or cannot be, is refused before anything is made.\n",
+        "Set keys in `infra/Pulumi.STACK.yaml`, by `pulumi config set`, or by `tidegate up --config KEY=VALUE`",
+        "([how](operate.md)). An unknown key or an invalid value is refused before any resource is created.\n",
         "| key | default | what |",
         "|---|---|---|",
     ]
@@ -151,7 +151,7 @@ def configuration() -> str:
     lines += ["\n## retentionDays\n", "| key | default |", "|---|---|"]
     lines += [f"| `{field.encode_name}` | {_default(field)} |" for field in msgspec.structs.fields(Retention)]
     names = ", ".join(f"`{field.encode_name}`" for field in msgspec.structs.fields(Ports))
-    lines += ["\n## ports\n", f"{names}: each a URL as in [clouds](clouds.md). None is set by default."]
+    lines += ["\n## ports\n", f"{names}: URLs as in [clouds](clouds.md). None is set by default."]
     return "\n".join(lines) + "\n"
 
 
