@@ -102,7 +102,7 @@ def capabilities() -> str:
         "Nothing here was run on a real account. With an account, use [live runs](live.md). The kinds of evidence:\n",
         *(f"- **{word}**: {meaning}." for word, meaning in EVIDENCE.items()),
         "\nBelow each provider's table is what no test shows of its services.",
-        "\nThe reference adapters, memory and local, pass every clause except presign, which both refuse (Unsupported).",
+        "\nThe reference adapters, memory and local, pass every clause except presign, which is Unsupported.",
         "\n## At a glance\n",
         f"| | | {' | '.join(PROVIDERS)} |",
         f"|---|---|{'---|' * len(PROVIDERS)}",
