@@ -132,7 +132,7 @@ def _manifest(system: "ObjectStore", model: "ModelVersion") -> "dict[str, ModelM
 
 def _releases(system: "ObjectStore", usecase: str, found: "Sequence[ReleaseDecision]") -> list[Row]:
     return [
-        {"champion": one.champion, "action": one.action, "by": one.by, "cause": one.cause, "reason": one.reason}
+        {"champion": one.champion, "action": one.action, "by": one.by, "reason": one.reason, "cause": one.cause}
         for one in found
     ]
 

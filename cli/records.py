@@ -1,5 +1,6 @@
 """`NOUN list` and `NOUN show`: what is on record, for each noun of the registry."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from shared.registry.ledger import Ledger
 
 SHORT_ID = 16
-"""Characters of an id in a table and in messages: enough to name one receipt among many."""
+"""Digits of a digest in tables and messages: enough to name one receipt among many."""
+_DIGEST = re.compile("[0-9a-f]{64}")
 SHOWN_IDS = 8
 MAX_DIGITS = 8
 """Of a number in a ledger, as keys write it."""
@@ -40,7 +42,9 @@ def list_command(noun: "Noun") -> Callable[..., None]:
             columns = list(dict.fromkeys(column for row in rows for column in row))
             heading = [noun.number if noun.ids is None else "id", *columns]
             table(
-                "", heading, ([_short(name), *_cells(row, columns)] for (name, _), row in zip(found, rows, strict=True))
+                "",
+                heading,
+                ([_short(str(name)), *_cells(row, columns)] for (name, _), row in zip(found, rows, strict=True)),
             )
 
         emit({"kind": noun.name, "usecase": chosen, "items": items}, as_json, show)
@@ -132,17 +136,14 @@ def _absent(usecase: str, noun: "Noun", which: str | None, existing: str, any_: 
 
 
 def _shown(ids: Sequence[str]) -> str:
-    """Return the newest ids, so many that a line holds them."""
-    newest = [id_[:SHORT_ID] if _is_digest(id_) else id_ for id_ in reversed(ids)][:SHOWN_IDS]
+    """Return the newest ids, at most SHOWN_IDS."""
+    newest = [_short(id_) for id_ in reversed(ids)][:SHOWN_IDS]
     return ", ".join(newest) + (", ..." if len(ids) > SHOWN_IDS else "")
 
 
-def _is_digest(id_: str) -> bool:
-    return len(id_) == 64 and set(id_) <= set("0123456789abcdef")
-
-
-def _short(name: int | str) -> str:
-    return name[:SHORT_ID] if isinstance(name, str) and _is_digest(name) else str(name)
+def _short(text: str) -> str:
+    """Return the text with each digest cut to its beginning."""
+    return _DIGEST.sub(lambda digest: digest[0][:SHORT_ID], text)
 
 
 def _cells(row: "Row", columns: Sequence[str]) -> list[object]:
@@ -152,6 +153,8 @@ def _cells(row: "Row", columns: Sequence[str]) -> list[object]:
 def _cell(value: Any) -> object:
     if isinstance(value, list):
         return ", ".join(map(str, value))
+    if isinstance(value, str):
+        return _short(value)
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, int):

@@ -211,4 +211,5 @@ def _alerted(
     causes = {f"alert.{alert.alert}" for alert in open_alerts}
     if any(training.cause in causes and training.state in UNFINISHED for training in requested):
         return []
-    return [Action("data science", f"look at alert {alert.alert}", alert.summary) for alert in open_alerts]
+    why = f"model {champion} still serves, and no training because of it is in progress"
+    return [Action("data science", f"look at alert {alert.alert}", why) for alert in open_alerts]

@@ -106,8 +106,8 @@ def test_a_list_has_the_columns_that_matter(on: Any) -> None:
     assert heading.split() == ["number", "files", "rows", "first", "last", "contract"]
     assert first.split()[:3] == ["1", "1.csv", "120"]
     heading, first, *_ = on("release", "list").out.splitlines()
-    assert heading.split() == ["revision", "champion", "action", "by", "cause", "reason"]
-    assert first.split()[:5] == ["1", "1", "release", "release", "model.1"]
+    assert heading.split() == ["revision", "champion", "action", "by", "reason", "cause"]
+    assert first.split() == ["1", "1", "release", "release", "every", "gate", "passed", "model.1"]
     trainings = on("training", "list", "--json").document["items"]
     assert [(one["cause"], one["state"], one["model"]) for one in trainings[:2]] == [
         ("dataset.1", "refused", None),
