@@ -73,7 +73,7 @@ def test_calls_without_an_answer_time_out(
 def test_a_signal_interrupts_the_main_thread() -> None:
     held, ended = threading.Event(), threading.Event()
 
-    def act() -> None:
+    def call() -> None:
         timer.start()
         held.wait(60.0)
         ended.set()
@@ -83,7 +83,7 @@ def test_a_signal_interrupts_the_main_thread() -> None:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            interruptible(act)
+            interruptible(call)
     finally:
         signal.signal(signal.SIGINT, before)
     assert not ended.is_set()
