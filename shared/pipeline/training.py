@@ -212,7 +212,7 @@ def _champion_probabilities(
     absent = [tensor.name for tensor in champion.interface.inputs if tensor.name not in table.column_names]
     if absent:
         raise DataRefused(
-            f"the new model is compared with model {champion.number}, which serves, but the data lacks its inputs "
+            f"model {champion.number} serves and is compared on the same rows, but the data lacks these of its inputs: "
             f"{', '.join(absent)}; keep these columns until a model without them serves",
             field=absent[0],
         )

@@ -47,7 +47,7 @@ def test_other_training_code_requests_a_training_once(old: TrainingSpec) -> None
     (emit,) = asked(stack)
     data = emit.data
     assert isinstance(data, TrainingRequested)
-    assert (data.kind, data.cause.partition(".")[0], emit.at) == ("new_code", "unit", NOW)
+    assert (data.kind, data.cause.partition(".")[0], emit.at) == ("new_code", "code", NOW)
     assert asked(stack) == [emit], "a repetition gives the same event"
     refused = TrainingDecision(usecase="tides", cause=data.cause, granted=False, reason="r", data_end=NOW)
     assert asked(stack_with(granted(old), refused)) == []
