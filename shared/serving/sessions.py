@@ -232,7 +232,7 @@ class _CacheEntry:
 
 
 def _refresh(entry: _CacheEntry, usecase: str, read_release: ReadRelease, load: Load, now: float) -> None:
-    """Update an entry to the newest release. Raises: what reading or loading raises; the entry is then unchanged."""
+    """Update an entry to the newest release. Raises: what reading or loading raises; the entry keeps its model."""
     newest = read_release(usecase)
     entry.checked_at = now
     if newest is None or newest[0] < entry.revision:
