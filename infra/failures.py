@@ -45,7 +45,7 @@ class Diagnostic(msgspec.Struct, frozen=True):
 
 
 class Failures:
-    """What is known of why one stack's last operation failed."""
+    """The reports of one stack's last operation, from which its error is made."""
 
     def __init__(self, stack: str) -> None:
         self._stack = stack
@@ -72,7 +72,7 @@ class Failures:
         return run
 
     def on_event(self, event: "auto.EngineEvent") -> None:
-        """Keep what an event of the engine says of a failure."""
+        """Keep an event of the engine that is part of a failure."""
         self._any = True
         if (found := event.diagnostic_event) is not None and found.severity == "error":
             self._diagnostics.append(Diagnostic(found.message.strip(), found.urn or ""))
@@ -82,7 +82,7 @@ class Failures:
             self._ended.set()
 
     def error_of(self, error: "auto.CommandError") -> TidegateError:
-        """Return what a failed command is to our caller.
+        """Return the error of ours for a failed command.
 
         Returns: ConfigurationError: the passphrase. What our program raised, where it raised one of our errors.
             Unavailable: anything else.
