@@ -39,7 +39,7 @@ def demo(
     """Run the whole loop once on real flights of 2013, and keep a live endpoint.
 
     The loop is charter, upload, validation, training, gates, release, predictions, labels, monitoring, alert,
-    retraining and rollback. It takes about a minute and a half on two cores. A second run on the same home reuses what
+    retraining and rollback. It takes about two minutes on two cores. A second run on the same home reuses what
     exists.
 
     Example: tidegate demo --exit
