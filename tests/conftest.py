@@ -3,11 +3,12 @@
 import os
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import kinds
+from tests import kinds, scheduling
 from tests.live.account import LIVE
 
 pytest_plugins = ["tests.emulated"]
@@ -60,8 +61,13 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run what waits for emulators first: the fast tests then fill the time of the process that ends last."""
-    items.sort(key=kinds.is_fast)
+    """Run what takes long first. Within that the order stays random."""
+    items.sort(key=scheduling.place)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> scheduling.Shares:
+    """Return what gives the tests to the processes."""
+    return scheduling.Shares(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)
