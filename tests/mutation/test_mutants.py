@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.mutation.mutants import PASSED, Copy, Mutant, applied, read_mutants
+from tests.mutation.mutants import PASSED, ROOT, Copy, Mutant, applied, read_mutants
 
 pytestmark = pytest.mark.slow
 MUTANTS = read_mutants()
@@ -45,7 +45,7 @@ def test_the_copy_is_what_is_imported(tree: Copy, package: str) -> None:
 def test_a_change_that_changes_nothing_is_reported_as_a_survivor(tree: Copy) -> None:
     outcome = tree.attempt(CANARY)
     assert (outcome.result, "no test notices" in outcome.message) == ("survived", True), outcome.message
-    assert (tree.root / CANARY.file).read_text() == (Path(CANARY.file)).read_text()
+    assert (tree.root / CANARY.file).read_text() == (ROOT / CANARY.file).read_text()
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,11 @@ def test_payoff_counts_each_cell_of_the_matrix() -> None:
     assert payoff_per_1000([1, 0, 1, 0], [1, 1, 0, 0], PAYOFF) == 1000 * (4 - 1 - 2 + 0.5) / 4
 
 
+def test_a_row_on_the_threshold_is_acted_on():
+    assert evaluate("accuracy", [1, 0], [0.5, 0.4], 0.5, Payoff()) == 1.0
+    assert evaluate("payoff_per_1000", [1, 0], [0.5, 0.4], 0.5, Payoff(true_positive=2.0)) == 1000.0
+
+
 def test_only_log_loss_is_better_when_lower() -> None:
     assert [m for m in ("roc_auc", "log_loss", "accuracy", "payoff_per_1000") if not higher_is_better(m)] == [
         "log_loss"
