@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes the deploy units' locks anew from pyproject.toml: after a change of an extra, or of exclude-newer.
+# Writes new locks of the deploy units from pyproject.toml. Run it after a change of an extra, or of exclude-newer.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 for unit in serve data train; do

@@ -186,7 +186,7 @@ def gcp_rights_are_narrow(planned: Iterable[Planned]) -> Iterator[Breach]:
 
 
 def gcp_messages_are_kept_and_signed(planned: Iterable[Planned]) -> Iterator[Breach]:
-    """What is pushed is signed, and what is given up on goes to a dead letters' topic; nothing expires unheard."""
+    """Pushes are signed, abandoned messages go to a dead-letter topic, and nothing expires before it is received."""
     for each in of_type(planned, "gcp:pubsub/subscription:Subscription"):
         push = each.inputs.get("pushConfig")
         if push and not push.get("oidcToken"):
@@ -198,7 +198,7 @@ def gcp_messages_are_kept_and_signed(planned: Iterable[Planned]) -> Iterator[Bre
 
 
 def gcp_nothing_idles_and_nothing_is_open(planned: Iterable[Planned]) -> Iterator[Breach]:
-    """No instance is kept; what hears is called from inside only; every closed route wants a token."""
+    """No instance is kept; consumers are called from inside only; every closed route requires a token."""
     import base64
 
     for each in planned:
@@ -207,7 +207,7 @@ def gcp_nothing_idles_and_nothing_is_open(planned: Iterable[Planned]) -> Iterato
             if service.get("minInstanceCount"):
                 yield each.name, "keeps an instance"
             if each.name.endswith("-event") and service.get("ingressSettings") != "ALLOW_INTERNAL_ONLY":
-                yield each.name, "hears the world"
+                yield each.name, "accepts calls from the internet"
             if not service.get("serviceAccountEmail"):
                 yield each.name, "runs as the project's default account"
         if each.type == "gcp:apigateway/apiConfig:ApiConfig":

@@ -17,7 +17,7 @@ from tests.simulation_clouds.world import CloudWorld
 
 RATES = Rates(crash_before=0.005, crash_after=0.005, skew=0.004, duplicate=0.1, reorder=0.2)
 
-SWEPT = ("upload of February, first training", "monitoring, alert, second training")
+WITH_RECONCILE = ("upload of February, first training", "monitoring, alert, second training")
 """After these, what was missed is looked for: without a model, or a second one, the rest of the story is short."""
 
 
@@ -49,7 +49,7 @@ def run(
             STEPS[name](world)
             if name not in TOGETHER[:-1]:
                 world.settle()
-            if name in SWEPT:
+            if name in WITH_RECONCILE:
                 world.reconcile()
         world.faults.calm()
         world.clock.skew_s = 0.0
