@@ -9,7 +9,8 @@ from shared.monitoring.status import Action, status
 from shared.pipeline.records import TrainingDecision
 from shared.registry.blob import create_document
 from shared.registry.ledger import Ledger
-from tests.functions.given import KEY, USECASE, Given
+from tests.functions.given import Given
+from tests.functions.material import KEY, USECASE
 
 FIGURES = ServiceFigures(requests=0, errors=0, latency_p50_ms=None, latency_p99_ms=None, memory_mb=None)
 
