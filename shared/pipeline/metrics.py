@@ -57,17 +57,17 @@ def roc_auc(outcomes: Vector, scores: Vector, weights: Vector | None = None) -> 
     return _area(ranking, w[ranking.positive], w[ranking.negative])
 
 
-def log_loss(outcomes: Vector, scores: Vector, weights: Vector | None = None) -> float:
+def log_loss(outcomes: Vector, probabilities: Vector, weights: Vector | None = None) -> float:
     """Return the mean negative log-likelihood in nats; probabilities are clipped to 1.2e-7 from 0 and 1.
 
-    Args: outcomes: 0 or 1. scores: probabilities. weights: >= 0. Each of shape (rows,).
+    Args: outcomes: 0 or 1. probabilities: of the positive class. weights: >= 0. Each of shape (rows,).
     Raises: InsufficientData: no rows.
     Source: Good 1952, the logarithmic score.
 
     >>> round(log_loss([1, 0], [0.5, 0.5]), 6)
     0.693147
     """
-    return _mean(_row_values("log_loss", outcomes, scores, 0.5, Payoff()), weights)
+    return _mean(_row_values("log_loss", outcomes, probabilities, 0.5, Payoff()), weights)
 
 
 def accuracy(outcomes: Vector, decisions: Vector, weights: Vector | None = None) -> float:

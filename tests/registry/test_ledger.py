@@ -1,4 +1,4 @@
-"""Ledgers: dense and linear under races, idempotent by intent, and found from a stale hint."""
+"""Ledgers: dense and linear under races, idempotent by key, and found from a stale hint."""
 
 import subprocess
 import sys
@@ -70,14 +70,14 @@ def test_two_processes_race_a_thousand_appends(tmp_path: Path) -> None:
         assert [written[number - 1] for number in numbers] == [f"{name}-{number}" for number in range(APPENDS)]
 
 
-def test_an_append_is_done_once_for_its_intent() -> None:
+def test_an_append_is_done_once_for_each_idempotency_key() -> None:
     ledger = notes(MemoryStore())
-    intent = digest_of_parts("work")
+    key = digest_of_parts("work")
     make = lambda tail: Note(text="mine")  # noqa: E731
-    first = ledger.append_once(intent, lambda note: note.text == "mine", make)
+    first = ledger.append_once(key, lambda note: note.text == "mine", make)
     for number in range(5):
         ledger.append(lambda tail, number=number: Note(text=f"other {number}"))
-    assert ledger.append_once(intent, lambda note: note.text == "mine", make) == first
+    assert ledger.append_once(key, lambda note: note.text == "mine", make) == first
     assert ledger.tail_number() == 6
 
 
