@@ -164,7 +164,9 @@ def open_stack(
         pulumi_command=pulumi,
     )
     if program is None:
-        from infra.program import declare as program
+        from infra.program import declare
+
+        program = declare
     failures = Failures(name)
     select = auto.select_stack if given is None else auto.create_or_select_stack
     try:

@@ -36,7 +36,9 @@ def endpoint_of(platform: Platform, configuration: Configuration, functions: Fun
     caller = gcp.serviceaccount.Account(
         CALLER, account_id=f"{name}-{CALLER}", display_name="The gateway's calls", opts=within
     )
-    allowed = [functions.let_in(f"{function}-gateway", function, "http", caller.email, part) for function in answering]
+    allowed = [
+        functions.allow_calls(f"{function}-gateway", function, "http", caller.email, part) for function in answering
+    ]
     api = gcp.apigateway.Api("api", api_id=name, opts=within)
     urls = {function: service.url for function, service in answering.items()}
     described = pulumi.Output.all(**urls).apply(lambda known: document(configuration, known))

@@ -17,7 +17,7 @@ from typing import Any
 from google.cloud.run_v2.types import RunJobRequest
 
 from localstack.emulators import Running
-from localstack.json_server import Asked, Told, json_server
+from localstack.json_server import JsonRequest, JsonResponse, json_server
 from localstack.task_runner import Task, TaskRunner
 
 DEFAULT_TIMEOUT_S = 600.0
@@ -26,8 +26,8 @@ _EXECUTION = re.compile(r"/v2/(?P<job>projects/[^/]+/locations/[^/]+/jobs/[^/]+)
 _TYPE = "type.googleapis.com/google.cloud.run.v2.Execution"
 
 
-def _refusal(code: int, status: str, message: str) -> Told:
-    return Told(code, {"error": {"code": code, "status": status, "message": message}})
+def _refusal(code: int, status: str, message: str) -> JsonResponse:
+    return JsonResponse(code, {"error": {"code": code, "status": status, "message": message}})
 
 
 _NOT_FOUND = _refusal(404, "NOT_FOUND", "Requested entity was not found.")
@@ -47,7 +47,7 @@ class CloudRun:
         self.environment: dict[str, str] = {}
         self._project = project
 
-    def answer(self, asked: Asked) -> Told:
+    def answer(self, asked: JsonRequest) -> JsonResponse:
         """Return the service's response."""
         self.requests.append((asked.method, asked.path, asked.body))
         if asked.method == "POST" and asked.path.endswith(":run"):
@@ -59,17 +59,17 @@ class CloudRun:
         if found is None or task is None:
             return _NOT_FOUND
         if (asked.method, found["more"]) == ("GET", ""):
-            return Told(200, self._execution(task))
+            return JsonResponse(200, self._execution(task))
         if (asked.method, found["more"]) == ("GET", "/tasks"):
-            return Told(200, {"tasks": [self._task(task)]})
+            return JsonResponse(200, {"tasks": [self._task(task)]})
         if (asked.method, found["more"]) == ("POST", ":cancel"):
             if task.ended is not None:
                 return _refusal(400, "FAILED_PRECONDITION", "The execution has completed.")
             self.runner.cancel(task)
-            return Told(200, self._operation(task))
+            return JsonResponse(200, self._operation(task))
         return _NOT_FOUND
 
-    def _run(self, path: str, body: Any) -> Told:
+    def _run(self, path: str, body: Any) -> JsonResponse:
         if path != f"/v2/{self.job}:run":
             return _NOT_FOUND
         try:
@@ -86,7 +86,7 @@ class CloudRun:
         timeout_s = asked.overrides.timeout.total_seconds() if "timeout" in asked.overrides else DEFAULT_TIMEOUT_S
         task = self.runner.start(environment, timeout_s, task_id=execution)
         self.executions.append(task)
-        return Told(200, self._operation(task))
+        return JsonResponse(200, self._operation(task))
 
     def _operation(self, task: Task) -> Any:
         place = self.job.rpartition("/jobs/")[0]
@@ -117,13 +117,13 @@ class CloudRun:
         name = f"{self.job}/executions/{task.id}/tasks/{task.id}-task0"
         return {"name": name, "retried": task.attempt, "lastAttemptResult": result}
 
-    def _entries(self, body: Any) -> Told:
+    def _entries(self, body: Any) -> JsonResponse:
         if body.get("resourceNames") != [f"projects/{self._project}"] or body.get("orderBy") != "timestamp asc":
             return _refusal(400, "INVALID_ARGUMENT", "resourceNames or orderBy does not fit a job's logs")
         asked = re.search(r'execution_name"="([^"]+)"', body.get("filter", ""))
         task = self.runner.find(asked[1]) if asked else None
         lines = task.log().splitlines() if task is not None else []
-        return Told(200, {"entries": [{"textPayload": line} for line in lines]})
+        return JsonResponse(200, {"entries": [{"textPayload": line} for line in lines]})
 
 
 @contextmanager

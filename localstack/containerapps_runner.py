@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from localstack.json_server import Asked, Told, json_server
+from localstack.json_server import JsonRequest, JsonResponse, json_server
 from localstack.task_runner import Task, TaskRunner
 
 API_VERSIONS = ("2024-03-01", "2025-01-01", "2025-07-01", "2026-01-01", "2026-07-01")
@@ -51,12 +51,12 @@ class ContainerApps:
         self.runner = runner
         self.path = path
         self.workspace = workspace
-        self.requests: list[Asked] = []
+        self.requests: list[JsonRequest] = []
         self.slow = False
         self.url = ""
         self._deployed = deployed
 
-    def answer(self, asked: Asked) -> Told:
+    def answer(self, asked: JsonRequest) -> JsonResponse:
         """Return the service's response."""
         self.requests.append(asked)
         if asked.path == f"/v1/workspaces/{self.workspace}/query":
@@ -68,23 +68,23 @@ class ContainerApps:
             return _refusal(400, "InvalidApiVersionParameter", "The api-version is not supported.")
         more = asked.path[found.end() :]
         if (asked.method, more) == ("GET", ""):
-            return Told(200, {"id": self.path, "name": found["j"], "properties": {"template": self._deployed}})
+            return JsonResponse(200, {"id": self.path, "name": found["j"], "properties": {"template": self._deployed}})
         if (asked.method, more) == ("POST", "/start"):
             return self._start(asked, found["j"])
         if (asked.method, more) == ("GET", "/executions"):
-            return Told(200, {"value": [self._listed(task) for task in self.runner.tasks()]})
+            return JsonResponse(200, {"value": [self._listed(task) for task in self.runner.tasks()]})
         if asked.method == "GET" and more.startswith("/started/"):
-            return Told(200, self._named(more.removeprefix("/started/")))
+            return JsonResponse(200, self._named(more.removeprefix("/started/")))
         named = _EXECUTION.fullmatch(more)
         task = self.runner.find(named["name"]) if named is not None else None
         if named is None or task is None:
             return _refusal(404, "JobExecutionNotFound", "The execution was not found.")
         if named["stop"] and asked.method == "POST":
             self.runner.cancel(task)
-            return Told(202, None, {"Location": f"{self.url}{self.path}/stopped"})
-        return Told(200, {**self._named(task.id), "properties": _properties(task)})
+            return JsonResponse(202, None, {"Location": f"{self.url}{self.path}/stopped"})
+        return JsonResponse(200, {**self._named(task.id), "properties": _properties(task)})
 
-    def _start(self, asked: Asked, job: str) -> Told:
+    def _start(self, asked: JsonRequest, job: str) -> JsonResponse:
         template = asked.body if asked.body is not None else self._deployed
         if asked.body is not None and (wrong := _wrong(asked.body)):
             return _refusal(400, "InvalidRequestContent", wrong)
@@ -93,8 +93,8 @@ class ContainerApps:
         self.runner.start({**environment, EXECUTION: name}, TIMEOUT_S, task_id=name)
         if self.slow:
             location = f"{self.url}{self.path}/started/{name}?api-version={asked.query['api-version']}"
-            return Told(202, None, {"Location": location, "Retry-After": "0"})
-        return Told(200, self._named(name))
+            return JsonResponse(202, None, {"Location": location, "Retry-After": "0"})
+        return JsonResponse(200, self._named(name))
 
     def _listed(self, task: Task) -> dict[str, Any]:
         env = [{"name": name, "value": value} for name, value in task.environment.items()]
@@ -104,13 +104,13 @@ class ContainerApps:
     def _named(self, name: str) -> dict[str, Any]:
         return {"id": f"{self.path}/executions/{name}", "name": name}
 
-    def _logs(self, asked: Asked) -> Told:
+    def _logs(self, asked: JsonRequest) -> JsonResponse:
         query = _QUERY.fullmatch(str((asked.body or {}).get("query", "")))
         if asked.method != "POST" or query is None:
             return _refusal(400, "BadArgumentError", "The query is not supported.")
         task = self.runner.find(query[1])
         rows = [[line] for line in task.log().splitlines()] if task is not None else []
-        return Told(200, {"tables": [{"name": "PrimaryResult", "columns": [{"name": "Log_s"}], "rows": rows}]})
+        return JsonResponse(200, {"tables": [{"name": "PrimaryResult", "columns": [{"name": "Log_s"}], "rows": rows}]})
 
 
 @contextmanager
@@ -168,5 +168,5 @@ def _time(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S+00:00")
 
 
-def _refusal(status: int, code: str, message: str) -> Told:
-    return Told(status, {"error": {"code": code, "message": message}})
+def _refusal(status: int, code: str, message: str) -> JsonResponse:
+    return JsonResponse(status, {"error": {"code": code, "message": message}})

@@ -19,7 +19,7 @@ from botocore.session import get_session
 from botocore.validate import ParamValidator
 
 from adapters.aws.fargate import is_fargate_size
-from localstack.json_server import Asked, Told, json_server
+from localstack.json_server import JsonRequest, JsonResponse, json_server
 from localstack.task_runner import Task, TaskRunner
 
 ACCOUNT, REGION = "123456789012", "eu-west-1"
@@ -68,12 +68,12 @@ class Ecs:
             f"{_LOGS}.GetLogEvents": self._get_log_events,
         }
 
-    def answer(self, asked: Asked) -> Told:
+    def answer(self, asked: JsonRequest) -> JsonResponse:
         """Return the service's response."""
         try:
-            return Told(200, self._answer(asked.headers.get("x-amz-target", ""), asked.body or {}), _JSON)
+            return JsonResponse(200, self._answer(asked.headers.get("x-amz-target", ""), asked.body or {}), _JSON)
         except Refused as error:
-            return Told(400, {"__type": error.code, "message": str(error)}, _JSON)
+            return JsonResponse(400, {"__type": error.code, "message": str(error)}, _JSON)
 
     def _answer(self, target: str, request: _Request) -> _Request:
         act = self._operations.get(target)

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 
 @dataclass(frozen=True)
-class Asked:
+class JsonRequest:
     """A request. `path`: decoded, without the query. `body`: parsed JSON, None for none."""
 
     method: str
@@ -23,7 +23,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Told:
+class JsonResponse:
     """A response. A body of None is empty."""
 
     status: int
@@ -39,7 +39,7 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def json_server(answer: Callable[[Asked], Told], *, tls: ssl.SSLContext | None = None) -> Iterator[int]:
+def json_server(answer: Callable[[JsonRequest], JsonResponse], *, tls: ssl.SSLContext | None = None) -> Iterator[int]:
     """Run a server on a free port and yield the port. Several threads may call `answer` at once."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -53,7 +53,7 @@ def json_server(answer: Callable[[Asked], Told], *, tls: ssl.SSLContext | None =
             parts = urlsplit(self.path)
             headers = {name.lower(): value for name, value in self.headers.items()}
             body = json.loads(content) if content else None
-            reply = answer(Asked(self.command, unquote(parts.path), dict(parse_qsl(parts.query)), headers, body))
+            reply = answer(JsonRequest(self.command, unquote(parts.path), dict(parse_qsl(parts.query)), headers, body))
             payload = b"" if reply.body is None else json.dumps(reply.body).encode()
             self.send_response(reply.status)
             for name, value in {"Content-Type": "application/json", **reply.headers}.items():

@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from localstack.certificate import certificate_for_loopback
-from localstack.json_server import Asked, Told, json_server
+from localstack.json_server import JsonRequest, JsonResponse, json_server
 
 RESOURCE = "https://vault.azure.net"
 _CHALLENGE = f'Bearer authorization="https://login.microsoftonline.com/tenant", resource="{RESOURCE}"'
@@ -33,10 +33,10 @@ class Vault:
         self.url = ""
         self.token = secrets.token_urlsafe(32)
         self.environment: Mapping[str, str] = {}
-        self.requests: list[Asked] = []
+        self.requests: list[JsonRequest] = []
         self._prefix = prefix
         self._texts: dict[str, str] = {}
-        self._refusals: list[Told] = []
+        self._refusals: list[JsonResponse] = []
 
     def put(self, name: str, value: bytes) -> None:
         """Set a secret: as text, or in the adapter's encoding of bytes."""
@@ -53,27 +53,31 @@ class Vault:
 
     def refuse(self, status: int, code: str, times: int = 1) -> None:
         """Answer the next requests with an error, such as a throttle."""
-        self._refusals = [Told(status, {"error": {"code": code, "message": "no"}}, {"Retry-After": "0"})] * times
+        self._refusals = [
+            JsonResponse(status, {"error": {"code": code, "message": "no"}}, {"Retry-After": "0"})
+        ] * times
 
-    def answer(self, asked: Asked) -> Told:
+    def answer(self, asked: JsonRequest) -> JsonResponse:
         """Return the service's response."""
         self.requests.append(asked)
         if asked.headers.get("authorization") != f"Bearer {self.token}":
-            return Told(
+            return JsonResponse(
                 401, {"error": {"code": "Unauthorized", "message": "no token"}}, {"WWW-Authenticate": _CHALLENGE}
             )
         kind, _, name = asked.path.strip("/").partition("/")
         if asked.method not in ("GET", "PUT") or kind != "secrets" or not name or "/" in name:
-            return Told(400, {"error": {"code": "BadParameter", "message": "not documented"}})
+            return JsonResponse(400, {"error": {"code": "BadParameter", "message": "not documented"}})
         if not asked.query.get("api-version"):
-            return Told(400, {"error": {"code": "BadParameter", "message": "api-version"}})
+            return JsonResponse(400, {"error": {"code": "BadParameter", "message": "api-version"}})
         if self._refusals:
             return self._refusals.pop()
         if asked.method == "PUT":
             self._texts[name] = str(asked.body["value"])
         if name not in self._texts:
-            return Told(404, {"error": {"code": "SecretNotFound", "message": "A secret was not found in this vault"}})
-        return Told(200, {"value": self._texts[name], "id": f"{self.url}/secrets/{name}/1", "attributes": {}})
+            return JsonResponse(
+                404, {"error": {"code": "SecretNotFound", "message": "A secret was not found in this vault"}}
+            )
+        return JsonResponse(200, {"value": self._texts[name], "id": f"{self.url}/secrets/{name}/1", "attributes": {}})
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from localstack.json_server import Asked, Told, json_server
+from localstack.json_server import JsonRequest, JsonResponse, json_server
 
 API_VERSION = "2019-08-01"
 _LIFETIME_S = 86_400
@@ -24,7 +24,7 @@ class ManagedIdentity:
 
     def __init__(self, tokens: Mapping[str, str]) -> None:
         self.environment: Mapping[str, str] = {}
-        self.requests: list[Asked] = []
+        self.requests: list[JsonRequest] = []
         self._tokens = dict(tokens)
         self._header = secrets.token_hex(16)
 
@@ -33,7 +33,7 @@ class ManagedIdentity:
         address = f"http://127.0.0.1:{port}/msi/token"
         self.environment = {"IDENTITY_ENDPOINT": address, "IDENTITY_HEADER": self._header}
 
-    def answer(self, asked: Asked) -> Told:
+    def answer(self, asked: JsonRequest) -> JsonResponse:
         """Return the token for a resource; 400 without the header or for another resource."""
         self.requests.append(asked)
         resource = asked.query.get("resource", "")
@@ -43,10 +43,10 @@ class ManagedIdentity:
             or asked.headers.get("x-identity-header") != self._header
         )
         if wrong or resource not in self._tokens:
-            return Told(400, {"statusCode": 400, "message": "no token for this request"})
+            return JsonResponse(400, {"statusCode": 400, "message": "no token for this request"})
         expires = str(int(time.time()) + _LIFETIME_S)
         token = {"access_token": self._tokens[resource], "expires_on": expires, "resource": resource}
-        return Told(200, {**token, "token_type": "Bearer", "client_id": "emulated"})
+        return JsonResponse(200, {**token, "token_type": "Bearer", "client_id": "emulated"})
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import google_crc32c
 
-from localstack.json_server import Asked, Told, json_server
+from localstack.json_server import JsonRequest, JsonResponse, json_server
 
 
 class SecretManager:
@@ -35,7 +35,7 @@ class SecretManager:
         """Add a version to a secret; create the secret if there is none."""
         self._values[name] = value
 
-    def answer(self, asked: Asked) -> Told:
+    def answer(self, asked: JsonRequest) -> JsonResponse:
         """Return the service's response."""
         self.asked.append(asked.path)
         found = self._path.fullmatch(asked.path)
@@ -44,7 +44,7 @@ class SecretManager:
         added = self._adds.fullmatch(asked.path)
         if added is not None and asked.method == "POST" and isinstance(asked.body, dict):
             self.put(added[1], base64.b64decode(asked.body["payload"]["data"]))
-            return Told(200, {"name": f"projects/1/secrets/{added[1]}/versions/1"})
+            return JsonResponse(200, {"name": f"projects/1/secrets/{added[1]}/versions/1"})
         if found is None or asked.method != "GET":
             return _refusal(400, "not a supported request")
         if found[1] not in self._values:
@@ -52,7 +52,7 @@ class SecretManager:
         value = self._values[found[1]]
         checksum = google_crc32c.value(value) ^ self.spoil
         payload = {"data": base64.b64encode(value).decode(), "dataCrc32c": str(checksum)}
-        return Told(200, {"name": f"projects/1/secrets/{found[1]}/versions/1", "payload": payload})
+        return JsonResponse(200, {"name": f"projects/1/secrets/{found[1]}/versions/1", "payload": payload})
 
 
 @contextmanager
@@ -64,5 +64,5 @@ def secret_manager(project: str) -> Iterator[SecretManager]:
         yield server
 
 
-def _refusal(code: int, message: str) -> Told:
-    return Told(code, {"error": {"code": code, "message": message, "status": ""}})
+def _refusal(code: int, message: str) -> JsonResponse:
+    return JsonResponse(code, {"error": {"code": code, "message": message, "status": ""}})

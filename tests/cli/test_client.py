@@ -7,7 +7,7 @@ import pytest
 
 from cli.client import Client
 from localstack.certificate import certificate_for_loopback
-from localstack.json_server import Asked, Told, json_server
+from localstack.json_server import JsonRequest, JsonResponse, json_server
 from shared.errors import InvalidInput, Unavailable
 
 
@@ -15,9 +15,9 @@ from shared.errors import InvalidInput, Unavailable
 def test_a_stacks_address_may_have_a_path(below: str, before: str) -> None:
     paths: list[str] = []
 
-    def answer(asked: Asked) -> Told:
+    def answer(asked: JsonRequest) -> JsonResponse:
         paths.append(asked.path)
-        return Told(200, {})
+        return JsonResponse(200, {})
 
     with json_server(answer) as port, Client(f"http://127.0.0.1:{port}{below}", "token") as client:
         client.get("/v2")
@@ -29,7 +29,7 @@ def test_https_needs_a_trusted_certificate(tmp_path: Path, monkeypatch: pytest.M
     made = certificate_for_loopback(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(made.certificate, made.key)
-    with json_server(lambda asked: Told(200, {"path": asked.path}), tls=context) as port:
+    with json_server(lambda asked: JsonResponse(200, {"path": asked.path}), tls=context) as port:
         url = f"https://127.0.0.1:{port}"
         with Client(url, "token") as client, pytest.raises(Unavailable, match=r"127\.0\.0\.1:\d+ is not trusted"):
             client.get("/v2")

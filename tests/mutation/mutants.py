@@ -113,7 +113,7 @@ class Copy:
             place.write_text(changed)
             # Compiled files are looked up by whole seconds and size, in which two versions may agree.
             os.utime(place, (before.st_atime, before.st_mtime + 10 * self._tried))
-            code, told = self.test([mutant.test], "-x")
+            code, output = self.test([mutant.test], "-x")
         except subprocess.TimeoutExpired:
             return Outcome("broken", f"{what}: {mutant.test} did not end in {TIMEOUT_S} s")
         finally:
@@ -123,5 +123,5 @@ class Copy:
             change = f"{mutant.old!r} -> {mutant.new!r}"
             return Outcome("survived", f"{what}: no test notices {change}; {mutant.test} must fail, and passes")
         if code != FAILED:
-            return Outcome("broken", f"{what}: {mutant.test} cannot be run (pytest ended with {code}):\n{told}")
+            return Outcome("broken", f"{what}: {mutant.test} cannot be run (pytest ended with {code}):\n{output}")
         return Outcome("killed", f"{what}: {mutant.test} fails, as it must")

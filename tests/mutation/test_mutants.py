@@ -26,8 +26,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Copy:
 
 
 def test_the_named_tests_pass_on_the_unchanged_copy(tree: Copy) -> None:
-    code, told = tree.test(dict.fromkeys(mutant.test for mutant in MUTANTS), timeout_s=BASELINE_S)
-    assert code == PASSED, f"a test that {len(MUTANTS)} mutants name is gone or fails:\n{told}"
+    code, output = tree.test(dict.fromkeys(mutant.test for mutant in MUTANTS), timeout_s=BASELINE_S)
+    assert code == PASSED, f"a test that {len(MUTANTS)} mutants name is gone or fails:\n{output}"
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
