@@ -15,8 +15,6 @@ pytest_plugins = ["tests.emulated"]
 
 WORKERS = 3
 """Processes of a whole run. Tests wait for emulators much of the time, so three processes keep two cores busy."""
-FAST_WORKERS = 2
-"""Processes of a run with `-m fast`. These tests compute, and each process imports all libraries once."""
 _SUMMARY_LINE = "summary_line"
 """Name of the property in which a test's report carries its lines for the end of the run."""
 
@@ -41,10 +39,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return the number of processes: 0, which is none beside this one, for tests chosen by name or on an account."""
-    if not _is_whole(config) or os.environ.get(LIVE):
-        return 0
-    return FAST_WORKERS if config.option.markexpr == "fast" else WORKERS
+    """Return the number of processes: WORKERS for a whole run, else 0, which is none beside this one.
+
+    The fast tests run in one process: each more would import every library for itself, which takes as long as they do.
+    """
+    alone = not _is_whole(config) or config.option.markexpr == "fast" or os.environ.get(LIVE)
+    return 0 if alone else WORKERS
 
 
 def _is_whole(config: pytest.Config) -> bool:
