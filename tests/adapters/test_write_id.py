@@ -2,7 +2,6 @@
 
 import pytest
 
-from adapters import write_id
 from adapters.deadlines import Deadline
 from adapters.write_id import Existing, put_new
 from shared.errors import AlreadyExists, OutcomeUnknown, PermissionDenied, Throttled, Unavailable
@@ -13,7 +12,7 @@ OURS, THEIRS = Existing("ours", "etag-1"), Existing("theirs", "etag-2")
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(write_id.time, "sleep", lambda _: None)
+    monkeypatch.setattr("adapters.write_id.time.sleep", lambda _: None)
 
 
 def outcome(writes: list[object], reads: list[object]) -> tuple[Created | Exists, list[str]]:
