@@ -1,8 +1,9 @@
 """The OpenAPI description of the service, generated from the table of routes."""
 
 import re
-from typing import Any
+from typing import Any, get_args
 
+from shared.data.records import UploadState
 from shared.layout import GRAMMAR
 from shared.serving.access import STACK
 from shared.serving.problems import PROBLEM_JSON
@@ -228,7 +229,7 @@ _SCHEMAS: dict[str, Any] = {
     "UploadAccepted": _object("receipt href", receipt=_TEXT, key=_TEXT, size_bytes=_WHOLE, href=_TEXT),
     "Receipt": _object(
         "state receipt",
-        state={"type": "string", "enum": ["accepted", "quarantined", "superseded", "vanished"]},
+        state={"type": "string", "enum": list(get_args(UploadState))},
         receipt=_TEXT,
     ),
     "ReleaseRequest": _object(
