@@ -33,6 +33,8 @@ _KIND_REMEDIES = {
     "time": "write times as ISO 8601, such as 2013-01-31T17:00:00Z (without a zone: UTC)",
 }
 
+_NEW_CONTRACT = "apply a changed charter: its first file teaches a new contract"
+
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True):
     """What the checks found in the rows so far, beyond the profile.
@@ -151,10 +153,10 @@ def _bad_values(rule: ColumnRule, contract: Contract, rows: int, findings: Findi
         found.append(_anomaly(name, kind, "error" if too_many else "warning", bad.count, message, remedy, bad.examples))
 
     add("type", findings.unparsable.get(name), f"not {_KIND_NAMES[rule.kind]}", _KIND_REMEDIES[rule.kind])
-    remedy = "round them, or check the unit; if fractions are right, accept a new contract"
+    remedy = f"round them, or check the unit; if fractions are right, {_NEW_CONTRACT}"
     add("type", findings.fractional.get(name), "not a whole number, as all values were before", remedy)
     within = f"outside the contract's {_bound(rule.minimum)} to {_bound(rule.maximum)}"
-    add("range", findings.outside.get(name), within, "check the unit and the source; if right, accept a new contract")
+    add("range", findings.outside.get(name), within, f"check the unit and the source; if right, {_NEW_CONTRACT}")
     unknown = findings.unknown.get(name)
     add("domain", unknown, "not among the contract's values", _domain_remedy(unknown, rule.domain or ()))
     return found
@@ -172,7 +174,7 @@ def _missing_values(rule: ColumnRule, contract: Contract, rows: int, column: Col
     if role:
         remedy = f"fill in the {role} column, or leave out the rows without it (they are never trained on)"
     else:
-        remedy = "check the source and the join; if it is right, accept a new contract"
+        remedy = f"check the source and the join; if it is right, {_NEW_CONTRACT}"
     return [_anomaly(rule.name, kind, severity, missing, message, remedy)]
 
 
@@ -252,7 +254,7 @@ def _domain_remedy(unknown: BadValues | None, domain: Iterable[str]) -> str:
     for example in unknown.examples if unknown is not None else ():
         if _folded(example) in known:
             return f"{example!r} looks like {known[_folded(example)]!r}: write it as the contract does"
-    return "check the spelling and the source; if the new values are right, accept a new contract"
+    return f"check the spelling and the source; if the new values are right, {_NEW_CONTRACT}"
 
 
 def _folded(value: str) -> str:

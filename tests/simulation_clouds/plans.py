@@ -1,4 +1,4 @@
-"""One seed, one world in a cloud in which everything goes wrong by chance, and what must be true of it at rest."""
+"""Random plans on a cloud: one seed gives one world in which everything fails, and what must hold at its end."""
 
 from collections import Counter
 from collections.abc import Iterable
