@@ -9,7 +9,7 @@ It also writes the lineage edges of releases, in case the process that made a re
 Every handler may receive an event twice, so an event that was not missing after all does no harm.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from shared import layout
 from shared.data.records import DatasetVersion
@@ -49,7 +49,7 @@ def handle(event: Event, platform: Platform) -> Outcome:
 
 
 def _uploads(platform: Platform) -> Iterator[Emit]:
-    """Yield UploadReceived for each complete object of the landing store that has no receipt."""
+    """Yield UploadReceived for each complete object of the landing store that has no receipt, and no job at work."""
     for family in (layout.UPLOADS, layout.DROPS):
         for info in platform.landing.list(family.prefix()):
             names = family.parse(info.key)
@@ -57,7 +57,7 @@ def _uploads(platform: Platform) -> Iterator[Emit]:
                 continue
             usecase, receipt = names["usecase"], digest_of_parts(info.key, info.etag)
             known = platform.system.head(layout.RECEIPTS.key(usecase=usecase, receipt=receipt)) is not None
-            if not known and platform.settled(info.key):
+            if not known and platform.settled(info.key) and not _is_validating(receipt, platform):
                 yield Emit(UploadReceived(key=info.key, etag=info.etag), usecase, f"upload {receipt}", info.modified)
 
 
@@ -108,7 +108,7 @@ def _trainings(usecase: str, platform: Platform) -> Iterator[Emit]:
             continue
         at = entry.document.data_end or 0.0
         result = read_document(system, layout.RESULTS.key(usecase=usecase, key=key), TrainingResult)
-        if result is None and not _is_leased(usecase, key, platform):
+        if result is None and not _is_training(usecase, key, platform):
             yield Emit(TrainingGranted(number=entry.number, key=key), usecase, f"granted {key}", at)
         if result is not None and result.state == "succeeded" and not _refused(usecase, key, platform):
             yield Emit(TrainingFinished(number=entry.number, key=key), usecase, f"finished {key}", at)
@@ -123,19 +123,34 @@ def _link_releases(usecase: str, platform: Platform) -> None:
         linked[usecase] = entry.number
 
 
-def _is_leased(usecase: str, key: str, platform: Platform) -> bool:
+def _is_validating(receipt: str, platform: Platform) -> bool:
+    """Return whether a job may be validating an upload: its submission holds an unexpired lease."""
+    return _is_leased(lambda attempt: [_effect("validate", receipt, attempt, platform)], platform)
+
+
+def _is_training(usecase: str, key: str, platform: Platform) -> bool:
     """Return whether a job for this key may be running: its submission, or its own claim, holds an unexpired lease."""
+
+    def leases(attempt: str) -> list[Effect | Claim | None]:
+        claim = read_document(platform.system, layout.CLAIMS.key(usecase=usecase, key=key, attempt=attempt), Claim)
+        return [_effect("trigger", key, attempt, platform), claim]
+
+    return _is_leased(leases, platform)
+
+
+def _effect(function: str, key: str, attempt: str, platform: Platform) -> Effect | None:
+    return read_document(platform.system, layout.EFFECTS.key(function=function, key=key, attempt=attempt), Effect)
+
+
+def _is_leased(leases: Callable[[str], Sequence[Effect | Claim | None]], platform: Platform) -> bool:
+    """Return whether any lease is unexpired. Args: leases: returns those of one attempt; the first without any ends."""
     now = platform.clock.now()
     attempt = 1
-    while True:
-        name = attempt_name(attempt)
-        effect = read_document(platform.system, layout.EFFECTS.key(function="trigger", key=key, attempt=name), Effect)
-        claim = read_document(platform.system, layout.CLAIMS.key(usecase=usecase, key=key, attempt=name), Claim)
-        if effect is None and claim is None:
-            return False
-        if any(lease is not None and lease.leased_until > now for lease in (effect, claim)):
+    while any(found := leases(attempt_name(attempt))):
+        if any(lease is not None and lease.leased_until > now for lease in found):
             return True
         attempt += 1
+    return False
 
 
 def _refused(usecase: str, key: str, platform: Platform) -> bool:

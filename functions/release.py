@@ -68,8 +68,16 @@ def transition(
     """Carry out a person's request once per `cause`, and return its entry in the releases ledger.
 
     Raises: InvalidTransition: nothing to roll back to, the model is the champion already, or the cause was used for
-        another request. NotFound: no such model. InvalidInput: a promotion without a model.
+        another request. NotFound: no such model. InvalidInput: a promotion without a model, or a rollback with one.
     """
+    if request.action == "promote" and request.model is None:
+        raise InvalidInput("promote needs the number of a model", field="model", expected="a number from 1")
+    if request.action == "rollback" and request.model is not None:
+        raise InvalidInput(
+            "a rollback goes to the previous champion: leave out the model, or promote it",
+            field="model",
+            expected="none",
+        )
     ledger = releases(store, usecase)
     make = _rolled_back if request.action == "rollback" else _promoted
     entry = ledger.append_once(
@@ -78,7 +86,7 @@ def transition(
         lambda tail: make(usecase, request, by, cause, tail, store),
     )
     release = entry.document
-    other_model = request.model is not None and request.model != release.champion
+    other_model = request.action == "promote" and request.model != release.champion
     if (release.action, release.reason) != (request.action, request.reason) or other_model:
         raise InvalidTransition(
             f"this {IDEMPOTENCY_KEY} was used for another request (revision {entry.number}): use a new one for this",
@@ -149,9 +157,7 @@ def _rolled_back(
 def _promoted(
     usecase: str, request: ReleaseRequest, by: str, cause: str, tail: Entry[ReleaseDecision] | None, store: ObjectStore
 ) -> ReleaseDecision:
-    model = request.model
-    if model is None:
-        raise InvalidInput("promote needs the number of a model", field="model", expected="a number from 1")
+    model = request.model or 0  # `transition` refuses a promotion without one
     if tail is not None and tail.document.champion == model:
         raise InvalidTransition(f"model {model} is the champion already", resource=usecase)
     try:

@@ -172,11 +172,15 @@ def _pipeline(rules: Charter, store: ObjectStore) -> Entry[PipelineVersion]:
         code_version=PIPELINE_CODE_VERSION,
     )
     pipelines = Ledger(store, layout.PIPELINES, rules.usecase, PipelineVersion)
-    appended = pipelines.append(lambda tail: None if tail and tail.document == version else version)
-    if appended is not None:
-        return appended
-    tail = pipelines.tail()
-    return tail if tail is not None else _pipeline(rules, store)
+    newest: list[Entry[PipelineVersion]] = []
+
+    def make(tail: Entry[PipelineVersion] | None) -> PipelineVersion | None:
+        if tail is None or tail.document != version:
+            return version
+        newest.append(tail)
+        return None
+
+    return pipelines.append(make) or newest[-1]
 
 
 def _submit(event: Event, granted: TrainingGranted, platform: Platform) -> None:

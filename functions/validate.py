@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 JOB_MEMORY_MB, JOB_MEMORY_PER_BYTE, JOB_TIMEOUT_S = 1024, 4, 3600
 """Resources of a validation job: a base, plus memory in proportion to the file (its bytes, and its rows as Arrow)."""
-JOB_LEASE_S = 900.0
+JOB_LEASE_S = float(JOB_TIMEOUT_S)
 """How long a submitted job has to finish before another may be submitted. Two jobs would write the same receipt."""
 SLOWEST_BYTES_PER_S = 4_000_000
 """The lowest rate at which a store is expected to deliver a file; it sets the timeout of reading one."""
@@ -95,14 +95,16 @@ def handle(event: Event, platform: Platform) -> Outcome:
     receipt_key = layout.RECEIPTS.key(usecase=upload.usecase, receipt=upload.receipt_id)
     receipt = read_document(platform.system, receipt_key, Receipt)
     if receipt is None:
-        size_bytes = _size_bytes(upload, platform.landing)
-        if _needs_a_job(size_bytes, platform):
-            refusal = _submit_job(event, upload, size_bytes, platform)
+        info = platform.landing.head(upload.key)
+        if info is None or info.etag != upload.etag:
+            receipt = _receipt(upload, "vanished" if info is None else "superseded")
+        elif _needs_a_job(info.size_bytes, platform):
+            refusal = _submit_job(event, upload, info.size_bytes, platform)
             if refusal is None:
                 return Outcome()  # the job writes the receipt
             receipt = _receipt(upload, "refused", anomalies=(refusal,))
         else:
-            receipt = _validate(upload, size_bytes, platform)
+            receipt = _validate(upload, info.size_bytes, platform)
         receipt = create_document(platform.system, receipt_key, receipt)
     if receipt.state != "accepted":
         return Outcome()
@@ -112,7 +114,7 @@ def handle(event: Event, platform: Platform) -> Outcome:
 def _validate(upload: Upload, size_bytes: int, platform: Platform) -> Receipt:
     """Validate the file and return its receipt. Everything that the receipt refers to is written before this returns.
 
-    Args: size_bytes: of the object that the event names, 0 if that object is gone or was overwritten.
+    Args: size_bytes: of the object that the event names. It may be deleted or overwritten before it is read.
     """
     if size_bytes > platform.settings.max_file_bytes:
         anomaly = _too_large(size_bytes, f"and the limit is {platform.settings.max_file_bytes:,}")
@@ -166,12 +168,6 @@ def usecase_of(key: str) -> str:
 def _upload_of(received: UploadReceived) -> Upload:
     receipt_id = receipt_id_of(received.key, received.etag)
     return Upload(usecase_of(received.key), receipt_id, received.key, received.etag)
-
-
-def _size_bytes(upload: Upload, landing: ObjectStore) -> int:
-    """Return the size of the object that the event names, 0 if that object is gone or was overwritten."""
-    info = landing.head(upload.key)
-    return info.size_bytes if info is not None and info.etag == upload.etag else 0
 
 
 def _needs_a_job(size_bytes: int, platform: Platform) -> bool:

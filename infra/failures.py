@@ -122,20 +122,23 @@ class Failures:
 def _of_resources(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
     """Return the diagnostics of resources; where there are none, those of the program or the engine.
 
-    Of the latter only the first line is kept, for a traceback follows it. An operation that failed because of
-    a resource ends with one of its own that says only so ("update failed").
+    Of the latter only the first line is kept, because a traceback follows it. Where a resource failed, Pulumi adds a
+    summary without a URN ("update failed"), which is left out.
     """
     of_resources = [each for each in diagnostics if each.urn]
     return of_resources or [Diagnostic(each.message.partition("\n")[0]) for each in diagnostics]
 
 
 def _once(diagnostics: list[Diagnostic]) -> list[str]:
-    """Return each message once, after the resources that it is about."""
+    """Return each message once, after the resources that it is about. One that is part of another goes into that."""
+    reported = [
+        (each.message.removeprefix(_DYNAMIC).removeprefix(f"{each.resource}: ").strip(), each.resource)
+        for each in diagnostics
+    ]
     found: dict[str, dict[str, None]] = {}
-    for each in diagnostics:
-        message = each.message.removeprefix(_DYNAMIC).removeprefix(f"{each.resource}: ").strip()
-        if not any(message in other and message != other for other in found):
-            found.setdefault(message, {})[each.resource] = None
+    for message, resource in reported:
+        whole = max((other for other, _ in reported if message in other), key=len)
+        found.setdefault(whole, {})[resource] = None
     return [": ".join(filter(None, (", ".join(resources), message))) for message, resources in found.items()]
 
 

@@ -54,7 +54,7 @@ class Settings(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_inline_bytes: int = 64 << 20
     """The largest file that `validate` reads as a function, by its memory (shared.topology); a job validates others."""
     max_file_bytes: int = 2 << 30
-    """The largest file that is validated. Larger ones are quarantined."""
+    """The largest file that is validated. Larger ones are refused and stay in landing."""
     max_request_bytes: int = 6 * 1024 * 1024
     max_rows: int = 10_000
     release_ttl_s: float = 5.0

@@ -49,17 +49,17 @@ def task_rig(provider: str, runner: TaskRunner, opened: Callable[[], Jobs], url:
 
     def end(job_id: str) -> None:
         (task(job_id).folder / "go").touch()
-        until(lambda: task(job_id).ended is not None)
+        until(lambda: task(job_id).ended is not None, TIMEOUT_S)
 
     def while_held(job_id: str, check: Callable[[], None]) -> None:
-        until(lambda: task(job_id).log().endswith("ready\n"))
+        until(lambda: task(job_id).log().endswith("ready\n"), TIMEOUT_S)
         check()
         end(job_id)
 
     def kill(job_id: str) -> None:
-        until(lambda: task(job_id).log().endswith("ready\n"))
+        until(lambda: task(job_id).log().endswith("ready\n"), TIMEOUT_S)
         runner.kill(task(job_id))
-        until(lambda: task(job_id).attempt == 1)
+        until(lambda: task(job_id).attempt == 1, TIMEOUT_S)
 
     return JobsRig(provider, opened(), opened, submit_and_die, while_held, kill, lambda: None, end)
 

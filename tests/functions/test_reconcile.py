@@ -115,6 +115,17 @@ def test_an_upload_that_has_its_receipt_is_left_alone(given: Given) -> None:
     assert found(given) == []
 
 
+def test_an_upload_whose_validation_job_may_be_at_work_is_left_alone(given: Given) -> None:
+    upload = land(given)
+    lease = Effect(holder="validate", leased_until=given.platform.clock.now() + 60.0)
+    receipt_id = digest_of_parts(upload.key, upload.etag)
+    place = layout.EFFECTS.key(function="validate", key=receipt_id, attempt=attempt_name(1))
+    create_document(given.platform.system, place, lease)
+    assert found(given, 1) == []
+    given.world.clock.advance(60.0)
+    assert found(given, 2) == [upload]
+
+
 def test_an_object_that_was_overwritten_after_its_receipt_is_an_upload_again(given: Given) -> None:
     receipt(given, land(given))
     newer = land(given, body=b"y")

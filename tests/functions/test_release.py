@@ -1,4 +1,4 @@
-"""release: gates decide once for each model, against the champion of that moment; a person decides once a key."""
+"""release: one decision by gates for each model, against the champion of that moment; one for each Idempotency-Key."""
 
 import json
 from typing import Any
@@ -123,7 +123,7 @@ def test_the_champion_is_measured_with_its_own_threshold(given: Given) -> None:
     assert decide(given, 2).action == "refuse"
 
 
-def test_a_release_that_came_in_between_is_what_the_gates_are_asked_against(given: Given) -> None:
+def test_gates_are_evaluated_again_when_another_release_wins_the_append(given: Given) -> None:
     given.charter()
     scored(given, "first", POOR)
     scored(given, "second", GOOD, 1, POOR)
@@ -241,6 +241,23 @@ def test_a_promotion_needs_the_number_of_a_model(given: Given) -> None:
     assert decisions(given) == []
 
 
+def test_a_rollback_with_a_model_changes_nothing(given: Given) -> None:
+    for name in ("first", "second"):
+        given.release(scored(given, name))
+    before = decisions(given)
+    with pytest.raises(InvalidInput, match="a rollback goes to the previous champion") as raised:
+        ask(given, "rollback", model=2)
+    assert raised.value.field == "model"
+    assert decisions(given) == before
+
+
+def test_a_used_key_does_not_answer_a_promotion_without_a_model(given: Given) -> None:
+    scored(given, "first")
+    ask(given, model=1, key="k1")
+    with pytest.raises(InvalidInput, match="promote needs the number of a model"):
+        ask(given, key="k1")
+
+
 def test_the_champion_is_not_promoted_again(given: Given) -> None:
     given.release(scored(given, "first"))
     with pytest.raises(InvalidTransition, match="model 1 is the champion already"):
@@ -327,7 +344,7 @@ def test_a_header_that_is_no_key_is_refused(given: Given) -> None:
     assert decisions(given) == []
 
 
-def test_a_decision_is_linked_by_whoever_repeats_it(given: Given) -> None:
+def test_a_redelivery_writes_a_missing_lineage_edge(given: Given) -> None:
     """A process that died between the decision and its lineage leaves the edge to the redelivered message."""
     given.charter()
     scored(given, "first")
