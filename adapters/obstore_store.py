@@ -12,7 +12,7 @@ from adapters import write_id
 from adapters.deadlines import Deadline, retry, retry_idempotent
 from adapters.obstore_answers import Answer, answer_of, begins_past_the_end
 from adapters.obstore_calls import ClientPool, interruptible
-from adapters.write_id import WRITE_ID, Existing
+from adapters.write_id import WRITE_ID, StoredWrite
 from shared.errors import (
     AlreadyExists,
     InvalidInput,
@@ -244,13 +244,13 @@ class ObstoreStore:
 
         return retry(lambda left_s: self._call(fetch, left_s, operation, key), deadline)
 
-    def _existing(self, key: str, path: str, left_s: float) -> Existing | None:
-        def fetch(client: Any) -> Existing | None:
+    def _existing(self, key: str, path: str, left_s: float) -> StoredWrite | None:
+        def fetch(client: Any) -> StoredWrite | None:
             try:
                 found = _obstore().get(client, path, options={"head": True})
             except FileNotFoundError:
                 return None
-            return Existing(str(found.attributes.get(WRITE_ID, "")), _etag(found.meta))
+            return StoredWrite(str(found.attributes.get(WRITE_ID, "")), _etag(found.meta))
 
         return self._call(fetch, left_s, "put_new", key)
 

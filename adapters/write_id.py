@@ -18,7 +18,7 @@ WRITE_ID = "tidegate_write"
 """The name of the id in the metadata. Azure allows letters, digits and underscores."""
 
 
-class Existing(msgspec.Struct, frozen=True):
+class StoredWrite(msgspec.Struct, frozen=True):
     """The existing object of a key: its write id ("" for none) and its etag."""
 
     write_id: str
@@ -27,7 +27,7 @@ class Existing(msgspec.Struct, frozen=True):
 
 def put_new(
     write: Callable[[str, float], str],
-    existing: Callable[[float], Existing | None],
+    existing: Callable[[float], StoredWrite | None],
     deadline: Deadline,
     new_id: Callable[[], str] = lambda: os.urandom(16).hex(),
 ) -> Created | Exists:

@@ -93,7 +93,7 @@ def _numbered(system: "ObjectStore", usecase: str, noun: "Noun") -> "list[tuple[
 
 
 def _identified(system: "ObjectStore", usecase: str, noun: "Noun") -> "list[tuple[str, Any]]":
-    """Return (id, document) of each, oldest first; of an alert, whose ledger is its own, the newest entry."""
+    """Return (id, document) of each, oldest first. Each alert has its own ledger; its newest entry is returned."""
     from shared.documents import decode
 
     found: dict[str, tuple[Any, Any]] = {}

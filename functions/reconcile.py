@@ -27,7 +27,7 @@ from shared.layout import attempt_name
 from shared.pipeline.records import Claim, TrainingDecision, TrainingResult
 from shared.platform import Emit, Outcome, Platform
 from shared.registry.blob import read_document
-from shared.registry.effects import Effect, perform
+from shared.registry.effects import EffectLease, perform
 from shared.registry.ledger import Ledger
 from shared.serving.records import ModelVersion, ReleaseDecision
 from shared.serving.releases import link_release
@@ -131,18 +131,18 @@ def _is_validating(receipt: str, platform: Platform) -> bool:
 def _is_training(usecase: str, key: str, platform: Platform) -> bool:
     """Return whether a job for this key may be running: its submission, or its own claim, holds an unexpired lease."""
 
-    def leases(attempt: str) -> list[Effect | Claim | None]:
+    def leases(attempt: str) -> list[EffectLease | Claim | None]:
         claim = read_document(platform.system, layout.CLAIMS.key(usecase=usecase, key=key, attempt=attempt), Claim)
         return [_effect("trigger", key, attempt, platform), claim]
 
     return _is_leased(leases, platform)
 
 
-def _effect(function: str, key: str, attempt: str, platform: Platform) -> Effect | None:
-    return read_document(platform.system, layout.EFFECTS.key(function=function, key=key, attempt=attempt), Effect)
+def _effect(function: str, key: str, attempt: str, platform: Platform) -> EffectLease | None:
+    return read_document(platform.system, layout.EFFECTS.key(function=function, key=key, attempt=attempt), EffectLease)
 
 
-def _is_leased(leases: Callable[[str], Sequence[Effect | Claim | None]], platform: Platform) -> bool:
+def _is_leased(leases: Callable[[str], Sequence[EffectLease | Claim | None]], platform: Platform) -> bool:
     """Return whether any lease is unexpired. Args: leases: returns those of one attempt; the first without any ends."""
     now = platform.clock.now()
     attempt = 1

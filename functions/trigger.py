@@ -1,12 +1,13 @@
 """trigger: grant or refuse a request to train, and submit the job of a granted training.
 
-It handles two events. TrainingRequested: the decision is appended to the trainings ledger, once per cause, and a grant
-sends TrainingGranted. TrainingGranted: the job is submitted under a lease, so other events for the same key do not
-submit it meanwhile. A redelivery of the same event may submit a copy, which finds the first job's claim and ends.
+It handles two events.
+- TrainingRequested names a cause, a lineage node such as "dataset.3". Each cause has one decision in the trainings
+  ledger. A grant has a key, the digest of everything that determines the result, and sends TrainingGranted.
+- TrainingGranted submits the job under a lease of two minutes. Other events for the same key submit nothing during it.
+  A redelivery of the same event may submit a copy of the job, which finds the claim of the first and ends.
 """
 
 from collections.abc import Sequence
-from functools import partial
 
 from shared import layout
 from shared.data.records import Contract, DatasetVersion
@@ -94,11 +95,9 @@ def _decision(
 def _contract(charter: CharterVersion, store: ObjectStore) -> Entry[Contract] | None:
     """Return the contract that was made for the charter, else the newest one with every column of the charter."""
     contracts = list(Ledger(store, layout.CONTRACTS, charter.charter.usecase, Contract).entries())
-    for fits in (lambda contract: contract.charter_digest == charter.digest, partial(_covers, charter.charter)):
-        for entry in reversed(contracts):
-            if fits(entry.document):
-                return entry
-    return None
+    own = [entry for entry in contracts if entry.document.charter_digest == charter.digest]
+    fitting = own or [entry for entry in contracts if _covers(charter.charter, entry.document)]
+    return fitting[-1] if fitting else None
 
 
 def _covers(rules: Charter, contract: Contract) -> bool:

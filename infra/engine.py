@@ -170,7 +170,7 @@ def open_stack(
     failures = Failures(name)
     select = auto.select_stack if given is None else auto.create_or_select_stack
     try:
-        stack = select(stack_name=name, project_name=PROJECT, program=failures.recorded(program), opts=options)
+        stack = select(stack_name=name, project_name=PROJECT, program=failures.keep_exception(program), opts=options)
         if given is not None:
             _configure(stack, {NAMESPACE + key: _text(value) for key, value in given.items()})
     except StackNotFoundError as error:

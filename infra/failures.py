@@ -59,8 +59,8 @@ class Failures:
         self._any = False
         self._ended = threading.Event()
 
-    def recorded(self, program: Callable[[], None]) -> Callable[[], None]:
-        """Return the program, whose exception is kept: it runs in this process, under the engine's language host."""
+    def keep_exception(self, program: Callable[[], None]) -> Callable[[], None]:
+        """Return the program, wrapped so that its exception is kept. The engine calls it in this process."""
 
         def run() -> None:
             try:

@@ -1,11 +1,11 @@
 """Queues in Amazon SQS: `sqs://[REGION]/PREFIX?endpoint=&max_message_bytes=`.
 
 A queue named `validate` is PREFIXvalidate; its dead letters are in PREFIXvalidate-dead. The deployment sets the redrive
-policy, and with it `max_receives`. SQS rejects a receipt handle that it never issued, but accepts
-one of an earlier lease (the emulator rejects both): True proves nothing.
+policy, and with it `max_receives`. SQS rejects a receipt handle that it never issued, but accepts one of an earlier
+lease (the emulator rejects both). So a True from `ack` does not prove that the lease was still held.
 
-Messages are sent without the SDK where the result is the same (adapters/aws/signed.py), since most functions only send.
-Receiving, and what people do by the command line, goes through the SDK.
+Most functions only send. Sends are signed and posted directly where the result is the same (adapters/aws/signed.py),
+because importing the SDK would slow their cold start. Receiving and operators' commands use the SDK.
 """
 
 import contextlib

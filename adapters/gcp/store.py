@@ -12,7 +12,7 @@ from adapters.gcp.failures import Call
 from adapters.gcp.objects import Bucket, Found
 from adapters.gcp.sdk import PROVIDER, place_of
 from adapters.gcp.signing import signed_url
-from adapters.write_id import Existing
+from adapters.write_id import StoredWrite
 from adapters.write_id import put_new as settle
 from shared.errors import ConfigurationError, NotFound
 from shared.ports import DEFAULT_TIMEOUT_S, MAX_KEY_BYTES, Created, Exists, Object, ObjectInfo
@@ -69,9 +69,9 @@ class GcsStore:
         def write(write_id: str, left_s: float) -> str:
             return self._bucket.write(name, body, call, left_s * _WRITE_SHARE, write_id)
 
-        def existing(left_s: float) -> Existing | None:
+        def existing(left_s: float) -> StoredWrite | None:
             found = self._bucket.head(name, reading, left_s)
-            return None if found is None else Existing(found.write_id, found.generation)
+            return None if found is None else StoredWrite(found.write_id, found.generation)
 
         return settle(write, existing, deadline)
 

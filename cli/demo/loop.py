@@ -222,7 +222,7 @@ class _Loop:
         if self._release_of(key) is not None:
             self._reuse(f"training {number} and its model")
             return
-        self.report(f"training {number} granted: {decision.reason}")
+        self.report(f"training request {number} granted: {decision.reason}")
         trials = 0
 
         def followed() -> Entry[ReleaseDecision] | None:

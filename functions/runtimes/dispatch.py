@@ -26,7 +26,7 @@ _TRACEPARENT = re.compile("00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class RequestReceived(Payload, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The first cause of the events that follow from a request. It is neither recorded nor sent itself."""
+    """The root event of an HTTP request. It gives the events that follow a cause; it is neither recorded nor sent."""
 
     TYPE: ClassVar[str] = "io.tidegate.request.received"
     operation: str
@@ -52,7 +52,7 @@ def handler_of(function: str) -> Handler:
     return handle
 
 
-def opened(function: str, message: bytes, platform: Platform) -> Event:
+def event_of_message(function: str, message: bytes, platform: Platform) -> Event:
     """Return the event of a message of its queue. A claim check is resolved (functions.runtimes.claim_check).
 
     Raises: IntegrityError: the message is not an event. Also what reading a stored event raises.

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from functions.runtimes.compose import compose
-from functions.runtimes.dispatch import deliver, opened
+from functions.runtimes.dispatch import deliver, event_of_message
 from functions.runtimes.environment import functions_of, settings_of
 from functions.runtimes.log import StreamLog, described
 from shared import layout
@@ -83,7 +83,7 @@ class Host:
         Raises: what the handler or a port raises; then the message must be delivered again.
         """
         with self._call(left_s), self._logged(function):
-            self._deliver(function, opened(function, message, self.platform))
+            self._deliver(function, event_of_message(function, message, self.platform))
 
     def object_written(self, function: str, key: str, left_s: float = math.inf) -> None:
         """Handle a provider's event about an object that was written to the landing store, as UploadReceived.

@@ -14,7 +14,7 @@ from shared.monitoring.records import Alert, WindowReport
 from shared.pipeline.records import Claim, PipelineVersion, TrainingDecision, TrainingResult, Trial
 from shared.ports import ObjectStore
 from shared.registry.edges import Edge
-from shared.registry.effects import Effect
+from shared.registry.effects import EffectLease
 from shared.registry.ledger import Hint, Intent
 from shared.registry.refusals import Refusal
 from shared.serving.records import LabelBatch, ModelVersion, Prediction, ReleaseDecision
@@ -38,7 +38,7 @@ KINDS: dict[str, type[Document]] = {
     "alerts": Alert,
     "events": Event,
     "edges": Edge,
-    "effects": Effect,
+    "effects": EffectLease,
     "hints": Hint,
     "intents": Intent,
     "labels": LabelBatch,

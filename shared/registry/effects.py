@@ -15,7 +15,7 @@ from shared.ports import Clock, ObjectStore
 from shared.registry.blob import create_document, read_document
 
 
-class Effect(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class EffectLease(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The lease on one attempt of an effect: who holds it, and until when (epoch s)."""
 
     FORMAT: ClassVar[tuple[str, int]] = ("effect", 1)
@@ -48,9 +48,9 @@ def perform(
     attempt = 1
     while True:
         place = EFFECTS.key(function=function, key=key, attempt=attempt_name(attempt))
-        leased = read_document(store, place, Effect)
+        leased = read_document(store, place, EffectLease)
         if leased is None:
-            wanted = Effect(holder=holder, leased_until=clock.now() + lease_s(attempt))
+            wanted = EffectLease(holder=holder, leased_until=clock.now() + lease_s(attempt))
             leased = create_document(store, place, wanted)
         if leased.leased_until > clock.now():
             if leased.holder != holder:

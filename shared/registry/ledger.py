@@ -32,7 +32,7 @@ class Hint(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Intent(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The last number of a ledger just before the first attempt of an `append_once`; its entry comes after it."""
+    """The last number of a ledger before the first attempt of an `append_once`. Its entry has a higher one."""
 
     FORMAT: ClassVar[tuple[str, int]] = ("intent", 1)
     tail: int

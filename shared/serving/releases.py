@@ -9,7 +9,7 @@ from shared.serving.records import ReleaseDecision
 
 
 def champions(releases: Iterable[ReleaseDecision]) -> list[int]:
-    """Return the stack of champions that rollbacks go through, the one that serves last.
+    """Return the history of champions that a rollback walks back through, oldest first; the last item serves now.
 
     A release or a promotion pushes a model; a rollback pops one; a refusal changes nothing.
     Args: releases: the entries of the ledger, oldest first.

@@ -3,11 +3,11 @@
 import pytest
 
 from adapters.deadlines import Deadline
-from adapters.write_id import Existing, put_new
+from adapters.write_id import StoredWrite, put_new
 from shared.errors import AlreadyExists, OutcomeUnknown, PermissionDenied, Throttled, Unavailable
 from shared.ports import Created, Exists
 
-OURS, THEIRS = Existing("ours", "etag-1"), Existing("theirs", "etag-2")
+OURS, THEIRS = StoredWrite("ours", "etag-1"), StoredWrite("theirs", "etag-2")
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def outcome(writes: list[object], reads: list[object]) -> tuple[Created | Exists
         done.append("write")
         return answered(writes)  # type: ignore[return-value]
 
-    def read(left_s: float) -> Existing | None:
+    def read(left_s: float) -> StoredWrite | None:
         done.append("read")
         return answered(reads)  # type: ignore[return-value]
 

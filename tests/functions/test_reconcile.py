@@ -20,7 +20,7 @@ from shared.layout import attempt_name
 from shared.pipeline.records import Claim, TrainingDecision
 from shared.platform import Emit
 from shared.registry.blob import create_document
-from shared.registry.effects import Effect
+from shared.registry.effects import EffectLease
 from shared.registry.ledger import Entry
 from shared.registry.refusals import Refusal
 from shared.serving.releases import link_release
@@ -73,7 +73,7 @@ def claimed(given: Given, key: str, attempt: int, until: float) -> None:
 
 def submitted(given: Given, key: str, attempt: int, until: float) -> None:
     place = layout.EFFECTS.key(function="trigger", key=key, attempt=attempt_name(attempt))
-    create_document(given.platform.system, place, Effect(holder="trigger", leased_until=until))
+    create_document(given.platform.system, place, EffectLease(holder="trigger", leased_until=until))
 
 
 def test_an_event_that_is_no_tick_is_refused(given: Given) -> None:
@@ -117,7 +117,7 @@ def test_an_upload_that_has_its_receipt_is_left_alone(given: Given) -> None:
 
 def test_an_upload_whose_validation_job_may_be_at_work_is_left_alone(given: Given) -> None:
     upload = land(given)
-    lease = Effect(holder="validate", leased_until=given.platform.clock.now() + 60.0)
+    lease = EffectLease(holder="validate", leased_until=given.platform.clock.now() + 60.0)
     receipt_id = digest_of_parts(upload.key, upload.etag)
     place = layout.EFFECTS.key(function="validate", key=receipt_id, attempt=attempt_name(1))
     create_document(given.platform.system, place, lease)

@@ -112,7 +112,7 @@ def test_an_error_of_ours_that_the_program_raised_comes_out_as_it_is() -> None:
         raise ours
 
     with pytest.raises(ConfigurationError):
-        failures.recorded(program)()
+        failures.keep_exception(program)()
     text = "python inline source runtime error: tidegate:packages: no such folder\nTraceback (most recent call last)"
     assert error_of(diagnostic(text), raised=InlineSourceRuntimeError, failures=failures) is ours
 
@@ -124,7 +124,7 @@ def test_any_other_error_of_the_program_is_named_with_its_type() -> None:
         raise LookupError("Unable to locate credentials")
 
     with pytest.raises(LookupError):
-        failures.recorded(program)()
+        failures.keep_exception(program)()
     error = error_of(diagnostic("...\nTraceback"), failures=failures)
     assert error.message.startswith("stack dev: LookupError: Unable to locate credentials; log in to the provider")
 

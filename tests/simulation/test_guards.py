@@ -14,7 +14,7 @@ import shared.events
 import shared.registry.blob
 import shared.registry.ledger
 import shared.serving.sessions
-from functions.runtimes.dispatch import deliver, opened
+from functions.runtimes.dispatch import deliver
 from shared.platform import Platform
 from shared.ports import Message
 from shared.serving.records import ReleaseDecision
@@ -66,7 +66,7 @@ def without_ack_after_send(patch: pytest.MonkeyPatch) -> None:
     def consume(world: World, function: str, message: Message) -> None:
         world.queues[function].ack(message.receipt_handle)
         platform = world.platform(function)
-        deliver(function, opened(function, message.body, platform), platform)
+        deliver(function, event_of_message(function, message.body, platform), platform)
 
     patch.setattr(World, "_consume", consume)
     crash_at_operations("upload of February, first training")

@@ -258,7 +258,7 @@ class World(MemoryWorld):
 
     def _consume(self, function: str, message: Message) -> None:
         platform = self.platform(function)
-        dispatch.deliver(function, dispatch.opened(function, message.body, platform), platform)
+        dispatch.deliver(function, dispatch.event_of_message(function, message.body, platform), platform)
         self.queues[function].ack(message.receipt_handle)
 
     def run_job(self) -> bool:

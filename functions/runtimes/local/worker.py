@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from functions.runtimes.dispatch import deliver, opened
+from functions.runtimes.dispatch import deliver, event_of_message
 from functions.runtimes.local.home import Home, open_home
 from functions.runtimes.local.leases import Lease, Leases, renew_until
 from functions.runtimes.local.log_file import FileLog
@@ -54,8 +54,8 @@ def retry_after_s(error: BaseException, receive_count: int, spread: float) -> fl
     """Return the pause before a message that failed is delivered again.
 
     After a transient error it grows with each delivery (1, 4, 16, 64 s) and is at least what the provider asked for.
-    After any other error it is short, so that the message soon becomes a dead letter, which a person sees. The pause
-    is drawn evenly from its upper half, so that messages that failed together are not delivered together.
+    After any other error it is short, so that the message soon becomes a dead letter, which a person sees. Jitter
+    takes between half of the pause and all of it, so that messages that failed together are not delivered together.
 
     Args: receive_count: from 1. spread: random, in [0, 1).
 
@@ -104,7 +104,7 @@ class Receiver:
         fields: dict[str, object] = {"function": name, "received": lease.message.receive_count}
         with self.leases.holding(lease):
             try:
-                event = opened(name, lease.message.body, self.platform)
+                event = event_of_message(name, lease.message.body, self.platform)
                 fields |= {"event": event.id, "type": event.type, "usecase": event.usecase}
                 deliver(name, event, self.platform)
             except Exception as failure:
