@@ -228,7 +228,7 @@ def test_a_unit_that_fits_no_zip_is_refused_with_what_to_do(cloud: Cloud, monkey
     configuration = read_configuration(cloud.config, NAME)
     assert set(packages_of(configuration, FUNCTIONS)) == {"serve", "data"}
     monkeypatch.setattr(aws_functions, "MAX_UNPACKED_BYTES", 10)
-    with pytest.raises(ConfigurationError, match="make an image of it and give that as tidegate:functionImages"):
+    with pytest.raises(ConfigurationError, match="make an image of it and set tidegate:functionImages"):
         packages_of(configuration, FUNCTIONS)
 
 

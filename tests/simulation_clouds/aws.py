@@ -93,5 +93,5 @@ class Aws:
 def aws(running: Running) -> Iterator[Fresh]:
     """Give what makes a cloud for each world."""
     before = ((running.host_port, S3, Exchange), (running.host_port, SQS, Exchange))
-    with account() as environment, proxies(*before) as refused, patch.object(queue, "_LOOK_S", 1):
+    with account() as environment, proxies(*before) as refused, patch.object(queue, "_LISTING_LEASE_S", 1):
         yield lambda: Aws(running, environment, refused)

@@ -96,7 +96,7 @@ def test_a_message_that_is_no_event_ends_as_a_dead_letter_too(account: Account, 
     assert sorted(account.waiting("validate-poison")) == sorted(poison)
     # The host's own log has what a function raises, and nothing of what was sent.
     said = validate.host.server.output()
-    assert "queue-validate failed: DeliveryFailed: validate: InvalidInput; the log says more" in said
+    assert "queue-validate failed: DeliveryFailed: validate: InvalidInput; see the log" in said
     assert "a secret" not in said
 
 
