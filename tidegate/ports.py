@@ -179,7 +179,7 @@ class QueueConsumer(Protocol):
         ...
 
     def ack(self, receipt_handle: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> bool:
-        """Remove the message for good. False where the lease expired and the message was received again or is gone.
+        """Remove the message for good. False if another receiver has the message, or it no longer exists.
 
         Some providers accept every receipt handle (Pub/Sub): True is no proof that nobody else has the message.
         """

@@ -136,7 +136,7 @@ def ack_removes_the_message(rig: QueueRig) -> None:
     assert [message.body for message in rig.queue.receive(10, rig.visibility_s)] == [b"2"]
 
 
-@RECEIVING.clause("QueueConsumer.ack", "False where the lease expired and the message was received again or is gone.")
+@RECEIVING.clause("QueueConsumer.ack", "False if another receiver has the message, or it no longer exists.")
 def ack_of_an_expired_lease_returns_false(rig: QueueRig) -> None:
     rig.queue.send(b"1")
     early = _only(rig.queue.receive(1, rig.visibility_s))

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from functions.runtimes.claim_check import ClaimCheck, to_event, to_message
-from functions.runtimes.dispatch import opened, send
+from functions.runtimes.dispatch import event_of_message, send
 from shared.documents import digest_of, encode, hex_of
 from shared.errors import IntegrityError, NotFound, PermissionDenied
 from shared.events import PredictionsCaptured, first_event
@@ -47,7 +47,7 @@ def test_a_large_event_is_stored_and_read_back_unchanged(world: World) -> None:
     assert len(first) < 300
     (stored,) = world.capture.list()
     assert stored.key == PAYLOADS.key(usecase="flights", digest=hex_of(digest_of(encode(large))))
-    assert opened("collect", first, world.platform("collect")) == large
+    assert event_of_message("collect", first, world.platform("collect")) == large
 
 
 def test_the_limit_itself_still_fits(world: World) -> None:
@@ -61,7 +61,7 @@ def test_the_limit_itself_still_fits(world: World) -> None:
 def test_only_a_function_with_the_grant_stores_or_reads_a_large_event(world: World) -> None:
     message = to_message(event(5000), world.queues["collect"], world.platform("infer"))
     with pytest.raises(PermissionDenied):
-        opened("register", message, world.platform("register"))
+        event_of_message("register", message, world.platform("register"))
 
 
 def test_a_truncated_or_changed_payload_is_refused(world: World) -> None:

@@ -23,7 +23,7 @@ from shared.topology import BY_NAME, MAX_RECEIVES, Function, queue_names
 from tests.waiting import let_time_pass, until
 
 WAIT_S = 20.0
-LEASE_S = 0.3
+LEASE_S = 0.8
 
 
 def upload(number: int = 0) -> Event:
@@ -99,7 +99,7 @@ def test_a_handler_that_takes_longer_than_its_lease_is_not_run_twice(rig: Callab
         calls.append(event.id)
         running[0] += 1
         most[0] = max(most[0], running[0])
-        let_time_pass(4 * LEASE_S)
+        let_time_pass(2.5 * LEASE_S)
         running[0] -= 1
         return Outcome()
 

@@ -14,7 +14,7 @@ import shared.events
 import shared.registry.blob
 import shared.registry.ledger
 import shared.serving.sessions
-from functions.runtimes.dispatch import deliver
+from functions.runtimes.dispatch import deliver, event_of_message
 from shared.platform import Platform
 from shared.ports import Message
 from shared.serving.records import ReleaseDecision
