@@ -18,6 +18,7 @@ from cli.nouns import NOUNS, Noun
 from cli.output import write
 from cli.records import list_command, show_command
 from cli.state import JsonOption
+from shared.errors import TidegateError
 
 RECORDS = "Records"
 COMMANDS: dict[str, dict[str, str]] = {
@@ -44,7 +45,7 @@ class Command(TyperCommand):
         given = list(args)  # the parser empties it
         try:
             return super().parse_args(ctx, args)
-        except TyperException:
+        except (TyperException, TidegateError):
             _note_json(ctx, given)
             raise
 
@@ -57,7 +58,7 @@ class Group(TyperGroup):
         given = list(args)
         try:
             return super().parse_args(ctx, args)
-        except TyperException:
+        except (TyperException, TidegateError):
             _note_json(ctx, given)
             raise
 

@@ -195,7 +195,7 @@ def _predict_table(
     inputs = {tensor["name"]: tensor["datatype"] for tensor in metadata["inputs"]}
     columns, ids, ignored = inputs_of(body, _name(file), inputs, (*rules.id_columns, rules.time_column))
     if ignored:
-        progress(f"columns that the model does not take: {', '.join(ignored)}")
+        progress(f"left out, because the model does not take them: {', '.join(ignored)}")
     count = len(next(iter(columns.values())))
     now = time.time()
     own = moments_of(ids, rules.time_column, _name(file))

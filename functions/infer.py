@@ -57,7 +57,7 @@ def _infer(call: Call, platform: Platform) -> Outcome:
     else:
         response = infer_response(model.usecase, model.number, request, probabilities, labels, ids)
     batch = msgspec.Raw(encode_predictions(captured))
-    return Outcome([Emit(PredictionsCaptured(batch=batch), model.usecase)] if captured else [], response)
+    return Outcome([Emit(PredictionsCaptured(batch=batch), model.usecase)], response)
 
 
 def _model_metadata(call: Call, platform: Platform) -> Outcome:

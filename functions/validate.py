@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 JOB_MEMORY_MB, JOB_MEMORY_PER_BYTE, JOB_TIMEOUT_S = 1024, 4, 3600
 """Resources of a validation job: a base, plus memory in proportion to the file (its bytes, and its rows as Arrow)."""
-JOB_LEASE_S = float(JOB_TIMEOUT_S)
+JOB_LEASE_S = 900.0
 """How long a submitted job has to finish before another may be submitted. Two jobs would write the same receipt."""
 SLOWEST_BYTES_PER_S = 4_000_000
 """The lowest rate at which a store is expected to deliver a file; it sets the timeout of reading one."""

@@ -1,7 +1,6 @@
 """The stack on one machine or on premises: a home, the process that serves it, and a systemd unit file."""
 
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,17 @@ from infra.local_parts import File, Home, Service
 from infra.local_tls import Certificate, names_of
 from shared.documents import digest_of_parts
 from shared.errors import ConfigurationError
+from tidegate import own_process
 
 UNIT = """[Unit]
 Description=Tidegate, stack {name}
 After=network-online.target
 
 [Service]
-ExecStart={program} -m cli.main serve --home {home}
+ExecStart={command} serve --home {home}
 Restart=always
 RestartSec=2
 WorkingDirectory={home}
-Environment=PYTHONPATH={root}
 NoNewPrivileges=true
 ProtectSystem=strict
 ReadWritePaths={home}
@@ -33,7 +32,6 @@ ReadWritePaths={home}
 [Install]
 WantedBy=default.target
 """
-_ROOT = Path(__file__).resolve().parents[1]
 
 
 def declare(configuration: Configuration) -> None:
@@ -79,9 +77,8 @@ def declare(configuration: Configuration) -> None:
         str(path.parent / f"{configuration.name}.service"),
         UNIT.format(
             name=configuration.name,
-            program=shlex.quote(sys.executable),
+            command=shlex.join(own_process.command("cli.main")),
             home=shlex.quote(str(path)),
-            root=shlex.quote(str(_ROOT)),
         ),
         pulumi.ResourceOptions(parent=endpoint, depends_on=[home]),
     )

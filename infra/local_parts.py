@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,8 @@ from pulumi.dynamic import (
     ResourceProvider,
     UpdateResult,
 )
+
+from tidegate import own_process
 
 START_S = 90.0
 STOP_S = 30.0
@@ -214,7 +215,7 @@ def _started(props: dict[str, Any]) -> dict[str, Any]:
     said = home / "logs" / "service.log"
     with said.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "cli.main", "serve", "--home", str(home)],
+            [*own_process.command("cli.main"), "serve", "--home", str(home)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -232,9 +233,9 @@ def _started(props: dict[str, Any]) -> dict[str, Any]:
 
 
 def _environment() -> dict[str, str]:
-    root = str(Path(__file__).resolve().parents[1])
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PULUMI_")}
-    return {**kept, "PYTHONPATH": root}
+    """Return this process's environment without what the engine added to it."""
+    of_the_engine = ("PYTHONPATH", "PULUMI_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(of_the_engine)}
 
 
 def _serving(home: Path) -> str:

@@ -14,7 +14,7 @@ import pytest
 from infra.engine import command
 from localstack import emulators, installation
 from shared.errors import MissingDependency
-from tests.kinds import WITHOUT, refuse_fast_tests
+from tests.kinds import WITHOUT
 
 _say = partial(print, file=sys.stderr, flush=True)
 
@@ -27,21 +27,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def emulators_folder() -> Path:
     """Return the folder with the installed emulators, installing them on first use."""
-    refuse_fast_tests()
     return emulators.installed(say=_say)
 
 
 @pytest.fixture(scope="session")
 def hosts_folder() -> Path:
     """Return the folder with the hosts of AWS Lambda and Azure Functions, installing them on first use."""
-    refuse_fast_tests()
     return installation.installed(_say, names=["lambda", "azure-functions"])
 
 
 @pytest.fixture(scope="session")
 def pulumi_folder() -> Iterator[Path]:
     """Return the folder of the `pulumi` command, fetched or built where there is none. It is on PATH meanwhile."""
-    refuse_fast_tests()
     try:
         programs = Path(command(_say).command).parent
     except MissingDependency:  # the installer that users have failed

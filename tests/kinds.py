@@ -31,7 +31,6 @@ INSTALLED = {"emulators_folder", "hosts_folder", "pulumi_folder"}
 
 collected: dict[str, list[str]] = {}
 """Every test that pytest found, whether it is selected or not, with its fixtures."""
-_running_fast = False
 
 
 def on_emulators(names: Iterable[Any]) -> list[Any]:
@@ -58,12 +57,18 @@ def decide(item: pytest.Item) -> None:
         item.add_marker("emulator" if needs_emulator(item) else "fast")
 
 
-def begin(item: pytest.Item) -> None:
-    """Note that a test begins."""
-    global _running_fast
-    _running_fast = is_fast(item)
+def guard(item: pytest.Item) -> None:
+    """Let a fast test fail where it requests a fixture by name that needs an emulator, started already or not."""
+    if not is_fast(item) or not isinstance(item, pytest.Function):
+        return
+    request = item._request
+    get, fixtures = request.getfixturevalue, item.session._fixturemanager
 
+    def checked(name: str) -> Any:
+        needed, _ = fixtures.getfixtureclosure(item, (name,), frozenset())
+        assert not INSTALLED.intersection(needed), (
+            f"a fast test requests {name}, which needs an emulator: give its parameters to tests.kinds.on_emulators"
+        )
+        return get(name)
 
-def refuse_fast_tests() -> None:
-    """Fail where the test that runs is fast: it requests an emulator by name."""
-    assert not _running_fast, "a test requests an emulator by name: give its parameters to tests.kinds.on_emulators"
+    request.getfixturevalue = checked  # type: ignore[method-assign]

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+import tidegate
 from infra.package.bill import bill_of_materials
 from infra.package.check import check_package
 from infra.package.contents import (
@@ -157,14 +158,23 @@ def _prune(root: Path) -> None:
 
 def _add_ours(root: Path, provider: str) -> None:
     for folder in OURS:
-        for source in sorted((ROOT / folder).rglob("*.py")):
-            name = source.relative_to(ROOT).as_posix()
+        sources = _sources(folder)
+        if not sources:
+            raise ConfigurationError(f"this installation of Tidegate has no modules of {folder}: install it again")
+        for name, source in sources.items():
             if is_ours_shipped(name, provider):
                 target = root / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, target)
     if provider == "gcp":
         (root / "main.py").write_text(GCP_MAIN)
+
+
+def _sources(folder: str) -> dict[str, Path]:
+    """Return the modules of one of our folders: name in a package -> file. In a wheel, `tidegate` holds the others."""
+    at = Path(tidegate.__file__).parent if folder == "tidegate" else ROOT / folder
+    found = {path.relative_to(at).as_posix(): path for path in sorted(at.rglob("*.py"))}
+    return {f"{folder}/{name}": path for name, path in found.items() if not name.startswith("_app/")}
 
 
 def _compile(root: Path) -> None:

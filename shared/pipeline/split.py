@@ -47,9 +47,10 @@ def check_split(split: Split, outcomes: Outcomes) -> None:
     for part, mask, least in (("train", split.train, MINIMUM_TRAIN_ROWS), ("test", split.test, MINIMUM_TEST_ROWS)):
         rows, positives = int(mask.sum()), int(outcomes[mask].sum())
         if rows < least:
-            raise InsufficientData(
-                f"{rows} rows to {part} on, {least} are needed: add data or use more windows (training.windows)"
+            more = (
+                "more windows (training.windows)" if part == "train" else "a longer monitoring.window: the newest tests"
             )
+            raise InsufficientData(f"{rows} rows to {part} on, {least} are needed: add data or use {more}")
         if min(positives, rows - positives) < MINIMUM_PER_CLASS:
             raise InsufficientData(
                 f"{positives} of {rows} rows to {part} on are positive; {MINIMUM_PER_CLASS} of each outcome are "

@@ -16,9 +16,10 @@ def test_every_test_has_one_kind(request: pytest.FixtureRequest) -> None:
     assert {name: marks for name, marks in found.items() if len(marks) != 1} == {}
 
 
-def test_a_fast_test_can_start_no_emulator() -> None:
-    with pytest.raises(AssertionError, match="requests an emulator by name"):
-        kinds.refuse_fast_tests()
+@pytest.mark.parametrize("name", ["aws_emulator", "pulumi_folder"])
+def test_a_fast_test_gets_no_emulator(request: pytest.FixtureRequest, name: str) -> None:
+    with pytest.raises(AssertionError, match=f"a fast test requests {name}, which needs an emulator"):
+        request.getfixturevalue(name)
 
 
 def test_a_share_is_a_file_unless_its_tests_are_runs_of_their_own() -> None:

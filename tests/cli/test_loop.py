@@ -231,7 +231,7 @@ def test_the_served_half_of_the_loop(served: Any, stack: Stack, csv_of: Callable
     Path("3.csv").write_text(csv_of(3, rows=300, shift=1.5))
     predicted = served("predict", "3.csv")
     assert predicted.code == 0
-    assert "columns that the model does not take: shut" in predicted.err
+    assert "left out, because the model does not take them: shut" in predicted.err
     rows = list(csv.DictReader(io.StringIO(predicted.out)))
     assert list(rows[0]) == ["row", "at", "prediction", "probability", "label"]
     assert [row["row"] for row in rows] == [f"3/{number}" for number in range(300)]

@@ -167,6 +167,3 @@ def test_the_champion_is_scored_with_the_threshold_of_its_manifest(given: Given,
     result = result_of(given, grant)
     assert result is not None
     assert result.champion == 1
-
-
-# Who works on it

@@ -30,10 +30,14 @@ FOUND: list[tuple[str, str, dict[str, str]]] = [
     (f"GET /v1/usecases/flights/uploads/{RECEIPT}", "receipt", {"usecase": "flights", "receipt": RECEIPT}),
     ("POST /v1/usecases/flights/release", "release", {"usecase": "flights"}),
     ("GET /metrics", "metrics", {}),
+    ("GET /openapi.json", "openapi", {}),
+    ("GET /.well-known/openid-configuration", "discovery", {}),
+    ("GET /.well-known/jwks.json", "keys", {}),
 ]
 
 
 def test_a_path_is_matched_to_its_operation() -> None:
+    assert {operation for _, operation, _ in FOUND} == {route.operation for route in ROUTES}
     for address, operation, names in FOUND:
         found = match(*address.split())
         assert (found.route.operation, found.names) == (operation, names), address

@@ -33,7 +33,7 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     _run("uv", "venv", "--quiet", "--python", sys.executable, environment)
     python = environment / "bin/python"
     _run(
-        "uv", "pip", "install", "--quiet", "--project", ROOT, "--python", python, f"tidegate[local] @ {wheel.as_uri()}"
+        "uv", "pip", "install", "--quiet", "--project", ROOT, "--python", python, f"tidegate[infra] @ {wheel.as_uri()}"
     )
     (site,) = environment.glob("lib/python*/site-packages")
     for name in FOLDERS:
@@ -54,6 +54,17 @@ def test_a_users_packages_of_the_same_names_are_imported_by_the_user(python: Pat
     public = "tidegate.ports, tidegate.errors, tidegate.arguments"
     code = f"import {names}, {public}; print(*{{each.OWNER for each in ({names})}})"
     assert _run(python, "-c", code, cwd=python.parent) == "the user\n"
+
+
+def test_a_package_built_from_the_wheel_has_all_of_our_modules(python: Path, tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path; from tidegate.own_process import use_own_packages; use_own_packages();"
+        f"from infra.package.build import _add_ours; _add_ours(Path({str(tmp_path)!r}), 'aws')"
+    )
+    _run(python, "-P", "-c", code, cwd=tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"functions", "adapters", "shared", "tidegate"}
+    check = "import functions.validate, functions.runtimes.aws.main, adapters.urls, shared.ports, tidegate.ports"
+    _run(python, "-P", "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {check}", cwd=tmp_path)
 
 
 def test_the_command_goes_from_a_charter_to_a_served_model(python: Path, tmp_path: Path) -> None:

@@ -88,15 +88,16 @@ class Leases:
             return list(self._held)
 
 
-def renew_until(
-    stop: threading.Event, leases: Leases, lease_s: float, *, overdue: Callable[[], None], log: Log
+def renew_while(
+    receiving: Callable[[], bool], leases: Leases, lease_s: float, *, overdue: Callable[[], None], log: Log
 ) -> None:
-    """Renew every lease, three times in `lease_s`, until `stop` is set and no lease is held.
+    """Renew every lease, three times in `lease_s`, as long as `receiving` returns True.
 
-    Args: overdue: called for a handler that has run past its function's time limit, instead of renewing its lease.
+    Args: receiving: whether any thread may still hold a lease, or get one. overdue: called for a handler that has run
+        past its function's time limit, instead of renewing its lease.
     """
     due = time.monotonic()
-    while leases.held() or not stop.is_set():
+    while receiving():
         if time.monotonic() >= due:
             due = time.monotonic() + lease_s / 3
             for lease in leases.held():

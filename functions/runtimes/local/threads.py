@@ -12,15 +12,16 @@ class Threads:
 
     def __init__(self, log: Log) -> None:
         self.stop = threading.Event()
-        """Set once, by whoever stops the worker; never cleared."""
+        """Set once, by the thread that stops the worker; never cleared."""
         self._log = log
         self._started: list[threading.Thread] = []
 
-    def start(self, name: str, target: Callable[[], None]) -> None:
-        """Run `target` in a thread of its own; it returns soon after `stop` is set."""
+    def start(self, name: str, target: Callable[[], None]) -> threading.Thread:
+        """Run `target` in a thread of its own, and return it. The target returns soon after `stop` is set."""
         thread = threading.Thread(target=target, name=name, daemon=True)
         self._started.append(thread)
         thread.start()
+        return thread
 
     def repeat(self, name: str, period_s: float, action: Callable[[], object]) -> None:
         """Run `action` now and once in each period, in a thread of its own. An error is logged and ends nothing."""

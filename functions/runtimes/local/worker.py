@@ -22,7 +22,7 @@ from pathlib import Path
 
 from functions.runtimes.dispatch import deliver, event_of_message
 from functions.runtimes.local.home import Home, open_home
-from functions.runtimes.local.leases import Lease, Leases, renew_until
+from functions.runtimes.local.leases import Lease, Leases, renew_while
 from functions.runtimes.local.log_file import FileLog
 from functions.runtimes.local.platform import Local, compose_all
 from functions.runtimes.local.poller import Poller, needed
@@ -158,11 +158,12 @@ class Worker:
     def start(self) -> None:
         """Start all threads."""
         threads, settings = self._threads, self._local.platform.settings
-        for function in self._functions:
-            receiver = self._receiver(function)
-            for number in range(function.concurrency):
-                threads.start(f"{function.name}-{number}", receiver.run)
-        threads.start("leases", self._renew_leases)
+        receivers = [
+            threads.start(f"{function.name}-{number}", self._receiver(function).run)
+            for function in self._functions
+            for number in range(function.concurrency)
+        ]
+        threads.start("leases", partial(self._renew_leases, receivers))
         threads.repeat("jobs", RECOVER_EVERY_S, self._local.recover_jobs)
         threads.repeat("measure", MEASURE_EVERY_S, self._measure)
         if self._poll is not None:
@@ -185,9 +186,12 @@ class Worker:
         consumer = local.consumers[function.name]
         return Receiver(function, consumer, local.platform, self._leases, self._threads.stop, self._log, self._spread)
 
-    def _renew_leases(self) -> None:
+    def _renew_leases(self, receivers: Sequence[threading.Thread]) -> None:
+        def receiving() -> bool:
+            return any(receiver.is_alive() for receiver in receivers)
+
         lease_s = self._local.platform.settings.lease_s
-        renew_until(self._threads.stop, self._leases, lease_s, overdue=self._overdue, log=self._log)
+        renew_while(receiving, self._leases, lease_s, overdue=self._overdue, log=self._log)
 
     def _measure(self) -> None:
         self._local.platform.metrics.gauge(MEMORY, memory_mb(), {"process": "worker"})
