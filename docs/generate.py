@@ -86,8 +86,8 @@ def invariants() -> str:
         "# Invariants\n",
         NOTE,
         "`tidegate fsck` checks these on any stack; the simulation and the kill tests use the same code. Under each",
-        "invariant are its checks, by the name that a finding has. Number 7, that no swap of models causes a 5xx answer, is",
-        "about requests and not about what is stored: tests show it.\n",
+        "invariant are its checks, by the name that a finding has. Number 7, that no swap of models causes a 5xx",
+        "answer, is about requests and not about what is stored: tests show it.\n",
     ]
     for number, text in sorted(INVARIANTS.items()):
         lines.append(f"{number}. {text}.")
