@@ -17,6 +17,8 @@ from cli.demo import as_of, flights
 from shared.errors import InvalidInput, MissingDependency
 from shared.usecase.charter import Charter
 
+pytestmark = pytest.mark.slow
+
 MINUTE = 60
 
 
