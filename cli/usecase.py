@@ -159,7 +159,7 @@ def _report(entry: "Entry[CharterVersion]", outcome: str, as_json: bool, role: s
             owner = version.charter.owners.get(waiting, "?")
             say(f'missing signature of {waiting} ({owner}): tidegate sign-off --role {waiting} --by "{owner}"')
         if not missing:
-            say("it is in effect; next: `tidegate upload FILE`")
+            say("it is in effect; the next accepted file teaches its contract: `tidegate upload FILE`")
 
     emit(answer, as_json, show)
 

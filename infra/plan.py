@@ -20,7 +20,7 @@ STORES: tuple[StoreName, ...] = ("landing", "system", "capture")
 VISIBILITY_TIMES = 6
 """Visibility timeout as a multiple of the function's timeout: AWS's rule for queues that trigger functions."""
 JOB = "job"
-"""Name of the one job. Whoever starts an execution chooses its function and input."""
+"""Name of the one job. The caller of an execution chooses its function and input."""
 _MINUTE_S = 60
 _EVENT_TYPES = frozenset(payload.TYPE for payload in PAYLOADS)
 _HOLE = re.compile(r"\{[a-z]+\}")

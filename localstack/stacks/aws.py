@@ -173,7 +173,7 @@ class Account:
         aws.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=function.concurrency)
 
     def _make_job(self) -> None:
-        """Create the one task definition. Whoever starts a task chooses its function."""
+        """Create the one task definition. The caller of a task chooses its function."""
         environment = function_environment(self.settings, "train", ENVIRONMENT)
         logs = {"awslogs-group": JOB_LOGS, "awslogs-stream-prefix": JOB, "awslogs-region": REGION}
         container = {

@@ -123,7 +123,7 @@ class ResourceGroup:
         values = {SIGNING_KEY: self.keys.signing}
         for secret in {secret for function in FUNCTIONS for secret in function.secrets}:
             self._vault.put(secret, values[secret])
-        # Whoever starts an execution chooses its function.
+        # The caller of an execution chooses its function.
         environment = _writing_bytecode(function_environment(self.settings, "none", _STORAGE_KEY))
         self._job_environment += [{"name": name, "value": value} for name, value in environment.items()]
         self._start_apps()

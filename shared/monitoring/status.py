@@ -158,9 +158,10 @@ def _sign_offs(newest: CharterVersion | None, owners: dict[str, str]) -> list[Ac
 def _correction(receipt: Receipt) -> Action:
     first = next((anomaly for anomaly in receipt.anomalies if anomaly.severity == "error"), None)
     name = receipt.source_key.rpartition("/")[2]
+    what = f"correct {name} and upload it under the same name"
     if first is None:
-        return Action("whoever sent the file", f"correct {name} and upload it again", f"it was {receipt.state}")
-    return Action("whoever sent the file", f"correct {name} and upload it again: {first.remedy}", first.message)
+        return Action("sender of the file", what, f"it was {receipt.state}")
+    return Action("sender of the file", f"{what}: {first.remedy}", first.message)
 
 
 def _replaced(receipt: Receipt, receipts: list[Receipt]) -> bool:
@@ -186,7 +187,7 @@ def _first_champion(
     if champion is not None:
         return []
     if not datasets:
-        return [Action("whoever holds the data", "upload data", "there is no dataset yet")]
+        return [Action("owner of the data", "upload data", "there is no dataset yet")]
     if release is not None and release.action == "refuse":
         return [Action("data science", "find better features or data", release.reason)]
     if requested and not any(training.granted for training in requested):

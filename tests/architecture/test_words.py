@@ -5,7 +5,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 REPLACED = {
-    r"told|hears": "receives, is notified, reports",
+    r"told|hears?|heard": "receives, is notified, reports",
+    r"lapsed?|lapses": "expired",
     r"lent|lends?|borrow\w*|loans?": "receives, is in flight, lease",
     r"patience|patiently": "timeout, deadline, retry policy",
     r"verdicts?|judge[sd]?|judg(e?ment|ing)": "validation report, validate, evaluate",

@@ -1,4 +1,4 @@
-"""train: one execution at a time works on a key; a repeat, a lapsed claim and a dead process are followed up."""
+"""train: one execution at a time works on a key; a repeat, an expired claim and a dead process are followed up."""
 
 from typing import Any
 
@@ -122,7 +122,7 @@ def test_what_may_not_happen_again_is_left_to_the_next_attempt(
 def test_a_result_that_came_first_is_the_one_that_counts(
     given: Given, grant: Entry[TrainingDecision], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another execution, whose lease had lapsed, may finish first after all."""
+    """Another execution, whose lease had expired, may finish first after all."""
     key = grant.document.key or ""
 
     def beaten(*_: Any) -> TrainingOutput:

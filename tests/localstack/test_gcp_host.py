@@ -129,9 +129,9 @@ def test_a_message_is_pushed_once_and_acknowledged(
     topic.publish(b"hello", colour="blue")
     with push(pubsub_emulator, topic.subscription, receiver.url, timeout_s=10) as pushed:
         until(lambda: pushed.counts["acknowledged"] == 1)
-    [heard] = notes.read()
-    document = json.loads(heard["body"])
-    assert heard["headers"]["content-type"] == "application/json"
+    [received] = notes.read()
+    document = json.loads(received["body"])
+    assert received["headers"]["content-type"] == "application/json"
     assert document["subscription"] == topic.subscription
     assert base64.b64decode(document["message"]["data"]) == b"hello"
     assert document["message"]["attributes"] == {"colour": "blue"}
@@ -186,9 +186,9 @@ def test_a_cloudevent_is_one_to_the_framework(pubsub_emulator: emulators.Running
         pids = below(running.server.pid)
     assert len(pids) >= 2
     assert not any(map(alive, pids))
-    [heard] = notes.read()
-    assert (heard["type"], heard["source"]) == (PUBLISHED, f"//pubsub.googleapis.com/{topic.topic}")
-    assert base64.b64decode(heard["data"]["message"]["data"]) == b"hello"
+    [received] = notes.read()
+    assert (received["type"], received["source"]) == (PUBLISHED, f"//pubsub.googleapis.com/{topic.topic}")
+    assert base64.b64decode(received["data"]["message"]["data"]) == b"hello"
 
 
 def test_an_envelope_without_an_attempt_has_none() -> None:
@@ -207,10 +207,10 @@ def test_a_schedule_calls_as_cloud_scheduler_does(receiver: GcpFunction, notes: 
         assert not scheduler.fire("gone")
         until(lambda: scheduler.counts["often", "succeeded"] >= 2)
     assert (scheduler.counts["reconcile", "succeeded"], scheduler.counts["gone", "failed"]) == (1, 1)
-    [heard] = [each for each in notes.read() if each["path"] == "/reconcile"]
-    assert heard["headers"]["x-cloudscheduler"] == "true"
-    assert heard["headers"]["x-cloudscheduler-jobname"] == "reconcile"
-    assert heard["headers"]["x-cloudscheduler-scheduletime"] == "2026-01-01T00:00:00Z"
+    [received] = [each for each in notes.read() if each["path"] == "/reconcile"]
+    assert received["headers"]["x-cloudscheduler"] == "true"
+    assert received["headers"]["x-cloudscheduler-jobname"] == "reconcile"
+    assert received["headers"]["x-cloudscheduler-scheduletime"] == "2026-01-01T00:00:00Z"
     due = [each["headers"]["x-cloudscheduler-scheduletime"] for each in notes.read() if each["path"] == "/often"]
     assert len(set(due)) == len(due) >= 2
 

@@ -97,7 +97,8 @@ def test_a_failed_upload_is_fixed_by_an_accepted_file_of_its_name(given: Given, 
     given.grant()
     missing = Anomaly(column="x", kind="missing_column", severity="error", count=0, message="no x", remedy="add x")
     receipt(given, "a.csv", state, missing)
-    assert actions(given) == [Action("whoever sent the file", "correct a.csv and upload it again: add x", "no x")]
+    what = "correct a.csv and upload it under the same name: add x"
+    assert actions(given) == [Action("sender of the file", what, "no x")]
     receipt(given, "b.csv", "accepted")
     assert len(actions(given)) == 1
     receipt(given, "a.csv", "accepted")
