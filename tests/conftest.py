@@ -1,6 +1,7 @@
 """What every test shares: its kind, the emulators, one Hypothesis profile, and lines for the end of the run."""
 
 import os
+import signal
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -17,6 +18,9 @@ WORKERS = 3
 """Processes of a whole run. Tests wait for emulators much of the time, so three processes keep two cores busy."""
 _SUMMARY_LINE = "summary_line"
 """Name of the property in which a test's report carries its lines for the end of the run."""
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a run that a shell put into the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # else programs that tests start ignore Ctrl-C, too
 
 settings.register_profile("tidegate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """No test fails because examples take long: the machine may be busy."""
