@@ -5,6 +5,7 @@ from collections import Counter
 import msgspec
 
 from adapters.memory.faults import Decision, Fault, FaultPlan, Rates
+from functions.reconcile import LONGEST_REPEAT_S
 from functions.train import MAX_ATTEMPTS
 from shared import layout
 from shared.documents import decode, hex_of
@@ -70,6 +71,7 @@ def run(seed: int, rates: Rates | None = RATES, script: tuple[Decision, ...] = (
                 _predict_again(world, 100 * (number + 1))
         plan.calm()
         world.clock.skew_s = 0.0
+        world.clock.advance(LONGEST_REPEAT_S)  # what was missed very often is sent again after this pause at most
         world.settle()
         monitor(world)
         world.settle()

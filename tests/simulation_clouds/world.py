@@ -64,7 +64,7 @@ class CloudWorld(World):
         """Send a request as a client with retries does; record what was acknowledged."""
         response = super().request(function, call)
         if call.operation == "upload" and response.status == 202:
-            self.acknowledged.append(msgspec.json.decode(response.body)["receipt_handle"])
+            self.acknowledged.append(msgspec.json.decode(response.body)["receipt"])
         return response
 
     def settle(self, waits: float = WAITS) -> None:
