@@ -48,7 +48,7 @@ def run(
         for name in steps:
             STEPS[name](world)
             if name not in TOGETHER[:-1]:
-                world.settle()
+                world.run_pending()
             if name in WITH_RECONCILE:
                 world.reconcile()
         world.faults.calm()

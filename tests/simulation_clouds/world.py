@@ -67,7 +67,7 @@ class CloudWorld(World):
             self.acknowledged.append(msgspec.json.decode(response.body)["receipt"])
         return response
 
-    def settle(self, waits: float = WAITS) -> None:
+    def run_pending(self, waits: float = WAITS) -> None:
         """Let everything run that moves by itself, and wait so often for a lease's end: the story goes on after it."""
         self._waits = waits
         while self._work() or self._advance_to_next():
@@ -78,7 +78,7 @@ class CloudWorld(World):
         """Let the schedule of reconcile fire, long after whatever was under way."""
         self.clock.advance(PAST_ALL_LEASES_S)
         self.tick("reconcile")
-        self.settle(math.inf)
+        self.run_pending(math.inf)
 
     def work_on(self, function: str) -> bool:
         """Handle the messages of a queue that can be seen now; what was not handled to the end is given back."""
