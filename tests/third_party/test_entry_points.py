@@ -23,10 +23,10 @@ EMPTY_STORE = "def from_url(url): return url\n"
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with Acme's wheel installed, without access to a registry."""
+    """Return a folder with Acme's wheel installed, without its dependencies."""
     folder = tmp_path_factory.mktemp("acme")
     source = shutil.copytree(ACME, folder / "source", ignore=shutil.ignore_patterns("__pycache__"))
-    _uv("build", "--wheel", "--offline", "--out-dir", str(folder / "wheels"), str(source))
+    _uv("build", "--wheel", "--out-dir", str(folder / "wheels"), str(source))
     (wheel,) = (folder / "wheels").glob("*.whl")
     _uv("pip", "install", "--offline", "--no-deps", "--python", sys.executable, "--target", str(folder / "site"), wheel)
     return folder / "site"
